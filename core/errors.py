@@ -133,6 +133,18 @@ class StorageError(NyalaError, OSError):
     exit_code = 1
 
 
+class AccessError(NyalaError, PermissionError):
+    """A place that asks for a token, a login or an accepted licence."""
+
+    code = "E306"
+
+
+class MissingFileError(NyalaError, FileNotFoundError):
+    """A file that is needed and is not there."""
+
+    code = "E307"
+
+
 class DataError(NyalaError, ValueError):
     """A sample, a dataset or an input file that cannot be used."""
 

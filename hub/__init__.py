@@ -1,0 +1,27 @@
+"""A name -> verified files -> a loaded model."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cards import Card as Card
+    from .catalogue import find as find
+    from .catalogue import list_models as list_models
+    from .files import Files as Files
+    from .pipeline import Pipeline as Pipeline
+
+# Name -> module of this folder; loaded when first used, so `import nyala` stays quick.
+_FACE = {"Card": "cards", "find": "catalogue", "list_models": "catalogue", "Files": "files", "Pipeline": "pipeline"}
+__all__ = ["Card", "Files", "Pipeline", "find", "list_models"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FACE:
+        return getattr(importlib.import_module(f".{_FACE[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FACE})

@@ -1,0 +1,92 @@
+"""Architecture name -> the module that builds it. Data only: nothing is imported until it is asked for.
+
+An architecture's name is its layout and its type there: ``timm:resnet18`` (``architecture`` in timm's ``config.json``),
+``transformers:bert`` (``model_type`` in transformers'). Its module offers
+
+* ``build(config, **overrides) -> Module``: ``config`` is the content of the published ``config.json``; ``overrides``
+  replace its keys (``num_classes=10``);
+* ``key_map(config, published_names) -> KeyMap``: the published tensor names to ours, and back;
+* ``export_config(model) -> dict``: the ``config.json`` from which ``build`` makes the same model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Protocol, cast
+
+from ..core.errors import DataError, UnknownNameError, did_you_mean
+
+# Keys are shell patterns; the first that fits wins.
+ARCHITECTURES: dict[str, str] = {
+    "timm:resnet18": "vision.models.resnet",
+    "timm:resnet50": "vision.models.resnet",
+    "timm:tf_efficientnet_lite[0-4]": "vision.models.efficientnet",
+    "transformers:bert": "text.models.bert",
+}
+
+
+class Architecture(Protocol):
+    """What the module of an architecture offers; see the top of this file."""
+
+    def build(self, config: dict[str, Any], **overrides: Any) -> Any: ...
+
+    def key_map(self, config: dict[str, Any], published_names: Collection[str]) -> Any: ...
+
+    def export_config(self, model: Any) -> dict[str, Any]: ...
+
+
+def architecture_of(config: Mapping[str, Any], where: str = "config.json") -> str:
+    """The registry name of what a ``config.json`` describes.
+
+    Args:
+        config: content of a ``config.json`` in timm's or transformers' layout.
+        where: the file's path, for the message.
+
+    Raises:
+        DataError: it names neither an ``architecture`` nor a ``model_type``.
+
+    Example:
+        >>> architecture_of({"model_type": "bert", "hidden_size": 384})
+        'transformers:bert'
+    """
+    if isinstance(config.get("model_type"), str):
+        return f"transformers:{config['model_type']}"
+    if isinstance(config.get("architecture"), str):  # timm may write the tag into it: resnet50.a1_in1k
+        return f"timm:{config['architecture'].partition('.')[0]}"
+    raise DataError(
+        f"{where} names no architecture",
+        why="timm's layout has the key 'architecture', transformers' has 'model_type'",
+        fix="use a folder or repository in one of these layouts",
+    )
+
+
+def import_path(architecture: str) -> str:
+    """The module that builds ``architecture``, without importing it.
+
+    Raises:
+        UnknownNameError: nyala does not know it; the message lists what it knows.
+
+    Example:
+        >>> import_path("timm:tf_efficientnet_lite0")
+        'nyala.vision.models.efficientnet'
+    """
+    for pattern, module in ARCHITECTURES.items():
+        if fnmatchcase(architecture, pattern):
+            return f"{__package__.rpartition('.')[0]}.{module}"
+    near = did_you_mean(architecture, ARCHITECTURES)
+    raise UnknownNameError(
+        f"nyala does not know the architecture {architecture!r}",
+        why=f"it knows {', '.join(ARCHITECTURES)}",
+        fix=f"{near} Otherwise choose a model of a known architecture".strip(),
+    )
+
+
+def get(architecture: str) -> Architecture:
+    """Import and return the module that builds ``architecture``.
+
+    Raises:
+        UnknownNameError: nyala does not know it.
+    """
+    return cast(Architecture, importlib.import_module(import_path(architecture)))
