@@ -1,0 +1,31 @@
+"""nyala.recipes: recipes, the trainer, run folders, and the command line.
+
+Names load when they are first used, so that ``nyala --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_WHERE = {
+    "load_recipe": ("config", "load"),
+    "list_recipes": ("catalog", "names"),
+    "Recipe": ("schema", "Recipe"),
+    "train": ("trainer", "train"),
+    "resume": ("trainer", "resume"),
+    "verify": ("verify", "verify"),
+    "open_run": ("run", "open_run"),
+}
+__all__ = ["Recipe", "list_recipes", "load_recipe", "open_run", "resume", "train", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _WHERE[name]
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,94 @@
+"""``metrics.jsonl``: the truth about a run, one JSON object a line, without a word about wall-clock time.
+
+Times go to ``timings.jsonl`` beside it, so that two runs with the same numbers have the same bytes here. A checkpoint records
+how long the file was; resuming cuts it back to that, so that replayed steps are not in it twice.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from ..core.atomic import storage_errors
+from ..core.errors import IntegrityError
+
+
+def encode(record: dict[str, Any]) -> bytes:
+    """One line: keys in the order given, floats by their shortest exact spelling, NaN and infinity as strings.
+
+    Example:
+        >>> encode({"kind": "step", "loss": float("nan")})
+        b'{"kind":"step","loss":"nan"}\\n'
+    """
+    clean = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return (json.dumps(clean, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+class Log:
+    """An append-only file of JSON lines.
+
+    Args:
+        path: the file; it is created where it is missing.
+        offset: cut the file back to this many bytes first, or None to append.
+
+    Raises:
+        IntegrityError: the file is shorter than ``offset``.
+        StorageError: full disk, read-only folder.
+    """
+
+    def __init__(self, path: Path, offset: int | None = None) -> None:
+        self.path = path
+        with storage_errors(path):
+            self._file: BinaryIO = open(path, "ab")  # noqa: SIM115 - closed by __exit__
+            size = self._file.tell()
+            if offset is not None and size < offset:
+                self._file.close()
+                raise IntegrityError(
+                    f"{path} has {size} bytes and the checkpoint was written after {offset}",
+                    why="lines of it are lost",
+                    fix="resume from an older checkpoint by removing the newest one, or start again in a new folder",
+                )
+            if offset is not None:
+                self._file.truncate(offset)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Appends one line, and hands it to the operating system at once."""
+        with storage_errors(self.path):
+            self._file.write(encode(record))
+            self._file.flush()
+
+    def sync(self) -> int:
+        """Makes everything written so far durable; returns the length of the file in bytes."""
+        with storage_errors(self.path):
+            os.fsync(self._file.fileno())
+            return self._file.seek(0, os.SEEK_END)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with storage_errors(self.path):
+            self._file.close()
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file of JSON lines; a last line without its newline (a killed process) is left out.
+
+    Raises:
+        IntegrityError: a line that is no JSON object.
+    """
+    with storage_errors(path, "read"):
+        raw = path.read_bytes()
+    for number, line in enumerate(raw.split(b"\n")[:-1], 1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise IntegrityError(
+                f"{path}, line {number}, is no JSON", why=str(error), fix="take this file from a backup, or run again"
+            ) from error
+        yield record

@@ -1,0 +1,41 @@
+"""Looks up the names a recipe uses before anything is loaded, so that a misspelt one is listed with the other mistakes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .check import Problem, unknown_name
+
+DATASETS = ("fashion-mnist-sample", "fashion-mnist", "spam-sample")
+_HUB_ID = re.compile(r"[\w.\-]+/[\w.\-]+(@[\w.\-/]+)?")
+
+
+def unknown(tree: Mapping[str, Any]) -> Iterator[Problem]:
+    """The dataset and model names in ``tree`` that nothing answers to."""
+    for key in ("name", "test"):
+        value = _text(tree, "data", key)
+        if value is not None and value not in DATASETS and not Path(value).expanduser().exists():
+            yield unknown_name(f"data.{key}", value, list(DATASETS), f"a folder, a .jsonl file, or one of {', '.join(DATASETS)}")
+    value = _text(tree, "model", "name")
+    if value is not None and not _is_model(value):
+        yield unknown_name("model.name", value, models(), "a hub id (org/name), a folder, or a name that `nyala list` shows")
+
+
+def models() -> list[str]:
+    """The catalogue's model names."""
+    from ..hub.catalogue import list_models
+
+    return [name for card in list_models() for name in card.names]
+
+
+def _is_model(name: str) -> bool:
+    return Path(name).expanduser().is_dir() or bool(_HUB_ID.fullmatch(name)) or name in models()
+
+
+def _text(tree: Mapping[str, Any], table: str, key: str) -> str | None:
+    inside = tree.get(table)
+    value = inside.get(key) if isinstance(inside, Mapping) else None
+    return value if isinstance(value, str) else None

@@ -1,0 +1,91 @@
+"""``recipe.resolved.toml``: the recipe a run really used, every value written out with where it came from.
+
+It is itself a recipe: ``nyala run RUN/recipe.resolved.toml`` repeats the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from .config import Loaded
+from .schema import Table, digest
+
+
+def to_toml(loaded: Loaded) -> str:
+    """The recipe as TOML, one value a line, each with its origin as a comment.
+
+    Example:
+        >>> from nyala.recipes.config import load
+        >>> print(to_toml(load("vision/fashion-lite0", ["seed=7"])).splitlines()[3])
+        seed = 7  # override
+    """
+    tree = {k: v for k, v in _tree(loaded.recipe).items() if v is not None}
+    head = [
+        f"# {loaded.name} as it ran; sha256 {digest(loaded.recipe)}",
+        "# origin of each value: a file and line, an override, or default",
+    ]
+    return "\n".join([*head, *_table(tree, "", loaded)]) + "\n"
+
+
+def _tree(value: Any) -> Any:
+    """Structs as dictionaries with their ``type`` tag first; None is left out, for TOML has no such value."""
+    if isinstance(value, Table):
+        tag = value.__struct_config__.tag
+        fields = {name: _tree(getattr(value, name)) for name in value.__struct_fields__}
+        return ({"type": tag} if tag else {}) | {k: v for k, v in fields.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_tree(v) for v in value]
+    return value
+
+
+def _table(tree: Mapping[str, Any], path: str, loaded: Loaded) -> Iterator[str]:
+    plain = {k: v for k, v in tree.items() if not isinstance(v, dict)}
+    for key, value in plain.items():
+        here = f"{path}.{key}" if path else key
+        yield f"{_key(key)} = {_value(value)}  # {loaded.origin(here)}"
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            here = f"{path}.{key}" if path else key
+            yield ""
+            yield f"[{_header(here)}]"
+            yield from _table(value, here, loaded)
+
+
+def _header(path: str) -> str:
+    return ".".join(_key(p) for p in path.split("."))
+
+
+def _key(key: str) -> str:
+    bare = key.replace("_", "").replace("-", "")
+    return key if bare.isascii() and bare.isalnum() else _text(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
+    return repr(value)
+
+
+def _text(text: str) -> str:
+    # JSON's escapes are TOML's, but for the one character that TOML forbids unescaped and JSON allows.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def to_json(loaded: Loaded) -> dict[str, Any]:
+    """The recipe and the origin of each value, for ``--json``."""
+    return {
+        "name": loaded.name,
+        "sha256": digest(loaded.recipe),
+        "recipe": msgspec.to_builtins(loaded.recipe),
+        "origins": dict(loaded.origins),
+    }

@@ -1,0 +1,150 @@
+"""The run folder: which files a run has, how it is made, and how an old one is opened again.
+
+``recipe.resolved.toml``, ``manifest.json``, ``metrics.jsonl`` (the truth), ``timings.jsonl``, ``checkpoints/``, ``model/``
+(loads with ``nyala.load``), ``predictions.jsonl`` and ``report.html``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..core.atomic import atomic_write, storage_errors
+from ..core.errors import RecipeError, StorageError
+from . import config, resolved
+from .config import Loaded
+from .schema import INDIFFERENT, Recipe, digest
+
+RECIPE = "recipe.resolved.toml"
+MANIFEST = "manifest.json"
+METRICS = "metrics.jsonl"
+TIMINGS = "timings.jsonl"
+PREDICTIONS = "predictions.jsonl"
+REPORT = "report.html"
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the recipe in it."""
+
+    folder: Path
+    loaded: Loaded
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.loaded.recipe
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end: the manifest then lists its outputs."""
+        return bool(self.manifest().get("outputs"))
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as written so far, or an empty dictionary."""
+        path = self.folder / MANIFEST
+        if not path.is_file():
+            return {}
+        with storage_errors(path, "read"):
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def create(loaded: Loaded, folder: str | Path | None = None) -> Run:
+    """Makes the folder of a new run and writes the resolved recipe into it.
+
+    Args:
+        loaded: the recipe.
+        folder: the run folder itself. By default ``<run.folder>/<recipe>-<n>`` with the first free ``n``. A folder that holds an
+        unfinished run
+            of the same recipe is taken up again.
+
+    Raises:
+        RecipeError: the folder holds a run of another recipe, or other files.
+        StorageError: the folder cannot be made.
+    """
+    if folder is None:
+        path = _next_free(Path(loaded.recipe.run.folder).expanduser(), loaded.recipe.run.name or loaded.name.rpartition("/")[2])
+    else:
+        path = Path(folder).expanduser().resolve()
+        with storage_errors(path, "create"):
+            path.mkdir(parents=True, exist_ok=True)
+        _refuse_strangers(path, loaded)
+    if not (path / RECIPE).exists():
+        atomic_write(path / RECIPE, resolved.to_toml(loaded))
+    return Run(path, loaded)
+
+
+def open_run(folder: str | Path, overrides: list[str] | None = None) -> Run:
+    """Opens an existing run folder.
+
+    Args:
+        folder: the run folder.
+        overrides: only for keys that cannot change a result, such as ``data.workers``.
+
+    Raises:
+        RecipeError: not a run folder, or an override that would change the result.
+    """
+    path = Path(folder).expanduser().resolve()
+    if not (path / RECIPE).is_file():
+        why = "it has no " + RECIPE if path.is_dir() else "there is no such folder"
+        raise RecipeError(f"{folder} is not a run folder", why=why, fix="give the folder that `nyala run` printed")
+    for text in overrides or ():
+        key = text.partition("=")[0].strip()
+        if not any(key == known or key.startswith(known + ".") for known in INDIFFERENT):
+            allowed = ", ".join(INDIFFERENT)
+            raise RecipeError(
+                f"{key} cannot change in a run that has begun",
+                why="the result would mix two recipes",
+                fix=f"only {allowed} may; or start a new run",
+            )
+    loaded = config.load(path / RECIPE, overrides or ())
+    name = (
+        json.loads((path / MANIFEST).read_text(encoding="utf-8"))["recipe"]["name"]
+        if (path / MANIFEST).is_file()
+        else loaded.name
+    )
+    return Run(path, replace(loaded, name=name))
+
+
+def _next_free(parent: Path, stem: str) -> Path:
+    with storage_errors(parent, "create"):
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1_000_000):
+            path = (parent / f"{stem}-{number}").resolve()
+            try:
+                path.mkdir()  # fails where it exists: two processes never get the same folder
+            except FileExistsError:
+                continue
+            return path
+    raise StorageError(f"{parent} has a million runs of {stem}", fix="remove some, or give another folder with --folder")
+
+
+def _refuse_strangers(path: Path, loaded: Loaded) -> None:
+    """A folder with another recipe's run, or with files that are no run's, is left alone."""
+    if not (path / RECIPE).exists():
+        others = [p.name for p in path.iterdir() if p.name != ".lock" and not p.name.startswith(".nyala-tmp-")]
+        if others:
+            raise RecipeError(
+                f"{path} is not empty and no run folder", why=f"it holds {others[0]}", fix="give an empty or a new folder"
+            )
+        return
+    old = config.load(path / RECIPE).recipe
+    if digest(old) != digest(loaded.recipe):
+        changed = _changed(old, loaded.recipe)
+        raise RecipeError(
+            f"{path} holds a run of another recipe: {', '.join(changed[:5])} differ"
+            if changed
+            else f"{path} holds a run of another recipe",
+            why="one folder holds one run",
+            fix="give another folder, or none: a new one is then made",
+        )
+
+
+def _changed(old: Recipe, new: Recipe) -> list[str]:
+    """Key paths whose values differ."""
+    a, b = (dict(config.leaves(msgspec.to_builtins(r))) for r in (old, new))
+    return [path for path in sorted(a.keys() | b.keys()) if a.get(path) != b.get(path) and not path.startswith("run.")]

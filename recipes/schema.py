@@ -1,0 +1,328 @@
+"""What a recipe may say: one frozen struct for each table of the TOML file.
+
+Everything here is data: a recipe names components from fixed lists, so reading one can run no code.
+Defaults follow PyTorch where PyTorch has the option. ``check.py`` reports every mistake at once; msgspec alone stops at the
+first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=1)]
+Whole = Annotated[int, Meta(ge=0)]
+Rate = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Below1 = Annotated[float, Meta(ge=0, lt=1)]
+Decay = Annotated[float, Meta(gt=0, le=1)]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the recipe: frozen, and an unknown key in it is a mistake."""
+
+
+# ---- augmentation -------------------------------------------------------------------------------------------------
+
+
+class HorizontalFlip(Table, tag_field="type", tag="horizontal_flip"):
+    """Mirrors left and right with probability ``p``."""
+
+    p: Fraction = 0.5
+
+
+class RandomCrop(Table, tag_field="type", tag="random_crop"):
+    """Pads by ``padding`` pixels (of the prepared image) and cuts the original size out at a random place."""
+
+    padding: Count = 8
+
+
+class RandomResizedCrop(Table, tag_field="type", tag="random_resized_crop"):
+    """Cuts out a random area and aspect ratio and scales it back (Inception's crop)."""
+
+    scale: tuple[Fraction, Fraction] = (0.35, 1.0)
+    ratio: tuple[Rate, Rate] = (3 / 4, 4 / 3)
+
+
+class RandomErasing(Table, tag_field="type", tag="random_erasing"):
+    """Replaces a random rectangle by zeros, with probability ``p`` (Zhong et al. 2017)."""
+
+    p: Fraction = 0.25
+    scale: tuple[Fraction, Fraction] = (0.02, 0.33)
+    ratio: tuple[Rate, Rate] = (0.3, 3.3)
+
+
+class WordDropout(Table, tag_field="type", tag="word_dropout"):
+    """Leaves out each word of a text with probability ``p``; at least one word stays."""
+
+    p: Below1 = 0.1
+
+
+Augment = HorizontalFlip | RandomCrop | RandomResizedCrop | RandomErasing | WordDropout
+
+
+# ---- data and model -----------------------------------------------------------------------------------------------
+
+
+class Data(Table):
+    """Where samples come from, and how they are batched.
+
+    ``name``: a registered dataset, a folder with one subfolder of images a class (or ``train/`` and ``test/`` of such),
+    or a ``.jsonl`` file of ``{"text": ..., "label": ...}``. ``limit_train`` and ``limit_test`` keep that many samples, drawn by
+    the seed. ``test_fraction`` splits a dataset that has no test part of its own. ``workers`` are threads: their number never
+    changes a bit.
+    """
+
+    name: str
+    test: str | None = None
+    test_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    limit_train: Count | None = None
+    limit_test: Count | None = None
+    batch_size: Count = 32
+    eval_batch_size: Count = 64
+    workers: Whole = 2
+    augment: list[Augment] = []
+
+
+class Model(Table):
+    """Which weights, what is new in them, and what stays as it is.
+
+    ``name``: a catalogue name, a hub id, a folder, or a run. ``num_classes`` defaults to the classes of the dataset; ``new_head
+    = false`` keeps the classifier of the weights. ``freeze`` and then ``unfreeze`` are patterns over parameter names
+    (``blocks.[0-3]``, ``*.bias``; ``@head`` is the classifier, ``*`` everything); a pattern that matches a module covers all
+    below it. ``dropout`` sets rates of Dropout modules by such patterns. ``random_init = true`` starts from the architecture
+    alone, without its weights.
+    """
+
+    name: str
+    num_classes: Count | None = None
+    new_head: bool = True
+    random_init: bool = False
+    freeze: list[str] = []
+    unfreeze: list[str] = []
+    dropout: dict[str, Below1] = {}
+    image_size: Annotated[int, Meta(ge=8)] | None = None
+    max_length: Annotated[int, Meta(ge=2)] | None = None
+
+
+# ---- optimizers ---------------------------------------------------------------------------------------------------
+
+
+class Optimizer(Table, tag_field="type"):
+    """What every optimizer takes. Norms and biases are never decayed.
+
+    ``layer_decay`` multiplies the rate once for each layer below the head; ``lr_scale`` multiplies it by pattern, e.g.
+    ``{"@head" = 10.0}``.
+    """
+
+    lr: Rate = 1e-3
+    weight_decay: NotNegative = 0.0
+    layer_decay: Decay | None = None
+    lr_scale: dict[str, NotNegative] = {}
+
+
+class Sgd(Optimizer, tag="sgd"):
+    """Stochastic gradient descent."""
+
+    lr: Rate = 1e-2
+    momentum: Below1 = 0.9
+    nesterov: bool = False
+
+
+class Adam(Optimizer, tag="adam"):
+    """Adam (Kingma & Ba 2014); its weight decay is added to the gradient."""
+
+    betas: tuple[Below1, Below1] = (0.9, 0.999)
+    eps: Rate = 1e-8
+
+
+class AdamW(Optimizer, tag="adamw"):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2017)."""
+
+    weight_decay: NotNegative = 0.01
+    betas: tuple[Below1, Below1] = (0.9, 0.999)
+    eps: Rate = 1e-8
+
+
+class Lion(Optimizer, tag="lion"):
+    """Sign of an interpolated momentum (Chen et al. 2023); wants a tenth of Adam's rate."""
+
+    lr: Rate = 1e-4
+    betas: tuple[Below1, Below1] = (0.9, 0.99)
+
+
+class Lamb(Optimizer, tag="lamb"):
+    """Layer-wise trust ratios over Adam (You et al. 2019), for large batches."""
+
+    betas: tuple[Below1, Below1] = (0.9, 0.999)
+    eps: Rate = 1e-6
+
+
+class Adafactor(Optimizer, tag="adafactor"):
+    """Factored second moments (Shazeer & Stern 2018): almost no optimizer memory."""
+
+    lr: Rate = 1e-2
+
+
+class Muon(Optimizer, tag="muon"):
+    """Orthogonalised momentum (Jordan 2024) for matrices; AdamW with ``adamw_lr`` for everything else."""
+
+    weight_decay: NotNegative = 0.1
+    momentum: Below1 = 0.95
+    nesterov: bool = True
+    adamw_lr: Rate = 1e-3
+
+
+Optim = Sgd | Adam | AdamW | Lion | Lamb | Adafactor | Muon
+
+
+# ---- schedules ----------------------------------------------------------------------------------------------------
+
+
+class Schedule(Table, tag_field="type"):
+    """Warm-up that every schedule has: a fraction of all steps below 1, else a number of steps."""
+
+    warmup: NotNegative = 0.0
+
+
+class Constant(Schedule, tag="constant"):
+    """The rate as it is."""
+
+
+class Cosine(Schedule, tag="cosine"):
+    """Half a cosine down to ``end`` times the rate."""
+
+    end: Fraction = 0.0
+
+
+class Linear(Schedule, tag="linear"):
+    """A straight line down to ``end`` times the rate."""
+
+    end: Fraction = 0.0
+
+
+class Step(Schedule, tag="step"):
+    """Multiplies the rate by ``gamma`` every ``every`` epochs."""
+
+    every: Count = 30
+    gamma: Decay = 0.1
+
+
+class Polynomial(Schedule, tag="polynomial"):
+    """Down to ``end`` times the rate as ``(1 - t) ** power``."""
+
+    power: Rate = 1.0
+    end: Fraction = 0.0
+
+
+class OneCycle(Schedule, tag="one_cycle"):
+    """Up from ``1 / div_factor`` of the rate and down to ``1 / (div_factor * final_div_factor)`` (Smith & Topin 2017)."""
+
+    pct_start: Annotated[float, Meta(gt=0, lt=1)] = 0.3
+    div_factor: Annotated[float, Meta(ge=1)] = 25.0
+    final_div_factor: Annotated[float, Meta(ge=1)] = 1e4
+
+
+class Plateau(Schedule, tag="plateau"):
+    """Multiplies the rate by ``factor`` when ``metric`` has not improved for ``patience`` evaluations."""
+
+    metric: Literal["accuracy", "macro_f1", "loss"] = "loss"
+    factor: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    patience: Whole = 2
+
+
+Schedules = Constant | Cosine | Linear | Step | Polynomial | OneCycle | Plateau
+
+
+# ---- training and the run -----------------------------------------------------------------------------------------
+
+
+class EarlyStop(Table):
+    """Ends the run when ``metric`` has not improved by ``min_delta`` for ``patience`` evaluations."""
+
+    metric: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    patience: Count = 3
+    min_delta: NotNegative = 0.0
+
+
+class Checkpoint(Table):
+    """A checkpoint every ``every`` steps (default: every epoch); the last ``keep`` stay, and the best."""
+
+    every: Count | None = None
+    keep: Count = 2
+
+
+class Best(Table):
+    """Which evaluation gives the final weights; ``use = "last"`` takes the last step's instead."""
+
+    metric: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    use: Literal["best", "last"] = "best"
+
+
+class Train(Table):
+    """Length and method. Exactly one of ``epochs`` and ``steps``; a step is one update of the weights.
+
+    ``accumulate`` batches of ``data.batch_size`` make one update, normalised over all their samples: 4 batches of 2 give the
+    update of 1 batch of 8. ``eval_every`` counts steps (default: every epoch). ``hash_every``: a hash of all weights goes into
+    the metrics that often.
+    """
+
+    epochs: Count | None = None
+    steps: Count | None = None
+    accumulate: Count = 1
+    clip_norm: Rate | None = None
+    ema: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    label_smoothing: Below1 = 0.0
+    mixup: NotNegative = 0.0
+    cutmix: NotNegative = 0.0
+    eval_every: Count | None = None
+    hash_every: Count = 20
+    early_stop: EarlyStop | None = None
+    checkpoint: Checkpoint = Checkpoint()
+    best: Best = Best()
+
+
+class RunFolder(Table):
+    """Where the run is written: ``<folder>/<name>-<n>``. It has no influence on the numbers."""
+
+    folder: str = "runs"
+    name: str | None = None
+
+
+class Recipe(Table, kw_only=True):
+    """A whole recipe. ``task`` follows from the model where it is left out."""
+
+    schema: Literal[1]
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    description: str = ""
+    data: Data
+    model: Model
+    optim: Optim = AdamW()
+    schedule: Schedules = Constant()
+    train: Train
+    run: RunFolder = RunFolder()
+
+
+# Keys that cannot change a result: a run may be resumed or repeated with others.
+INDIFFERENT = ("run", "description", "data.workers")
+
+
+def canonical(recipe: Recipe) -> bytes:
+    """The recipe's identity as bytes: sorted JSON, without the keys that cannot change a result.
+
+    ``data.eval_batch_size`` is kept: another batch size rounds a matrix product differently.
+    """
+    tree = msgspec.to_builtins(recipe)
+    tree.pop("run")
+    tree.pop("description")
+    tree["data"].pop("workers")
+    return msgspec.json.encode(tree, order="sorted")
+
+
+def digest(recipe: Recipe) -> str:
+    """sha256 of the canonical bytes: two recipes with the same digest give the same run."""
+    return hashlib.sha256(canonical(recipe)).hexdigest()
