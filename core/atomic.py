@@ -65,7 +65,8 @@ def storage_errors(path: str | os.PathLike[str], action: str = "write") -> Itera
 
 
 def _storage_error(error: OSError, path: str | os.PathLike[str], action: str) -> StorageError:
-    fix = _REMEDIES.get(error.errno or 0, "check the path and the disk, then try again")
+    remedies = _REMEDIES if action == "write" else {errno.EACCES: "check its permissions", errno.EPERM: "check its permissions"}
+    fix = remedies.get(error.errno or 0, "check the path and the disk, then try again")
     made = StorageError(f"could not {action} {os.fspath(path)}", why=os.strerror(error.errno or 0), fix=fix)
     made.errno, made.filename = error.errno, os.fspath(path)
     return made

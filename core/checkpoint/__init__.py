@@ -1,0 +1,8 @@
+"""Weight files: arrays in, arrays out. Nothing in here knows a model, and nothing that is read can run code."""
+
+from __future__ import annotations
+
+from .header import Header, TensorInfo
+from .safetensors import load, load_file, read_header, save, save_file, widen
+
+__all__ = ["Header", "TensorInfo", "load", "load_file", "read_header", "save", "save_file", "widen"]
