@@ -1,7 +1,7 @@
 """Import before torchvision where torch is built for the CPU alone and torchvision is the CUDA build.
 
-Its compiled half cannot load there, so the two operators that torchvision's Python half looks up at import are missing. Declaring them
-is enough for models and transforms; neither is called here.
+Its compiled half cannot load there, so the two operators that torchvision's Python half looks up at import are missing.
+Declaring them is enough for models and transforms; neither is called here.
 """
 
 from __future__ import annotations
