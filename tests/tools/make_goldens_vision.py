@@ -1,6 +1,6 @@
 """Goldens of timm's image models and preprocessing.
 
-``tests/goldens/vision/NAME/`` holds a tiny model in timm's own layout (``config.json``, ``model.safetensors``; in ``config.json``,
+``tests/goldens/vision/NAME/`` holds a tiny model in timm's own layout (``config.json``, ``model.safetensors``; the config's
 ``model_args`` are the arguments that make the architecture tiny) and ``goldens.safetensors``:
 
     input, odd_input            pictures (N, 3, H, W); the odd one tries every uneven size
@@ -10,10 +10,10 @@
     train.logits, train.grad.*  the same in train mode (batch statistics)
     train.state.BUFFER          running statistics after that one training forward
 
-``preprocess.safetensors``: pictures (``picture.K``, uint8 HWC) and what timm's evaluation transform makes of them; ``data_configs.json``:
-the published models' data configurations, and the cases of ``preprocess.safetensors``. ``keys.json``: names and shapes of the full-size
-state dicts. ``tests/goldens/real/lite0.safetensors``: logits of the published EfficientNet-Lite0 for two of scikit-image's pictures;
-``lite0_names.json``: the package's tensor names -> timm's.
+``preprocess.safetensors``: pictures (``picture.K``, uint8 HWC) and what timm's evaluation transform makes of them;
+``data_configs.json``: the published models' data configurations, and the cases of ``preprocess.safetensors``;
+``keys.json``: names and shapes of the full-size state dicts. ``tests/goldens/real/lite0.safetensors``: logits of the
+published EfficientNet-Lite0 for two of scikit-image's pictures; ``lite0_names.json``: the package's tensor names -> timm's.
 """
 
 from __future__ import annotations
