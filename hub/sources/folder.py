@@ -1,0 +1,45 @@
+"""A local folder as a source: nothing is copied, hashes are checked where the card has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...core.errors import IntegrityError
+from ..cards import SourceSpec
+from ..files import Files, folder_files
+from ..integrity import Memory
+
+
+class LocalFolder:
+    """Files of a folder, in place.
+
+    Args:
+        spec: ``folder``, and optionally ``files`` with hashes.
+        cache: nyala's cache folder, where the hashes are remembered.
+        beside: what a relative ``folder`` is relative to.
+    """
+
+    def __init__(self, spec: SourceSpec, cache: Path, beside: Path | None = None) -> None:
+        self.spec = spec
+        self.folder = (beside or Path()) / Path(spec.folder).expanduser()
+        self._memory = Memory(cache / "folders.verified.json")
+
+    def cached(self) -> Files | None:
+        return self.fetch(patient=False) if self.folder.is_dir() else None
+
+    def fetch(self, *, patient: bool) -> Files:  # noqa: ARG002 - a disk is not waited for
+        found = folder_files(self.folder)
+        if not self.spec.files:
+            return found
+        paths, hashes = {}, {}
+        for name, spec in self.spec.files.items():
+            paths[name] = found.require(spec.path or name, "load the model")
+            if spec.sha256:
+                hashes[name] = self._memory.sha256(paths[name])
+                if hashes[name] != spec.sha256:
+                    raise IntegrityError(
+                        f"{paths[name]} has sha256 {hashes[name]}, the card says {spec.sha256}",
+                        why="the file was changed or damaged",
+                        fix="restore it from where it came",
+                    )
+        return Files(paths, origin=self.spec.label, hashes=hashes)

