@@ -15,6 +15,16 @@ The schema of an operations file (``tests/goldens/ops_*.safetensors``): its meta
 Inputs are float32; the reference computes in float64 and its results are rounded to float32 when stored.
 The gradients are those of  sum over outputs k and elements i of  out_k[i] * cos(0.7 * i + 0.3 + k),  i counting the elements
 in row-major order (of the real pairs, where an output is complex); outputs of whole numbers are left out of the sum.
+
+A case of ``modules.safetensors`` has in place of "op":
+
+    "module": "LSTM",                    # torch.nn.LSTM, nyala.nn.LSTM
+    "init": {"input_size": 3, ...},      # its arguments; its state dict is stored as "NAME/state.KEY"
+    "train": true,                       # the mode it runs in
+    "steps": false,                      # true: called on each of args in turn, one output each
+    "buffers": ["running_mean"]          # stored as "NAME/after0.running_mean" after call 0, and so on
+
+Parameters stand in "grads" as "state.KEY".
 """
 
 from __future__ import annotations
@@ -22,6 +32,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -103,6 +114,53 @@ def objective(outputs: list[torch.Tensor]) -> torch.Tensor:
     return sum(((out * cotangent(out.shape, k)).sum() for k, out in real), torch.zeros((), dtype=torch.float64))
 
 
+def flatten(result: Any) -> list[torch.Tensor]:
+    """The tensors of nested tuples, in order; what is None is no output."""
+    if isinstance(result, torch.Tensor):
+        return [result]
+    return [] if result is None else [tensor for part in result for tensor in flatten(part)]
+
+
+class _Inputs:
+    """The tensors given to one case, drawn and widened."""
+
+    def __init__(self, name: str, differentiable: Callable[[str], bool], through: dict[str, Any]) -> None:
+        self.generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+        self.differentiable = differentiable
+        self.through = through
+        self.tensors: dict[str, torch.Tensor] = {}
+        self.stored: dict[str, torch.Tensor] = {}  # as given: an operation may write on its input, as batch_norm does
+
+    def take(self, value: Any, key: str) -> tuple[Any, Any]:
+        """(what the JSON says, what the operation gets)"""
+        if isinstance(value, Draw):
+            value = value.sample(self.generator)
+        if isinstance(value, torch.Tensor):
+            self.stored[key] = narrow(value)
+            tensor = widen(value)
+            wanted = self.differentiable(key) and (tensor.is_floating_point() or tensor.is_complex())
+            self.tensors[key] = tensor.requires_grad_(wanted)
+            if key in self.through:
+                op, kwargs = self.through[key]
+                return f"${key}", find(op)(tensor, **kwargs)
+            return f"${key}", tensor
+        if isinstance(value, (list, tuple)):
+            pairs = [self.take(item, f"{key}_{i}") for i, item in enumerate(value)]
+            return [p[0] for p in pairs], type(value)(p[1] for p in pairs)
+        return value, value
+
+    def take_all(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
+        """(the case's JSON, positional arguments, keyword arguments)"""
+        taken = [self.take(value, f"a{i}") for i, value in enumerate(args)]
+        named = {key: self.take(value, key) for key, value in kwargs.items()}
+        case: dict[str, Any] = {"args": [t[0] for t in taken], "kwargs": {key: t[0] for key, t in named.items()}}
+        if self.through:
+            case["through"] = self.through
+        if pairs := [key for key, tensor in self.tensors.items() if tensor.is_complex()]:
+            case["complex"] = pairs
+        return case, [t[1] for t in taken], {key: t[1] for key, t in named.items()}
+
+
 class Recorder:
     """Collects cases and writes them as one file."""
 
@@ -121,52 +179,55 @@ class Recorder:
         **kwargs: Any,
     ) -> None:
         """Run ``op`` in float64. ``fixed`` names inputs that get no gradient; ``grad=False`` asks for none at all."""
-        assert all(case["name"] != name for case in self.cases), name
-        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-        given: dict[str, torch.Tensor] = {}
-
-        def take(value: Any, key: str) -> tuple[Any, Any]:
-            """(what the JSON says, what the operation gets)"""
-            if isinstance(value, Draw):
-                value = value.sample(generator)
-            if isinstance(value, torch.Tensor):
-                self.tensors[f"{name}/{key}"] = narrow(value)
-                given[key] = widen(value)
-                differentiable = grad and key not in fixed and (value.is_floating_point() or value.is_complex())
-                raw = given[key].requires_grad_(differentiable)
-                if through and key in through:
-                    raw = find(through[key][0])(raw, **through[key][1])
-                return f"${key}", raw
-            if isinstance(value, (list, tuple)):
-                pairs = [take(item, f"{key}_{i}") for i, item in enumerate(value)]
-                return [p[0] for p in pairs], type(value)(p[1] for p in pairs)
-            return value, value
-
-        taken = [take(value, f"a{i}") for i, value in enumerate(args)]
-        named = {key: take(value, key) for key, value in kwargs.items()}
-        result = find(op)(*(t[1] for t in taken), **{key: t[1] for key, t in named.items()})
-        outputs = [result] if isinstance(result, torch.Tensor) else list(result)
-        case = {"name": name, "op": op, "args": [t[0] for t in taken], "kwargs": {key: t[0] for key, t in named.items()}}
-        if through:
-            case["through"] = through
-        if pairs := [key for key, tensor in given.items() if tensor.is_complex()]:
-            case["complex"] = pairs
+        inputs = _Inputs(name, lambda key: grad and key not in fixed, through or {})
+        case, positional, named = inputs.take_all(args, kwargs)
+        outputs = flatten(find(op)(*positional, **named))
         if any(out.is_complex() for out in outputs):
             case["complex_outputs"] = True
-        for k, out in enumerate(outputs):
-            self.tensors[f"{name}/out{k}"] = narrow(out)
-        case["outputs"] = [f"out{k}" for k in range(len(outputs))]
-        case["grads"] = self._differentiate(name, given, outputs)
-        self.cases.append(case)
+        self.keep({"name": name, "op": op, **case}, inputs.stored, inputs.tensors, outputs)
 
-    def _differentiate(self, name: str, given: dict[str, torch.Tensor], outputs: list[torch.Tensor]) -> list[str]:
-        leaves = {key: tensor for key, tensor in given.items() if tensor.requires_grad}
+    def add_module(
+        self,
+        name: str,
+        kind: str,
+        *args: Any,
+        init: dict[str, Any] | None = None,
+        steps: bool = False,
+        train: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """Run the module ``torch.nn.KIND(**init)``; with ``steps`` it is called on each of ``args`` in turn."""
+        inputs = _Inputs(name, lambda _: True, {})
+        module = getattr(torch.nn, kind)(**(init or {})).double().train(train)
+        for parameter in module.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=inputs.generator).mul(0.5).double()
+        state = {f"state.{key}": value.detach().clone() for key, value in module.state_dict().items()}
+        case, positional, named = inputs.take_all(args, kwargs)
+        calls = [[x] for x in positional] if steps else [positional]
+        outputs = []
+        for k, call in enumerate(calls):
+            outputs += flatten(module(*call, **named))
+            self.tensors |= {f"{name}/after{k}.{key}": narrow(value) for key, value in module.named_buffers()}
+        leaves = {**inputs.tensors, **{f"state.{key}": value for key, value in module.named_parameters()}}
+        extra = {"steps": steps, "train": train, "buffers": [key for key, _ in module.named_buffers()]}
+        case = {"name": name, "module": kind, "init": init or {}, **case, **extra}
+        self.keep(case, {**inputs.stored, **state}, leaves, outputs)
+
+    def keep(
+        self, case: dict[str, Any], stored: dict[str, torch.Tensor], leaves: dict[str, torch.Tensor], outputs: list[torch.Tensor]
+    ) -> None:
+        """Store a case's tensors, and the gradients of its outputs by those of ``leaves`` that ask for one."""
+        name = case["name"]
+        assert all(other["name"] != name for other in self.cases), name
+        self.tensors |= {f"{name}/{key}": narrow(tensor) for key, tensor in stored.items()}
+        self.tensors |= {f"{name}/out{k}": narrow(out) for k, out in enumerate(outputs)}
+        wanted = {key: tensor for key, tensor in leaves.items() if tensor.requires_grad}
         goal = objective(outputs)
-        if not leaves or not goal.requires_grad:  # nothing to differentiate, as for argmax
-            return []
-        for key, gradient in zip(leaves, torch.autograd.grad(goal, list(leaves.values())), strict=True):
+        if not goal.requires_grad:  # nothing to differentiate, as for argmax
+            wanted = {}
+        for key, gradient in zip(wanted, torch.autograd.grad(goal, list(wanted.values())) if wanted else (), strict=True):
             self.tensors[f"{name}/grad.{key}"] = narrow(gradient)
-        return list(leaves)
+        self.cases.append({**case, "outputs": [f"out{k}" for k in range(len(outputs))], "grads": list(wanted)})
 
     def write(self, file: str) -> None:
         GOLDENS.mkdir(exist_ok=True)
