@@ -1,0 +1,7 @@
+"""``python -m nyala.recipes``: the command line, where the ``nyala`` script is not on the path."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,80 @@
+"""The command line: ``nyala list | show | pull | predict | run | resume | verify | doctor``.
+
+Only argparse is imported here: each command imports what it needs when it runs, so ``nyala --help`` answers at once.
+Exit codes: 0 all is well, 1 the world failed (network, disk, a damaged file), 2 the user can mend it, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from ..core.errors import NyalaError
+from .commands import COMMANDS, console
+
+_EPILOG = """examples:
+  nyala list                                   models and recipes
+  nyala run vision/fashion-lite0               fine-tune, from weights to report
+  nyala run text/spam-minilm optim.lr=5e-5     the same with another learning rate
+  nyala resume runs/fashion-lite0-1            go on after an interruption
+  nyala verify runs/fashion-lite0-1            repeat it and compare every bit
+  nyala predict runs/fashion-lite0-1 shoe.png  use the result
+
+`nyala COMMAND --help` explains one command."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line.
+
+    Example:
+        >>> build_parser().parse_args(["run", "vision/fashion-lite0", "seed=1"]).overrides
+        ['seed=1']
+    """
+    from .. import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="nyala",
+        description="Fine-tune pretrained models, with proof.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"nyala {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(
+            command.NAME,
+            help=command.HELP,
+            description=command.HELP[0].upper() + command.HELP[1:] + ".",
+            epilog=f"examples:\n{command.EXAMPLES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(sub)
+        sub.add_argument(
+            "--json", action="store_true", help="print one JSON object on standard output; progress goes to standard error"
+        )
+        sub.set_defaults(execute=command.execute)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code.
+
+    Args:
+        argv: the arguments after the program's name; ``sys.argv`` by default.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.execute(args) or 0)
+    except NyalaError as error:
+        if os.environ.get("NYALA_TRACEBACK") == "1":
+            raise
+        console.say(f"nyala {args.command}: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.say(f"nyala {args.command}: interrupted.{console.resume_hint()}")
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `nyala list | head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

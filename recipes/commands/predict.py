@@ -1,0 +1,34 @@
+"""``nyala predict``: a model, or a finished run, on your own inputs."""
+
+from __future__ import annotations
+
+import argparse
+
+from . import console
+
+NAME = "predict"
+HELP = "use a model or a finished run on pictures or text"
+EXAMPLES = """  nyala predict tf_efficientnet_lite0 cat.jpg
+  nyala predict runs/fashion-lite0-1 shoe.png bag.png --output out.png
+  nyala predict runs/spam-minilm-1 "You have won a prize" --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="a catalogue name, a hub id, a folder, or a run folder")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture files, or texts")
+    parser.add_argument("--output", metavar="FILE.png", help="draw the results into this picture")
+
+
+def execute(args: argparse.Namespace) -> int:
+    from ...hub.load import load
+
+    pipeline = load(args.name)
+    results = pipeline(args.inputs)
+    if args.output:
+        results.save(args.output)
+        console.say(f"drew {args.output}")
+    if args.json:
+        console.emit({"model": pipeline.name, "inputs": args.inputs, "results": results.to_dict()})
+    else:
+        print(results)
+    return 0

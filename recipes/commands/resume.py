@@ -1,0 +1,24 @@
+"""``nyala resume``: goes on with a run that was stopped, as if it had not been."""
+
+from __future__ import annotations
+
+import argparse
+
+from .run import carry_out
+
+NAME = "resume"
+HELP = "go on with an interrupted run; it ends with the bytes of an uninterrupted one"
+EXAMPLES = """  nyala resume runs/fashion-lite0-1
+  nyala resume runs/fashion-lite0-1 data.workers=4"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="the run folder")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="only keys that cannot change a result: data.workers")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def execute(args: argparse.Namespace) -> int:
+    from .. import run as runs
+
+    return carry_out(runs.open_run(args.run, args.overrides), args)

@@ -1,0 +1,54 @@
+"""``nyala run``: a recipe from weights to report."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from . import console
+
+if TYPE_CHECKING:
+    from ..run import Run
+
+NAME = "run"
+HELP = "run a recipe: fetch the weights, fine-tune, evaluate, write a run folder"
+EXAMPLES = """  nyala run vision/fashion-lite0
+  nyala run vision/fashion-lite0 data.name=fashion-mnist train.epochs=5
+  nyala run text/spam-minilm optim.type=sgd optim.lr=0.01 --folder runs/sgd
+  nyala run my-recipe.toml --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="a built-in recipe (`nyala list`) or a .toml file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="TOML values over the recipe's own, e.g. optim.lr=0.01")
+    parser.add_argument("--folder", help="the run folder; by default runs/<recipe>-<n>")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def execute(args: argparse.Namespace) -> int:
+    from .. import config
+    from .. import run as runs
+
+    loaded = config.load(args.recipe, args.overrides)
+    return carry_out(runs.create(loaded, args.folder), args)
+
+
+def carry_out(run: Run, args: argparse.Namespace) -> int:
+    """Trains ``run`` to its end, or goes on with it, and prints the result."""
+    from .. import progress, trainer
+
+    console.running(run.folder)
+    with progress.choose(quiet=args.quiet) as show:
+        metrics = trainer.train(run, show)
+    if args.json:
+        console.emit({"run": str(run.folder), "metrics": metrics})
+    else:
+        _print(run, metrics)
+    return 0
+
+
+def _print(run: Run, metrics: dict[str, Any]) -> None:
+    print(f"test accuracy  {metrics['accuracy']:.4f}   (macro F1 {metrics['macro_f1']:.4f}, loss {metrics['loss']:.4f})")
+    print(f"run folder     {run.folder}")
+    print(f"report         {run.folder / 'report.html'}")
+    print(f"use it         nyala predict {run.folder} INPUT")

@@ -1,0 +1,132 @@
+"""What ``nyala doctor`` looks at. Each check is a name, a state, a finding and, where something is amiss, a remedy."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..hub.storage import cache_folder, is_offline
+from . import environment
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the examination; ``state`` is ``ok`` or ``warn``."""
+
+    name: str
+    state: str
+    finding: str
+    remedy: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def examine() -> list[Check]:
+    """Every check, in the order shown. Nothing is downloaded and no address is contacted.
+
+    Example:
+        >>> {check.state for check in examine()} <= {"ok", "warn"}
+        True
+    """
+    checks: list[Callable[[], Check]] = [_python, _numpy, _blas, _threads, _numba, _cpu, _cache, _disk, _gpu, _network]
+    return [check() for check in checks]
+
+
+def _python() -> Check:
+    return Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+
+
+def _numpy() -> Check:
+    import numpy as np
+
+    return Check("numpy", "ok", np.__version__)
+
+
+def _blas() -> Check:
+    name = environment.blas()
+    if "openblas" in name or "mkl" in name or "accelerate" in name.lower():
+        return Check("blas", "ok", name)
+    return Check(
+        "blas", "warn", name, "matrix products will be slow: install NumPy's own wheel with `pip install --force-reinstall numpy`"
+    )
+
+
+def _threads() -> Check:
+    threads, cpus = environment.blas_threads(), _usable_cpus()
+    set_by = [f"{v}={os.environ[v]}" for v in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS") if v in os.environ]
+    finding = f"{cpus} CPUs usable, BLAS uses {threads or 'an unknown number of'} threads" + (
+        f" ({', '.join(set_by)})" if set_by else ""
+    )
+    if threads and threads > cpus:
+        return Check("threads", "warn", finding, f"set OPENBLAS_NUM_THREADS={cpus}: more threads than CPUs slow each other down")
+    return Check("threads", "ok", finding)
+
+
+def _usable_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _numba() -> Check:
+    if importlib.util.find_spec("numba") is None:
+        return Check("numba", "warn", "not installed", "pip install numba; without it the kernels are plain NumPy")
+    return Check("numba", "ok", importlib.metadata.version("numba"))
+
+
+def _cpu() -> Check:
+    wide = [name for name in ("AVX512F", "AVX2", "ASIMD", "SVE") if name in environment.cpu_features()]
+    return Check("cpu", "ok", f"{platform.machine()}, vector units: {', '.join(wide) or 'baseline'}")
+
+
+def _cache() -> Check:
+    folder = cache_folder()
+    parent = next(p for p in (folder, *folder.parents) if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=parent):  # permissions alone do not tell: root, read-only mounts, quotas
+            pass
+    except OSError:
+        return Check(
+            "cache", "warn", f"{folder} cannot be written to", "set NYALA_CACHE to a folder of yours, or mend its permissions"
+        )
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and not p.is_symlink()) if folder.exists() else 0
+    return Check("cache", "ok", f"{folder} ({size / 1e6:.0f} MB)")
+
+
+def _disk() -> Check:
+    folder = cache_folder()
+    free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+    state = "warn" if free < 1e9 else "ok"
+    return Check("disk", state, f"{free / 1e9:.1f} GB free", "less than 1 GB: weights may not fit" if state == "warn" else "")
+
+
+def _gpu() -> Check:
+    if importlib.util.find_spec("cupy") is None:
+        driver = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()
+        if driver:
+            return Check("gpu", "warn", "an NVIDIA driver is here, CuPy is not", 'pip install "nyala[cuda12]" (or cuda13)')
+        return Check("gpu", "ok", "none: everything runs on the CPU")
+    import cupy
+
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return Check("gpu", "warn", f"CuPy {cupy.__version__} finds no device: {error}", "check the driver with nvidia-smi")
+    names = [cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
+    return Check("gpu", "ok", f"CuPy {cupy.__version__}: {', '.join(names)}")
+
+
+def _network() -> Check:
+    if is_offline():
+        finding = "NYALA_OFFLINE or HF_HUB_OFFLINE is set: only cached weights load"
+        return Check("network", "warn", finding, "unset it to download")
+    proxies = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY") if os.environ.get(name)]
+    endpoint = os.environ.get("HF_ENDPOINT", "the default model hub")
+    return Check("network", "ok", f"not tried; downloads use {endpoint}" + (f" through {proxies[0]}" if proxies else ""))
