@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .header import Header, TensorInfo
+from .pth import load_pth
 from .safetensors import load, load_file, read_header, save, save_file, widen
 
-__all__ = ["Header", "TensorInfo", "load", "load_file", "read_header", "save", "save_file", "widen"]
+__all__ = ["Header", "TensorInfo", "load", "load_file", "load_pth", "read_header", "save", "save_file", "widen"]

@@ -72,7 +72,7 @@ def header_length(source: str, first: bytes, size: int) -> int:
     """The length of the JSON part, from the file's first bytes and its size."""
     if size < 8:
         raise CheckpointError(f"{source} has {size} bytes", why="a safetensors file has at least 8", fix=INCOMPLETE)
-    _refuse_other_formats(source, first)
+    refuse_other_formats(source, first, _PYTORCH)
     length = int.from_bytes(first[:8], "little")
     if 8 + length > size:
         why = f"its first 8 bytes announce a header of {length} bytes"
@@ -89,15 +89,18 @@ _OTHER_FORMATS = (
         "fetch the file with `git lfs pull`, or download it",
     ),
     (b"<", "is a web page, not a weight file", "open the address in a browser to see what it says, then download the file again"),
-    (b"PK\x03\x04", "is a zip archive, as PyTorch writes it", "read it with nyala.checkpoint.load_pth"),
-    (b"\x80\x02", "is a PyTorch file of the old kind", "read it with nyala.checkpoint.load_pth"),
     (b"GGUF", "is a GGUF file", "get the safetensors version of these weights"),
     (b"\x89HDF", "is an HDF5 file", "get the safetensors version of these weights"),
 )
+_PYTORCH = (
+    (b"PK\x03\x04", "is a zip archive, as PyTorch writes it", "read it with nyala.checkpoint.load_pth"),
+    (b"\x80\x02", "is a PyTorch file of the old kind", "read it with nyala.checkpoint.load_pth"),
+)
 
 
-def _refuse_other_formats(source: str, first: bytes) -> None:
-    for magic, what, fix in _OTHER_FORMATS:
+def refuse_other_formats(source: str, first: bytes, more: tuple[tuple[bytes, str, str], ...] = ()) -> None:
+    """Say what a file is that begins with the bytes ``first``, where it is a well-known kind that is no weight file."""
+    for magic, what, fix in _OTHER_FORMATS + more:
         # A real file starts with a length: these magics would all announce headers of more than MAX_HEADER bytes.
         if first.lstrip().startswith(magic) and int.from_bytes(first[:8], "little") > MAX_HEADER:
             raise CheckpointError(f"{source} {what}", fix=fix)

@@ -191,12 +191,15 @@ def _read_header(source: str, file: BinaryIO, size: int) -> tuple[Header, int]:
     return parse_header(source, file.read(length), size), 8 + length
 
 
-def _views(source: str, buffer: Any, header: Header, dtype: npt.DTypeLike | None) -> Arrays:
-    arrays = {name: _view(source, buffer, name, info) for name, info in header.tensors.items()}
-    if dtype is None:
-        return arrays
+def convert_floats(arrays: Arrays, dtype: npt.DTypeLike) -> Arrays:
+    """Floating-point arrays as ``dtype``; those that have it already, and all others, as they are."""
     target = np.dtype(dtype)
     return {name: a.astype(target, copy=False) if a.dtype in _FLOATS else a for name, a in arrays.items()}
+
+
+def _views(source: str, buffer: Any, header: Header, dtype: npt.DTypeLike | None) -> Arrays:
+    arrays = {name: _view(source, buffer, name, info) for name, info in header.tensors.items()}
+    return arrays if dtype is None else convert_floats(arrays, dtype)
 
 
 def _view(source: str, buffer: Any, name: str, info: TensorInfo) -> npt.NDArray[Any]:
