@@ -33,6 +33,50 @@ _MODULES = {
     "checkpoint": "core.checkpoint",
     "utils": "core.utils",
 }
+# Public name -> the module that defines it.
+_NAMES: dict[str, str] = {
+    name: module
+    for module, names in {
+        "core.tensor": "Tensor",
+        "core.autograd": "no_grad enable_grad set_grad_enabled inference_mode is_grad_enabled",
+        "core.create": (
+            "tensor as_tensor from_numpy from_dlpack zeros ones empty full zeros_like ones_like empty_like full_like arange linspace "
+            "eye meshgrid"
+        ),
+        "core.random": "manual_seed rand randn randint randperm rand_like randn_like bernoulli multinomial",
+        "core.dtypes": (
+            "uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128 set_default_dtype"
+        ),
+        "core.ops.elementwise": (
+            "add sub mul div floor_divide remainder pow maximum minimum exp expm1 log log1p log2 log10 sqrt rsqrt sin cos tan asin acos "
+            "atan sinh cosh tanh sigmoid erf relu floor ceil round trunc neg sign reciprocal square clamp where eq ne lt le gt ge "
+            "isnan isinf isfinite logical_not logical_and logical_or logical_xor"
+        ),
+        "core.ops.reduce": (
+            "sum mean var std var_mean prod amax amin argmax argmin max min logsumexp cumsum cumprod norm any all count_nonzero argsort "
+            "sort topk median unique bincount"
+        ),
+        "core.ops.shape": (
+            "reshape permute transpose movedim broadcast_to squeeze unsqueeze flatten unflatten cat stack narrow split chunk unbind "
+            "flip roll repeat_interleave diagonal tril triu clone"
+        ),
+        "core.ops.index": "gather scatter_add scatter index_select take_along_dim masked_select one_hot",
+        "core.ops.linalg": "matmul mm bmm mv dot outer addmm baddbmm einsum",
+        "hub": "load list_models",
+    }.items()
+    for name in names.split()
+}
+_RENAMED = {
+    "abs": ("core.ops.elementwise", "abs_"),
+    "clip": ("core.ops.elementwise", "clamp"),
+    "bool": ("core.dtypes", "bool_"),
+    "float": ("core.dtypes", "float32"),
+    "double": ("core.dtypes", "float64"),
+    "half": ("core.dtypes", "float16"),
+    "long": ("core.dtypes", "int64"),
+    "int": ("core.dtypes", "int32"),
+    "cuda_is_available": ("core.devices", "cuda_is_available"),
+}
 _PACKAGES = ("core", "hub", "vision", "audio", "text", "recipes")
 
 
@@ -64,3 +108,20 @@ class _AliasFinder(MetaPathFinder):
 
 
 sys.meta_path.insert(0, _AliasFinder())
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES or name in _PACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
+    place, attribute = _RENAMED.get(name) or (_NAMES.get(name), name)
+    if place is None:
+        from .core.errors import did_you_mean
+
+        raise AttributeError(f"nyala has no attribute {name!r}. {did_you_mean(name, __dir__())}".rstrip())
+    value = getattr(importlib.import_module(f"{__name__}.{place}"), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*_NAMES, *_RENAMED, *_MODULES, *_PACKAGES, "__version__"})

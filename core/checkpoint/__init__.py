@@ -5,5 +5,19 @@ from __future__ import annotations
 from .header import Header, TensorInfo
 from .pth import load_pth
 from .safetensors import load, load_file, read_header, save, save_file, widen
+from .sharded import load_sharded, read_index, save_sharded
 
-__all__ = ["Header", "TensorInfo", "load", "load_file", "load_pth", "read_header", "save", "save_file", "widen"]
+__all__ = [
+    "Header",
+    "TensorInfo",
+    "load",
+    "load_file",
+    "load_pth",
+    "load_sharded",
+    "read_header",
+    "read_index",
+    "save",
+    "save_file",
+    "save_sharded",
+    "widen",
+]

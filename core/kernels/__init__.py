@@ -1,0 +1,32 @@
+"""The kernel table: every computation on arrays, behind one set of names for every backend.
+
+``of(array)`` gives the table of the array's device. A kernel takes and returns arrays (and plain numbers, tuples,
+strings); it knows nothing of tensors or graphs. What a kernel promises is said once, by the reference of the same name.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from .interface import Kernels
+
+CPU = Kernels("cpu")
+
+
+@functools.lru_cache(maxsize=1)
+def _cuda() -> Kernels:
+    return Kernels("cuda")
+
+
+def of(array: Any) -> Any:
+    """The kernels for the device that holds ``array``.
+
+    Example:
+        >>> import numpy as np
+        >>> of(np.ones(2)).exp(np.zeros(1))
+        array([1.])
+    """
+    return CPU if isinstance(array, np.ndarray) else _cuda()

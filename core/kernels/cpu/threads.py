@@ -1,0 +1,87 @@
+"""The one pool of threads behind the CPU kernels, and BLAS kept to one thread inside it."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+_SETTERS = (
+    "scipy_openblas_set_num_threads64_",
+    "scipy_openblas_set_num_threads",
+    "openblas_set_num_threads64_",
+    "openblas_set_num_threads",
+    "MKL_Set_Num_Threads",
+    "bli_thread_set_num_threads",
+)
+
+
+def thread_count() -> int:
+    """How many threads kernels use: ``NYALA_NUM_THREADS``, or the cores this process may run on."""
+    given = os.environ.get("NYALA_NUM_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.lru_cache(maxsize=1)
+def _pool(process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a forked child needs a pool of its own
+    return ThreadPoolExecutor(max(1, thread_count() - 1), thread_name_prefix="nyala-kernel")
+
+
+@functools.lru_cache(maxsize=1)
+def single_threaded_blas() -> str | None:
+    """Keep NumPy's BLAS to one thread from now on; gives the name of the setter found, or None.
+
+    Where no setter is found the environment's own setting stays, and equal bits then need the same thread count.
+    """
+    for path in _loaded_libraries():
+        try:
+            library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD if hasattr(os, "RTLD_NOLOAD") else 0)
+        except OSError:
+            continue  # listed by the system, but not a library that can be asked
+        for name in _SETTERS:
+            setter = getattr(library, name, None)
+            if setter is not None:
+                setter(1)
+                return name
+    return None
+
+
+def _loaded_libraries() -> list[str]:
+    """Shared libraries of this process that look like a BLAS."""
+    try:
+        with open("/proc/self/maps") as maps:
+            paths = {line.split(maxsplit=5)[5].strip() for line in maps if line.count(" ") >= 5 and "/" in line}
+    except OSError:
+        import numpy as np
+
+        folder = os.path.join(os.path.dirname(np.__file__), os.pardir, "numpy.libs")
+        paths = {os.path.join(folder, f) for f in os.listdir(folder)} if os.path.isdir(folder) else set()
+    return sorted(p for p in paths if re.search(r"blas|mkl_rt|blis", os.path.basename(p), re.IGNORECASE))
+
+
+def run_tiles(work: Callable[[int, int], object], total: int, tile: int) -> None:
+    """Call ``work(lo, hi)`` for every tile of ``range(total)``, on the pool and on this thread.
+
+    Tiles are the same whatever the number of threads. An error in one is raised here.
+    """
+    spans = [(lo, min(total, lo + tile)) for lo in range(0, total, tile)]
+    if len(spans) < 2 or thread_count() < 2:
+        for lo, hi in spans:
+            work(lo, hi)
+        return
+    todo = iter(spans)  # next() on a list iterator is atomic: each span is taken once
+
+    def drain() -> None:
+        for lo, hi in todo:
+            work(lo, hi)
+
+    helpers = [_pool(os.getpid()).submit(drain) for _ in range(min(thread_count() - 1, len(spans) - 1))]
+    drain()
+    for helper in helpers:
+        if not helper.cancel():  # one that has not started has nothing left to do
+            helper.result()

@@ -1,0 +1,190 @@
+"""Element-wise kernels: one number out for each number in, with NumPy's broadcasting and NaN rules.
+
+Float in, the same float dtype out. bfloat16 is computed as ``ml_dtypes`` does it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...devices import module_of
+
+_UFUNCS = (
+    "add subtract multiply true_divide maximum minimum power exp expm1 log log1p log2 log10 sqrt sin cos tan arcsin arccos "
+    "arctan sinh cosh tanh floor ceil"
+).split()
+
+__all__ = [
+    *_UFUNCS,
+    "elu",
+    "erf",
+    "gelu",
+    "gelu_backward",
+    "hardsigmoid",
+    "hardswish",
+    "leaky_relu",
+    "relu",
+    "round",
+    "rsqrt",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softplus",
+    "tanh_backward",
+]
+
+
+def _ufunc(name: str) -> Any:
+    def kernel(*arrays: Any) -> Any:
+        return getattr(module_of(arrays[0]), name)(*arrays)
+
+    kernel.__name__ = name
+    kernel.__doc__ = f"NumPy's ``{name}``."
+    return kernel
+
+
+globals().update({name: _ufunc(name) for name in _UFUNCS})
+
+
+def relu(x: Any) -> Any:
+    """max(x, 0)."""
+    return module_of(x).maximum(x, x.dtype.type(0))
+
+
+def leaky_relu(x: Any, slope: float) -> Any:
+    """x where positive, ``slope * x`` elsewhere."""
+    return module_of(x).where(x > 0, x, x * x.dtype.type(slope))
+
+
+def elu(x: Any, alpha: float) -> Any:
+    """x where positive, ``alpha * (exp(x) - 1)`` elsewhere."""
+    xp = module_of(x)
+    return xp.where(x > 0, x, xp.expm1(xp.minimum(x, x.dtype.type(0))) * x.dtype.type(alpha))
+
+
+def rsqrt(x: Any) -> Any:
+    """1 / sqrt(x)."""
+    return x.dtype.type(1) / module_of(x).sqrt(x)
+
+
+def round(x: Any, decimals: int) -> Any:
+    """To the nearest, halves to even."""
+    return module_of(x).round(x, decimals)
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)), without overflow: tanh is bounded on both sides."""
+    xp, half = module_of(x), x.dtype.type(0.5)
+    return xp.tanh(x * half) * half + half
+
+
+def sigmoid_backward(grad: Any, y: Any) -> Any:
+    """Gradient of sigmoid from its result."""
+    return grad * (y * (y.dtype.type(1) - y))
+
+
+def tanh_backward(grad: Any, y: Any) -> Any:
+    """Gradient of tanh from its result."""
+    return grad * (y.dtype.type(1) - y * y)
+
+
+def silu(x: Any) -> Any:
+    """x * sigmoid(x)."""
+    return x * sigmoid(x)
+
+
+def silu_backward(grad: Any, x: Any) -> Any:
+    """Gradient of silu from its input."""
+    s, one = sigmoid(x), x.dtype.type(1)
+    return grad * (s * (one + x * (one - s)))
+
+
+def softplus(x: Any, beta: float, threshold: float) -> Any:
+    """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
+    xp, kind = module_of(x), x.dtype.type
+    scaled = x * kind(beta)
+    small = xp.minimum(scaled, kind(threshold))
+    return xp.where(scaled > kind(threshold), x, xp.log1p(xp.exp(small)) / kind(beta))
+
+
+def hardsigmoid(x: Any) -> Any:
+    """clip(x + 3, 0, 6) / 6."""
+    kind = x.dtype.type
+    return module_of(x).clip(x + kind(3), kind(0), kind(6)) * kind(1 / 6)
+
+
+def hardswish(x: Any) -> Any:
+    """x * hardsigmoid(x)."""
+    return x * hardsigmoid(x)
+
+
+# Rational approximations of erf and erfc after W. J. Cody, "Rational Chebyshev Approximation for the Error Function",
+# Math. Comp. 23 (1969): |x| <= 0.46875, up to 4, and beyond. Highest power first.
+_ERF_P = (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2, 3.20937758913846947e3)
+_ERF_Q = (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3)
+_MID_P = (
+    2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1, 2.98635138197400131e2,
+    8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3, 1.23033935479799725e3,
+)  # fmt: skip
+_MID_Q = (
+    1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
+    3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3,
+)  # fmt: skip
+_FAR_P = (1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-1, 1.25781726111229246e-1,
+          1.60837851487422766e-2, 6.58749161529837803e-4)  # fmt: skip
+_FAR_Q = (1.0, 2.56852019228982242e0, 1.87295284992346725e0, 5.27905102951428412e-1, 6.05183413124413191e-2,
+          2.33520497626869185e-3)  # fmt: skip
+
+
+def _polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
+    total = coefficients[0] + 0 * x
+    for c in coefficients[1:]:
+        total = total * x + c
+    return total
+
+
+def erf(x: Any) -> Any:
+    """The error function, computed in float64 to 1e-15 and rounded to the dtype of ``x``."""
+    xp = module_of(x)
+    v = x.astype(np.float64)
+    size = xp.abs(v)
+    near, mid, far = xp.minimum(size, 0.5), xp.clip(size, 0.46875, 4.0), xp.maximum(size, 4.0)
+    inner = near * _polynomial(near * near, _ERF_P) / _polynomial(near * near, _ERF_Q)
+    middle = 1 - xp.exp(-mid * mid) * _polynomial(mid, _MID_P) / _polynomial(mid, _MID_Q)
+    inverse = 1 / (far * far)
+    tail = (1 / math.sqrt(math.pi) - inverse * _polynomial(inverse, _FAR_P) / _polynomial(inverse, _FAR_Q)) / far
+    outer = 1 - xp.exp(-xp.minimum(far * far, 700.0)) * tail
+    value = xp.where(size <= 0.46875, inner, xp.where(size <= 4.0, middle, outer))
+    value = xp.where(xp.isnan(v), v, xp.copysign(value, v))
+    return value.astype(x.dtype)
+
+
+def gelu(x: Any, approximate: str) -> Any:
+    """x times the normal distribution function: by erf (``"none"``), by tanh, or by a logistic (``"quick"``)."""
+    kind = x.dtype.type
+    if approximate == "quick":
+        return x * sigmoid(x * kind(1.702))
+    if approximate == "tanh":
+        inner = kind(math.sqrt(2 / math.pi)) * (x + kind(0.044715) * x * x * x)
+        return kind(0.5) * x * (kind(1) + module_of(x).tanh(inner))
+    return x * (kind(0.5) * (kind(1) + erf(x * kind(math.sqrt(0.5)))))
+
+
+def gelu_backward(grad: Any, x: Any, approximate: str) -> Any:
+    """Gradient of gelu from its input."""
+    xp, kind = module_of(x), x.dtype.type
+    if approximate == "quick":
+        s = sigmoid(x * kind(1.702))
+        return grad * (s * (kind(1) + kind(1.702) * x * (kind(1) - s)))
+    if approximate == "tanh":
+        a = kind(math.sqrt(2 / math.pi))
+        t = xp.tanh(a * (x + kind(0.044715) * x * x * x))
+        slope = a * (kind(1) + kind(3 * 0.044715) * x * x)
+        return grad * (kind(0.5) * (kind(1) + t) + kind(0.5) * x * (kind(1) - t * t) * slope)
+    cdf = kind(0.5) * (kind(1) + erf(x * kind(math.sqrt(0.5))))
+    pdf = xp.exp(x * x * kind(-0.5)) * kind(1 / math.sqrt(2 * math.pi))
+    return grad * (cdf + x * pdf)

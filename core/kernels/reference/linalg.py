@@ -1,0 +1,19 @@
+"""Products of matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...devices import module_of
+
+__all__ = ["matmul"]
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """(..., M, K) @ (..., K, N) -> (..., M, N), batch dimensions broadcast; half precision is summed in float32."""
+    xp = module_of(a)
+    if a.dtype.itemsize < 4 and a.dtype.kind in "fV":
+        return xp.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
+    return xp.matmul(a, b)

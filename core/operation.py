@@ -1,0 +1,169 @@
+"""``Operation``: what the differentiable operations of ``core/ops`` are made of.
+
+``forward`` works on arrays, through the kernel table. ``backward`` works on tensors, with differentiable operations,
+so derivatives of any order come free. Where a fused backward kernel exists it is used as long as nobody asks for a graph
+of the gradient; ``Composite`` operations fall back on differentiating their own definition then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .devices import module_of, of
+from .errors import DeviceError
+from .graph import Node, Version, changed_in_place, state
+from .tensor import Tensor
+
+
+class Operation(Node):
+    """One differentiable operation; an instance is one use of it.
+
+    A subclass sets its parameters in ``__init__``, computes arrays in ``forward`` and gradients in ``backward``.
+
+    Attributes:
+        keeps: positions of the inputs whose values ``backward`` needs (``self.kept_tensors()``).
+        keeps_output: whether ``backward`` needs the result (``self.output()``).
+        view: whether the result may share memory with the first input.
+    """
+
+    keeps: ClassVar[tuple[int, ...]] = ()
+    keeps_output: ClassVar[bool] = False
+    view: ClassVar[bool] = False
+
+    recording = False
+    _output: Any = None
+    _output_version: Version
+
+    def forward(self, *arrays: Any) -> Any:
+        """The result, an array or a tuple of arrays."""
+        raise NotImplementedError
+
+    def keeping(self, needs: Sequence[bool]) -> tuple[int, ...]:  # noqa: ARG002 - for subclasses to use
+        """Positions of the inputs to keep, given which inputs want a gradient. Default: ``keeps``."""
+        return self.keeps
+
+    def apply(self, *inputs: Tensor) -> Any:
+        """Compute, and record it if an input wants a gradient."""
+        arrays = [t.array for t in inputs]
+        if len(arrays) > 1:
+            _check_devices(arrays)
+        recording = False
+        if state.grad:
+            for t in inputs:
+                if t.requires_grad:
+                    recording = True
+                    break
+        self.recording = recording
+        out = self.forward(*arrays)
+        if type(out) is tuple:
+            return self._several(inputs, out, recording)
+        if type(out) is not np.ndarray and isinstance(out, np.generic):
+            out = np.asarray(out)
+        if not recording:
+            result = Tensor._made(out, None, 0)
+            if self.view and not state.inference:
+                _share(result, inputs[0], False)
+            return result
+        self._record(inputs)
+        result = Tensor._made(out, self, 0)
+        if self.view:
+            _share(result, inputs[0], True)
+        elif self.keeps_output:
+            self._output = out
+            self._output_version = result._version = Version()
+        return result
+
+    def _record(self, inputs: Sequence[Tensor]) -> None:
+        self.connect(inputs)
+        positions = self.keeping([t.requires_grad for t in inputs])
+        if positions:
+            self.keep(*[inputs[i] for i in positions])
+
+    def _several(self, inputs: Sequence[Tensor], arrays: tuple[Any, ...], recording: bool) -> tuple[Tensor, ...]:
+        if not recording:
+            return tuple(Tensor._made(np.asarray(a) if isinstance(a, np.generic) else a, None, 0) for a in arrays)
+        self._record(inputs)
+        self.outputs = tuple((module_of(a), a.shape, a.dtype) for a in arrays)
+        differentiable = [a.dtype.kind in "fcV" for a in arrays]
+        results = tuple(Tensor._made(a, self if d else None, i) for i, (a, d) in enumerate(zip(arrays, differentiable, strict=True)))
+        if self.view:
+            for r in results:
+                _share(r, inputs[0], True)
+        return results
+
+    def output(self) -> Tensor:
+        """The operation's own result, with this node behind it."""
+        if self.released:
+            self.kept_tensors()  # raises: the graph has been freed
+        if self._output_version.count:
+            raise changed_in_place(self.name, self._output.shape, self._output_version.count)
+        return Tensor._made(self._output, self, 0)
+
+    def release(self) -> None:
+        super().release()
+        self._output = None
+
+
+def _share(result: Tensor, source: Tensor, recorded: bool) -> None:
+    """A view writes to its source's memory: both count their writes together."""
+    array = source.array
+    base = result.array.base
+    if base is None or (base is not array and base is not array.base and result.array is not array):
+        return  # a copy after all, as reshape of a transposed tensor is
+    if source._version is None:
+        source._version = Version()
+    result._version = source._version
+    result._is_view = True
+    if recorded:
+        source._version.viewed = True
+
+
+def _check_devices(arrays: Sequence[Any]) -> None:
+    first = type(arrays[0])
+    for i, a in enumerate(arrays):
+        if type(a) is not first or (first is not np.ndarray and of(a) != of(arrays[0])):
+            raise DeviceError(
+                f"input 0 of shape {arrays[0].shape} is on {of(arrays[0])}, input {i} of shape {a.shape} on {of(a)}",
+                why="an operation needs all its inputs on one device",
+                fix=f"move one of them, e.g. with .to({of(arrays[0])!r})",
+            )
+
+
+class Composite(Operation):
+    """An operation with fused kernels and a plain definition.
+
+    ``compose`` gives the same result as ``forward`` from differentiable operations. ``fused_backward`` computes the
+    gradients with a kernel; where the gradient itself must be differentiable, ``compose`` is differentiated instead.
+    All inputs are kept.
+    """
+
+    def keeping(self, needs: Sequence[bool]) -> tuple[int, ...]:
+        return tuple(range(len(needs)))
+
+    def compose(self, *inputs: Tensor) -> Any:
+        """The operation written with differentiable operations."""
+        raise NotImplementedError
+
+    def fused_backward(self, grad: Any, *arrays: Any) -> Any:
+        """Gradients of the inputs as arrays, from arrays; None where there is none."""
+        raise NotImplementedError
+
+    def backward(self, *grads: Tensor) -> Any:
+        inputs = self.kept_tensors()
+        if not state.grad:
+            found = self.fused_backward(*[g.array for g in grads], *[t.array for t in inputs])
+            return tuple(None if f is None else Tensor._made(f, None, 0) for f in found)
+        return self._composed_backward(inputs, grads)
+
+    def _composed_backward(self, inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        from .autograd import grad
+
+        # the same values under new names: the walk below must end here, not run on into the inputs' own graphs
+        fresh = [t.alias() if t.requires_grad else t for t in inputs]
+        out = self.compose(*fresh)
+        wanted = [t for t, need in zip(fresh, self.needs_input_grad, strict=True) if need]
+        found = iter(grad(out, wanted, list(grads), create_graph=True, allow_unused=True))
+        return tuple(next(found) if need else None for need in self.needs_input_grad)

@@ -1,0 +1,624 @@
+"""Element-wise operations and their derivatives.
+
+Each unary operation is one row: its kernel, its derivative written in differentiable operations, and what that
+derivative needs (the input ``x`` or the result ``y``).
+
+Example:
+    >>> import nyala
+    >>> nyala.exp(nyala.tensor([0.0, 1.0]))
+    tensor([1.    , 2.7183])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import dtypes, kernels
+from ..errors import ArgumentError, DtypeError
+from ..graph import state
+from ..operation import Operation
+from ..tensor import Tensor
+from .operands import as_tensor, broadcast_error, floating, operands
+
+# ---- two inputs
+
+
+class _Binary(Operation):
+    kernel: ClassVar[str]
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.shapes = a.shape, b.shape
+        try:
+            return getattr(kernels.of(a), self.kernel)(a, b)
+        except ValueError:
+            raise broadcast_error(self.kernel, a.shape, b.shape) from None
+
+    def reduced(self, ga: Tensor | None, gb: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """Both gradients summed back over what was broadcast."""
+        return (
+            None if ga is None else sum_to(ga, self.shapes[0]),
+            None if gb is None else sum_to(gb, self.shapes[1]),
+        )
+
+
+class Add(_Binary):
+    kernel = "add"
+
+    def backward(self, g: Tensor) -> Any:
+        return self.reduced(g if self.edges[0] is not None else None, g if self.edges[1] is not None else None)
+
+
+class Sub(_Binary):
+    kernel = "subtract"
+
+    def backward(self, g: Tensor) -> Any:
+        return self.reduced(g if self.edges[0] is not None else None, -g if self.edges[1] is not None else None)
+
+
+def _conj(t: Tensor) -> Tensor:
+    return t.conj() if t.array.dtype.kind == "c" else t
+
+
+class Mul(_Binary):
+    kernel = "multiply"
+
+    def keeping(self, needs: Any) -> tuple[int, ...]:
+        self._order = (1, 0) if needs[0] and needs[1] else (1,) if needs[0] else (0,)
+        return self._order
+
+    def backward(self, g: Tensor) -> Any:
+        kept = dict(zip(self._order, self.kept_tensors(), strict=True))
+        return self.reduced(
+            g * _conj(kept[1]) if self.edges[0] is not None else None,
+            g * _conj(kept[0]) if self.edges[1] is not None else None,
+        )
+
+
+class Div(_Binary):
+    kernel = "true_divide"
+
+    def keeping(self, needs: Any) -> tuple[int, ...]:
+        return (1, 0) if needs[1] else (1,)
+
+    def backward(self, g: Tensor) -> Any:
+        b, *rest = self.kept_tensors()
+        ga = g / _conj(b)
+        return self.reduced(
+            ga if self.edges[0] is not None else None,
+            -ga * _conj(rest[0] / b) if self.edges[1] is not None else None,
+        )
+
+
+class Pow(_Binary):
+    kernel = "power"
+    keeps = (0, 1)
+
+    def backward(self, g: Tensor) -> Any:
+        a, b = self.kept_tensors()
+        ga = gb = None
+        if self.edges[0] is not None:
+            ga = where(b == 0, 0.0, g * b * a ** where(b == 0, 1.0, b - 1))
+        if self.edges[1] is not None:
+            positive = where(a > 0, a, 1.0)
+            gb = where(a > 0, g * a**b * log(positive), 0.0)
+        return self.reduced(ga, gb)
+
+
+class PowNumber(Operation):
+    """x to a constant power: no logarithm, and right for negative x."""
+
+    keeps = (0,)
+
+    def __init__(self, exponent: float) -> None:
+        self.exponent = exponent
+
+    def forward(self, x: Any) -> Any:
+        if self.exponent == 2:
+            return kernels.of(x).multiply(x, x)
+        if self.exponent == 0.5:
+            return kernels.of(x).sqrt(x)
+        return kernels.of(x).power(x, self.exponent)
+
+    def backward(self, g: Tensor) -> Tensor:
+        (x,) = self.kept_tensors()
+        n = self.exponent
+        if n == 0:
+            return g * 0.0
+        return g * n * (x if n == 2 else _pow_number(x, n - 1))
+
+
+class _Extreme(_Binary):
+    """maximum and minimum; where both are equal each gets half the gradient."""
+
+    keeps = (0, 1)
+
+    def backward(self, g: Tensor) -> Any:
+        a, b = (t.detach() for t in self.kept_tensors())
+        first = a > b if self.kernel == "maximum" else a < b
+        share = first.to(g.dtype) + (a == b).to(g.dtype) * 0.5
+        return self.reduced(g * share if self.edges[0] is not None else None, g * (1 - share) if self.edges[1] is not None else None)
+
+
+class Maximum(_Extreme):
+    kernel = "maximum"
+
+
+class Minimum(_Extreme):
+    kernel = "minimum"
+
+
+def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """input + alpha * other, shapes broadcast.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+    """
+    a, b = operands(input, other, "add")
+    return Add().apply(a, b if alpha == 1 else b * alpha)
+
+
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """input - alpha * other, shapes broadcast."""
+    a, b = operands(input, other, "sub")
+    if a.array.dtype.kind == "b":
+        raise DtypeError("sub of two bool tensors", why="there is no difference of truth values", fix="use ^ or logical_xor")
+    return Sub().apply(a, b if alpha == 1 else b * alpha)
+
+
+def mul(input: Any, other: Any) -> Tensor:
+    """input * other, shapes broadcast."""
+    return Mul().apply(*operands(input, other, "mul"))
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """input / other, shapes broadcast; integers give floating point unless ``rounding_mode`` is "floor" or "trunc"."""
+    if rounding_mode is not None:
+        return _rounded_div(input, other, rounding_mode)
+    a, b = operands(input, other, "div")
+    return Div().apply(floating(a), floating(b))
+
+
+def _rounded_div(input: Any, other: Any, mode: str) -> Tensor:
+    if mode not in ("floor", "trunc"):
+        raise ArgumentError(f"rounding_mode {mode!r}", fix="use None, 'floor' or 'trunc'")
+    a, b = operands(input, other, "div")
+    xp = a._module
+    if a.array.dtype.kind in "iu":
+        quotient = xp.floor_divide(a.array, b.array)
+        if mode == "trunc":
+            quotient = quotient + ((quotient < 0) & (quotient * b.array != a.array)).astype(quotient.dtype)
+        return Tensor(xp.asarray(quotient))
+    return floor(a / b) if mode == "floor" else trunc(a / b)
+
+
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """The quotient rounded down; no gradient."""
+    return div(input, other, rounding_mode="floor")
+
+
+class Remainder(_Binary):
+    kernel = "remainder"
+    keeps = (0, 1)
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.shapes = a.shape, b.shape
+        try:
+            return a % b
+        except ValueError:
+            raise broadcast_error("remainder", a.shape, b.shape) from None
+
+    def backward(self, g: Tensor) -> Any:
+        a, b = self.kept_tensors()
+        return self.reduced(g if self.edges[0] is not None else None, -g * floor(a / b) if self.edges[1] is not None else None)
+
+
+def remainder(input: Any, other: Any) -> Tensor:
+    """What is left of the division, with the divisor's sign."""
+    return Remainder().apply(*operands(input, other, "remainder"))
+
+
+def _pow_number(x: Tensor, exponent: float) -> Tensor:
+    return PowNumber(exponent).apply(x)
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """input ** exponent, shapes broadcast. The gradient of 0 ** 0 is 0."""
+    if isinstance(input, Tensor) and isinstance(exponent, (int, float)) and not isinstance(exponent, bool):
+        if isinstance(exponent, float):
+            input = floating(input)
+        elif input.array.dtype.kind in "iub" and exponent < 0:
+            raise DtypeError(f"an integer tensor to the power {exponent}", fix="convert it with .float()")
+        return _pow_number(input, exponent)
+    return Pow().apply(*operands(input, exponent, "pow"))
+
+
+def maximum(input: Any, other: Any) -> Tensor:
+    """The larger of the two, element by element; NaN where either is NaN."""
+    return Maximum().apply(*operands(input, other, "maximum"))
+
+
+def minimum(input: Any, other: Any) -> Tensor:
+    """The smaller of the two, element by element; NaN where either is NaN."""
+    return Minimum().apply(*operands(input, other, "minimum"))
+
+
+# ---- one input
+
+_Derivative = Callable[[Tensor, Tensor], Tensor]
+
+
+class _Unary(Operation):
+    kernel: ClassVar[str]
+    derivative: ClassVar[Callable[..., Tensor]]
+    fused: ClassVar[str] = ""
+
+    def __init__(self, *parameters: Any) -> None:
+        self.parameters = parameters
+
+    def forward(self, x: Any) -> Any:
+        return getattr(kernels.of(x), self.kernel)(x, *self.parameters)
+
+    def backward(self, g: Tensor) -> Tensor:
+        known = self.output() if self.keeps_output else self.kept_tensors()[0] if self.keeps else g
+        if self.fused and not state.grad:
+            return Tensor._made(getattr(kernels.of(g.array), self.fused)(g.array, known.array, *self.parameters), None, 0)
+        return type(self).derivative(g, known, *self.parameters)
+
+
+def _unary(
+    name: str, doc: str, derivative: Callable[..., Tensor], needs: str, kernel: str = "", fused: str = ""
+) -> Callable[[Any], Tensor]:
+    """An operation of one input: ``needs`` says what ``derivative(grad, known)`` is given, "x", "y" or "" for nothing."""
+    attributes = {
+        "kernel": kernel or name,
+        "derivative": staticmethod(derivative),
+        "keeps": (0,) if needs == "x" else (),
+        "keeps_output": needs == "y",
+        "fused": fused,
+    }
+    cls = type(name.capitalize(), (_Unary,), attributes)
+
+    def function(input: Any) -> Tensor:
+        return cls().apply(floating(as_tensor(input)))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+exp = _unary("exp", "e to the power of each element.", lambda g, y: g * y, "y")
+expm1 = _unary("expm1", "exp(x) - 1, exact for small x.", lambda g, y: g * (y + 1), "y")
+log = _unary("log", "Natural logarithm.", lambda g, x: g / x, "x")
+log1p = _unary("log1p", "log(1 + x), exact for small x.", lambda g, x: g / (x + 1), "x")
+log2 = _unary("log2", "Logarithm to base 2.", lambda g, x: g / (x * math.log(2)), "x")
+log10 = _unary("log10", "Logarithm to base 10.", lambda g, x: g / (x * math.log(10)), "x")
+sqrt = _unary("sqrt", "Square root.", lambda g, y: g / (y * 2), "y")
+rsqrt = _unary("rsqrt", "1 / sqrt(x).", lambda g, y: g * (y * y * y) * -0.5, "y")
+sin = _unary("sin", "Sine of an angle in radians.", lambda g, x: g * cos(x), "x")
+cos = _unary("cos", "Cosine of an angle in radians.", lambda g, x: -g * sin(x), "x")
+tan = _unary("tan", "Tangent of an angle in radians.", lambda g, y: g * (y * y + 1), "y")
+asin = _unary("asin", "Inverse sine, in radians.", lambda g, x: g * rsqrt(1 - x * x), "x", "arcsin")
+acos = _unary("acos", "Inverse cosine, in radians.", lambda g, x: -g * rsqrt(1 - x * x), "x", "arccos")
+atan = _unary("atan", "Inverse tangent, in radians.", lambda g, x: g / (x * x + 1), "x", "arctan")
+sinh = _unary("sinh", "Hyperbolic sine.", lambda g, x: g * cosh(x), "x")
+cosh = _unary("cosh", "Hyperbolic cosine.", lambda g, x: g * sinh(x), "x")
+tanh = _unary("tanh", "Hyperbolic tangent.", lambda g, y: g * (1 - y * y), "y", fused="tanh_backward")
+sigmoid = _unary("sigmoid", "1 / (1 + exp(-x)).", lambda g, y: g * y * (1 - y), "y", fused="sigmoid_backward")
+silu = _unary(
+    "silu",
+    "x * sigmoid(x) (Hendrycks and Gimpel, arXiv:1606.08415), also called swish.",
+    lambda g, x: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))),
+    "x",
+    fused="silu_backward",
+)
+erf = _unary("erf", "The error function.", lambda g, x: g * exp(-x * x) * (2 / math.sqrt(math.pi)), "x")
+relu = _unary("relu", "max(x, 0); the gradient at 0 is 0.", lambda g, y: where(y.detach() > 0, g, 0.0), "y")
+hardsigmoid = _unary(
+    "hardsigmoid", "clip(x + 3, 0, 6) / 6.", lambda g, x: where((x.detach() > -3) & (x.detach() < 3), g * (1 / 6), 0.0), "x"
+)
+hardswish = _unary(
+    "hardswish",
+    "x * hardsigmoid(x) (Howard et al., arXiv:1905.02244).",
+    lambda g, x: g * where(x.detach() < -3, 0.0, where(x.detach() <= 3, x / 3 + 0.5, 1.0)),
+    "x",
+)
+floor = _unary("floor", "Round down; the gradient is 0.", lambda g, _: g * 0.0, "")
+ceil = _unary("ceil", "Round up; the gradient is 0.", lambda g, _: g * 0.0, "")
+
+
+class Neg(Operation):
+    def forward(self, x: Any) -> Any:
+        if x.dtype.kind == "b":
+            raise DtypeError("neg of a bool tensor", fix="use ~ or logical_not")
+        return -x
+
+    def backward(self, g: Tensor) -> Tensor:
+        return -g
+
+
+def neg(input: Tensor) -> Tensor:
+    """-x."""
+    return Neg().apply(input)
+
+
+class Abs(Operation):
+    keeps = (0,)
+
+    def forward(self, x: Any) -> Any:
+        return abs(x)
+
+    def backward(self, g: Tensor) -> Tensor:
+        (x,) = self.kept_tensors()
+        if x.array.dtype.kind == "c":
+            size = abs_(x)
+            return where(size == 0, 0.0, g / where(size == 0, 1.0, size)) * x
+        return g * sign(x)
+
+
+def abs_(input: Tensor) -> Tensor:
+    """|x|; the gradient at 0 is 0."""
+    return Abs().apply(input)
+
+
+def sign(input: Tensor) -> Tensor:
+    """-1, 0 or 1; no gradient."""
+    return Tensor(input._module.sign(input.array))
+
+
+def reciprocal(input: Tensor) -> Tensor:
+    """1 / x."""
+    return 1.0 / input
+
+
+def square(input: Tensor) -> Tensor:
+    """x * x."""
+    return input * input
+
+
+class Round(Operation):
+    def __init__(self, decimals: int) -> None:
+        self.decimals = decimals
+
+    def forward(self, x: Any) -> Any:
+        return kernels.of(x).round(x, self.decimals)
+
+    def backward(self, g: Tensor) -> Tensor:
+        return g * 0.0
+
+
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """To the nearest, halves to even; the gradient is 0."""
+    return Round(decimals).apply(input)
+
+
+def trunc(input: Tensor) -> Tensor:
+    """Towards zero; the gradient is 0."""
+    return where(input.detach() < 0, ceil(input), floor(input))
+
+
+def _activation(derivative: Callable[..., Tensor], kernel: str, fused: str = "") -> type[_Unary]:
+    return type(
+        kernel.capitalize(), (_Unary,), {"kernel": kernel, "derivative": staticmethod(derivative), "keeps": (0,), "fused": fused}
+    )
+
+
+def _gelu_derivative(g: Tensor, x: Tensor, approximate: str) -> Tensor:
+    if approximate == "quick":
+        s = sigmoid(x * 1.702)
+        return g * (s + 1.702 * x * s * (1 - s))
+    if approximate == "tanh":
+        a = math.sqrt(2 / math.pi)
+        t = tanh(a * (x + 0.044715 * x * x * x))
+        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * a * (1 + 3 * 0.044715 * x * x))
+    return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
+
+
+_Gelu = _activation(_gelu_derivative, "gelu", "gelu_backward")
+_LeakyRelu = _activation(lambda g, x, slope: where(x.detach() > 0, g, g * slope), "leaky_relu")
+_Elu = _activation(lambda g, x, a: where(x.detach() > 0, g, g * a * exp(minimum(x, 0.0))), "elu")
+_Softplus = _activation(
+    lambda g, x, beta, threshold: where(x.detach() * beta > threshold, g, g * sigmoid(x * beta)), "softplus"
+)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x times the normal distribution function (Hendrycks and Gimpel, arXiv:1606.08415).
+
+    Args:
+        input: floating point, any shape.
+        approximate: "none" for erf, "tanh" as GPT-2 has it, "quick" for x * sigmoid(1.702 x) as CLIP has it.
+
+    Example:
+        >>> import nyala
+        >>> gelu(nyala.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.1587,  0.    ,  0.8413])
+    """
+    if approximate not in ("none", "tanh", "quick"):
+        raise ArgumentError(f"gelu: approximate={approximate!r}", fix="use 'none', 'tanh' or 'quick'")
+    return _Gelu(approximate).apply(floating(input))
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """x where positive, ``negative_slope * x`` elsewhere."""
+    return _LeakyRelu(negative_slope).apply(input)
+
+
+def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al., arXiv:1511.07289)."""
+    return _Elu(alpha).apply(input)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta, and x itself where beta x is above ``threshold``."""
+    return _Softplus(beta, threshold).apply(input)
+
+
+def relu6(input: Tensor) -> Tensor:
+    """clip(x, 0, 6)."""
+    return clamp(input, 0.0, 6.0)
+
+
+def mish(input: Tensor) -> Tensor:
+    """x * tanh(softplus(x)) (Misra, arXiv:1908.08681)."""
+    return input * tanh(softplus(input))
+
+
+# ---- choosing
+
+
+class Where(Operation):
+    def forward(self, condition: Any, a: Any, b: Any) -> Any:
+        self.shapes = a.shape, b.shape
+        try:
+            return kernels.module_of(condition).where(condition, a, b)
+        except ValueError:
+            raise broadcast_error("where", condition.shape, a.shape, b.shape) from None
+
+    keeps = (0,)
+
+    def backward(self, g: Tensor) -> Any:
+        (condition,) = self.kept_tensors()
+        zero = g._like(g._module.zeros((), g.dtype))
+        return (
+            None,
+            sum_to(where(condition, g, zero), self.shapes[0]) if self.edges[1] is not None else None,
+            sum_to(where(condition, zero, g), self.shapes[1]) if self.edges[2] is not None else None,
+        )
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """``input`` where ``condition`` holds, ``other`` elsewhere; shapes broadcast.
+
+    With the condition alone: the indices where it holds, one tensor a dimension.
+    """
+    if input is None and other is None:
+        return tuple(Tensor(i) for i in condition._module.nonzero(condition.array))
+    if condition.dtype.kind != "b":
+        raise DtypeError(f"where needs a bool condition, not {condition.dtype}", fix="compare first, e.g. x > 0")
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        input = as_tensor(input, condition)
+    return Where().apply(condition, *operands(input, other, "where"))
+
+
+class Clamp(Operation):
+    keeps = (0,)
+
+    def __init__(self, low: float | None, high: float | None) -> None:
+        self.low, self.high = low, high
+
+    def forward(self, x: Any) -> Any:
+        return x.clip(self.low, self.high) if x.dtype.kind != "V" else kernels.module_of(x).clip(x, self.low, self.high)
+
+    def backward(self, g: Tensor) -> Tensor:
+        x = self.kept_tensors()[0].array
+        inside = (x >= (-np.inf if self.low is None else self.low)) & (x <= (np.inf if self.high is None else self.high))
+        return where(Tensor(inside), g, 0.0)
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Values below ``min`` become ``min``, values above ``max`` become ``max``; their gradient is 0."""
+    if min is None and max is None:
+        raise ArgumentError("clamp without min and max", fix="pass at least one of them")
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        low = input if min is None else maximum(input, min)
+        return low if max is None else minimum(low, max)
+    if input.array.dtype.kind in "iub" and (isinstance(min, float) or isinstance(max, float)):
+        input = floating(input)
+    return Clamp(min, max).apply(input)
+
+
+# ---- without gradient
+
+
+def _comparison(name: str, symbol: str) -> Callable[[Any, Any], Tensor]:
+    ufunc = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}[name]
+
+    def function(input: Any, other: Any) -> Tensor:
+        a, b = operands(input, other, name)
+        try:
+            return Tensor._made(np.asarray(getattr(a._module, ufunc)(a.array, b.array)) if not a.is_cuda else
+                                getattr(a._module, ufunc)(a.array, b.array), None, 0)  # fmt: skip
+        except ValueError:
+            raise broadcast_error(name, a.shape, b.shape) from None
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"``input {symbol} other``, element by element, as bools."
+    return function
+
+
+eq, ne = _comparison("eq", "=="), _comparison("ne", "!=")
+lt, le = _comparison("lt", "<"), _comparison("le", "<=")
+gt, ge = _comparison("gt", ">"), _comparison("ge", ">=")
+
+
+def _plain(name: str, doc: str, function: Callable[..., Any]) -> Callable[..., Tensor]:
+    def wrapped(input: Tensor, *others: Any) -> Tensor:
+        xp = input._module
+        return Tensor(xp.asarray(function(xp, input.array, *[o.array if isinstance(o, Tensor) else o for o in others])))
+
+    wrapped.__name__ = wrapped.__qualname__ = name
+    wrapped.__doc__ = doc
+    return wrapped
+
+
+isnan = _plain("isnan", "Whether each element is NaN.", lambda xp, x: xp.isnan(x))
+isinf = _plain("isinf", "Whether each element is infinite.", lambda xp, x: xp.isinf(x))
+isfinite = _plain("isfinite", "Whether each element is a finite number.", lambda xp, x: xp.isfinite(x))
+logical_not = _plain("logical_not", "Not.", lambda xp, x: xp.logical_not(x))
+logical_and = _plain("logical_and", "And.", lambda xp, x, y: xp.logical_and(x, y))
+logical_or = _plain("logical_or", "Or.", lambda xp, x, y: xp.logical_or(x, y))
+logical_xor = _plain("logical_xor", "Either, not both.", lambda xp, x, y: xp.logical_xor(x, y))
+bitwise_not = _plain("bitwise_not", "Each bit flipped; not for bools.", lambda xp, x: ~x)
+bitwise_and = _plain("bitwise_and", "Bitwise and.", lambda xp, x, y: x & y)
+bitwise_or = _plain("bitwise_or", "Bitwise or.", lambda xp, x, y: x | y)
+bitwise_xor = _plain("bitwise_xor", "Bitwise exclusive or.", lambda xp, x, y: x ^ y)
+
+
+# ---- dtype
+
+
+class Cast(Operation):
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+
+    def forward(self, x: Any) -> Any:
+        self.source = x.dtype
+        return x.astype(self.dtype)
+
+    def backward(self, g: Tensor) -> Tensor:
+        return cast(g, self.source)
+
+
+def cast(input: Tensor, dtype: Any) -> Tensor:
+    """The values as another dtype; the tensor itself if it has that dtype."""
+    dtype = dtypes.parse(dtype)
+    if input.array.dtype == dtype:
+        return input
+    if not dtypes.is_differentiable(dtype):
+        return Tensor(input.array.astype(dtype))
+    return Cast(dtype).apply(input)
+
+
+class SumTo(Operation):
+    """Sum over what broadcasting has added or stretched."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.target = shape
+
+    def forward(self, x: Any) -> Any:
+        self.source = x.shape
+        lead = x.ndim - len(self.target)
+        stretched = tuple(i + lead for i, n in enumerate(self.target) if n == 1 and x.shape[i + lead] != 1)
+        return x.sum(axis=tuple(range(lead)) + stretched, dtype=x.dtype).reshape(self.target)
+
+    def backward(self, g: Tensor) -> Tensor:
+        return g.expand(self.source)
+
+
+def sum_to(input: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The inverse of broadcasting ``shape`` to the shape of ``input``: sums over the repeats."""
+    return input if input.array.shape == shape else SumTo(shape).apply(input)

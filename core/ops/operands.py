@@ -1,0 +1,124 @@
+"""Turning what users write into what operations take: tensors of one dtype, axes, shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..errors import ArgumentError, DtypeError, ShapeError
+from ..tensor import Tensor
+
+_NUMBERS = (int, float, complex, bool, np.generic)
+
+
+def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
+    """A tensor from a tensor, an array, a number or nested lists; on the device of ``like``."""
+    if isinstance(value, Tensor):
+        return value
+    from ..create import tensor
+
+    return tensor(value, device=like.device if like is not None else None)
+
+
+def operands(a: Any, b: Any, what: str) -> tuple[Tensor, Tensor]:
+    """Two tensors of one dtype, by torch's promotion rules.
+
+    Raises:
+        DtypeError: one of them is neither a tensor, an array nor a number.
+    """
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if a.array.dtype == b.array.dtype:
+            return a, b
+        return _promoted(a, b)
+    if isinstance(a, Tensor):
+        return _with_other(a, b, what)
+    if isinstance(b, Tensor):
+        second, first = _with_other(b, a, what)
+        return first, second
+    raise DtypeError(f"{what} needs a tensor, not {type(a).__name__} and {type(b).__name__}")
+
+
+def _with_other(t: Tensor, other: Any, what: str) -> tuple[Tensor, Tensor]:
+    if isinstance(other, _NUMBERS):
+        value = other.item() if isinstance(other, np.generic) else other
+        dtype = t.array.dtype
+        if dtype.kind != "f" or isinstance(value, complex):
+            dtype = dtypes.result_with_scalar(dtype, value)
+            t = t if dtype == t.array.dtype else t.to(dtype)
+        return t, Tensor._made(t._module.asarray(value, dtype), None, 0)
+    if isinstance(other, np.ndarray) or hasattr(other, "__cuda_array_interface__"):
+        return operands(t, Tensor(other), what)
+    raise DtypeError(f"{what} cannot work with {type(other).__name__}", fix="pass a tensor, an array or a number")
+
+
+def _promoted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    da, db = a.array.dtype, b.array.dtype
+    if bool(a.array.ndim) != bool(b.array.ndim) and dtypes.category(da) >= dtypes.category(db) == dtypes.category(da):
+        dtype = da if a.array.ndim else db  # of one category: the one with dimensions decides
+    elif a.array.ndim and not b.array.ndim and dtypes.category(da) > dtypes.category(db):
+        dtype = da
+    elif b.array.ndim and not a.array.ndim and dtypes.category(db) > dtypes.category(da):
+        dtype = db
+    else:
+        dtype = dtypes.promote(da, db)
+    return a.to(dtype), b.to(dtype)
+
+
+def floating(t: Tensor) -> Tensor:
+    """The tensor itself, or as the default floating dtype where it holds integers or bools."""
+    return t if t.array.dtype.kind in "fcV" else t.to(dtypes.default_dtype())
+
+
+def axis_of(dim: int, ndim: int, what: str) -> int:
+    """``dim`` counted from the front.
+
+    Raises:
+        ShapeError: there is no such dimension.
+    """
+    size = max(ndim, 1)
+    if not -size <= dim < size:
+        raise ShapeError(
+            f"{what}: dimension {dim} of a tensor with {ndim} dimension(s)", fix=f"use a number from {-size} to {size - 1}"
+        )
+    return dim % size
+
+
+def axes_of(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int, ...]:
+    """All the dimensions that ``dim`` names, from the front and in order; None names all.
+
+    Raises:
+        ShapeError: a dimension that is not there, or one named twice.
+    """
+    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
+        return tuple(range(ndim))
+    dims = (dim,) if isinstance(dim, int) else tuple(int(d) for d in dim)
+    if ndim == 0:
+        for d in dims:
+            axis_of(d, 0, what)
+        return ()
+    axes = tuple(sorted(axis_of(d, ndim, what) for d in dims))
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"{what}: dimensions {dims} name one dimension twice", fix="name each dimension once")
+    return axes
+
+
+def shape_of(args: tuple[Any, ...], what: str) -> tuple[int, ...]:
+    """A shape from ``f(2, 3)`` or ``f((2, 3))``."""
+    given = args[0] if len(args) == 1 and isinstance(args[0], Sequence) else args
+    try:
+        return tuple(int(n.item()) if isinstance(n, Tensor) else int(n.__index__()) for n in given)
+    except AttributeError:
+        raise ArgumentError(f"{what}: {given!r} is not a shape", fix="pass whole numbers") from None
+
+
+def broadcast_error(what: str, *shapes: Sequence[int]) -> ShapeError:
+    """The error for shapes that do not broadcast against each other."""
+    named = " and ".join(str(tuple(s)) for s in shapes)
+    return ShapeError(
+        f"{what}: shapes {named} do not broadcast",
+        why="counted from the right, two dimensions must be equal or one of them 1",
+        fix="reshape one of them, e.g. with unsqueeze",
+    )

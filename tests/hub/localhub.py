@@ -1,0 +1,253 @@
+"""A model hub on the loopback interface, for tests: what ``huggingface_hub`` asks for when it downloads, with faults.
+
+Two servers, as in the real world: the hub itself, and another origin that holds the big files, so that a token sent
+to the wrong place shows. Contents are addressed as git and Git LFS do. Every request is written into ``log``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import threading
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+TOKEN = "hf_localtesttoken"
+LFS_FROM = 1000  # bytes; smaller files lie in git itself
+
+
+@dataclasses.dataclass(frozen=True)
+class Blob:
+    data: bytes
+
+    @property
+    def lfs(self) -> bool:
+        return len(self.data) >= LFS_FROM
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def git_id(self) -> str:
+        """The git id of the file, or of the pointer that stands for it in git."""
+        content = self.data
+        if self.lfs:
+            content = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n" % (
+                self.sha256.encode(),
+                len(self.data),
+            )
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+    @property
+    def etag(self) -> str:
+        return self.sha256 if self.lfs else self.git_id
+
+
+@dataclasses.dataclass
+class Repo:
+    commits: dict[str, dict[str, Blob]] = dataclasses.field(default_factory=dict)
+    refs: dict[str, str] = dataclasses.field(default_factory=dict)
+    private: bool = False
+    gated: bool = False
+
+
+@dataclasses.dataclass
+class Fault:
+    """What goes wrong for the next ``times`` requests that match.
+
+    ``status``: answer with this code. ``corrupt``: flip the byte at ``at``. ``short``: send ``at`` bytes as if that were
+    all. ``cut``: close the connection after ``at`` bytes. ``stall``: never answer.
+    """
+
+    kind: str
+    match: str = ""
+    method: str = "GET"
+    times: int = 1
+    status: int = 503
+    at: int = 0
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+class LocalHub:
+    """The two servers and what they hold."""
+
+    def __init__(self) -> None:
+        self.repos: dict[str, Repo] = {}
+        self.blobs: dict[str, Blob] = {}
+        self.faults: list[Fault] = []
+        self.log: list[dict] = []
+        self.closing = threading.Event()
+        self._lock = threading.Lock()
+        self._servers: list[ThreadingHTTPServer] = []
+        self.url = self._start(HubHandler)
+        self.cdn = self._start(CdnHandler)
+
+    def _start(self, base: type[Handler]) -> str:
+        handler = type(base.__name__, (base,), {"hub": self})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        self._servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    def close(self) -> None:
+        self.closing.set()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+    def commit(self, name: str, files: dict[str, bytes], branch: str = "main") -> str:
+        """Commit exactly these files and move the branch to them; returns the commit's id."""
+        repo = self.repos.setdefault(name, Repo())
+        tree = {path: Blob(data) for path, data in files.items()}
+        self.blobs.update({blob.sha256: blob for blob in tree.values()})
+        described = json.dumps([name, len(repo.commits), sorted((path, blob.git_id) for path, blob in tree.items())])
+        commit = hashlib.sha1(described.encode()).hexdigest()
+        repo.commits[commit] = tree
+        repo.refs[branch] = commit
+        return commit
+
+    def fault(self, kind: str, **settings: object) -> None:
+        self.faults.append(Fault(kind, **settings))
+
+    def take(self, method: str, path: str, *kinds: str) -> Fault | None:
+        """The fault that this request runs into, used up by one."""
+        with self._lock:
+            for fault in self.faults:
+                if fault.times > 0 and fault.kind in kinds and fault.method == method and re.search(fault.match, path):
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def requests(self, match: str = "", method: str = "GET") -> list[dict]:
+        return [entry for entry in self.log if entry["method"] == method and re.search(match, entry["path"])]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: LocalHub
+
+    def log_message(self, *arguments: object) -> None:
+        """Quiet."""
+
+    def route(self, path: str) -> None:
+        raise NotImplementedError
+
+    def answer(self) -> None:
+        auth = self.headers.get("Authorization")
+        entry = {"server": type(self).__name__, "method": self.command, "path": self.path, "auth": auth}
+        self.hub.log.append({**entry, "range": self.headers.get("Range")})
+        path = urllib.parse.urlsplit(self.path).path
+        fault = self.hub.take(self.command, path, "status", "stall")
+        if fault is None:
+            self.route(path)
+        elif fault.kind == "stall":
+            self.hub.closing.wait(30)
+            self.close_connection = True
+        else:
+            self.send_json({"error": "injected"}, fault.status, fault.headers)
+
+    do_GET = do_HEAD = answer
+
+    def send(self, status: int, body: bytes = b"", headers: dict[str, object] | None = None, announce: int | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": len(body) if announce is None else announce, **(headers or {})}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def send_json(self, content: object, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self.send(status, json.dumps(content).encode(), {"Content-Type": "application/json", **(headers or {})})
+
+    def refuse(self, status: int, code: str, message: str, **headers: str) -> None:
+        self.send_json({"error": message}, status, {"X-Error-Code": code, "X-Error-Message": message, **headers})
+
+    def send_blob(self, blob: Blob, headers: dict[str, object]) -> None:
+        """The bytes, or the range of them that was asked for, with the transport faults."""
+        body, status = blob.data, 200
+        headers = {"ETag": f'"{blob.etag}"', "Accept-Ranges": "bytes", **headers}
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+        if wanted:
+            start, total = int(wanted[1]), len(body)
+            body, status = body[start:], 206
+            headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
+        fault = self.hub.take(self.command, self.path, "corrupt", "short", "cut")
+        if fault is None:
+            return self.send(status, body, headers)
+        if fault.kind == "corrupt":
+            body = body[: fault.at] + bytes([body[fault.at] ^ 0xFF]) + body[fault.at + 1 :]
+            return self.send(status, body, headers)
+        self.send(status, body[: fault.at], headers, announce=len(body) if fault.kind == "cut" else None)
+        self.close_connection = True
+        return None
+
+
+class CdnHandler(Handler):
+    def route(self, path: str) -> None:
+        blob = self.hub.blobs.get(path.rpartition("/")[2])
+        if blob is None:
+            self.send(404)
+        else:
+            self.send_blob(blob, {})
+
+
+class HubHandler(Handler):
+    RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+    API = re.compile(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?")
+
+    def route(self, path: str) -> None:
+        if match := self.RESOLVE.fullmatch(path):
+            self.resolve(match[1], match[2], urllib.parse.unquote(match[3]))
+        elif match := self.API.fullmatch(path):
+            self.describe(match[1], match[2] or "main")
+        else:
+            self.refuse(404, "NotHere", f"no route for {path}")
+
+    def tree(self, name: str, revision: str) -> tuple[str, dict[str, Blob]] | None:
+        """The commit and its files, or None once the refusal has been sent."""
+        auth, repo = self.headers.get("Authorization"), self.hub.repos.get(name)
+        known = auth == f"Bearer {TOKEN}"
+        if repo is None or (repo.private and not known):
+            self.refuse(404 if auth else 401, "RepoNotFound", "Repository not found")
+            return None
+        if repo.gated and not known:
+            self.refuse(403 if auth else 401, "GatedRepo", f"Access to model {name} is restricted")
+            return None
+        revision = urllib.parse.unquote(revision)
+        commit = repo.refs.get(revision, revision)
+        if commit not in repo.commits:
+            self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+            return None
+        return commit, repo.commits[commit]
+
+    def resolve(self, name: str, revision: str, file: str) -> None:
+        found = self.tree(name, revision)
+        if found is None:
+            return
+        commit, tree = found
+        blob = tree.get(file)
+        if blob is None:
+            self.refuse(404, "EntryNotFound", "Entry not found", **{"X-Repo-Commit": commit})
+        elif blob.lfs:
+            headers = {"Location": f"{self.hub.cdn}/lfs/{blob.sha256}", "ETag": f'"{blob.git_id}"'}
+            linked = {"X-Linked-Etag": f'"{blob.sha256}"', "X-Linked-Size": len(blob.data)}
+            self.send(302, b"", {**headers, **linked, "X-Repo-Commit": commit})
+        else:
+            self.send_blob(blob, {"X-Repo-Commit": commit})
+
+    def describe(self, name: str, revision: str) -> None:
+        found = self.tree(name, revision)
+        if found is None:
+            return
+        commit, tree = found
+        siblings = []
+        for path, blob in sorted(tree.items()):
+            entry: dict[str, object] = {"rfilename": path, "size": len(blob.data), "blobId": blob.git_id}
+            if blob.lfs:
+                entry["lfs"] = {"sha256": blob.sha256, "size": len(blob.data), "pointerSize": 134}
+            siblings.append(entry)
+        self.send_json({"id": name, "modelId": name, "sha": commit, "private": False, "tags": [], "siblings": siblings})
