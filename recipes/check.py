@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect as mi
 
 from ..core.errors import did_you_mean, nearest
-from .schema import Data, Model, Recipe, Schedules, Train
+from .schema import Data, Model, Plateau, Recipe, Schedules, Train
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,8 @@ def _across(tree: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("model.unfreeze", "nothing is frozen", 'give model.freeze too, e.g. ["*"]')
     if data is not None:
         yield from _orders(data)
+    if data is not None and train is not None and not data.validation_fraction:
+        yield from _needs_validation(train, schedule)
     if schedule is not None and train is not None and train.steps and schedule.warmup >= train.steps:
         yield Problem("schedule.warmup", "is as long as the whole run", "make it shorter than train.steps")
 
@@ -221,6 +223,17 @@ def _orders(data: Data) -> Iterator[Problem]:
                 yield Problem(
                     f"data.augment[{i}].{name}", f"the lower bound {low:g} is above the upper bound {high:g}", "swap them"
                 )
+
+
+def _needs_validation(train: Train, schedule: Schedules | None) -> Iterator[Problem]:
+    """Choosing by the test part would flatter the result, so without a validation part nothing is chosen."""
+    hint = "set data.validation_fraction, e.g. 0.1"
+    if train.best.use == "best":
+        yield Problem("train.best.use", "there is no validation part to choose the best weights on", f'{hint}, or "last"')
+    if train.early_stop is not None:
+        yield Problem("train.early_stop", "there is no validation part to watch", hint)
+    if isinstance(schedule, Plateau):
+        yield Problem("schedule.type", "there is no validation part for plateau to watch", hint)
 
 
 def _converted(value: Any, kind: Any) -> Any:

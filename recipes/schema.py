@@ -19,6 +19,7 @@ Rate = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Below1 = Annotated[float, Meta(ge=0, lt=1)]
+Alpha = Annotated[float, Meta(ge=0, le=4)]
 Decay = Annotated[float, Meta(gt=0, le=1)]
 
 
@@ -73,13 +74,15 @@ class Data(Table):
 
     ``name``: a registered dataset, a folder with one subfolder of images a class (or ``train/`` and ``test/`` of such),
     or a ``.jsonl`` file of ``{"text": ..., "label": ...}``. ``limit_train`` and ``limit_test`` keep that many samples, drawn by
-    the seed. ``test_fraction`` splits a dataset that has no test part of its own. ``workers`` are threads: their number never
-    changes a bit.
+    the seed. ``test_fraction`` splits a dataset that has no test part of its own. ``validation_fraction`` of the training part is
+    held out: the best weights are chosen on it, and the test part is looked at once, at the end. ``workers`` are threads: their
+    number never changes a bit.
     """
 
     name: str
     test: str | None = None
     test_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    validation_fraction: Below1 = 0.1
     limit_train: Count | None = None
     limit_test: Count | None = None
     batch_size: Count = 32
@@ -257,7 +260,7 @@ class Checkpoint(Table):
 
 
 class Best(Table):
-    """Which evaluation gives the final weights; ``use = "last"`` takes the last step's instead."""
+    """Which evaluation on the validation part gives the final weights; ``use = "last"`` takes the last step's instead."""
 
     metric: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
     use: Literal["best", "last"] = "best"
@@ -267,8 +270,8 @@ class Train(Table):
     """Length and method. Exactly one of ``epochs`` and ``steps``; a step is one update of the weights.
 
     ``accumulate`` batches of ``data.batch_size`` make one update, normalised over all their samples: 4 batches of 2 give the
-    update of 1 batch of 8. ``eval_every`` counts steps (default: every epoch). ``hash_every``: a hash of all weights goes into
-    the metrics that often.
+    update of 1 batch of 8. ``mixup`` and ``cutmix`` are the Beta distribution's parameter; 0 is off. ``eval_every`` counts steps
+    (default: every epoch). ``hash_every``: a hash of all weights goes into the metrics that often.
     """
 
     epochs: Count | None = None
@@ -277,8 +280,8 @@ class Train(Table):
     clip_norm: Rate | None = None
     ema: Annotated[float, Meta(gt=0, lt=1)] | None = None
     label_smoothing: Below1 = 0.0
-    mixup: NotNegative = 0.0
-    cutmix: NotNegative = 0.0
+    mixup: Alpha = 0.0
+    cutmix: Alpha = 0.0
     eval_every: Count | None = None
     hash_every: Count = 20
     early_stop: EarlyStop | None = None

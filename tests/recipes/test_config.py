@@ -171,6 +171,7 @@ def test_three_mistakes_are_three_lines(base: Path) -> None:
         ),
         ("train.steps=5", "train.steps: epochs and steps are both given"),
         ("train.epochs=none", "train: neither epochs nor steps is given"),
+        ("data.validation_fraction=0", "train.best.use: there is no validation part to choose the best weights on"),
         ("model.unfreeze=['fc']", "model.unfreeze: nothing is frozen"),
         ("schema=2", "schema: 2 is none of 1"),
         ("model.name=mobilenet", "model.name: unknown name 'mobilenet'"),
