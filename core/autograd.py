@@ -236,7 +236,7 @@ class _FunctionNode(Node):
     """The graph node, and the ``ctx``, of a user's ``Function``."""
 
     def __init__(self, function: type[Function]) -> None:
-        self.function = function
+        self._function = function
         self.name = function.__name__  # type: ignore[misc] - one class serves all functions
         self.materialize = True
         self._saved: tuple[Any, ...] = ()
@@ -278,16 +278,16 @@ class _FunctionNode(Node):
         self._saved, self._saved_outputs = (), ()
 
     def backward(self, *grads: Tensor) -> tuple[Any, ...]:
-        results = self.function.backward(self, *grads)
+        results = self._function.backward(self, *grads)
         results = results if isinstance(results, tuple) else (results,)
-        if len(results) != len(self.positions):
+        if len(results) != len(self._positions):
             raise GradError(
-                f"{self.name}.backward returned {len(results)} gradient(s) for {len(self.positions)} argument(s) of forward",
+                f"{self.name}.backward returned {len(results)} gradient(s) for {len(self._positions)} argument(s) of forward",
                 fix="return one for each argument, None for those that are not tensors",
             )
-        return tuple(r for r, is_tensor in zip(results, self.positions, strict=True) if is_tensor)
+        return tuple(r for r, is_tensor in zip(results, self._positions, strict=True) if is_tensor)
 
-    positions: tuple[bool, ...] = ()
+    _positions: tuple[bool, ...] = ()
 
 
 class Function:
@@ -326,7 +326,7 @@ class Function:
         """Run ``forward`` and record it, so that ``backward`` is used in its place."""
         node = _FunctionNode(cls)
         tensors = [a for a in args if isinstance(a, Tensor)]
-        node.positions = tuple(isinstance(a, Tensor) for a in args)
+        node._positions = tuple(isinstance(a, Tensor) for a in args)
         node._wants = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         recording = state.grad and any(node._wants)
         with no_grad():
