@@ -195,8 +195,8 @@ def one_of_each(mails: list[Mail]) -> list[Mail]:
     return [mail for i, mail in enumerate(mails) if root(i) == i]
 
 
-def by_hash(mails: Iterable[Mail]) -> list[Mail]:
-    return sorted(mails, key=lambda mail: hashlib.sha256(mail.text.encode()).digest())
+def by_hash(mails: Iterable[Mail], salt: str = "") -> list[Mail]:
+    return sorted(mails, key=lambda mail: hashlib.sha256((salt + mail.text).encode()).digest())
 
 
 def make_spam(source: Path) -> None:
@@ -210,7 +210,7 @@ def make_spam(source: Path) -> None:
             rows[part] += kept[:count]
             kept = kept[count:]
     for part, chosen in rows.items():
-        lines = [json.dumps({"text": mail.text, "label": mail.label}, ensure_ascii=False) for mail in by_hash(chosen)]
+        lines = [json.dumps({"text": mail.text, "label": mail.label}, ensure_ascii=False) for mail in by_hash(chosen, salt="order")]
         write_gzip(SPAM / f"{part}.jsonl.gz", ("\n".join(lines) + "\n").encode())
 
 
