@@ -210,7 +210,7 @@ def make_spam(source: Path) -> None:
             rows[part] += kept[:count]
             kept = kept[count:]
     for part, chosen in rows.items():
-        lines = [json.dumps({"text": mail.text, "label": mail.label}, ensure_ascii=False) for mail in by_hash(chosen, salt="order")]
+        lines = [json.dumps({"text": mail.text, "label": mail.label}, ensure_ascii=False) for mail in by_hash(chosen, "order")]
         write_gzip(SPAM / f"{part}.jsonl.gz", ("\n".join(lines) + "\n").encode())
 
 
