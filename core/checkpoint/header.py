@@ -134,12 +134,12 @@ class Json:
 
     def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         self.objects += 1
-        if self.objects > MAX_TENSORS + 1:  # stop while parsing: afterwards the memory has been spent
+        if self.objects > MAX_TENSORS + 2:  # with the outer object and the metadata; later the memory has been spent
             self.fail(f"{self.part} names more than {MAX_TENSORS} tensors")
         made = dict(pairs)
         if len(made) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in made if names.count(name) > 1)
+            seen: set[str] = set()
+            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
             self.fail(f"{shorten(twice)} is given twice in {self.part}", why="readers would disagree about its value")
         return made
 
@@ -157,6 +157,8 @@ class _Parser(Json):
     def parse(self, raw: bytes) -> Header:
         entries = self.decode(raw)
         metadata = self.metadata(entries.pop("__metadata__", {}))
+        if len(entries) > MAX_TENSORS:
+            self.fail(f"the header names more than {MAX_TENSORS} tensors")
         tensors = {name: self.tensor(name, entry) for name, entry in entries.items()}
         self.check_tiling(tensors)
         return Header(tensors, metadata)

@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from ..errors import CheckpointError, UnsafeFileError
-from .header import INCOMPLETE, MAX_RANK, shorten
+from .header import INCOMPLETE, MAX_RANK, UNTRUSTED, shorten
 
 MAX_STEPS = 2_000_000  # a tensor takes about 40
 MAX_BYTES = 64 << 20
@@ -246,15 +246,14 @@ class Machine:
 
     def storage(self) -> None:
         match self.pop():
-            case ("storage", _StorageType(dtype), str(key), str(), int(size)) if size >= 0:
-                pass
-            case ("storage", _StorageType(dtype), str(key), str(), int(size), None) if size >= 0:
-                pass
+            case ("storage", _StorageType(dtype), str(key), str(), size, *rest) if rest in ([], [None]):
+                made = Storage(key, dtype, size)
             case _:
-                self.fail("a storage is not described as PyTorch describes one")
-        made = Storage(key, dtype, int(size))
+                self.fail("a storage is not described as PyTorch describes one", fix=UNTRUSTED)
+        if not _is_count(size):
+            self.fail(f"storage {shorten(key)} has a size that no storage can have", fix=UNTRUSTED)
         if self.storages.setdefault(key, made) != made:
-            self.fail(f"storage {shorten(key)} is described twice, differently")
+            self.fail(f"storage {shorten(key)} is described twice, differently", fix=UNTRUSTED)
         self.push(made)
 
     # ---- what the allowed names do
@@ -270,22 +269,25 @@ class Machine:
             self.set_item(made, *pair)
         return made
 
-    def tensor(self, storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> TensorRecord:
-        if not isinstance(storage, Storage) or storage.dtype is None:
-            self.fail("a tensor has no storage with a dtype")
-        return self.typed_tensor(storage, offset, shape, stride, *rest[:2], storage.dtype, *rest[2:])
+    def tensor(
+        self, storage: Any, offset: Any, shape: Any, stride: Any, _grad: Any = None, _hooks: Any = None, metadata: Any = None
+    ) -> TensorRecord:
+        dtype = storage.dtype if isinstance(storage, Storage) else None
+        return self.typed_tensor(storage, offset, shape, stride, _grad, _hooks, dtype, metadata)
 
-    def typed_tensor(self, storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> TensorRecord:
-        dtype, metadata = rest[-2:] if isinstance(rest[-2], np.dtype) else (rest[-1], None)
+    def typed_tensor(
+        self, storage: Any, offset: Any, shape: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, metadata: Any = None
+    ) -> TensorRecord:
         if not isinstance(storage, Storage) or not isinstance(dtype, np.dtype):
-            self.fail("a tensor has no storage or no dtype")
+            self.fail("a tensor has no storage or no dtype", fix=UNTRUSTED)
         if metadata:
             self.fail("a tensor is a lazy conjugate or negative", fix="call .resolve_conj().resolve_neg() on it before saving")
-        for name, numbers in (("shape", shape), ("stride", stride), ("offset", (offset,))):
-            if not isinstance(numbers, tuple) or not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers):
-                self.fail(f"a tensor of storage {shorten(storage.key)} has a {name} that no tensor can have")
+        for name, numbers in (("offset", (offset,)), ("shape", shape), ("stride", stride)):
+            if not isinstance(numbers, tuple) or not all(map(_is_count, numbers)):
+                self.fail(f"a tensor of storage {shorten(storage.key)} has a {name} no tensor can have", fix=UNTRUSTED)
         if len(shape) != len(stride) or len(shape) > MAX_RANK:
-            self.fail(f"a tensor has {len(shape)} sizes and {len(stride)} strides", why=f"the limit is {MAX_RANK}")
+            why = f"they must be as many, and at most {MAX_RANK}"
+            self.fail(f"a tensor has {len(shape)} sizes and {len(stride)} strides", why=why, fix=UNTRUSTED)
         return TensorRecord(storage, dtype, offset, shape, stride)
 
     def parameter(self, tensor: Any, *_rest: Any) -> TensorRecord:
@@ -328,6 +330,10 @@ class Machine:
         items = self.pop_mark()
         self.push({})
         self.set_items(items)
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 1 << 62  # `isinstance` would take True
 
 
 @dataclass(frozen=True)

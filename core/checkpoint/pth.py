@@ -29,6 +29,7 @@ _SPREAD = 16  # what all views together may show, in sizes of the file: tied wei
 _SPREAD_FLOOR = 64 << 20  # ... and small files with expanded tensors more
 
 Spans = dict[str, tuple[int, int]]
+Records = dict[str, TensorRecord]
 
 
 def load_pth(path: StrPath, *, writable: bool = True, dtype: npt.DTypeLike | None = None) -> Arrays:
@@ -59,12 +60,12 @@ def load_pth(path: StrPath, *, writable: bool = True, dtype: npt.DTypeLike | Non
         if size < 16:
             raise CheckpointError(f"{source} has {size} bytes", why="that is too short for a PyTorch file", fix=INCOMPLETE)
         buffer = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY if writable else mmap.ACCESS_READ)
-    value, spans = _read_zip(source, buffer) if buffer[:4] == b"PK\x03\x04" else _read_stream(source, buffer)
-    arrays = _Builder(source, buffer, spans).build(_state_dict(source, value))
+    records, spans = _read_zip(source, buffer) if buffer[:4] == b"PK\x03\x04" else _read_stream(source, buffer)
+    arrays = _Builder(source, buffer, spans).build(records)
     return arrays if dtype is None else convert_floats(arrays, dtype)
 
 
-def _read_zip(source: str, buffer: Any) -> tuple[Any, Spans]:
+def _read_zip(source: str, buffer: Any) -> tuple[Records, Spans]:
     members = read_members(source, buffer)
     roots = [name.removesuffix("/data.pkl") for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(roots) != 1:
@@ -77,8 +78,8 @@ def _read_zip(source: str, buffer: Any) -> tuple[Any, Spans]:
         _fail_endian(source)
     start, stop = _stored(source, f"{root}/data.pkl", members[f"{root}/data.pkl"])
     machine = Machine(source, buffer, start, stop)
-    value = machine.run()
-    return value, {key: _member_of(source, root, key, members) for key in machine.storages}
+    records = _state_dict(source, machine.run())
+    return records, {key: _member_of(source, root, key, members) for key in machine.storages}
 
 
 def _member_of(source: str, root: str, key: str, members: Mapping[str, Member]) -> tuple[int, int]:
@@ -99,7 +100,7 @@ def _fail_endian(source: str) -> NoReturn:
     raise CheckpointError(f"{source} was saved on a big-endian machine", fix="load it there and save it as safetensors")
 
 
-def _read_stream(source: str, buffer: Any) -> tuple[Any, Spans]:
+def _read_stream(source: str, buffer: Any) -> tuple[Records, Spans]:
     """Five programs one after the other (mark, version, machine, tensors, keys), then each storage's size and numbers."""
     first = bytes(buffer[:512])
     refuse_other_formats(source, first)
@@ -122,7 +123,8 @@ def _read_stream(source: str, buffer: Any) -> tuple[Any, Spans]:
         raise CheckpointError(f"{source}: version {version!r:.20} is unknown", fix="load it in PyTorch and save it again")
     if system.get("little_endian") is not True:
         _fail_endian(source)
-    return value, _stream_spans(source, buffer, position, storages, keys)
+    records = _state_dict(source, value)
+    return records, _stream_spans(source, buffer, position, storages, keys)
 
 
 def _stream_spans(source: str, buffer: Any, position: int, storages: Mapping[str, Storage], keys: Any) -> Spans:
@@ -147,7 +149,7 @@ def _nbytes(storage: Storage) -> int:
     return storage.size * (storage.dtype.itemsize if storage.dtype else 1)
 
 
-def _state_dict(source: str, value: Any) -> dict[str, TensorRecord]:
+def _state_dict(source: str, value: Any) -> Records:
     if not isinstance(value, dict):
         what = f"{source} holds a {'tensor' if isinstance(value, TensorRecord) else type(value).__name__}, not a state dict"
         raise CheckpointError(what, fix="save model.state_dict()")
