@@ -97,8 +97,8 @@ class Model(Table):
     ``name``: a catalogue name, a hub id, a folder, or a run. ``num_classes`` defaults to the classes of the dataset; ``new_head
     = false`` keeps the classifier of the weights. ``freeze`` and then ``unfreeze`` are patterns over parameter names
     (``blocks.[0-3]``, ``*.bias``; ``@head`` is the classifier, ``*`` everything); a pattern that matches a module covers all
-    below it. ``dropout`` sets rates of Dropout modules by such patterns. ``random_init = true`` starts from the architecture
-    alone, without its weights.
+    below it. ``dropout`` sets rates by the names the architecture has for them (``drop_rate``, ``hidden_dropout_prob``).
+    ``random_init = true`` starts from the architecture alone, without its weights.
     """
 
     name: str

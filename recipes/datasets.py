@@ -1,0 +1,255 @@
+"""Datasets by name, image folder or JSON lines, cut into training, validation and test parts; labels are checked before anything
+runs."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core import random
+from ..core.atomic import storage_errors
+from ..core.errors import DataError
+from . import hashing
+from .schema import Data
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Raw inputs and labels, by position.
+
+    Attributes:
+        inputs: pictures (uint8 arrays or paths) or texts.
+        labels: whole numbers, int64 (N,).
+    """
+
+    inputs: Sequence[Any]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def sample(self, index: int) -> tuple[Any, int]:
+        """The raw input and the label of one sample."""
+        return self.inputs[index], int(self.labels[index])
+
+    def take(self, indices: np.ndarray) -> Part:
+        """The samples at ``indices``, in that order."""
+        return Part([self.inputs[int(i)] for i in indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A whole dataset.
+
+    Attributes:
+        kind: ``"image"`` or ``"text"``.
+        labels: class names by number.
+        train, validation, test: the parts; ``validation`` may be empty.
+        hashes: name -> sha256 of what was read, for the manifest.
+    """
+
+    kind: str
+    labels: list[str]
+    train: Part
+    validation: Part
+    test: Part
+    hashes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a reader gives: the parts as published, before any split."""
+
+    kind: str
+    labels: list[str]
+    train: Part
+    test: Part | None
+    hashes: dict[str, str]
+
+
+def load(recipe: Data, seed: int) -> Source:
+    """Reads a recipe's dataset and splits it.
+
+    Args:
+        recipe: the ``[data]`` table.
+        seed: what the splits are drawn by.
+
+    Raises:
+        DataError: no such data, a label outside the classes, an unreadable sample, too few samples.
+    """
+    raw = _read(recipe)
+    train, test = raw.train, raw.test
+    check_labels(raw.train, len(raw.labels), f"{recipe.name}, training part")
+    if test is None:
+        train, test = _split(train, recipe.test_fraction, seed, "test-split")
+    else:
+        check_labels(test, len(raw.labels), f"{recipe.name}, test part")
+    train, validation = _split(train, recipe.validation_fraction, seed, "validation-split")
+    train = _limit(train, recipe.limit_train, seed, "limit-train")
+    test = _limit(test, recipe.limit_test, seed, "limit-test")
+    for name, part in (("training", train), ("test", test)):
+        if not len(part):
+            fix = "give more samples, or change data.test_fraction and data.validation_fraction"
+            raise DataError(f"the {name} part of {recipe.name} is empty", fix=fix)
+    return Source(raw.kind, raw.labels, train, validation, test, raw.hashes)
+
+
+def check_labels(part: Part, classes: int, where: str) -> None:
+    """Every label is one of the classes.
+
+    Raises:
+        DataError: naming the first sample whose label is not.
+    """
+    bad = np.flatnonzero((part.labels < 0) | (part.labels >= classes))
+    if len(bad):
+        first = int(bad[0])
+        what = (
+            f"sample {first} of {where} has label {int(part.labels[first])} and there are {classes} classes (0 to {classes - 1})"
+        )
+        more = f"; {len(bad)} samples are like this" if len(bad) > 1 else ""
+        raise DataError(what + more, why="the loss of such a label is undefined", fix="correct the labels, or num_classes")
+
+
+def _split(part: Part, fraction: float, seed: int, purpose: str) -> tuple[Part, Part]:
+    """Two parts; the second gets ``fraction`` of each class, drawn by the seed. Both keep their order."""
+    if not fraction:
+        return part, part.take(np.arange(0))
+    chosen = np.zeros(len(part), bool)
+    for label in np.unique(part.labels):
+        members = np.flatnonzero(part.labels == label)
+        picks = random.key(seed, purpose, int(label)).permutation(len(members))[: round(fraction * len(members))]
+        chosen[members[picks]] = True
+    return part.take(np.flatnonzero(~chosen)), part.take(np.flatnonzero(chosen))
+
+
+def _limit(part: Part, limit: int | None, seed: int, purpose: str) -> Part:
+    if limit is None or limit >= len(part):
+        return part
+    return part.take(np.sort(random.key(seed, purpose).permutation(len(part))[:limit]))
+
+
+# ---- readers ------------------------------------------------------------------------------------------------------
+
+
+def _read(recipe: Data) -> Raw:
+    if recipe.name in REGISTERED:
+        raw = REGISTERED[recipe.name]()
+        if recipe.test is None:
+            return raw
+        raise DataError(f"{recipe.name} has its own test part", fix="leave data.test out")
+    raw = _path(Path(recipe.name).expanduser())
+    if recipe.test is None:
+        return raw
+    other = _path(Path(recipe.test).expanduser(), raw.labels)
+    return Raw(raw.kind, raw.labels, raw.train, other.train, {**raw.hashes, "test": other.hashes["train"]})
+
+
+def _path(path: Path, labels: list[str] | None = None) -> Raw:
+    if path.is_dir():
+        return image_folder(path, labels)
+    if path.name.endswith((".jsonl", ".jsonl.gz")) and path.is_file():
+        return json_lines(path, labels)
+    raise DataError(f"{path} is neither a folder of pictures nor a .jsonl file", fix="give one of these, or a dataset's name")
+
+
+def image_folder(folder: Path, labels: list[str] | None = None) -> Raw:
+    """One subfolder of pictures a class, or ``train`` and ``test`` folders of such.
+
+    Raises:
+        DataError: fewer than two classes, an empty class, or a class the training part does not have.
+    """
+    if (folder / "train").is_dir() and (folder / "test").is_dir():
+        train = image_folder(folder / "train")
+        test = image_folder(folder / "test", train.labels)
+        return Raw("image", train.labels, train.train, test.train, {**train.hashes, "test": test.hashes["train"]})
+    with storage_errors(folder, "read"):
+        found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    known = labels or found
+    _check_classes(found, known, labels, folder)
+    paths = [(p, known.index(name)) for name in found for p in sorted((folder / name).rglob("*")) if p.suffix.lower() in PICTURES]
+    empty = [name for name in found if not any(k == known.index(name) for _, k in paths)]
+    if empty:
+        raise DataError(
+            f"{folder / empty[0]} holds no pictures", fix=f"put some there ({', '.join(PICTURES)}), or remove the folder"
+        )
+    part = Part([p for p, _ in paths], np.array([k for _, k in paths], np.int64))
+    return Raw("image", known, part, None, {"train": hashing.of_files((p.relative_to(folder).as_posix(), p) for p, _ in paths)})
+
+
+def _check_classes(found: Sequence[str], known: Sequence[str], labels: Sequence[str] | None, where: Path) -> None:
+    unknown = [name for name in found if name not in known]
+    if unknown:
+        raise DataError(
+            f"{where} has class {unknown[0]!r}, which the training part does not have", fix=f"its classes are {', '.join(known)}"
+        )
+    if labels is None and len(found) < 2:
+        fix = "make one subfolder of pictures for each class"
+        raise DataError(f"{where} has {len(found)} class folder(s)", why="a classifier needs at least two classes", fix=fix)
+
+
+def json_lines(path: Path, labels: list[str] | None = None) -> Raw:
+    """``{"text": ..., "label": ...}`` a line, plain or gzipped; labels are strings or whole numbers.
+
+    Raises:
+        DataError: naming the line that is no such object, or has a label the training part does not have.
+    """
+    texts, names = [], []
+    with storage_errors(path, "read"), gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                text, label = _json_line(line, f"{path}, line {number}")
+                texts.append(text)
+                names.append(label)
+    known = labels or sorted(set(names), key=lambda n: (not n.isdigit(), int(n) if n.isdigit() else 0, n))
+    _check_classes(sorted(set(names)), known, labels, path)
+    place = {name: i for i, name in enumerate(known)}
+    part = Part(texts, np.array([place[n] for n in names], np.int64))
+    return Raw("text", known, part, None, {"train": hashing.of_file(path)})
+
+
+def _json_line(line: bytes, where: str) -> tuple[str, str]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where} is no JSON", why=str(error), fix='write {"text": ..., "label": ...} a line') from error
+    text, label = (record.get("text"), record.get("label")) if isinstance(record, dict) else (None, None)
+    if not isinstance(text, str) or not isinstance(label, str | int) or isinstance(label, bool):
+        raise DataError(f"{where} has no text and label", fix='write {"text": "...", "label": "..."} a line')
+    return text, str(label)
+
+
+# ---- registered datasets ------------------------------------------------------------------------------------------
+
+
+def _fashion_mnist(sample: bool) -> Raw:
+    from ..vision.datasets import FashionMNIST
+
+    parts, hashes = {}, {}
+    for name in ("train", "test"):
+        read = FashionMNIST(train=name == "train", sample=sample)
+        parts[name] = Part(read.images, np.asarray(read.labels, np.int64))
+        hashes[name] = hashing.of_arrays({"images": read.images, "labels": parts[name].labels})
+    return Raw("image", list(read.classes), parts["train"], parts["test"], hashes)
+
+
+def _spam() -> Raw:
+    from ..text.datasets import SAMPLES
+
+    train = json_lines(SAMPLES / "spam" / "train.jsonl.gz")
+    test = json_lines(SAMPLES / "spam" / "test.jsonl.gz", train.labels)
+    return Raw("text", train.labels, train.train, test.train, {**train.hashes, "test": test.hashes["train"]})
+
+
+REGISTERED: dict[str, Callable[[], Raw]] = {
+    "fashion-mnist-sample": lambda: _fashion_mnist(sample=True),
+    "fashion-mnist": lambda: _fashion_mnist(sample=False),
+    "spam-sample": _spam,
+}

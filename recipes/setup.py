@@ -1,0 +1,114 @@
+"""Builds what a recipe names: dataset, model with its new head, task, optimizers, average. The same recipe builds the same
+bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..core import optim, random
+from ..core.errors import RecipeError
+from ..core.nn import Module
+from ..hub.pipeline import Pipeline
+from . import augment, datasets, freezing, models, optimizers, tasks
+from .datasets import Source
+from .ema import Average
+from .schema import Recipe
+from .tasks import Task
+
+
+@dataclass
+class Setup:
+    """Everything a run needs that follows from its recipe alone.
+
+    Attributes:
+        source: the dataset's parts.
+        pipeline: the pretrained model as loaded, with its files.
+        model: the same model, with the new head, frozen as the recipe says.
+        task: preparation and collation of samples.
+        optimizers: one, or two for Muon.
+        base_rates: for each optimizer, the rate of each of its groups before the schedule.
+        ema: the average of the weights, if the recipe asks for one.
+        weights: file -> sha256 of the starting weights.
+        steps_per_epoch, total_steps: updates.
+    """
+
+    source: Source
+    pipeline: Pipeline
+    model: Module
+    task: Task
+    optimizers: list[optim.Optimizer]
+    ema: Average | None
+    weights: dict[str, str]
+    steps_per_epoch: int
+    total_steps: int
+    base_rates: list[list[float]] = field(default_factory=list)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The average's weights in the model for the block, where there is an average."""
+        if self.ema is None:
+            yield
+            return
+        with self.ema.in_place_of(self.model):
+            yield
+
+    def final_arrays(self) -> dict[str, np.ndarray]:
+        """The weights that would be published now: the average's, where there is one."""
+        with self.averaged():
+            return {name: np.array(t.numpy()) for name, t in self.model.state_dict().items()}
+
+
+def prepare(recipe: Recipe) -> Setup:
+    """Builds everything; the new head's weights are drawn by the recipe's seed.
+
+    Raises:
+        DataError, RecipeError, UnknownNameError: whatever of the recipe does not fit the data or the model.
+    """
+    source = datasets.load(recipe.data, recipe.seed)
+    _check_fit(recipe, source)
+    classes = recipe.model.num_classes or len(source.labels)
+    if classes < len(source.labels):
+        why = f"{recipe.data.name} has {len(source.labels)}"
+        raise RecipeError(f"model.num_classes is {classes}", why=why, fix="leave it out, or make it at least that")
+    with random.step_scope(recipe.seed, 0):
+        pipeline, head = models.load(recipe.model, source, classes)
+    model = pipeline.model
+    freezing.freeze(model, recipe.model, head)
+    made = optimizers.groups(model, recipe.optim, head)
+    built = optimizers.build(recipe.optim, made)
+    per_epoch = math.ceil(math.ceil(len(source.train) / recipe.data.batch_size) / recipe.train.accumulate)
+    return Setup(
+        source=source,
+        pipeline=pipeline,
+        model=model,
+        task=tasks.make(pipeline, source, recipe.model),
+        optimizers=built,
+        ema=Average(model, recipe.train.ema) if recipe.train.ema else None,
+        weights=models.hashes(pipeline),
+        steps_per_epoch=per_epoch,
+        total_steps=recipe.train.steps or per_epoch * (recipe.train.epochs or 1),
+        base_rates=[[float(group["lr"]) for group in optimizer.param_groups] for optimizer in built],
+    )
+
+
+def _check_fit(recipe: Recipe, source: Source) -> None:
+    """Options of the recipe that make no sense for this kind of data, all in one report."""
+    wrong: list[str] = []
+    allowed: tuple[Any, ...] = augment.IMAGE if source.kind == "image" else augment.TEXT
+    for i, item in enumerate(recipe.data.augment):
+        if not isinstance(item, allowed):
+            wrong.append(f"  data.augment[{i}]: {item.__struct_config__.tag} is not for {source.kind} data")
+    if source.kind != "image":
+        wrong += [f"  train.{k}: only pictures can be blended" for k in ("mixup", "cutmix") if getattr(recipe.train, k)]
+        wrong += ["  model.image_size: the data are texts"] if recipe.model.image_size else []
+    elif recipe.model.max_length:
+        wrong.append("  model.max_length: the data are pictures")
+    if wrong:
+        lines = "\n".join(wrong)
+        raise RecipeError(f"the recipe does not fit {recipe.data.name}:\n{lines}\n", fix="remove these keys")

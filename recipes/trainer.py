@@ -1,0 +1,266 @@
+"""The one training loop: epochs, updates, evaluations, checkpoints, and an end that any interruption leads to.
+
+Nothing here draws from a running random stream and nothing depends on time, threads or on how often the process was killed: the
+state of a run is its weights, the optimizer's numbers, and a few counters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import batches, finish, freezing, hashing, lock, manifest, metrics, scores, steps
+from . import run as runs
+from .batches import Batch, Prepared
+from .evaluate import evaluate
+from .progress import Progress
+from .run import Run
+from .schedules import factor
+from .schema import Plateau
+from .setup import Setup, prepare
+from .state import Saved, Store
+
+
+@dataclass
+class Counters:
+    """Where a run stands. All of it goes into each checkpoint.
+
+    Attributes:
+        step: updates made.
+        epoch, position: the epoch, and how many samples of it are behind us.
+        best, best_step: the best evaluation so far.
+        watched, waited: early stopping: the best value it saw, and evaluations since.
+        plateau, plateau_best, plateau_waited: the rate's factor, and what led to it.
+        stopped: early stopping has ended the run.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    watched: float | None = None
+    waited: int = 0
+    plateau: float = 1.0
+    plateau_best: float | None = None
+    plateau_waited: int = 0
+    stopped: bool = False
+
+
+@dataclass
+class Training:
+    """What the loop works on."""
+
+    run: Run
+    setup: Setup
+    store: Store
+    log: metrics.Log
+    timings: metrics.Log
+    progress: Progress
+    at: Counters = field(default_factory=Counters)
+
+
+def train(run: Run, progress: Progress | None = None, *, stop_after: int | None = None) -> dict[str, Any]:
+    """Carries a run to its end, from the start or from its newest whole checkpoint.
+
+    Args:
+        run: from ``create`` or ``open_run``.
+        progress: shows what happens; nothing by default.
+        stop_after: end the loop after this many steps, without finishing the run (for verification).
+
+    Returns:
+        The final scores on the test part: ``accuracy``, ``macro_f1``, ``loss``, and ``weights_step``.
+
+    Raises:
+        StorageError: another process holds the folder, or the disk is full.
+        NumericError: a loss that is not finite.
+    """
+    progress = progress or Progress()
+    with lock.hold(run.folder):
+        if run.finished:
+            progress.note(f"{run.folder} is finished already")
+            return final_metrics(run)
+        setup = prepare(run.recipe)
+        for note in manifest.begin(run, setup.source.hashes, setup.weights):
+            progress.note(note)
+        store = Store(run.folder, run.recipe.train.checkpoint.keep)
+        saved, notes = store.latest()
+        for note in notes:
+            progress.note(note)
+        offset = saved.record["metrics_bytes"] if saved else 0
+        with metrics.Log(run.folder / runs.METRICS, offset) as log, metrics.Log(run.folder / runs.TIMINGS) as timings:
+            training = Training(run, setup, store, log, timings, progress)
+            if saved:
+                restore(training, saved)
+            loop(training, stop_after)
+            if stop_after is not None:
+                return {}
+            return finish.finish(training)
+
+
+def final_metrics(run: Run) -> dict[str, Any]:
+    """The final scores of a finished run, from its metrics."""
+    last = [r for r in metrics.read(run.folder / runs.METRICS) if r["kind"] == "final"][-1]
+    return {k: last[k] for k in ("accuracy", "macro_f1", "loss", "weights_step")}
+
+
+def loop(training: Training, stop_after: int | None = None) -> None:
+    """Updates until the recipe's length is reached, early stopping ends the run, or ``stop_after`` steps are made."""
+    at, setup = training.at, training.setup
+    training.progress.start(setup.total_steps, at.step)
+    end = min(setup.total_steps, stop_after or setup.total_steps)
+    while at.step < end and not at.stopped:
+        for parts in updates(training):
+            one_update(training, parts)
+            if at.step >= end or at.stopped:
+                break
+        else:
+            at.epoch, at.position = at.epoch + 1, 0
+
+
+def updates(training: Training) -> Iterator[list[Batch]]:
+    """The rest of the current epoch, as groups of batches that make one update each."""
+    at, setup, recipe = training.at, training.setup, training.run.recipe
+    order = batches.order(len(setup.source.train), recipe.seed, at.epoch)[at.position :]
+    if not len(order):  # the checkpoint was written behind the last batch of the epoch
+        return
+    prepared = Prepared(setup.source.train, setup.task, recipe.data.augment, recipe.seed, at.epoch)
+    group: list[Batch] = []
+    for batch in batches.batches(prepared, order, recipe.data.batch_size, recipe.data.workers):
+        group.append(batch)
+        if len(group) == recipe.train.accumulate:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def one_update(training: Training, parts: list[Batch]) -> None:
+    """One update and all that falls due after it: records, hash, evaluation, checkpoint."""
+    at, setup, recipe = training.at, training.setup, training.run.recipe
+    started = time.perf_counter()
+    rate = set_rate(training)
+    freezing.train_mode(setup.model)
+    outcome = steps.update(setup.model, setup.optimizers, parts, recipe.train, len(setup.source.labels), (recipe.seed, at.step))
+    if setup.ema is not None:
+        setup.ema.update(setup.model)
+    at.step += 1
+    at.position += outcome.samples
+    record = {
+        "kind": "step",
+        "step": at.step,
+        "epoch": at.epoch,
+        "loss": outcome.loss,
+        "lr": rate,
+        "grad_norm": outcome.grad_norm,
+    }
+    record |= {"samples": outcome.samples, "correct": outcome.correct}
+    training.log.write(record)
+    training.timings.write({"step": at.step, "seconds": time.perf_counter() - started, "clock": time.time()})
+    training.progress.step(record)
+    after_update(training)
+
+
+def set_rate(training: Training) -> float:
+    """Sets each group's learning rate for the coming step; returns the recipe's own rate times the schedule."""
+    at, setup, recipe = training.at, training.setup, training.run.recipe
+    now = factor(recipe.schedule, at.step, setup.total_steps, setup.steps_per_epoch) * at.plateau
+    for optimizer, base in zip(setup.optimizers, setup.base_rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, base, strict=True):
+            group["lr"] = rate * now
+    return recipe.optim.lr * now
+
+
+def after_update(training: Training) -> None:
+    """What falls due at this step."""
+    at, setup, recipe = training.at, training.setup, training.run.recipe
+    last = at.step == setup.total_steps
+    if at.step % recipe.train.hash_every == 0 or last:
+        training.log.write({"kind": "hash", "step": at.step, "parameters": hashing.of_arrays(arrays(setup.model.state_dict()))})
+    if at.step % (recipe.train.eval_every or setup.steps_per_epoch) == 0 or last:
+        validate(training)
+    if at.step % (recipe.train.checkpoint.every or setup.steps_per_epoch) == 0 or last or at.stopped:
+        save(training)
+
+
+def validate(training: Training) -> None:
+    """Evaluates on the validation part (the test part where there is none, and nothing is then chosen by it)."""
+    setup, recipe = training.setup, training.run.recipe
+    part = setup.source.validation if len(setup.source.validation) else setup.source.test
+    found = batches.all_of(part, setup.task, recipe.data.eval_batch_size, recipe.data.workers)
+    with setup.averaged():
+        result = evaluate(setup.model, found, len(setup.source.labels))
+    record = {"kind": "eval", "step": training.at.step, "epoch": training.at.epoch, **result.record()}
+    training.log.write(record)
+    training.progress.evaluated(record)
+    judge(training, record)
+
+
+def judge(training: Training, record: Mapping[str, Any]) -> None:
+    """What follows from an evaluation: best weights, early stopping, a lower rate."""
+    at, recipe = training.at, training.run.recipe
+    best, early, schedule = recipe.train.best, recipe.train.early_stop, recipe.schedule
+    if best.use == "best" and scores.better(best.metric, record[best.metric], at.best):
+        at.best, at.best_step = record[best.metric], at.step
+        training.store.save_best(at.step, training.setup.final_arrays())
+    if early is not None:
+        improved = scores.better(early.metric, record[early.metric], at.watched, early.min_delta)
+        at.watched, at.waited = (record[early.metric], 0) if improved else (at.watched, at.waited + 1)
+        at.stopped = at.waited >= early.patience
+    if isinstance(schedule, Plateau):
+        improved = scores.better(schedule.metric, record[schedule.metric], at.plateau_best)
+        at.plateau_best, at.plateau_waited = (
+            (record[schedule.metric], 0) if improved else (at.plateau_best, at.plateau_waited + 1)
+        )
+        if at.plateau_waited > schedule.patience:
+            at.plateau, at.plateau_waited = at.plateau * schedule.factor, 0
+
+
+# ---- checkpoints --------------------------------------------------------------------------------------------------
+
+
+def arrays(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A state dict's tensors as arrays on the CPU."""
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def save(training: Training) -> None:
+    """Writes a checkpoint: everything that ``restore`` needs to go on with the same bits."""
+    setup, at = training.setup, training.at
+    tensors = {f"model.{k}": v for k, v in arrays(setup.model.state_dict()).items()}
+    record: dict[str, Any] = {**vars(at), "metrics_bytes": training.log.sync(), "optimizers": []}
+    for number, optimizer in enumerate(setup.optimizers):
+        numbers: dict[str, dict[str, Any]] = {}
+        for index, state in optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                if hasattr(value, "numpy"):
+                    tensors[f"optimizer.{number}.{index}.{key}"] = value.numpy()
+                else:
+                    numbers.setdefault(str(index), {})[key] = value
+        record["optimizers"].append(numbers)
+    if setup.ema is not None:
+        tensors |= {f"ema.{k}": v for k, v in setup.ema_arrays().items()}
+    training.store.save(at.step, tensors, record)
+
+
+def restore(training: Training, saved: Saved) -> None:
+    """Puts weights, optimizers, average and counters back to where the checkpoint was written."""
+    from ..core.create import tensor
+
+    setup = training.setup
+    setup.model.load_state_dict({k.removeprefix("model."): tensor(v) for k, v in saved.arrays.items() if k.startswith("model.")})
+    for number, optimizer in enumerate(setup.optimizers):
+        state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in saved.record["optimizers"][number].items()}
+        prefix = f"optimizer.{number}."
+        for name, value in saved.arrays.items():
+            if name.startswith(prefix):
+                index, _, key = name.removeprefix(prefix).partition(".")
+                state.setdefault(int(index), {})[key] = tensor(value)
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if setup.ema is not None:
+        setup.load_ema({k.removeprefix("ema."): v for k, v in saved.arrays.items() if k.startswith("ema.")})
+    training.at = Counters(**{name: saved.record[name] for name in vars(Counters())})
