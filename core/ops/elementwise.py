@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import dtypes, kernels
+from ..devices import module_of
 from ..errors import ArgumentError, DtypeError
 from ..graph import state
 from ..operation import Operation
@@ -474,7 +475,7 @@ class Where(Operation):
     def forward(self, condition: Any, a: Any, b: Any) -> Any:
         self.shapes = a.shape, b.shape
         try:
-            return kernels.module_of(condition).where(condition, a, b)
+            return module_of(condition).where(condition, a, b)
         except ValueError:
             raise broadcast_error("where", condition.shape, a.shape, b.shape) from None
 
@@ -511,7 +512,7 @@ class Clamp(Operation):
         self.low, self.high = low, high
 
     def forward(self, x: Any) -> Any:
-        return x.clip(self.low, self.high) if x.dtype.kind != "V" else kernels.module_of(x).clip(x, self.low, self.high)
+        return x.clip(self.low, self.high) if x.dtype.kind != "V" else module_of(x).clip(x, self.low, self.high)
 
     def backward(self, g: Tensor) -> Tensor:
         x = self.kept_tensors()[0].array

@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -169,7 +170,7 @@ class Amin(Amax):
 
 
 def _not_empty(input: Tensor, axes: tuple[int, ...], what: str) -> None:
-    if any(input.shape[i] == 0 for i in axes):
+    if 0 in [input.shape[i] for i in axes]:
         raise ShapeError(f"{what} over a dimension of length 0 of {input.shape}", why="there is no element to choose")
 
 
@@ -374,10 +375,6 @@ def unique(input: Tensor) -> Tensor:
 def bincount(input: Tensor, minlength: int = 0) -> Tensor:
     """How often each whole number from 0 occurs."""
     ones = input._like(input._module.ones(input.shape, np.int64))
-    size = builtin_max(minlength, int(input.array.max()) + 1 if input.array.size else 0)
+    size = builtins.max(minlength, int(input.array.max()) + 1 if input.array.size else 0)
     return scatter_add(input._like(input._module.zeros(size, np.int64)), 0, input.to(dtypes.int64), ones)
 
-
-def builtin_max(*values: int) -> int:
-    """Python's ``max``, whose name this file gives to the tensor operation."""
-    return sorted(values)[-1]
