@@ -1,1 +1,1 @@
-""""""
+"""Images: reading, preprocessing, datasets, architectures, pipelines."""

@@ -1,0 +1,144 @@
+"""From a picture to what a model takes: resize, crop, scale, normalise, exactly as the weights were evaluated.
+
+Source: timm's evaluation transform (``create_transform(is_training=False)``), to the bit of the uint8 crop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.errors import ArgumentError, DataError
+from ..core.tensor import Tensor
+from .io import load_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+
+@dataclass(frozen=True)
+class ImagePreprocess:
+    """Resize the shorter side to ``size / crop_pct``, cut out the middle, scale to 0..1 and normalise.
+
+    Attributes:
+        size: (height, width) in pixels of what the model takes.
+        interpolation: Pillow's filter: "nearest", "bilinear", "bicubic", "lanczos"; always antialiased as Pillow does.
+        crop_pct: side of the crop over side of the resized picture, in (0, 1].
+        mean, std: of each channel, on the scale 0..1.
+
+    Example:
+        >>> prepare = ImagePreprocess((8, 8))
+        >>> prepare([np.zeros((20, 30, 3), np.uint8)]).shape
+        (1, 3, 8, 8)
+    """
+
+    size: tuple[int, int] = (224, 224)
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.875
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in _FILTERS:
+            raise ArgumentError(f"interpolation {self.interpolation!r}", fix=f"use one of {', '.join(_FILTERS)}")
+        if not 0 < self.crop_pct <= 1 or min(self.size) < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ArgumentError(f"preprocessing that makes no sense: {self}", fix="check the card or the config.json")
+
+    @staticmethod
+    def from_config(config: Mapping[str, Any], image_size: int | None = None) -> ImagePreprocess:
+        """Read timm's ``pretrained_cfg`` (or a card's preprocessing table); ``image_size`` replaces its size."""
+        default = ImagePreprocess()
+        height, width = config.get("input_size", (3, *default.size))[1:]
+        return ImagePreprocess(
+            size=(height, width) if image_size is None else (image_size, image_size),
+            interpolation=str(config.get("interpolation", default.interpolation)),
+            crop_pct=float(config.get("crop_pct") or default.crop_pct),
+            mean=tuple(float(m) for m in config.get("mean", default.mean)),
+            std=tuple(float(s) for s in config.get("std", default.std)),
+        )
+
+    def crop(self, source: Any) -> np.ndarray[Any, Any]:
+        """The part of a picture that the model sees: (H, W, 3) uint8."""
+        return np.asarray(self._cropped(self._resized(load_image(source))))
+
+    def one(self, source: Any) -> np.ndarray[Any, Any]:
+        """One prepared picture: (3, H, W) float32."""
+        return self.normalise(self.crop(source))
+
+    def normalise(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """(..., H, W, 3) uint8 -> (..., 3, H, W) float32, scaled and normalised."""
+        scaled = np.moveaxis(pixels, -1, -3).astype(np.float32) / np.float32(255)
+        mean, std = (np.asarray(v, np.float32).reshape(3, 1, 1) for v in (self.mean, self.std))
+        return np.ascontiguousarray((scaled - mean) / std)
+
+    def restore(self, prepared: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """(3, H, W) float32 -> (H, W, 3) uint8: a prepared picture to look at again."""
+        mean, std = (np.asarray(v, np.float32).reshape(3, 1, 1) for v in (self.mean, self.std))
+        return np.moveaxis((prepared * std + mean) * 255, 0, -1).round().clip(0, 255).astype(np.uint8)
+
+    def __call__(self, inputs: Any) -> Tensor:
+        """One picture or several -> (N, 3, H, W).
+
+        Raises:
+            DataError: no picture at all, or one that cannot be read.
+        """
+        several = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        if not several:
+            raise DataError("no picture to work on", fix="pass at least one")
+        return Tensor(np.stack([self.one(source) for source in several]))
+
+    def _resized(self, image: Image) -> Image:
+        from PIL import Image as pil
+
+        # square inputs scale by the shorter side, others to cover the target
+        scaled = [math.floor(n / self.crop_pct) for n in self.size]
+        width, height = image.size
+        if scaled[0] == scaled[1]:
+            short = scaled[0]
+            if width <= height:
+                new = (short, int(short * height / width))
+            else:
+                new = (int(short * width / height), short)
+        else:
+            ratio = max(scaled[0] / height, scaled[1] / width)
+            new = (round(width * ratio), round(height * ratio))
+        if new == image.size:
+            return image
+        return image.resize(new, getattr(pil.Resampling, self.interpolation.upper()))
+
+    def _cropped(self, image: Image) -> Image:
+        height, width = self.size
+        if image.width < width or image.height < height:
+            image = _padded(image, width, height)
+        top, left = round((image.height - height) / 2.0), round((image.width - width) / 2.0)
+        return image.crop((left, top, left + width, top + height))
+
+    def to_config(self) -> dict[str, Any]:
+        """The same as timm's ``pretrained_cfg`` says it."""
+        return {
+            "input_size": [3, *self.size],
+            "interpolation": self.interpolation,
+            "crop_pct": self.crop_pct,
+            "crop_mode": "center",
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+
+def _padded(image: Image, width: int, height: int) -> Image:
+    """Black around a picture that is smaller than the crop."""
+    from PIL import ImageOps
+
+    across, down = max(width - image.width, 0), max(height - image.height, 0)
+    return ImageOps.expand(image, (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2), fill=0)
+
+
+def stack(prepared: Sequence[np.ndarray[Any, Any]]) -> Tensor:
+    """Prepared pictures of one size as a batch: (N, 3, H, W)."""
+    return Tensor(np.stack(prepared))
