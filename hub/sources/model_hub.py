@@ -53,7 +53,7 @@ class ModelHub:
     # -- without the network
 
     def cached(self) -> Files | None:
-        record = self._read_record()
+        record = self._read_record() or self._adopt()
         if record is None:
             return None
         paths, hashes = {}, {}
@@ -83,6 +83,25 @@ class ModelHub:
         wanted = self.spec.files
         agrees = all(name in hashes and spec.sha256 in ("", hashes[name]) for name, spec in wanted.items())
         return {"commit": commit, "files": files} if agrees else None
+
+    def _adopt(self) -> dict[str, Any] | None:
+        """Files that another program has put into the hub client's cache, if all that the card names are there.
+
+        Their names in that cache are the hashes that the hub stated; each file is held against its own.
+        """
+        commit = self.spec.commit or _cached_commit(self.spec.repo, self.revision)
+        if not commit or not self.spec.files:
+            return None
+        files = {}
+        for name, spec in self.spec.files.items():
+            path = self._cached_path(name, commit)
+            if path is None or not path.is_symlink():
+                return None
+            stated, digest = path.resolve().name, self._memory.sha256(path)
+            if stated not in (digest, git_blob_id(path)) or spec.sha256 not in ("", digest):
+                return None
+            files[name] = {"sha256": digest, "size": path.stat().st_size}
+        return {"commit": commit, "files": files}
 
     def _cached_path(self, name: str, commit: str) -> Path | None:
         found = huggingface.client().try_to_load_from_cache(self.spec.repo, name, revision=commit)
@@ -223,9 +242,16 @@ class _Listing:
 
 
 def _hub_cache() -> Path:
+    huggingface.client()
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
+
+
+def _cached_commit(repo: str, revision: str) -> str:
+    """The commit that a branch or tag meant when something was last fetched from it."""
+    ref = _hub_cache() / f"models--{repo.replace('/', '--')}" / "refs" / revision
+    return ref.read_text(encoding="utf-8").strip() if ref.is_file() else ""
 
 
 def _weight_map(index: Path) -> object:

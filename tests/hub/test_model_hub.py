@@ -93,6 +93,33 @@ def test_offline_works_after_a_fetch_and_says_so_before(repo, client):
     assert repo.log == []
 
 
+ADOPT = """
+from huggingface_hub import hf_hub_download
+for name in ("config.json", "model.safetensors"):
+    path = hf_hub_download("org/m", name)
+from nyala.hub.cards import FileSpec, SourceSpec
+from nyala.hub.sources import open_source
+from nyala.hub.storage import cache_folder
+def cached(**files):
+    names = files or ("config.json", "model.safetensors")
+    spec = SourceSpec(kind="hub", repo="org/m", files={name: FileSpec() for name in names})
+    files = open_source(spec, cache_folder()).cached()
+    return files and {"paths": {k: str(v) for k, v in files.items()}, "hashes": files.hashes}
+"""
+
+
+def test_what_another_program_has_fetched_is_used(repo, client):
+    got, more = client(repo.url, ADOPT + "answer([cached(), cached(**{'config.json': 0, 'tokenizer.json': 0})])")
+    assert_right(got)
+    assert more is None, "a file of the card is missing there"
+    assert not repo.requests("/api/models")
+
+
+def test_wrong_bytes_that_another_program_has_fetched_are_not_used(repo, client):
+    repo.fault("corrupt", match="/lfs/", at=5)  # the client alone does not notice
+    assert client(repo.url, ADOPT + "answer(cached())") is None
+
+
 # -- wrong bytes
 
 
