@@ -34,6 +34,7 @@ class NyalaError(Exception):
         self.what, self.why, self.fix = what, why, fix
         self.path: list[str] = []
         self.module_type = ""
+        self.module: object | None = None  # the module whose call it left last
         super().__init__(what)
 
     def through(self, name: str, module_type: str) -> None:
@@ -90,6 +91,12 @@ class NumericError(NyalaError, ArithmeticError):
     """NaN or infinity where a finite number is needed."""
 
     code = "E107"
+
+
+class ModuleError(NyalaError, AttributeError):
+    """A module that is put together wrongly."""
+
+    code = "E108"
 
 
 class UnknownNameError(NyalaError, LookupError):

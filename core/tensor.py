@@ -13,6 +13,7 @@ Example:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -216,6 +217,19 @@ class Tensor:
 
     def __hash__(self) -> int:
         return id(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self.grad_fn is not None:
+            raise GradError(
+                f"a copy of a result of {self.grad_fn.name}", why="copy.deepcopy is for leaves", fix="copy t.detach()"
+            )
+        t = memo[id(self)] = type(self).__new__(type(self))
+        own = ("array", "grad", "_version", "_is_view", "_hooks", "_accumulate_hooks")
+        t.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
+        t.array = self.array.copy(order="K")
+        if self.grad is not None:
+            t.grad = copy.deepcopy(self.grad, memo)
+        return t
 
     def __repr__(self) -> str:
         from .printing import format_tensor

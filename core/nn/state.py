@@ -1,0 +1,97 @@
+"""Reading a state into a module: strict, whole or not at all, and clear about what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import devices
+from ..errors import CheckpointError, did_you_mean
+from ..tensor import Tensor
+
+if TYPE_CHECKING:
+    from .module import Module
+
+_SHOWN = 20
+
+
+class IncompatibleKeys(NamedTuple):
+    """Names that only the module, or only the given state, had."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def load(module: Module, given: Mapping[str, Any], strict: bool, assign: bool) -> IncompatibleKeys:
+    """Put the values of ``given`` into the parameters and persistent buffers of ``module``; see ``Module.load_state_dict``."""
+    own = module.state_dict(keep_vars=True)
+    missing = [name for name in own if name not in given]
+    unexpected = [name for name in given if name not in own]
+    arrays = {name: _array(value) for name, value in given.items()}
+    known = [name for name in own if name in given]
+    wrong = [name for name in known if not _fits(arrays[name].shape, own[name].shape)]
+    if wrong or (strict and (missing or unexpected)):
+        raise _misfit(type(module).__name__, own, arrays, missing if strict else [], unexpected if strict else [], wrong)
+    for name in known:
+        _put(own[name], arrays[name], assign)
+    return IncompatibleKeys(missing, unexpected)
+
+
+def _array(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.array
+    return value if hasattr(value, "__cuda_array_interface__") else np.asarray(value)
+
+
+def _fits(given: Sequence[int], own: Sequence[int]) -> bool:
+    # PyTorch before 0.4 wrote single numbers as vectors of length 1
+    return tuple(given) == tuple(own) or (tuple(own) == () and tuple(given) == (1,))
+
+
+def _put(target: Tensor, array: Any, assign: bool) -> None:
+    """Copy into the tensor's own memory, or let the tensor take over the array as it is."""
+    array = array.reshape(target.shape)
+    if assign:
+        target.array = array
+    else:
+        target.array[...] = devices.move(array, target.device).astype(target.dtype, copy=False)
+    target._bump()
+
+
+def _listed(title: str, names: Sequence[str], line: Callable[[str], str]) -> str:
+    """A titled list of at most 20 lines; empty where there is nothing to list."""
+    if not names:
+        return ""
+    lines = [line(n) for n in names[:_SHOWN]]
+    if len(names) > _SHOWN:
+        lines.append(f"... and {len(names) - _SHOWN} more")
+    return "".join([f"\n  {title}:", *(f"\n    {text}" for text in lines)])
+
+
+def _misfit(
+    model: str,
+    own: Mapping[str, Tensor],
+    arrays: Mapping[str, Any],
+    missing: list[str],
+    unexpected: list[str],
+    wrong: list[str],
+) -> CheckpointError:
+    """One error with everything that does not fit."""
+    free = [name for name in own if name not in arrays]
+
+    def unknown(name: str) -> str:
+        hint = did_you_mean(name, free)
+        return f"{name} {tuple(arrays[name].shape)}{f' ({hint})' if hint else ''}"
+
+    what = (
+        f"the state does not fit {model}: {len(missing)} missing, {len(unexpected)} unexpected, {len(wrong)} of another shape"
+        + _listed("missing", missing, lambda n: f"{n} {own[n].shape}")
+        + _listed("unexpected", unexpected, unknown)
+        + _listed("shape", wrong, lambda n: f"{n}: given {tuple(arrays[n].shape)}, the model has {own[n].shape}")
+    )
+    fix = "load the weights of this architecture and configuration"
+    if not wrong:
+        fix += ", or pass strict=False if the rest is meant to stay as it is"
+    return CheckpointError(what, fix=fix)
