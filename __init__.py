@@ -60,7 +60,7 @@ _NAMES: dict[str, str] = {
             "reshape permute transpose movedim broadcast_to squeeze unsqueeze flatten unflatten cat stack narrow split chunk unbind "
             "flip roll repeat_interleave diagonal tril triu clone"
         ),
-        "core.ops.index": "gather scatter_add scatter index_select take_along_dim masked_select one_hot",
+        "core.ops.index": "gather scatter_add scatter index_select take_along_dim masked_fill masked_select one_hot",
         "core.ops.linalg": "matmul mm bmm mv dot outer addmm baddbmm einsum",
         "hub": "load list_models",
     }.items()

@@ -365,9 +365,17 @@ def abs_(input: Tensor) -> Tensor:
     return Abs().apply(input)
 
 
+class Sign(Operation):
+    def forward(self, x: Any) -> Any:
+        return module_of(x).sign(x)
+
+    def backward(self, g: Tensor) -> Tensor:
+        return g * 0.0
+
+
 def sign(input: Tensor) -> Tensor:
-    """-1, 0 or 1; no gradient."""
-    return Tensor(input._module.sign(input.array))
+    """-1, 0 or 1; the gradient is 0."""
+    return Sign().apply(input)
 
 
 def reciprocal(input: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from ..errors import ArgumentError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
 from .elementwise import _conj, sum_to
-from .shape import permute, reshape, transpose, unsqueeze
+from .shape import broadcast_to, permute, reshape, transpose, unsqueeze
 
 
 class Matmul(Operation):
@@ -210,8 +210,8 @@ def _contract(ta: str, a: Tensor, tb: str, b: Tensor, keep: set[str]) -> tuple[s
     summed = [c for c in shared if c not in keep]
     rows, columns = [c for c in ta if c not in tb], [c for c in tb if c not in ta]
     sizes = _sizes(ta, a, tb, b)
-    am = _matrix(ta, a, batch, rows, summed)
-    bm = _matrix(tb, b, batch, summed, columns)
+    am = _matrix(ta, _stretch(ta, a, summed, sizes), batch, rows, summed)
+    bm = _matrix(tb, _stretch(tb, b, summed, sizes), batch, summed, columns)
     out = matmul(am, bm)
     return "".join(batch + rows + columns), reshape(out, tuple(sizes[c] for c in batch + rows + columns))
 
@@ -223,6 +223,12 @@ def _sizes(ta: str, a: Tensor, tb: str, b: Tensor) -> dict[str, int]:
             raise ShapeError(f"einsum: letter {c!r} has length {sizes[c]} in one tensor and {n} in another")
         sizes[c] = max(n, sizes.get(c, 1))
     return sizes
+
+
+def _stretch(term: str, t: Tensor, summed: list[str], sizes: dict[str, int]) -> Tensor:
+    """A letter of length 1 goes with any length of the other tensor's."""
+    shape = tuple(sizes[c] if c in summed else n for c, n in zip(term, t.shape, strict=True))
+    return t if shape == t.shape else broadcast_to(t, shape)
 
 
 def _matrix(term: str, t: Tensor, batch: list[str], first: list[str], second: list[str]) -> Tensor:
