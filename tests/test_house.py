@@ -70,26 +70,12 @@ def test_files_and_functions_stay_readable(path: Path) -> None:
             assert length <= 80, f"{path}:{node.lineno}: {node.name} has {length} lines"
 
 
-def _seconds(code: str) -> float:
-    """The best of several fresh interpreters: the time a statement takes once NumPy is there."""
-    script = f"import numpy, time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
-    runs = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(3)]
-    return min(float(r.stdout) for r in runs)
-
-
 def test_importing_nyala_loads_nothing_heavy() -> None:
     script = "import nyala, sys; nyala.tensor([1.0]); print(*sys.modules)"
     env = {**os.environ, "PYTHONPATH": ""}
     loaded = set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env).stdout.split())
     heavy = {"numba", "PIL", "tokenizers", "huggingface_hub", "msgspec", "rich", "cupy"}
     assert not loaded & heavy
-
-
-def test_import_budget_is_stated_as_figures_not_as_a_limit(record_property: pytest.RecordProperty) -> None:
-    """The promise is 0.3 s over NumPy's own import; the figure is recorded, the check leaves room for a busy machine."""
-    spent = _seconds("import nyala; nyala.tensor([1.0])")
-    record_property("import_seconds", spent)
-    assert spent < 3.0
 
 
 def _modules() -> list[str]:

@@ -1,1 +1,1 @@
-""""""
+"""Text: tokenizers, datasets, architectures, pipelines."""

@@ -15,14 +15,14 @@ class Model(Module):
     """Base of every architecture.
 
     A subclass takes its config, defines ``forward_features`` and ``forward_head`` (or ``forward``), and names its head in
-    ``classifier``; the rest follows, and each part may be overridden.
+    ``classifier_name``; the rest follows, and each part may be overridden.
 
     Attributes:
         config: the frozen dataclass the model was built from.
-        classifier: the name of the last layer, which ``reset_head`` replaces: "fc", "classifier", ...
+        classifier_name: the name of the last layer, which ``reset_head`` replaces: "fc", "classifier", ...
     """
 
-    classifier: ClassVar[str] = ""
+    classifier_name: ClassVar[str] = ""
 
     def __init__(self, config: Any = None) -> None:
         super().__init__()
@@ -69,23 +69,23 @@ class Model(Module):
     # ---- the head
 
     def head_names(self) -> list[str]:
-        """The names of the head's parameters: of ``classifier``."""
-        return [n for n, _ in self.named_parameters() if self.classifier and n.startswith(self.classifier + ".")]
+        """The names of the head's parameters."""
+        return [n for n, _ in self.named_parameters() if self.classifier_name and n.startswith(self.classifier_name + ".")]
 
     def reset_head(self, num_classes: int) -> None:
         """A new, freshly initialised head for ``num_classes`` classes; 0 takes it away and leaves the features.
 
         Raises:
-            ModuleError: the architecture has no ``classifier`` that is a Linear layer.
+            ModuleError: the architecture has no Linear layer called ``classifier_name``.
         """
         from .linear import Linear
         from .shape import Identity
 
-        old = self.get_submodule(self.classifier) if self.classifier else None
+        old = self.get_submodule(self.classifier_name) if self.classifier_name else None
         if not isinstance(old, (Linear, Identity)):
             raise ModuleError(
                 f"{type(self).__name__} has no linear classifier to replace",
-                fix="override reset_head, or set `classifier` to its name",
+                fix="override reset_head, or set classifier_name",
             )
         width = old.in_features if isinstance(old, Linear) else self._head_width
         new: Module = Identity()
@@ -94,7 +94,7 @@ class Model(Module):
             example = next(self.parameters(), None)
             new = new if example is None else new.to(example)
         self._head_width = width
-        self.set_submodule(self.classifier, new)
+        self.set_submodule(self.classifier_name, new)
         self._update_config(num_classes)
 
     _head_width = 0

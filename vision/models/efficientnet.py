@@ -8,7 +8,7 @@ were trained in TensorFlow: padding is "same" as TensorFlow has it (more behind 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -178,7 +178,7 @@ class EfficientNetLite(nn.Model):
         (1, 10)
     """
 
-    head_name = "classifier"
+    classifier_name = "classifier"
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -201,9 +201,7 @@ class EfficientNetLite(nn.Model):
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_features, H / 32, W / 32)."""
         x = F.relu6(self.bn1(self.conv_stem(x)))
-        for stage in self.blocks.children():
-            for block in stage.children():
-                x = self.checkpointed(block, x)
+        x = self.blocks(x)
         return F.relu6(self.bn2(self.conv_head(x)))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -211,6 +209,11 @@ class EfficientNetLite(nn.Model):
         x = x.mean(dim=(2, 3))
         x = F.dropout(x, self.config.drop_rate, self.training)
         return x if pre_logits else self.classifier(x)
+
+    def checkpointed_blocks(self) -> Iterator[nn.Module]:
+        """The blocks of all stages."""
+        for stage in self.blocks.children():
+            yield from stage.children()
 
     def layer_of(self, name: str) -> int:
         """How deep a parameter lies: 0 for the stem, 1.. for the blocks in order, then the last convolution and the head."""
@@ -230,11 +233,11 @@ def build(config: Mapping[str, Any], **overrides: Any) -> EfficientNetLite:
 def _library_names(config: Config) -> list[Rename]:
     """efficientnet_lite_pytorch numbers its blocks through; batch norms are _bn0, _bn1, _bn2."""
     rules = [
-        Rename("_conv_stem.{rest}", "conv_stem.{rest}"),
-        Rename("_bn0.{rest}", "bn1.{rest}"),
-        Rename("_conv_head.{rest}", "conv_head.{rest}"),
-        Rename("_bn1.{rest}", "bn2.{rest}"),
-        Rename("_fc.{rest}", "classifier.{rest}"),
+        Rename("_conv_stem.{rest...}", "conv_stem.{rest...}"),
+        Rename("_bn0.{rest...}", "bn1.{rest...}"),
+        Rename("_conv_head.{rest...}", "conv_head.{rest...}"),
+        Rename("_bn1.{rest...}", "bn2.{rest...}"),
+        Rename("_fc.{rest...}", "classifier.{rest...}"),
     ]
     number = 0
     for stage, (count, *_, expansion, _) in enumerate(STAGES):
@@ -247,7 +250,7 @@ def _library_names(config: Config) -> list[Rename]:
                     "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
                     "_project_conv": "conv_pwl", "_bn2": "bn3",
                 }  # fmt: skip
-            rules += [Rename(f"{theirs}.{a}.{{rest}}", f"{ours}.{b}.{{rest}}") for a, b in parts.items()]
+            rules += [Rename(f"{theirs}.{a}.{{rest...}}", f"{ours}.{b}.{{rest...}}") for a, b in parts.items()]
             number += 1
     return rules
 

@@ -6,7 +6,7 @@ tensor names are the same: ``conv1, bn1, layerN.M.convK, layerN.M.downsample.0/1
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,7 +115,7 @@ class ResNet(nn.Model):
         (1, 10)
     """
 
-    head_name = "fc"
+    classifier_name = "fc"
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -144,8 +144,7 @@ class ResNet(nn.Model):
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.max_pool2d(x, 3, 2, 1)
         for stage in self.stages():
-            for block in stage.children():
-                x = self.checkpointed(block, x)
+            x = stage(x)
         return x
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -153,6 +152,11 @@ class ResNet(nn.Model):
         x = x.mean(dim=(2, 3))
         x = F.dropout(x, self.config.drop_rate, self.training)
         return x if pre_logits else self.fc(x)
+
+    def checkpointed_blocks(self) -> Iterator[nn.Module]:
+        """The residual blocks."""
+        for stage in self.stages():
+            yield from stage.children()
 
     def layer_of(self, name: str) -> int:
         """How deep a parameter lies: 0 for the stem, 1.. for the blocks in order, the last number for the head."""
