@@ -137,8 +137,14 @@ class Composite(Operation):
 
     ``compose`` gives the same result as ``forward`` from differentiable operations. ``fused_backward`` computes the
     gradients with a kernel; where the gradient itself must be differentiable, ``compose`` is differentiated instead.
-    All inputs are kept.
+    All inputs are kept. ``saved`` is for arrays that ``forward`` leaves for ``fused_backward`` (where ``recording``).
     """
+
+    saved: tuple[Any, ...] = ()
+
+    def release(self) -> None:
+        super().release()
+        self.saved = ()
 
     def keeping(self, needs: Sequence[bool]) -> tuple[int, ...]:
         return tuple(range(len(needs)))
