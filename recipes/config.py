@@ -48,7 +48,7 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Loaded:
         overrides: ``key=value`` strings, e.g. ``"optim.lr=0.01"``; the value is TOML, a bare word is a string.
 
     Raises:
-        RecipeError: with every mistake of the recipe and the overrides in one report.
+        RecipeMistakesError: (a RecipeError) with every mistake of the recipe and the overrides in one report.
         UnknownNameError: no such recipe; the nearest names are in the message.
 
     Example:
@@ -63,17 +63,21 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Loaded:
         found += _override(tree, origins, text)
     found += problems(tree, names.unknown)
     if found:
-        raise RecipeError(_report(catalog.name_of(path), found, origins), fix="correct these, then start again")
+        raise RecipeMistakesError(catalog.name_of(path), found, origins)
     return Loaded(msgspec.convert(tree, Recipe), catalog.name_of(path), origins)
 
 
-def _report(name: str, found: Sequence[Problem], origins: Mapping[str, str]) -> str:
-    count = "1 mistake" if len(found) == 1 else f"{len(found)} mistakes"
-    lines = []
-    for problem in found:
-        where = origins.get(problem.path)
-        lines.append(f"  {problem}" + (f" [{where}]" if where else ""))
-    return f"recipe {name} has {count}:\n" + "\n".join(lines) + "\n"
+class RecipeMistakesError(RecipeError):
+    """A recipe with mistakes in it; ``problems`` holds them one by one."""
+
+    def __init__(self, name: str, problems: Sequence[Problem], origins: Mapping[str, str]) -> None:
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        self.problems = list(problems)
+        self.lines = [f"{p} [{origins[p.path]}]" if p.path in origins else str(p) for p in problems]
+        super().__init__(f"recipe {name} has {count}", fix="correct these, then start again")
+
+    def __str__(self) -> str:
+        return "\n  ".join([f"{self.what}:", *self.lines]) + f"\nRemedy: {self.fix}. [{self.code}]"
 
 
 # ---- files --------------------------------------------------------------------------------------------------------

@@ -3,8 +3,6 @@ runs."""
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,34 +194,17 @@ def _check_classes(found: Sequence[str], known: Sequence[str], labels: Sequence[
 
 
 def json_lines(path: Path, labels: list[str] | None = None) -> Raw:
-    """``{"text": ..., "label": ...}`` a line, plain or gzipped; labels are strings or whole numbers.
+    """``{"text": ..., "label": ...}`` a line, plain or gzipped.
 
     Raises:
-        DataError: naming the line that is no such object, or has a label the training part does not have.
+        DataError: naming the line that is no such object, or the sample whose label the training part does not have.
     """
-    texts, names = [], []
-    with storage_errors(path, "read"), gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                text, label = _json_line(line, f"{path}, line {number}")
-                texts.append(text)
-                names.append(label)
-    known = labels or sorted(set(names), key=lambda n: (not n.isdigit(), int(n) if n.isdigit() else 0, n))
-    _check_classes(sorted(set(names)), known, labels, path)
-    place = {name: i for i, name in enumerate(known)}
-    part = Part(texts, np.array([place[n] for n in names], np.int64))
-    return Raw("text", known, part, None, {"train": hashing.of_file(path)})
+    from ..text.datasets import read_jsonl
 
-
-def _json_line(line: bytes, where: str) -> tuple[str, str]:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where} is no JSON", why=str(error), fix='write {"text": ..., "label": ...} a line') from error
-    text, label = (record.get("text"), record.get("label")) if isinstance(record, dict) else (None, None)
-    if not isinstance(text, str) or not isinstance(label, str | int) or isinstance(label, bool):
-        raise DataError(f"{where} has no text and label", fix='write {"text": "...", "label": "..."} a line')
-    return text, str(label)
+    read = read_jsonl(path, labels)
+    known = list(read.classes)
+    _check_classes(known, known, labels, path)
+    return Raw("text", known, Part(read.texts, np.array(read.labels, np.int64)), None, {"train": hashing.of_file(path)})
 
 
 # ---- registered datasets ------------------------------------------------------------------------------------------
@@ -234,17 +215,17 @@ def _fashion_mnist(sample: bool) -> Raw:
 
     parts, hashes = {}, {}
     for name in ("train", "test"):
-        read = FashionMNIST(train=name == "train", sample=sample)
+        read = FashionMNIST(name, sample=sample)
         parts[name] = Part(read.images, np.asarray(read.labels, np.int64))
         hashes[name] = hashing.of_arrays({"images": read.images, "labels": parts[name].labels})
     return Raw("image", list(read.classes), parts["train"], parts["test"], hashes)
 
 
 def _spam() -> Raw:
-    from ..text.datasets import SAMPLES
+    from ..text.datasets import Spam
 
-    train = json_lines(SAMPLES / "spam" / "train.jsonl.gz")
-    test = json_lines(SAMPLES / "spam" / "test.jsonl.gz", train.labels)
+    train = json_lines(Spam.file("train"))
+    test = json_lines(Spam.file("test"), train.labels)
     return Raw("text", train.labels, train.train, test.train, {**train.hashes, "test": test.hashes["train"]})
 
 

@@ -8,17 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.atomic import storage_errors
+from ..hub.integrity import sha256_file as of_file
+
+__all__ = ["of_arrays", "of_code", "of_file", "of_files"]
 
 PACKAGE = Path(__file__).parent.parent
 _CODE = (".py", ".toml", ".cu", ".cuh", ".json")
 _ROOMS = ("core", "hub", "vision", "audio", "text", "recipes")
-
-
-def of_file(path: Path) -> str:
-    """sha256 of a file's bytes, as 64 hex digits."""
-    with storage_errors(path, "read"), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def of_files(named: Iterable[tuple[str, Path]]) -> str:

@@ -98,7 +98,8 @@ class Model(Table):
     = false`` keeps the classifier of the weights. ``freeze`` and then ``unfreeze`` are patterns over parameter names
     (``blocks.[0-3]``, ``*.bias``; ``@head`` is the classifier, ``*`` everything); a pattern that matches a module covers all
     below it. ``dropout`` sets rates by the names the architecture has for them (``drop_rate``, ``hidden_dropout_prob``).
-    ``random_init = true`` starts from the architecture alone, without its weights.
+    ``random_init = true`` starts from the architecture alone, without its weights. ``image_size``, ``crop_pct`` and
+    ``max_length`` change the preprocessing that came with the weights, and go into the result's.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Model(Table):
     unfreeze: list[str] = []
     dropout: dict[str, Below1] = {}
     image_size: Annotated[int, Meta(ge=8)] | None = None
+    crop_pct: Decay | None = None
     max_length: Annotated[int, Meta(ge=2)] | None = None
 
 

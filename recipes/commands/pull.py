@@ -18,13 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from ...hub.load import pull
+    from ...hub.client import fetch
     from .. import catalog, config
 
     fetched = []
     for name in args.names:
         model = config.load(name).recipe.model.name if name in catalog.names() else name
-        files = pull(model)
+        files = fetch(model)
         fetched += [
             {"model": model, "file": file, "path": str(files[file]), "bytes": files[file].stat().st_size} for file in files
         ]

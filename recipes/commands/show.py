@@ -64,7 +64,9 @@ def _lines(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
         here = f"{path}.{key}" if path else str(key)
         if isinstance(value, Mapping):
             yield from _lines(value, here)
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            yield from _lines({str(i): item for i, item in enumerate(value, 1)}, here)
         elif isinstance(value, list | tuple) and len(value) > 8:
             yield here, f"{', '.join(map(str, value[:4]))}, ... ({len(value)})"
-        elif value not in (None, "", (), []):
+        elif value not in (None, "", (), [], 0):
             yield here, value

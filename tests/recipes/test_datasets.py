@@ -72,33 +72,17 @@ def test_json_lines_plain_and_gzipped(tmp_path: Path) -> None:
             assert all(int(text[1:]) % 3 == label for text, label in zip(part.inputs, part.labels, strict=True))
 
 
-def test_labels_that_are_numbers_keep_their_order(tmp_path: Path) -> None:
-    path = lines(tmp_path / "a.jsonl", [{"text": "x", "label": i} for i in range(12)] * 5)
-    assert datasets.load(Data(name=str(path)), 0).labels == [str(i) for i in range(12)]
-
-
 def test_the_test_file_may_only_have_known_classes(tmp_path: Path) -> None:
     train = lines(tmp_path / "a.jsonl", [{"text": "x", "label": "ham"}, {"text": "y", "label": "spam"}])
     test = lines(tmp_path / "b.jsonl", [{"text": "x", "label": "eggs"}])
-    with pytest.raises(DataError, match=r"has class 'eggs', which the training part does not have.*ham, spam"):
+    with pytest.raises(DataError, match=r"sample 0 has the label 'eggs': the classes are ham, spam"):
         datasets.load(Data(name=str(train), test=str(test)), 0)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"text": "a", "label": 1}\n{"text": "a"', "line 2 is no JSON"),
-        ('{"text": "a"}', "line 1 has no text and label"),
-        ('{"text": 3, "label": 1}', "line 1 has no text and label"),
-        ('["a", 1]', "line 1 has no text and label"),
-        ('{"text": "a", "label": true}', "line 1 has no text and label"),
-        ('{"text": "a", "label": 1}', "at least two classes"),
-    ],
-)
-def test_bad_json_lines_are_named(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "a.jsonl").write_text(text)
-    with pytest.raises(DataError, match=message):
-        datasets.load(Data(name=str(tmp_path / "a.jsonl")), 0)
+def test_one_class_is_too_few(tmp_path: Path) -> None:
+    path = lines(tmp_path / "a.jsonl", [{"text": "x", "label": "ham"}])
+    with pytest.raises(DataError, match="at least two classes"):
+        datasets.load(Data(name=str(path)), 0)
 
 
 def test_bad_folders_are_named(pictures: Path, tmp_path: Path) -> None:

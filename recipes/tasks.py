@@ -1,0 +1,104 @@
+"""What depends on the kind of data: how one sample is prepared, how samples become a batch, how a sample is shown."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.create import from_numpy
+from ..core.errors import IndexRangeError
+from ..hub.pipeline import Pipeline
+from . import augment
+from .schema import Augment, Model
+
+
+class Task(ABC):
+    """Preparation of one kind of data for one model."""
+
+    @abstractmethod
+    def prepare(self, raw: Any, augments: Sequence[Augment], key: tuple[int, int, int]) -> Any:
+        """One sample, ready to be put into a batch; ``key`` is (seed, epoch, index)."""
+
+    @abstractmethod
+    def collate(self, prepared: Sequence[Any], indices: np.ndarray) -> Any:
+        """What the model is called with; ``indices`` name the samples in messages."""
+
+    @abstractmethod
+    def show(self, raw: Any) -> dict[str, Any]:
+        """The sample itself, as the report shows it: ``picture`` (PNG) or ``text``."""
+
+
+class Images(Task):
+    """Pictures: the preprocessing that came with the weights, then augmentation on (3, H, W) float32.
+
+    Args:
+        preprocess: has ``one(picture) -> (3, H, W) float32``.
+    """
+
+    def __init__(self, preprocess: Any) -> None:
+        self.preprocess = preprocess
+
+    def prepare(self, raw: Any, augments: Sequence[Augment], key: tuple[int, int, int]) -> np.ndarray:
+        return augment.image(self.preprocess.one(raw), augments, *key)
+
+    def collate(self, prepared: Sequence[np.ndarray], indices: np.ndarray) -> Any:  # noqa: ARG002 - the task's signature
+        return from_numpy(np.stack(prepared))
+
+    def show(self, raw: Any) -> dict[str, Any]:
+        from ..vision.io import load_image
+
+        image = load_image(raw)
+        image.thumbnail((192, 192))
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        return {"picture": buffer.getvalue()}
+
+
+class Texts(Task):
+    """Texts: the tokenizer that came with the weights; a batch is padded to its longest text.
+
+    Args:
+        tokenizer: ``tokenizer(texts) -> {"input_ids": ..., "attention_mask": ...}``, padded int64 arrays.
+        vocabulary: rows of the model's embedding.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
+        self.tokenizer, self.vocabulary = tokenizer, vocabulary
+
+    def prepare(self, raw: str, augments: Sequence[Augment], key: tuple[int, int, int]) -> str:
+        return augment.text(raw, augments, *key)
+
+    def collate(self, prepared: Sequence[str], indices: np.ndarray) -> dict[str, Any]:
+        tokens = self.tokenizer(list(prepared))
+        check_tokens(np.asarray(tokens["input_ids"]), self.vocabulary, indices)
+        return dict(tokens)
+
+    def show(self, raw: str) -> dict[str, Any]:
+        return {"text": raw[:600]}
+
+
+def check_tokens(ids: np.ndarray, vocabulary: int, indices: np.ndarray) -> None:
+    """Every token id is a row of the embedding.
+
+    Raises:
+        IndexRangeError: naming the first sample with one that is not.
+    """
+    bad = np.argwhere((ids < 0) | (ids >= vocabulary))
+    if len(bad):
+        row, column = (int(v) for v in bad[0])
+        raise IndexRangeError(
+            f"sample {int(indices[row])} has token id {int(ids[row, column])} at position {column} and the vocabulary has {vocabulary}",
+            why="the embedding has no such row",
+            fix="use the tokenizer that belongs to these weights",
+        )
+
+
+def make(pipeline: Pipeline, kind: str, recipe: Model) -> Task:
+    """The task for a model and a kind of data (``image`` or ``text``)."""
+    if kind == "image":
+        return Images(pipeline.preprocess)
+    return Texts(pipeline.preprocess, int(pipeline.model.config.vocab_size))
