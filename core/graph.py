@@ -29,7 +29,7 @@ class _State(threading.local):
     grad = True
     inference = False
     anomaly = False
-    modules: ClassVar[tuple[str, ...]] = ()
+    modules: tuple[str, ...] = ()
 
 
 state = _State()

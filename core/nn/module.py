@@ -165,11 +165,11 @@ class Module:
         """The call in anomaly mode: what is recorded inside knows the module's path."""
         stack, names = _running.stack, state.modules
         name = stack[-1]._name_of(self) if stack else ""
-        _running.stack, state.modules = (*stack, self), (*names, name)  # type: ignore[misc] - a thread's own value
+        _running.stack, state.modules = (*stack, self), (*names, name)
         try:
             return self._hooked(args, kwargs)
         finally:
-            _running.stack, state.modules = stack, names  # type: ignore[misc]
+            _running.stack, state.modules = stack, names
 
     def _name_of(self, descendant: Module) -> str:
         return next((name for name, m in self.named_modules() if m is descendant), "")
