@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..errors import CheckpointError
-from .header import INCOMPLETE, UNTRUSTED, shorten
+from .header import INCOMPLETE, MAX_TENSORS, UNTRUSTED, shorten
+
+MAX_MEMBERS = MAX_TENSORS + 100
 
 _END = struct.Struct("<4s4H2LH")
 _END64_LOCATOR = struct.Struct("<4sLQL")
@@ -82,6 +84,8 @@ class _Reader:
             start_disk, here, count, size, position = fields[5], *fields[6:10]
         if disk or start_disk or here != count or comment:
             self.fail("the zip archive is one of several parts, or has a comment")
+        if count > MAX_MEMBERS:
+            self.fail(f"the zip archive has {count} members", why=f"the limit is {MAX_MEMBERS}")
         if position + size > end or count * _CENTRAL.size > size:
             self.fail("the zip archive's table of members lies outside it", fix=INCOMPLETE)
         return count, size, position

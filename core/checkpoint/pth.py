@@ -50,9 +50,11 @@ def load_pth(path: StrPath, *, writable: bool = True, dtype: npt.DTypeLike | Non
         StorageError: the disk failed or reading is not permitted.
 
     Example:
-        >>> load_pth("resnet50-0676ba61.pth")
-        Traceback (most recent call last):
-        nyala.core.errors.CheckpointError: there is no file resnet50-0676ba61.pth. Remedy: check the path. [E301]
+        >>> try:
+        ...     load_pth("resnet50-0676ba61.pth")
+        ... except CheckpointError as error:
+        ...     print(error.what)
+        there is no file resnet50-0676ba61.pth
     """
     source = os.fspath(path)
     with open_regular(path) as file, storage_errors(path, "read"):

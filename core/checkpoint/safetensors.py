@@ -238,7 +238,13 @@ def _as_array(name: Any, value: npt.ArrayLike) -> npt.NDArray[Any]:
     if problem or name == "__metadata__":
         shown = shorten(name) if isinstance(name, str) else repr(name)
         raise ArgumentError(f"tensor name {shown} {problem or 'is reserved'}", fix="rename the tensor")
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:  # a list of uneven rows, an array on a GPU
+        fix = "give NumPy arrays (of a GPU's array: its .get())"
+        raise ArgumentError(
+            f"tensor {shorten(name)} is a {type(value).__name__}", why=str(error).splitlines()[0], fix=fix
+        ) from error
     if array.dtype.newbyteorder("=") not in DTYPE_NAMES and array.dtype not in DTYPE_NAMES:
         fix = f"convert it to one of {', '.join(str(dtype) for dtype in DTYPE_NAMES)}"
         raise DtypeError(f"tensor {shorten(name)} has dtype {array.dtype}", why="a safetensors file cannot hold it", fix=fix)

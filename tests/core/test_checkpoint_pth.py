@@ -493,13 +493,16 @@ def test_an_archive_with_64_bit_sizes_is_read(path):
         checkpoint.load_pth(path)
 
 
-def test_archives_that_pytorch_did_not_write(path):
+def test_archives_that_pytorch_did_not_write(path, monkeypatch):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(CheckpointError, match="is a zip archive, but none that PyTorch wrote"):
         checkpoint.load_pth(path)
     with pytest.raises(CheckpointError, match="saved on a big-endian machine"):
         checkpoint.load_pth(zipped(path, state(w=tensor()), order=b"big"))
+    monkeypatch.setattr(checkpoint.archive, "MAX_MEMBERS", 3)
+    with pytest.raises(CheckpointError, match="has 4 members: the limit is 3"):
+        checkpoint.load_pth(zipped(path, state(w=tensor())))
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy"])

@@ -347,6 +347,13 @@ def test_every_bfloat16_widens_to_the_float32_with_the_same_upper_half():
     np.testing.assert_array_equal(wide.view(np.uint32)[finite], (bits.astype(np.uint32) << 16)[finite])
 
 
+class OnTheGpu:
+    """Refuses as CuPy's arrays do."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("Implicit conversion is not allowed")
+
+
 @pytest.mark.parametrize(
     ("tensors", "metadata", "error", "text"),
     [
@@ -358,6 +365,8 @@ def test_every_bfloat16_widens_to_the_float32_with_the_same_upper_half():
         ({"w": np.array([object()])}, None, DtypeError, "tensor 'w' has dtype object"),
         ({"w": np.array(["a"])}, None, DtypeError, "tensor 'w' has dtype <U1"),
         ({"w": np.zeros(1, ml_dtypes.int4)}, None, DtypeError, "tensor 'w' has dtype int4"),
+        ({"w": [[1.0], [1.0, 2.0]]}, None, ArgumentError, "tensor 'w' is a list: setting an array element with a sequence"),
+        ({"w": OnTheGpu()}, None, ArgumentError, "tensor 'w' is a OnTheGpu: Implicit conversion is not allowed"),
         ({"w": np.zeros(1)}, {"step": 3}, ArgumentError, "metadata 'step' is a int: names and values must be texts"),
     ],
 )
