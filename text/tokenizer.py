@@ -70,7 +70,7 @@ class Tokenizer:
 
     def ids(self, text: str, max_length: int | None = None) -> list[int]:
         """The token ids of one text, special tokens included, cut to ``max_length``."""
-        return self._encode([text], max_length)[0][0]
+        return self.encode([text], max_length)[0][0]
 
     def __call__(self, texts: str | Sequence[str], max_length: int | None = None) -> dict[str, Tensor]:
         """One text or several -> ``input_ids``, ``attention_mask``, ``token_type_ids``, each (N, T) int64.
@@ -80,7 +80,7 @@ class Tokenizer:
         Raises:
             DataError: no text, or something that is not one.
         """
-        rows = self._encode([texts] if isinstance(texts, str) else list(texts), max_length)
+        rows = self.encode([texts] if isinstance(texts, str) else list(texts), max_length)
         return self.pad(rows)
 
     def pad(self, rows: Sequence[tuple[list[int], list[int]]]) -> dict[str, Tensor]:
@@ -92,7 +92,12 @@ class Tokenizer:
             ids[i, : len(row)], mask[i, : len(row)], types[i, : len(row)] = row, 1, kinds
         return {"input_ids": Tensor(ids), "attention_mask": Tensor(mask), "token_type_ids": Tensor(types)}
 
-    def _encode(self, texts: list[Any], max_length: int | None) -> list[tuple[list[int], list[int]]]:
+    def encode(self, texts: Sequence[Any], max_length: int | None = None) -> list[tuple[list[int], list[int]]]:
+        """The ids and the segment numbers of each text, cut to ``max_length`` tokens, not padded.
+
+        Raises:
+            DataError: no text, or something that is not one.
+        """
         if not texts:
             raise DataError("no text to work on", fix="pass at least one")
         for i, text in enumerate(texts):

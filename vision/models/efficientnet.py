@@ -14,7 +14,7 @@ from typing import Any
 
 from ...core import nn
 from ...core.errors import UnknownNameError, did_you_mean
-from ...core.keymap import Ignore, KeyMap, Rename
+from ...core.keymap import KeyMap, Rename
 from ...core.nn import functional as F
 from ...core.tensor import Tensor
 from .config import timm_arguments, timm_config
@@ -258,7 +258,7 @@ def _library_names(config: Config) -> list[Rename]:
 def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:
     """timm's names are ours; the other library's are told by their leading underscores."""
     renames = _library_names(Config.from_dict(config)) if any(n.startswith("_conv_stem") for n in published_names) else []
-    return KeyMap(*renames, Ignore("*.num_batches_tracked"))
+    return KeyMap(*renames)
 
 
 def export_config(model: EfficientNetLite) -> dict[str, Any]:

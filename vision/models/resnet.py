@@ -12,7 +12,7 @@ from typing import Any
 
 from ...core import nn
 from ...core.errors import UnknownNameError, did_you_mean
-from ...core.keymap import Ignore, KeyMap
+from ...core.keymap import KeyMap
 from ...core.nn import functional as F
 from ...core.tensor import Tensor
 from .config import timm_arguments, timm_config
@@ -180,8 +180,8 @@ def build(config: Mapping[str, Any], **overrides: Any) -> ResNet:
 
 
 def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:  # noqa: ARG001 - one map serves all
-    """timm's and torchvision's names are ours; counters of batches may be missing."""
-    return KeyMap(Ignore("*.num_batches_tracked"))
+    """timm's and torchvision's names are ours."""
+    return KeyMap()
 
 
 def export_config(model: ResNet) -> dict[str, Any]:

@@ -1,0 +1,220 @@
+"""Pipelines on text: what ``nyala.load`` returns for a text model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.autograd import no_grad
+from ..core.errors import MissingFileError
+from ..core.nn import functional as F
+from ..core.tensor import Tensor
+from ..hub.pipeline import Pipeline, Unavailable
+from ..hub.results import Results, shortened, table
+from .pooling import Pooling
+from .tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ..core.nn import Module
+    from ..hub.cards import Card
+    from ..hub.files import Files
+
+
+class Embeddings(Results, Sequence[Any]):
+    """One vector a text. ``.array`` is (N, D) float32; prints the texts' similarities and draws them as a map.
+
+    Example:
+        >>> e = Embeddings(np.eye(2, dtype=np.float32), ["a cat", "a share"])
+        >>> e.similarity()
+        array([[1., 0.],
+               [0., 1.]], dtype=float32)
+    """
+
+    def __init__(self, array: np.ndarray[Any, Any], texts: Sequence[str]) -> None:
+        self.array, self.texts = array, tuple(texts)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.array[index]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.array, dtype, copy=copy)
+
+    def similarity(self, other: Embeddings | None = None) -> np.ndarray[Any, Any]:
+        """(N, M) cosines between these texts and others, or among themselves."""
+        a, b = (e / np.maximum(np.linalg.norm(e, axis=1, keepdims=True), 1e-12) for e in (self.array, (other or self).array))
+        return a @ b.T
+
+    def __repr__(self) -> str:
+        if len(self) < 2:
+            return f"Embeddings of {len(self)} text(s), {self.array.shape[1]} numbers each"
+        near = self.similarity()
+        np.fill_diagonal(near, -2)
+        best = near.argmax(axis=1)
+        rows = [[i, shortened(t, 44), shortened(self.texts[b], 44), float(near[i, b])] for i, (t, b) in enumerate(zip(self.texts, best, strict=True))]
+        return table(["#", "text", "nearest", "cosine"], rows)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """For each text its vector."""
+        return [{"input": t, "embedding": [float(v) for v in row]} for t, row in zip(self.texts, self.array, strict=True)]
+
+    def draw(self) -> Image:
+        """The cosines between all texts as coloured squares."""
+        from .drawing import similarity
+
+        return similarity(self.similarity(), self.texts)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The classes of one text, likeliest first: ``labels``, their numbers and probabilities."""
+
+    labels: tuple[str, ...]
+    indices: tuple[int, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        return self.labels[0]
+
+    @property
+    def score(self) -> float:
+        return self.scores[0]
+
+
+class Classifications(Results, Sequence[Prediction]):
+    """One :class:`Prediction` a text; prints as a table and draws bars."""
+
+    def __init__(self, predictions: Sequence[Prediction], texts: Sequence[str]) -> None:
+        self.predictions, self.texts = tuple(predictions), tuple(texts)
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.predictions[index]
+
+    def __repr__(self) -> str:
+        return table(["text", "label", "score"], [[shortened(t), p.label, p.score] for t, p in zip(self.texts, self.predictions, strict=True)])
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """For each text its labels, class numbers and probabilities, likeliest first."""
+        return [
+            {"input": t, "labels": list(p.labels), "indices": list(p.indices), "scores": list(p.scores)}
+            for t, p in zip(self.texts, self.predictions, strict=True)
+        ]
+
+    def draw(self) -> Image:
+        """Each text with bars for its classes."""
+        from .drawing import classification
+
+        return classification([(t, p.labels, p.scores) for t, p in zip(self.texts, self.predictions, strict=True)])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _TextPipeline(Pipeline):
+    """What both have in common: texts go through the model in batches of similar length, and come back in their order."""
+
+    batch_size: int = 32
+
+    def _run(self, texts: Sequence[str], use: Any) -> np.ndarray[Any, Any]:
+        """(N, ...) rows of ``use(output, batch)``, in the order of the texts."""
+        if isinstance(self.preprocess, Unavailable):
+            self.preprocess(texts)
+        rows = self.preprocess.encode(list(texts), None)
+        order = sorted(range(len(rows)), key=lambda i: (-len(rows[i][0]), i))
+        device = next(self.model.parameters()).device
+        found: list[Any] = [None] * len(rows)
+        with no_grad():
+            for start in range(0, len(order), self.batch_size):
+                part = order[start : start + self.batch_size]
+                batch = {k: v.to(device) for k, v in self.preprocess.pad([rows[i] for i in part]).items()}
+                for i, row in zip(part, use(self.model(**batch), batch).cpu().numpy(), strict=True):
+                    found[i] = row
+        return np.stack(found)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TextEmbedding(_TextPipeline):
+    """Texts -> vectors. Call it on one text (a vector comes back) or a list (:class:`Embeddings`).
+
+    Attributes:
+        pooling: how the vectors of the tokens become one, as published with the weights.
+    """
+
+    pooling: Pooling = field(default_factory=Pooling)
+
+    @classmethod
+    def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> TextEmbedding:
+        """Tokenizer, longest input and pooling from the files that sentence-transformers publishes."""
+        length = Pooling.max_length(files) or int(model.config.max_position_embeddings)
+        tokenizer = _tokenizer(files, min(length, int(model.config.max_position_embeddings)))
+        return cls(model, tokenizer, _as_is, card, files, config, pooling=Pooling.from_files(files))
+
+    def __call__(self, inputs: Any) -> Any:
+        """One text -> (D,) float32; a list -> :class:`Embeddings`.
+
+        Raises:
+            DataError: something that is not a text.
+            MissingFileError: the model came without a tokenizer.
+        """
+        texts = [inputs] if isinstance(inputs, str) else list(inputs)
+        array = self._run(texts, lambda out, batch: self.pooling(out.last_hidden_state, batch["attention_mask"]))
+        return array[0] if isinstance(inputs, str) else Embeddings(array, texts)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TextClassification(_TextPipeline):
+    """Texts -> classes. Call it on one text (:class:`Prediction`) or a list (:class:`Classifications`).
+
+    Attributes:
+        labels: names of the classes, in the order of the logits.
+    """
+
+    labels: tuple[str, ...] = ()
+
+    @classmethod
+    def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> TextClassification:
+        """Tokenizer from the files, labels from ``id2label``."""
+        count, names = int(model.config.num_labels), config.get("id2label") or {}
+        labels = tuple(str(names.get(str(i), f"class {i}")) for i in range(count))
+        length = min(Pooling.max_length(files) or 512, int(model.config.max_position_embeddings))
+        return cls(model, _tokenizer(files, length), _as_is, card, files, config, labels=labels)
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
+        """(N, classes) float32: what the model says, before any softmax."""
+        return self._run(texts, lambda out, batch: out)
+
+    def __call__(self, inputs: Any) -> Any:
+        """One text -> :class:`Prediction`; a list -> :class:`Classifications`.
+
+        Raises:
+            DataError: something that is not a text.
+            MissingFileError: the model came without a tokenizer.
+        """
+        texts = [inputs] if isinstance(inputs, str) else list(inputs)
+        scores = F.softmax(Tensor(self.logits(texts)), dim=-1).numpy()
+        order = np.argsort(-scores, axis=1, kind="stable")
+        found = [
+            Prediction(tuple(self.labels[i] for i in row), tuple(map(int, row)), tuple(float(s[i]) for i in row))
+            for row, s in zip(order, scores, strict=True)
+        ]
+        return found[0] if isinstance(inputs, str) else Classifications(found, texts)
+
+
+def _tokenizer(files: Files, max_length: int) -> Any:
+    try:
+        return Tokenizer.from_files(files, max_length)
+    except MissingFileError:
+        return Unavailable("tokenizer.json", "turn text into tokens", files.origin)
+
+
+def _as_is(output: Any) -> Any:
+    return output

@@ -1,0 +1,78 @@
+"""From the vectors of a text's tokens to one vector, as sentence-transformers publishes it beside the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..core.errors import DataError
+from ..core.nn import functional as F
+from ..core.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ..hub.files import Files
+
+_MODES = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "last",
+}
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How to make one vector of many.
+
+    Attributes:
+        mode: "mean" of all tokens but padding, the first ("cls"), their "max", or the "last".
+        normalize: whether the result is scaled to length 1.
+    """
+
+    mode: str = "mean"
+    normalize: bool = False
+
+    @staticmethod
+    def from_files(files: Files) -> Pooling:
+        """From ``1_Pooling/config.json`` and ``modules.json``; the mean where they are absent.
+
+        Raises:
+            DataError: a pooling that is not one of the four.
+        """
+        if "1_Pooling/config.json" not in files:
+            return Pooling()
+        config = files.read_json("1_Pooling/config.json")
+        chosen = [mode for key, mode in _MODES.items() if config.get(key)]
+        if len(chosen) != 1:
+            raise DataError(f"{files['1_Pooling/config.json']} asks for {chosen or 'no pooling known here'}", fix="choose one of " + ", ".join(_MODES))
+        modules = files["modules.json"].read_text(encoding="utf-8") if "modules.json" in files else ""
+        return Pooling(chosen[0], "models.Normalize" in modules)
+
+    @staticmethod
+    def max_length(files: Files) -> int | None:
+        """The longest input in tokens that the publishers used, where they say it."""
+        if "sentence_bert_config.json" not in files:
+            return None
+        length = files.read_json("sentence_bert_config.json").get("max_seq_length")
+        return int(length) if length else None
+
+    def __call__(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """(N, T, D) vectors and (N, T) mask, 1 for tokens -> (N, D).
+
+        Example:
+            >>> import nyala
+            >>> hidden = nyala.tensor([[[1.0], [3.0], [100.0]]])
+            >>> Pooling("mean")(hidden, nyala.tensor([[1, 1, 0]]))
+            tensor([[2.]])
+        """
+        mask = attention_mask.to(hidden.dtype).unsqueeze(-1)
+        if self.mode == "cls":
+            pooled = hidden[:, 0]
+        elif self.mode == "max":
+            pooled = hidden.masked_fill(mask == 0, -1e9).amax(dim=1)
+        elif self.mode == "last":
+            places = (attention_mask.sum(dim=1) - 1).reshape(-1, 1, 1).expand(hidden.shape[0], 1, hidden.shape[2])
+            pooled = hidden.gather(1, places).squeeze(1)
+        else:
+            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1e-9)
+        return F.normalize(pooled, dim=1) if self.normalize else pooled
