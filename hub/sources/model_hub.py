@@ -8,6 +8,7 @@ update is asked for.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import threading
@@ -191,15 +192,14 @@ class ModelHub:
         hub = huggingface.client()
         timeout = _deadline()
 
-        def get() -> str:
-            with storage_errors(_hub_cache()):
-                return str(
-                    hub.hf_hub_download(
-                        self.spec.repo, name, revision=commit, force_download=force, etag_timeout=timeout, tqdm_class=HubBar
-                    )
-                )
+        get = hub.hf_hub_download
+        bar = {"tqdm_class": HubBar} if "tqdm_class" in inspect.signature(get).parameters else {}  # newer clients have it
 
-        return Path(self._call(get, patient, file=name))
+        def download() -> str:
+            with storage_errors(_hub_cache()):
+                return str(get(self.spec.repo, name, revision=commit, force_download=force, etag_timeout=timeout, **bar))
+
+        return Path(self._call(download, patient, file=name))
 
     def _call(self, call: Callable[[], Any], patient: bool, *, retry_cut: bool = False, file: str = "") -> Any:
         """Call the client; wait and try again where that is likely to help; speak nyala's errors."""

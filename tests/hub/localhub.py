@@ -83,7 +83,7 @@ class LocalHub:
         self._lock = threading.Lock()
         self._servers: list[ThreadingHTTPServer] = []
         self.url = self._start(HubHandler)
-        self.cdn = self._start(CdnHandler)
+        self.cdn = self._start(CdnHandler).replace("127.0.0.1", "localhost")  # another host, for clients that ignore the port
 
     def _start(self, base: type[Handler]) -> str:
         handler = type(base.__name__, (base,), {"hub": self})
