@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import devices, dtypes, random
-from .ops import elementwise, index, linalg, reduce, shape
+from .ops import elementwise, index, linalg, pad, reduce, shape
 from .operation import Operation
 from .tensor import Tensor
 
@@ -193,6 +193,7 @@ def _install() -> None:
     ):  # fmt: skip
         setattr(Tensor, name, _converter(name, dtype))
     extra: dict[str, Any] = {
+        "unfold": pad.unfold_dimension,
         "abs": elementwise.abs_, "clip": elementwise.clamp, "to": _to, "type_as": _type_as, "copy_": _copy_, "fill_": _fill_,
         "zero_": _zero_, "normal_": _normal_, "uniform_": _uniform_, "conj": _part("conj"), "T": property(lambda t: t.permute(*range(t.ndim)[::-1])),
         "mT": property(lambda t: t.transpose(-2, -1)), "real": property(_part("real")), "imag": property(_part("imag")),

@@ -111,6 +111,8 @@ def _share(result: Tensor, source: Tensor, recorded: bool) -> None:
     """A view writes to its source's memory: both count their writes together."""
     array = source.array
     base = result.array.base
+    if base is not None and type(base) is not type(array):
+        base = getattr(base, "base", base)  # as_strided puts a holder between a view and its source
     if base is None or (base is not array and base is not array.base and result.array is not array):
         return  # a copy after all, as reshape of a transposed tensor is
     if source._version is None:

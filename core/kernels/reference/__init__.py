@@ -9,7 +9,9 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-_FAMILIES = ("elementwise", "linalg", "index", "random")
+_FAMILIES = (
+    "elementwise", "linalg", "index", "random", "conv", "pool", "spatial", "softmax", "norm", "dropout", "loss", "fft",
+)  # fmt: skip
 
 KERNELS: dict[str, Callable[..., Any]] = {}
 for _family in _FAMILIES:

@@ -1,0 +1,65 @@
+"""Convolution in any number of dimensions, and its two adjoints: one matrix product for each tap of the window.
+
+Shapes: x (N, C, *S), w (O, C / groups, *K), g and the result (N, O, *L),
+L = (S + 2 padding - dilation (K - 1) - 1) // stride + 1.
+The three kernels are the derivatives of one another, so gradients of any order are made of them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...devices import module_of
+from .half import in_float32
+from .windows import Size, output_size, padded, taps, unpadded
+
+__all__ = ["conv_forward", "conv_input_grad", "conv_weight_grad"]
+
+
+def _by_tap(w: Any, groups: int) -> Any:
+    """(O, C / groups, *K) -> (taps, groups, O / groups, C / groups), contiguous."""
+    xp = module_of(w)
+    grouped = w.reshape(groups, w.shape[0] // groups, w.shape[1], math.prod(w.shape[2:]))
+    return xp.ascontiguousarray(xp.moveaxis(grouped, -1, 0))
+
+
+@in_float32
+def conv_forward(x: Any, w: Any, stride: Size, padding: Size, dilation: Size, groups: int, bias: Any = None) -> Any:
+    """The cross-correlation of ``x`` with ``w``, plus ``bias`` (O,) where there is one."""
+    xp = module_of(x)
+    out = output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    n, o, inner = x.shape[0], w.shape[0], w.shape[1]
+    product = xp.multiply if inner == 1 else xp.matmul  # with one channel a group there is nothing to sum
+    y = xp.zeros((n, groups, o // groups, math.prod(out)), x.dtype)
+    for matrix, window in zip(_by_tap(w, groups), taps(padded(x, padding), w.shape[2:], stride, dilation, out), strict=True):
+        y += product(matrix, window.reshape(n, groups, inner, math.prod(out)))
+    y = y.reshape(n, o, *out)
+    return y if bias is None else y + bias.reshape(o, *[1] * len(out))
+
+
+@in_float32
+def conv_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Size, dilation: Size, groups: int) -> Any:
+    """The gradient of ``x``, of shape ``input_shape``, from the gradient ``g`` of the result: a transposed convolution."""
+    xp = module_of(g)
+    n, out, inner = g.shape[0], g.shape[2:], w.shape[1]
+    grad = g.reshape(n, groups, w.shape[0] // groups, math.prod(out))
+    wide = xp.zeros((*input_shape[:2], *[s + 2 * p for s, p in zip(input_shape[2:], padding, strict=True)]), g.dtype)
+    product = xp.multiply if w.shape[0] == groups else xp.matmul
+    for matrix, window in zip(_by_tap(w, groups), taps(wide, w.shape[2:], stride, dilation, out), strict=True):
+        window += product(matrix.swapaxes(-1, -2), grad).reshape(n, groups * inner, *out)
+    return unpadded(wide, padding)
+
+
+@in_float32
+def conv_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: Size, dilation: Size, groups: int) -> Any:
+    """The gradient of ``w``, of shape ``weight_shape``, from the gradient ``g`` of the result and the input ``x``."""
+    xp = module_of(g)
+    n, out, kernel = g.shape[0], g.shape[2:], weight_shape[2:]
+    o, inner = weight_shape[0] // groups, weight_shape[1]
+    grad = g.reshape(n, groups, o, math.prod(out))
+    parts = [
+        xp.matmul(grad, window.reshape(n, groups, inner, math.prod(out)).swapaxes(-1, -2)).sum(0)
+        for window in taps(padded(x, padding), kernel, stride, dilation, out)
+    ]
+    return xp.ascontiguousarray(xp.stack(parts, -1).reshape(weight_shape))

@@ -1,0 +1,28 @@
+"""Half precision is storage: what is summed is summed in float32."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def is_half(x: Any) -> bool:
+    """Whether ``x`` is an array of a floating dtype below 32 bits (float16, bfloat16, float8)."""
+    return hasattr(x, "dtype") and x.dtype.itemsize < 4 and x.dtype.kind in "fV"
+
+
+def in_float32(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel that computes half precision in float32 and gives its result in the dtype of its first argument."""
+
+    @functools.wraps(kernel)
+    def wrapped(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if not is_half(x):
+            return kernel(x, *args, **kwargs)
+        wide = [a.astype(np.float32) if is_half(a) else a for a in args]
+        wide_kwargs = {k: a.astype(np.float32) if is_half(a) else a for k, a in kwargs.items()}
+        return kernel(x.astype(np.float32), *wide, **wide_kwargs).astype(x.dtype)
+
+    return wrapped
