@@ -1,0 +1,175 @@
+"""Image architectures: parity with timm on tiny random models, and what every architecture must offer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nyala
+from nyala import checkpoint
+from nyala.errors import NyalaError, ShapeError
+from nyala.hub import registry
+from nyala.hub.load import load
+
+GOLDENS = Path(__file__).parents[1] / "goldens" / "vision"
+TINY = ("resnet_basic", "resnet_bottleneck", "efficientnet_lite")
+FULL = {"resnet18": 11_689_512, "resnet50": 25_557_032, "tf_efficientnet_lite0": 4_652_008}
+
+
+def relative(actual: Any, expected: np.ndarray) -> float:
+    """Largest difference, over the largest value."""
+    return float(np.abs(np.asarray(actual, np.float64) - expected).max() / max(np.abs(expected).max(), 1e-12))
+
+
+def cotangent(shape: tuple[int, ...]) -> nyala.Tensor:
+    """The weights of the outputs whose gradients were frozen; see tests/tools/make_goldens_vision.py."""
+    index = np.arange(int(np.prod(shape)), dtype=np.float64)
+    return nyala.tensor(np.cos(0.7 * index + 0.3).reshape(shape).astype(np.float32))
+
+
+@pytest.fixture(params=TINY)
+def golden(request: pytest.FixtureRequest) -> tuple[Any, dict[str, np.ndarray]]:
+    """A tiny model with timm's weights, and what timm computes with them."""
+    folder = GOLDENS / request.param
+    return load(str(folder)).model, checkpoint.load_file(folder / "goldens.safetensors")
+
+
+def test_logits_and_features_equal_timm(golden: tuple[Any, dict[str, np.ndarray]]) -> None:
+    model, frozen = golden
+    with nyala.no_grad():
+        assert relative(model(nyala.from_numpy(frozen["input"])), frozen["logits"]) < 1e-5
+        assert relative(model.forward_features(nyala.from_numpy(frozen["input"])), frozen["features"]) < 1e-5
+        assert relative(model(nyala.from_numpy(frozen["odd_input"])), frozen["odd_logits"]) < 1e-5
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_gradients_equal_timm(golden: tuple[Any, dict[str, np.ndarray]], mode: str) -> None:
+    model, frozen = golden
+    model.train(mode == "train")
+    prefix = "train." if mode == "train" else ""
+    x = nyala.tensor(frozen["input"], requires_grad=True)
+    logits = model(x)
+    assert relative(logits.detach(), frozen[f"{prefix}logits"]) < 1e-5
+    (logits * cotangent(logits.shape)).sum().backward()
+    parameters = {"input": x, **dict(model.named_parameters())}
+    names = [k for k in frozen if k.startswith(f"{prefix}grad.")]
+    assert len(names) > 20
+    for name in names:
+        expected = frozen[name]
+        grad = parameters[name.removeprefix(f"{prefix}grad.")].grad
+        # a bias in front of a batch norm has no influence: its gradient is rounding noise in both
+        assert relative(grad, expected) < 1e-4 or np.abs(np.asarray(grad) - expected).max() < 1e-5, name
+    if mode == "train":
+        buffers = dict(model.named_buffers())
+        for name in (k for k in frozen if k.startswith("train.state.")):
+            assert relative(buffers[name.removeprefix("train.state.")], frozen[name]) < 1e-5, name
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_the_full_model_has_exactly_timms_tensors(name: str) -> None:
+    expected = {k: tuple(s) for k, s in json.loads((GOLDENS / "keys.json").read_text())[name].items()}
+    config = {"architecture": name, "num_classes": 1000}
+    module = registry.get(f"timm:{name}")
+    model = module.build(config)
+    ours = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    published = module.key_map(config, list(expected)).to_published({k: np.empty(s, np.bool_) for k, s in ours.items()})
+    assert {k: v.shape for k, v in published.items()} == expected
+    assert model.num_parameters() == FULL[name]
+
+
+def test_the_other_librarys_names_map_one_to_one() -> None:
+    names = json.loads((GOLDENS.parent / "real" / "lite0_names.json").read_text())
+    from nyala.vision.models import efficientnet
+
+    keys = efficientnet.key_map({"architecture": "tf_efficientnet_lite0"}, list(names))
+    numbered = {theirs: np.array(i) for i, theirs in enumerate(names)}
+    assert {k: int(v) for k, v in keys.to_ours(numbered).items()} == {ours: i for i, ours in enumerate(names.values())}
+    assert {k: int(v) for k, v in keys.to_published(keys.to_ours(numbered)).items()} == {k: int(v) for k, v in numbered.items()}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_export_describes_the_same_model(name: str) -> None:
+    config = json.loads((GOLDENS / name / "config.json").read_text())
+    module = registry.get(registry.architecture_of(config))
+    model = module.build(config)
+    again = module.build(module.export_config(model))
+    assert again.config == model.config
+    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
+
+
+def test_every_parameter_gets_a_gradient(golden: tuple[Any, dict[str, np.ndarray]]) -> None:
+    model, frozen = golden
+    model.train()
+    model.reset_head(42)
+    out = model(nyala.from_numpy(frozen["input"]))
+    assert out.shape == (4, 42)
+    out.square().sum().backward()
+    missing = [n for n, p in model.named_parameters() if p.grad is None or not np.abs(p.grad.numpy()).sum() > 0]
+    assert missing == []
+
+
+def test_checkpointing_changes_no_gradient(golden: tuple[Any, dict[str, np.ndarray]]) -> None:
+    model, frozen = golden
+    model.train()
+    state = {k: v.numpy().copy() for k, v in model.state_dict().items()}
+
+    def gradients() -> dict[str, np.ndarray]:
+        model.load_state_dict(state)
+        model.zero_grad()
+        model(nyala.from_numpy(frozen["input"])).square().sum().backward()
+        return {n: p.grad.numpy() for n, p in model.named_parameters()}
+
+    plain = gradients()
+    model.enable_checkpointing()
+    again = gradients()
+    assert all(np.array_equal(plain[n], again[n]) for n in plain)
+
+
+def test_a_batch_gives_each_pictures_own_result(golden: tuple[Any, dict[str, np.ndarray]]) -> None:
+    model, frozen = golden
+    with nyala.no_grad():
+        together = model(nyala.from_numpy(frozen["input"])).numpy()
+        alone = np.concatenate([model(nyala.from_numpy(frozen["input"][i : i + 1])).numpy() for i in range(4)])
+    assert relative(alone, together) < 1e-5
+
+
+def test_layers_count_up_from_the_stem(golden: tuple[Any, dict[str, np.ndarray]]) -> None:
+    model, _ = golden
+    depths = [model.layer_of(n) for n, _ in model.named_parameters()]
+    assert depths == sorted(depths) and depths[0] == 0
+    groups = model.param_groups(weight_decay=0.1, layer_decay=0.5, lr=1.0)
+    assert max(g["lr"] for g in groups) == 1.0 and min(g["lr"] for g in groups) == pytest.approx(0.5 ** depths[-1])
+    assert all(g["weight_decay"] == 0 for g in groups for p in g["params"] if p.ndim < 2)
+
+
+def test_intermediate_features_by_name(golden: tuple[Any, dict[str, np.ndarray]]) -> None:
+    model, frozen = golden
+    name = "layer2" if hasattr(model, "layer2") else "blocks.2"
+    with nyala.no_grad():
+        _, found = model.forward_intermediates(nyala.from_numpy(frozen["input"]), names=[name])
+    assert found[name].ndim == 4
+
+
+def test_wrong_channels_name_the_place(golden: tuple[Any, dict[str, np.ndarray]]) -> None:
+    model, _ = golden
+    with pytest.raises(ShapeError, match=r"at conv(1|_stem) \("):
+        model(nyala.zeros(1, 4, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"architecture": "resnet18", "model_args": {"layer": [1, 1]}}, "did you mean 'layers'"),
+        ({"architecture": "resnet18", "model_args": {"global_pool": "max"}}, "global_pool='avg' is the only kind"),
+        ({"architecture": "resnet81"}, "did you mean 'resnet18'"),
+    ],
+)
+def test_bad_configurations(config: dict[str, Any], text: str) -> None:
+    from nyala.vision.models import resnet
+
+    with pytest.raises(NyalaError, match=text):
+        resnet.build(config)
