@@ -1,6 +1,7 @@
 """``manifest.json``: hashes of what went into a run and what came out, the environment, and the seeds.
 
-It is written when the run begins (inputs) and completed when the run ends (outputs). A run that goes on later compares the
+It is written when the run begins (inputs) and completed when the run ends (outputs: the last thing written). A run that goes on
+later compares the
 inputs: other data or other weights are refused, another environment is told.
 """
 
@@ -69,13 +70,6 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if old["code"] != new["code"]:
         notes.append(f"other nyala code: {old['code']['version']} -> {new['code']['version']}")
     return notes
-
-
-def finish(run: Run) -> dict[str, Any]:
-    """Adds the hashes of the outputs; returns the whole manifest."""
-    done = {**run.manifest(), "outputs": outputs(run.folder)}
-    write(run.folder, done)
-    return done
 
 
 def outputs(folder: Path) -> dict[str, str]:

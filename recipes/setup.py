@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import optim, random
+from ..core import optim
 from ..core.errors import RecipeError
 from ..core.nn import Module
 from ..hub.pipeline import Pipeline
@@ -28,6 +28,7 @@ class Setup:
 
     Attributes:
         source: the dataset's parts.
+        labels: class names; classes beyond those of the data are called by their number.
         pipeline: the pretrained model as loaded, with its files.
         model: the same model, with the new head, frozen as the recipe says.
         task: preparation and collation of samples.
@@ -39,6 +40,7 @@ class Setup:
     """
 
     source: Source
+    labels: list[str]
     pipeline: Pipeline
     model: Module
     task: Task
@@ -48,6 +50,11 @@ class Setup:
     steps_per_epoch: int
     total_steps: int
     base_rates: list[list[float]] = field(default_factory=list)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the model tells apart."""
+        return len(self.labels)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -76,8 +83,7 @@ def prepare(recipe: Recipe) -> Setup:
     if classes < len(source.labels):
         why = f"{recipe.data.name} has {len(source.labels)}"
         raise RecipeError(f"model.num_classes is {classes}", why=why, fix="leave it out, or make it at least that")
-    with random.step_scope(recipe.seed, 0):
-        pipeline, head = models.load(recipe.model, source, classes)
+    pipeline, head = models.load(recipe.model, source.kind, classes, recipe.seed)
     model = pipeline.model
     freezing.freeze(model, recipe.model, head)
     made = optimizers.groups(model, recipe.optim, head)
@@ -85,9 +91,10 @@ def prepare(recipe: Recipe) -> Setup:
     per_epoch = math.ceil(math.ceil(len(source.train) / recipe.data.batch_size) / recipe.train.accumulate)
     return Setup(
         source=source,
+        labels=[*source.labels, *(f"class {i}" for i in range(len(source.labels), classes))],
         pipeline=pipeline,
         model=model,
-        task=tasks.make(pipeline, source, recipe.model),
+        task=tasks.make(pipeline, source.kind),
         optimizers=built,
         ema=Average(model, recipe.train.ema) if recipe.train.ema else None,
         weights=models.hashes(pipeline),

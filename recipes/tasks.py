@@ -13,7 +13,7 @@ from ..core.create import from_numpy
 from ..core.errors import IndexRangeError
 from ..hub.pipeline import Pipeline
 from . import augment
-from .schema import Augment, Model
+from .schema import Augment
 
 
 class Task(ABC):
@@ -90,14 +90,15 @@ def check_tokens(ids: np.ndarray, vocabulary: int, indices: np.ndarray) -> None:
     bad = np.argwhere((ids < 0) | (ids >= vocabulary))
     if len(bad):
         row, column = (int(v) for v in bad[0])
+        sample, token = int(indices[row]), int(ids[row, column])
         raise IndexRangeError(
-            f"sample {int(indices[row])} has token id {int(ids[row, column])} at position {column} and the vocabulary has {vocabulary}",
+            f"sample {sample} has token id {token} at position {column} and the vocabulary has {vocabulary}",
             why="the embedding has no such row",
             fix="use the tokenizer that belongs to these weights",
         )
 
 
-def make(pipeline: Pipeline, kind: str, recipe: Model) -> Task:
+def make(pipeline: Pipeline, kind: str) -> Task:
     """The task for a model and a kind of data (``image`` or ``text``)."""
     if kind == "image":
         return Images(pipeline.preprocess)

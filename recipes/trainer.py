@@ -145,7 +145,7 @@ def one_update(training: Training, parts: list[Batch]) -> None:
     started = time.perf_counter()
     rate = set_rate(training)
     freezing.train_mode(setup.model)
-    outcome = steps.update(setup.model, setup.optimizers, parts, recipe.train, len(setup.source.labels), (recipe.seed, at.step))
+    outcome = steps.update(setup.model, setup.optimizers, parts, recipe.train, setup.classes, (recipe.seed, at.step))
     if setup.ema is not None:
         setup.ema.update(setup.model)
     at.step += 1
@@ -193,7 +193,7 @@ def validate(training: Training) -> None:
     part = setup.source.validation if len(setup.source.validation) else setup.source.test
     found = batches.all_of(part, setup.task, recipe.data.eval_batch_size, recipe.data.workers)
     with setup.averaged():
-        result = evaluate(setup.model, found, len(setup.source.labels))
+        result = evaluate(setup.model, found, setup.classes)
     record = {"kind": "eval", "step": training.at.step, "epoch": training.at.epoch, **result.record()}
     training.log.write(record)
     training.progress.evaluated(record)

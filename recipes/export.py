@@ -1,0 +1,68 @@
+"""The ``model`` folder of a run: weights, configuration, preprocessing and tokenizer in the layout the base was published in.
+
+``nyala.load(RUN)`` reads it, and so do the libraries whose layout it is.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core import checkpoint
+from ..core.atomic import atomic_folder
+from ..core.nn import Module
+from ..hub import registry
+from ..hub.pipeline import Pipeline
+
+# What is copied as it is. Weights and configuration are written anew, and nothing else of the base belongs to the result.
+COPIED = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "preprocessor_config.json",
+)
+
+
+def save(pipeline: Pipeline, model: Module, labels: Sequence[str], folder: Path) -> None:
+    """Writes the model folder, whole or not at all; an older one is replaced.
+
+    Args:
+        pipeline: where the model came from: its layout and files.
+        model: with the final weights.
+        labels: class names by number.
+        folder: the folder to write.
+    """
+    config = configuration(pipeline, model, labels)
+    arrays = {name: t.numpy() for name, t in model.state_dict().items()}
+    architecture = registry.get(registry.architecture_of(config))
+    published = architecture.key_map(config, list(arrays)).to_published(arrays)
+    with atomic_folder(folder, replace=True) as new:
+        checkpoint.save_file(published, new / "model.safetensors", metadata={"format": "pt"})
+        (new / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        if hasattr(pipeline.preprocess, "max_length"):  # where a loader looks for the length that texts are cut to
+            limit = {"max_seq_length": pipeline.preprocess.max_length}
+            (new / "sentence_bert_config.json").write_text(json.dumps(limit) + "\n", encoding="utf-8")
+        for name in COPIED:
+            if pipeline.files is not None and name in pipeline.files:
+                shutil.copyfile(pipeline.files[name], new / name)
+
+
+def configuration(pipeline: Pipeline, model: Module, labels: Sequence[str]) -> dict[str, Any]:
+    """``config.json``: the architecture's own, the class names, and for pictures the preprocessing as it was used."""
+    architecture = registry.get(registry.architecture_of(pipeline.config))
+    config = dict(architecture.export_config(model))
+    if "architecture" in config:
+        old = pipeline.config.get("pretrained_cfg", {})
+        kept = {k: old[k] for k in ("first_conv", "classifier", "license") if k in old}
+        config["label_names"] = list(labels)
+        config["pretrained_cfg"] = {**kept, **pipeline.preprocess.to_config(), "num_classes": len(labels)}
+    else:
+        config["id2label"] = {str(i): name for i, name in enumerate(labels)}
+        config["label2id"] = {name: i for i, name in enumerate(labels)}
+    return config
