@@ -62,7 +62,8 @@ _NAMES: dict[str, str] = {
         ),
         "core.ops.index": "gather scatter_add scatter index_select take_along_dim masked_fill masked_select one_hot",
         "core.ops.linalg": "matmul mm bmm mv dot outer addmm baddbmm einsum",
-        "hub": "load list_models",
+        "hub.load": "load pull",
+        "hub.catalogue": "list_models",
     }.items()
     for name in names.split()
 }

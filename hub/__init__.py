@@ -1,4 +1,7 @@
-"""A name -> verified files -> a loaded model."""
+"""A name -> verified files -> a loaded model.
+
+``nyala.hub.load`` is the module; the function in it is ``nyala.load``.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,19 @@ if TYPE_CHECKING:
     from .catalogue import find as find
     from .catalogue import list_models as list_models
     from .files import Files as Files
+    from .load import pull as pull
     from .pipeline import Pipeline as Pipeline
 
 # Name -> module of this folder; loaded when first used, so `import nyala` stays quick.
-_FACE = {"Card": "cards", "find": "catalogue", "list_models": "catalogue", "Files": "files", "Pipeline": "pipeline"}
-__all__ = ["Card", "Files", "Pipeline", "find", "list_models"]
+_FACE = {
+    "Card": "cards",
+    "Files": "files",
+    "Pipeline": "pipeline",
+    "find": "catalogue",
+    "list_models": "catalogue",
+    "pull": "load",
+}
+__all__ = ["Card", "Files", "Pipeline", "find", "list_models", "pull"]
 
 
 def __getattr__(name: str) -> Any:

@@ -59,7 +59,7 @@ class Resolved:
 
 
 def resolve(name: str, *, revision: str | None = None) -> Resolved:
-    """What ``name`` means: a catalogue name, a hub id ``org/name[@revision]``, or a local folder.
+    """What ``name`` means: a catalogue name, a hub id ``org/name[@revision]``, a local folder, or a recipe run's folder.
 
     A catalogue name wins over a folder of the same name; write ``./name`` for the folder.
 
@@ -91,7 +91,7 @@ def resolve(name: str, *, revision: str | None = None) -> Resolved:
     if folder.is_dir():
         if revision is not None and not at:
             raise ArgumentError(f"the folder {name} has no revisions", fix="leave out the revision")
-        return Resolved(name, None, [SourceSpec(kind="folder", folder=str(folder.resolve()))])
+        return Resolved(name, None, [SourceSpec(kind="folder", folder=str(_model_folder(folder.resolve())))])
     match = _HUB_ID.fullmatch(name)
     if match and not name.startswith("."):
         return Resolved(name, None, [_at(SourceSpec(kind="hub", repo=match["repo"]), revision or "main")])
@@ -104,6 +104,19 @@ def resolve(name: str, *, revision: str | None = None) -> Resolved:
 def _catalogue_card(name: str) -> Card | None:
     folded = name.casefold()
     return next((card for card in list_models() if folded in (n.casefold() for n in card.names)), None)
+
+
+def _model_folder(folder: Path) -> Path:
+    """The folder itself, or ``model/`` in it where it is the folder of a recipe run.
+
+    Raises:
+        MissingFileError: a run that has not come to its end.
+    """
+    if not (folder / "manifest.json").is_file() or (folder / "config.json").is_file():
+        return folder
+    if not (folder / "model").is_dir():
+        raise MissingFileError(f"the run {folder} has no model yet", fix=f"let it finish: nyala resume {folder}")
+    return folder / "model"
 
 
 def _siblings(folder: Path) -> list[str]:

@@ -1,0 +1,227 @@
+"""``nyala.load``: a name -> a pipeline. The files come from :mod:`.client`, the model from its architecture's module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..core.errors import ArgumentError, CheckpointError, MissingFileError
+from . import registry
+from .cards import Card
+from .client import Resolved, fetch, fetch_resolved, resolve
+from .files import Files
+from .pipeline import Pipeline, pipeline_class
+
+if TYPE_CHECKING:
+    from ..core.checkpoint.safetensors import Arrays
+    from ..core.nn import Module
+
+# What a transformers' architecture is for, by the end of its class's name.
+_TASKS = {"ForSequenceClassification": "text-classification", "ForImageClassification": "image-classification"}
+_LABEL_KEYS = ("id2label", "label2id", "label_names", "label_descriptions")
+
+pull = fetch
+
+
+def load(
+    name: str | Path,
+    *,
+    device: str | None = None,
+    dtype: Any = None,
+    revision: str | None = None,
+    num_classes: int | None = None,
+    new_head: Iterable[str] = (),
+    random_init: bool = False,
+    task: str | None = None,
+    offline: bool = False,
+    **config_overrides: Any,
+) -> Pipeline:
+    """Load a model by name, with its weights, preprocessing and labels.
+
+    Args:
+        name: a catalogue name (``nyala.list_models()``), a hub id ``org/name[@revision]`` whose ``config.json`` is in timm's
+            or transformers' layout, a local folder in one of these layouts, or the folder of a finished recipe run.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; None for the default device.
+        dtype: convert the parameters to this floating dtype; None keeps float32, whatever the file holds.
+        revision: branch, tag or commit on the model hub.
+        num_classes: build a new, untrained classifier for this many classes, where the weights have none of that size.
+        new_head: patterns of further parameters that are new, e.g. ``["classifier.*"]``; they alone may be missing.
+        random_init: leave the weights out: every parameter is drawn.
+        task: make the pipeline of this task instead of the model's own.
+        offline: make no network call.
+        **config_overrides: values for keys of the ``config.json``, e.g. ``attention_probs_dropout_prob=0.0``.
+
+    Returns:
+        a :class:`Pipeline`: call it on raw input, or use ``.model``. ``eval()`` is set.
+
+    Raises:
+        UnknownNameError: no such name, repository, revision or architecture; the message lists the nearest.
+        CheckpointError: the weights do not fit: lists missing, unexpected and differently shaped tensors.
+        NetworkError, AccessError, IntegrityError, StorageError: see :func:`.client.fetch`.
+
+    Example:
+        >>> import nyala
+        >>> try:
+        ...     nyala.load("resnet81")
+        ... except nyala.errors.UnknownNameError as error:
+        ...     print(error.what)
+        no model in the catalogue is called 'resnet81'
+    """
+    resolved = resolve(str(name), revision=revision)
+    files = _fetch(resolved, random_init, offline)
+    config = read_config(files, resolved.card)
+    architecture = registry.architecture_of(config, str(files.get("config.json", "the card's config")))
+    module = registry.get(architecture)
+    classes = num_classes if num_classes is not None and num_classes != published_classes(config) else None
+    model = module.build(config, **config_overrides, **_head_override(config, classes))
+    fresh = _fresh_names(model, classes, list(new_head))
+    if not random_init:
+        read_weights(model, module, config, files, fresh)
+    if dtype is not None or device is not None:
+        model.to(dtype=dtype, device=device)
+    config, card = _relabelled(config, resolved.card, classes)
+    chosen = task or task_of(config, files, card, classes)
+    return pipeline_class(chosen).from_files(model, files, card, config)
+
+
+def _fetch(resolved: Resolved, random_init: bool, offline: bool) -> Files:
+    if random_init and resolved.card and resolved.card.config:  # the card alone says how to build it
+        return Files({}, origin=f"card {resolved.card.name}")
+    return fetch_resolved(resolved, offline=offline)
+
+
+def read_config(files: Files, card: Card | None) -> dict[str, Any]:
+    """The content of the model's ``config.json``, or what its card has in its place, with the card's arguments.
+
+    Raises:
+        MissingFileError: neither is there.
+    """
+    if "config.json" in files or card is None or not card.config:
+        config = files.read_json("config.json", "know the architecture")
+    else:
+        config = dict(card.config)
+    return {**config, **(card.arguments if card else {})}
+
+
+def published_classes(config: Mapping[str, Any]) -> int:
+    """How many classes the head has that was published with this ``config.json``; 0 for a model without a classifier.
+
+    Keys that are absent mean the layout's defaults: 1000 classes in timm, 2 labels in a transformers' classifier.
+
+    Example:
+        >>> published_classes({"model_type": "bert", "architectures": ["BertModel"]})
+        0
+        >>> published_classes({"model_type": "bert", "architectures": ["BertForSequenceClassification"]})
+        2
+    """
+    if "model_type" not in config:
+        return int(config.get("num_classes", 1000))
+    if not any(name.endswith(tuple(_TASKS)) for name in config.get("architectures") or []):
+        return 0
+    return int(config.get("num_labels") or len(config.get("id2label") or ()) or 2)
+
+
+def _head_override(config: Mapping[str, Any], classes: int | None) -> dict[str, int]:
+    """The new head's size, under the name it has in this layout."""
+    if classes is None:
+        return {}
+    return {"num_labels" if "model_type" in config else "num_classes": classes}
+
+
+def _fresh_names(model: Any, classes: int | None, patterns: list[str]) -> set[str]:
+    """Parameters that keep their fresh values: the declared new head."""
+    names = list(model.state_dict())
+    fresh = set(model.head_names()) if classes is not None else set()
+    for pattern in patterns:
+        found = {name for name in names if fnmatchcase(name, pattern)}
+        if not found:
+            raise ArgumentError(
+                f"new_head: no parameter fits {pattern!r}", why=f"the last ones are {', '.join(names[-4:])}", fix="correct it"
+            )
+        fresh |= found
+    return fresh
+
+
+def read_weights(
+    model: Module, architecture: registry.Architecture, config: dict[str, Any], files: Files, fresh: Iterable[str] = ()
+) -> None:
+    """Put published weights into ``model``, strictly.
+
+    Args:
+        model: built by ``architecture`` from ``config``.
+        architecture: the module that knows the published names.
+        config: content of ``config.json``.
+        files: where the weights are.
+        fresh: our names of parameters that keep the values they have, in the file or not.
+
+    Raises:
+        CheckpointError: a malformed file, or tensors that are missing, unexpected or of another shape.
+        UnsafeFileError: a PyTorch file that holds anything but a state dict.
+    """
+    name = files.weights()
+    published = _read_arrays(files, name)
+    ours = architecture.key_map(config, list(published)).to_ours(published)
+    kept = set(fresh)
+    state: dict[str, Any] = {n: array for n, array in ours.items() if n not in kept}
+    state |= {n: tensor for n, tensor in model.state_dict().items() if n in kept}
+    try:
+        model.load_state_dict(state)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{files.origin}: {name}: {error.what}",
+            why=error.why,
+            fix="check that config.json and the weights belong together; a head that is meant to be new needs num_classes= or "
+            "new_head=",
+        ) from error
+
+
+def _read_arrays(files: Files, name: str) -> Arrays:
+    from ..core import checkpoint
+
+    path = files[name]
+    if name.endswith(".index.json"):
+        _require_shards(files, path)
+        return checkpoint.load_sharded(path)
+    if name.endswith(".safetensors"):
+        return checkpoint.load_file(path)
+    return checkpoint.load_pth(path)
+
+
+def _require_shards(files: Files, index: Path) -> None:
+    from ..core.checkpoint import read_index
+
+    for shard in sorted(set(read_index(index).values())):
+        if files.require(shard, "fill the model's parameters").parent != index.parent:
+            raise MissingFileError(f"{shard} does not lie beside {index}", fix="put the index and its shards into one folder")
+
+
+def _relabelled(config: dict[str, Any], card: Card | None, classes: int | None) -> tuple[dict[str, Any], Card | None]:
+    """Configuration and card without the old class names, where the head is new."""
+    if classes is None:
+        return config, card
+    config = {key: value for key, value in config.items() if key not in _LABEL_KEYS} | _head_override(config, classes)
+    return config, None if card is None else msgspec.structs.replace(card, labels=[])
+
+
+def task_of(config: Mapping[str, Any], files: Files, card: Card | None, new_classes: int | None = None) -> str:
+    """The task of a model: the card's, or what its ``config.json`` and files suggest.
+
+    Args:
+        new_classes: size of a new classifier, if the model got one.
+    """
+    is_text = "model_type" in config
+    if new_classes:
+        return "text-classification" if is_text else "image-classification"
+    if card is not None:
+        return card.task
+    if not is_text:
+        return "image-classification"
+    for name in config.get("architectures") or []:
+        for ending, task in _TASKS.items():
+            if name.endswith(ending):
+                return task
+    return "sentence-embedding" if "modules.json" in files else "feature-extraction"
