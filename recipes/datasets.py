@@ -216,7 +216,7 @@ def _fashion_mnist(sample: bool) -> Raw:
     parts, hashes = {}, {}
     for name in ("train", "test"):
         read = FashionMNIST(name, sample=sample)
-        parts[name] = Part(read.images, np.asarray(read.labels, np.int64))
+        parts[name] = Part(list(read.images), np.asarray(read.labels, np.int64))
         hashes[name] = hashing.of_arrays({"images": read.images, "labels": parts[name].labels})
     return Raw("image", list(read.classes), parts["train"], parts["test"], hashes)
 

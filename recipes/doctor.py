@@ -113,7 +113,7 @@ def _gpu() -> Check:
         if driver:
             return Check("gpu", "warn", "an NVIDIA driver is here, CuPy is not", 'pip install "nyala[cuda12]" (or cuda13)')
         return Check("gpu", "ok", "none: everything runs on the CPU")
-    import cupy
+    import cupy  # type: ignore[import-not-found]
 
     try:
         count = cupy.cuda.runtime.getDeviceCount()

@@ -59,7 +59,7 @@ def blas() -> str:
 def blas_threads() -> int | None:
     """Threads of NumPy's OpenBLAS, or None where it cannot be asked."""
     try:
-        from numpy._core import _multiarray_umath  # its shared library is linked with the OpenBLAS of the wheel
+        from numpy._core import _multiarray_umath  # type: ignore[import-not-found]  # its shared library is linked with the OpenBLAS of the wheel
 
         library = ctypes.CDLL(_multiarray_umath.__file__)
     except (ImportError, OSError):
@@ -73,7 +73,7 @@ def blas_threads() -> int | None:
 def cpu_features() -> list[str]:
     """The instruction sets that NumPy found and uses."""
     try:
-        from numpy._core._multiarray_umath import __cpu_features__ as found
+        from numpy._core._multiarray_umath import __cpu_features__ as found  # type: ignore[import-not-found]
     except ImportError:
         return []
     return sorted(name for name, present in found.items() if present)

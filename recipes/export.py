@@ -61,7 +61,8 @@ def configuration(pipeline: Pipeline, model: Module, labels: Sequence[str]) -> d
         old = pipeline.config.get("pretrained_cfg", {})
         kept = {k: old[k] for k in ("first_conv", "classifier", "license") if k in old}
         config["label_names"] = list(labels)
-        config["pretrained_cfg"] = {**kept, **pipeline.preprocess.to_config(), "num_classes": len(labels)}
+        preprocess: Any = pipeline.preprocess
+        config["pretrained_cfg"] = {**kept, **preprocess.to_config(), "num_classes": len(labels)}
     else:
         config["id2label"] = {str(i): name for i, name in enumerate(labels)}
         config["label2id"] = {name: i for i, name in enumerate(labels)}

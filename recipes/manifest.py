@@ -40,7 +40,7 @@ def begin(run: Run, data: Mapping[str, str], weights: Mapping[str, str]) -> list
     """
     from .. import __version__
 
-    inputs = {
+    inputs: dict[str, Any] = {
         "format": FORMAT,
         "recipe": {"name": run.loaded.name, "sha256": digest(run.recipe)},
         "code": {"version": __version__, "sha256": hashing.of_code()},

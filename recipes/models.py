@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,21 +32,18 @@ def load(recipe: Model, kind: str, classes: int, seed: int) -> tuple[Pipeline, l
         RecipeError: a head that does not fit and may not be new, or a model for another kind of data.
     """
     with random.step_scope(seed, 0):
-        given: dict[str, Any] = {"num_classes": classes} if recipe.new_head else {}
-        pipeline = hub_load(recipe.name, random_init=recipe.random_init, task=_TASKS[kind], **given, **recipe.dropout)
-        # A published head of the right size is not new by itself.
-        if recipe.new_head and not recipe.random_init and _had(pipeline) == classes:
+        given: dict[str, Any] = dict(recipe.dropout)
+        if recipe.new_head:
+            given["num_classes"] = classes
+        pipeline = hub_load(recipe.name, random_init=recipe.random_init, task=_TASKS[kind], **given)
+        if recipe.new_head:  # loading keeps a published head that has the right size by chance
             pipeline.model.reset_head(classes)
     _check_head(recipe, pipeline, classes)
     return _prepared(recipe, pipeline, kind), list(pipeline.model.head_names())
 
 
-def _had(pipeline: Pipeline) -> int:
-    return published_classes(pipeline.config)
-
-
 def _check_head(recipe: Model, pipeline: Pipeline, classes: int) -> None:
-    found = _had(pipeline)
+    found = published_classes(pipeline.config)
     if not recipe.new_head and found != classes:
         raise RecipeError(
             f"model.new_head is false, but {recipe.name} tells {found} classes apart and the data have {classes}",
@@ -78,6 +74,5 @@ def _prepared(recipe: Model, pipeline: Pipeline, kind: str) -> Pipeline:
 
 def hashes(pipeline: Pipeline) -> dict[str, str]:
     """File -> sha256 of what the model was loaded from."""
-    files = pipeline.files or {}
-    known: Sequence[str] = sorted(files)
-    return {name: hashing.of_file(files[name]) for name in known}
+    files = pipeline.files
+    return {name: hashing.of_file(files[name]) for name in sorted(files)} if files is not None else {}

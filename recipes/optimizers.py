@@ -81,7 +81,8 @@ def build(recipe: Optim, made: Sequence[Mapping[str, Any]]) -> list[optim.Optimi
 
 
 def _muon(recipe: Muon, made: Sequence[Mapping[str, Any]]) -> list[optim.Optimizer]:
-    matrices, others = [], []
+    matrices: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
     for group in made:
         for name, parameter in zip(group["names"], group["params"], strict=True):
             is_matrix = parameter.ndim == 2 and "embed" not in name

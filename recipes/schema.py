@@ -30,26 +30,26 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # ---- augmentation -------------------------------------------------------------------------------------------------
 
 
-class HorizontalFlip(Table, tag_field="type", tag="horizontal_flip"):
+class HorizontalFlip(Table, frozen=True, tag_field="type", tag="horizontal_flip"):
     """Mirrors left and right with probability ``p``."""
 
     p: Fraction = 0.5
 
 
-class RandomCrop(Table, tag_field="type", tag="random_crop"):
+class RandomCrop(Table, frozen=True, tag_field="type", tag="random_crop"):
     """Pads by ``padding`` pixels (of the prepared image) and cuts the original size out at a random place."""
 
     padding: Count = 8
 
 
-class RandomResizedCrop(Table, tag_field="type", tag="random_resized_crop"):
+class RandomResizedCrop(Table, frozen=True, tag_field="type", tag="random_resized_crop"):
     """Cuts out a random area and aspect ratio and scales it back (Inception's crop)."""
 
     scale: tuple[Fraction, Fraction] = (0.35, 1.0)
     ratio: tuple[Rate, Rate] = (3 / 4, 4 / 3)
 
 
-class RandomErasing(Table, tag_field="type", tag="random_erasing"):
+class RandomErasing(Table, frozen=True, tag_field="type", tag="random_erasing"):
     """Replaces a random rectangle by zeros, with probability ``p`` (Zhong et al. 2017)."""
 
     p: Fraction = 0.25
@@ -57,7 +57,7 @@ class RandomErasing(Table, tag_field="type", tag="random_erasing"):
     ratio: tuple[Rate, Rate] = (0.3, 3.3)
 
 
-class WordDropout(Table, tag_field="type", tag="word_dropout"):
+class WordDropout(Table, frozen=True, tag_field="type", tag="word_dropout"):
     """Leaves out each word of a text with probability ``p``; at least one word stays."""
 
     p: Below1 = 0.1
@@ -69,7 +69,7 @@ Augment = HorizontalFlip | RandomCrop | RandomResizedCrop | RandomErasing | Word
 # ---- data and model -----------------------------------------------------------------------------------------------
 
 
-class Data(Table):
+class Data(Table, frozen=True):
     """Where samples come from, and how they are batched.
 
     ``name``: a registered dataset, a folder with one subfolder of images a class (or ``train/`` and ``test/`` of such),
@@ -91,7 +91,7 @@ class Data(Table):
     augment: list[Augment] = []
 
 
-class Model(Table):
+class Model(Table, frozen=True):
     """Which weights, what is new in them, and what stays as it is.
 
     ``name``: a catalogue name, a hub id, a folder, or a run. ``num_classes`` defaults to the classes of the dataset; ``new_head
@@ -117,7 +117,7 @@ class Model(Table):
 # ---- optimizers ---------------------------------------------------------------------------------------------------
 
 
-class Optimizer(Table, tag_field="type"):
+class Optimizer(Table, frozen=True, tag_field="type"):
     """What every optimizer takes. Norms and biases are never decayed.
 
     ``layer_decay`` multiplies the rate once for each layer below the head; ``lr_scale`` multiplies it by pattern, e.g.
@@ -130,7 +130,7 @@ class Optimizer(Table, tag_field="type"):
     lr_scale: dict[str, NotNegative] = {}
 
 
-class Sgd(Optimizer, tag="sgd"):
+class Sgd(Optimizer, frozen=True, tag="sgd"):
     """Stochastic gradient descent."""
 
     lr: Rate = 1e-2
@@ -138,14 +138,14 @@ class Sgd(Optimizer, tag="sgd"):
     nesterov: bool = False
 
 
-class Adam(Optimizer, tag="adam"):
+class Adam(Optimizer, frozen=True, tag="adam"):
     """Adam (Kingma & Ba 2014); its weight decay is added to the gradient."""
 
     betas: tuple[Below1, Below1] = (0.9, 0.999)
     eps: Rate = 1e-8
 
 
-class AdamW(Optimizer, tag="adamw"):
+class AdamW(Optimizer, frozen=True, tag="adamw"):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2017)."""
 
     weight_decay: NotNegative = 0.01
@@ -153,27 +153,27 @@ class AdamW(Optimizer, tag="adamw"):
     eps: Rate = 1e-8
 
 
-class Lion(Optimizer, tag="lion"):
+class Lion(Optimizer, frozen=True, tag="lion"):
     """Sign of an interpolated momentum (Chen et al. 2023); wants a tenth of Adam's rate."""
 
     lr: Rate = 1e-4
     betas: tuple[Below1, Below1] = (0.9, 0.99)
 
 
-class Lamb(Optimizer, tag="lamb"):
+class Lamb(Optimizer, frozen=True, tag="lamb"):
     """Layer-wise trust ratios over Adam (You et al. 2019), for large batches."""
 
     betas: tuple[Below1, Below1] = (0.9, 0.999)
     eps: Rate = 1e-6
 
 
-class Adafactor(Optimizer, tag="adafactor"):
+class Adafactor(Optimizer, frozen=True, tag="adafactor"):
     """Factored second moments (Shazeer & Stern 2018): almost no optimizer memory."""
 
     lr: Rate = 1e-2
 
 
-class Muon(Optimizer, tag="muon"):
+class Muon(Optimizer, frozen=True, tag="muon"):
     """Orthogonalised momentum (Jordan 2024) for matrices; AdamW with ``adamw_lr`` for everything else."""
 
     weight_decay: NotNegative = 0.1
@@ -188,43 +188,43 @@ Optim = Sgd | Adam | AdamW | Lion | Lamb | Adafactor | Muon
 # ---- schedules ----------------------------------------------------------------------------------------------------
 
 
-class Schedule(Table, tag_field="type"):
+class Schedule(Table, frozen=True, tag_field="type"):
     """Warm-up that every schedule has: a fraction of all steps below 1, else a number of steps."""
 
     warmup: NotNegative = 0.0
 
 
-class Constant(Schedule, tag="constant"):
+class Constant(Schedule, frozen=True, tag="constant"):
     """The rate as it is."""
 
 
-class Cosine(Schedule, tag="cosine"):
+class Cosine(Schedule, frozen=True, tag="cosine"):
     """Half a cosine down to ``end`` times the rate."""
 
     end: Fraction = 0.0
 
 
-class Linear(Schedule, tag="linear"):
+class Linear(Schedule, frozen=True, tag="linear"):
     """A straight line down to ``end`` times the rate."""
 
     end: Fraction = 0.0
 
 
-class Step(Schedule, tag="step"):
+class Step(Schedule, frozen=True, tag="step"):
     """Multiplies the rate by ``gamma`` every ``every`` epochs."""
 
     every: Count = 30
     gamma: Decay = 0.1
 
 
-class Polynomial(Schedule, tag="polynomial"):
+class Polynomial(Schedule, frozen=True, tag="polynomial"):
     """Down to ``end`` times the rate as ``(1 - t) ** power``."""
 
     power: Rate = 1.0
     end: Fraction = 0.0
 
 
-class OneCycle(Schedule, tag="one_cycle"):
+class OneCycle(Schedule, frozen=True, tag="one_cycle"):
     """Up from ``1 / div_factor`` of the rate and down to ``1 / (div_factor * final_div_factor)`` (Smith & Topin 2017)."""
 
     pct_start: Annotated[float, Meta(gt=0, lt=1)] = 0.3
@@ -232,7 +232,7 @@ class OneCycle(Schedule, tag="one_cycle"):
     final_div_factor: Annotated[float, Meta(ge=1)] = 1e4
 
 
-class Plateau(Schedule, tag="plateau"):
+class Plateau(Schedule, frozen=True, tag="plateau"):
     """Multiplies the rate by ``factor`` when ``metric`` has not improved for ``patience`` evaluations."""
 
     metric: Literal["accuracy", "macro_f1", "loss"] = "loss"
@@ -246,7 +246,7 @@ Schedules = Constant | Cosine | Linear | Step | Polynomial | OneCycle | Plateau
 # ---- training and the run -----------------------------------------------------------------------------------------
 
 
-class EarlyStop(Table):
+class EarlyStop(Table, frozen=True):
     """Ends the run when ``metric`` has not improved by ``min_delta`` for ``patience`` evaluations."""
 
     metric: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
@@ -254,21 +254,21 @@ class EarlyStop(Table):
     min_delta: NotNegative = 0.0
 
 
-class Checkpoint(Table):
+class Checkpoint(Table, frozen=True):
     """A checkpoint every ``every`` steps (default: every epoch); the last ``keep`` stay, and the best."""
 
     every: Count | None = None
     keep: Count = 2
 
 
-class Best(Table):
+class Best(Table, frozen=True):
     """Which evaluation on the validation part gives the final weights; ``use = "last"`` takes the last step's instead."""
 
     metric: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
     use: Literal["best", "last"] = "best"
 
 
-class Train(Table):
+class Train(Table, frozen=True):
     """Length and method. Exactly one of ``epochs`` and ``steps``; a step is one update of the weights.
 
     ``accumulate`` batches of ``data.batch_size`` make one update, normalised over all their samples: 4 batches of 2 give the
@@ -291,14 +291,14 @@ class Train(Table):
     best: Best = Best()
 
 
-class RunFolder(Table):
+class RunFolder(Table, frozen=True):
     """Where the run is written: ``<folder>/<name>-<n>``. It has no influence on the numbers."""
 
     folder: str = "runs"
     name: str | None = None
 
 
-class Recipe(Table, kw_only=True):
+class Recipe(Table, frozen=True, kw_only=True):
     """A whole recipe. ``task`` follows from the model where it is left out."""
 
     schema: Literal[1]

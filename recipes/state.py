@@ -75,7 +75,7 @@ class Store:
 
     def latest(self) -> tuple[Saved | None, list[str]]:
         """The newest whole checkpoint, and a line for each damaged one that was renamed aside to reach it."""
-        notes = []
+        notes: list[str] = []
         for folder in sorted(self.folder.glob("step-*"), reverse=True):
             fault = _fault(folder) or self._best_fault(folder)
             if not fault:

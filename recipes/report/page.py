@@ -50,7 +50,7 @@ def render(
         manifest: ``manifest.json``.
     """
     records = list(records)
-    final = next((r for r in reversed(records) if r["kind"] == "final"), {})
+    final: Mapping[str, Any] = next((r for r in reversed(records) if r["kind"] == "final"), {})
     body = [
         f"<header><h1>{escape(title)}</h1><p>{escape(description)}</p></header>",
         _tiles(final, records),
