@@ -32,6 +32,7 @@ _MODULES = {
     "testing": "core.testing",
     "checkpoint": "core.checkpoint",
     "utils": "core.utils",
+    "fft": "core.ops.fft",
 }
 # Public name -> the module that defines it.
 _NAMES: dict[str, str] = {
@@ -61,6 +62,11 @@ _NAMES: dict[str, str] = {
             "flip roll repeat_interleave diagonal tril triu clone"
         ),
         "core.ops.index": "gather scatter_add scatter index_select take_along_dim masked_fill masked_select one_hot",
+        "core.ops.softmax": "softmax log_softmax",
+        "core.ops.dropout": "dropout",
+        "core.ops.distance": "cosine_similarity",
+        "core.ops.norm": "batch_norm layer_norm group_norm instance_norm rms_norm",
+        "core.ops.spectrogram": "stft istft hann_window hamming_window blackman_window view_as_real view_as_complex",
         "core.ops.linalg": "matmul mm bmm mv dot outer addmm baddbmm einsum",
         "hub.load": "load pull",
         "hub.catalogue": "list_models",

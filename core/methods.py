@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import devices, dtypes, random
-from .ops import elementwise, index, linalg, pad, reduce, shape
+from .ops import elementwise, index, linalg, pad, reduce, shape, softmax
 from .operation import Operation
 from .tensor import Tensor
 
@@ -29,6 +29,7 @@ _METHODS: dict[Any, str] = {
     ),
     index: "gather scatter_add scatter index_select take_along_dim masked_fill masked_select index_put",
     linalg: "matmul mm bmm mv dot outer addmm baddbmm",
+    softmax: "softmax log_softmax",
 }
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "__add__": elementwise.add,

@@ -86,11 +86,17 @@ def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
 def _check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:
     shown = f"query (..., L, E) = {query.shape}, key (..., S, E) = {key.shape}, value (..., S, V) = {value.shape}"
     if min(query.ndim, key.ndim, value.ndim) < 2:
-        raise ShapeError(f"scaled_dot_product_attention: {shown}", why="each needs two dimensions or more", fix="add the batch dimension")
+        raise ShapeError(
+            f"scaled_dot_product_attention: {shown}", why="each needs two dimensions or more", fix="add the batch dimension"
+        )
     if query.shape[-1] != key.shape[-1]:
-        raise ShapeError(f"scaled_dot_product_attention: {shown}", why="query and key must have one width E", fix="project them to it")
+        raise ShapeError(
+            f"scaled_dot_product_attention: {shown}", why="query and key must have one width E", fix="project them to it"
+        )
     if key.shape[-2] != value.shape[-2]:
-        raise ShapeError(f"scaled_dot_product_attention: {shown}", why="each key needs its value", fix="make their lengths S equal")
+        raise ShapeError(
+            f"scaled_dot_product_attention: {shown}", why="each key needs its value", fix="make their lengths S equal"
+        )
     try:
         np.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     except ValueError:
@@ -180,7 +186,8 @@ def scaled_dot_product_attention(
         raise ArgumentError(f"scaled_dot_product_attention: dropout_p={dropout_p}", fix="use a probability below 1")
     if query.dtype != key.dtype or query.dtype != value.dtype:
         raise DtypeError(
-            f"scaled_dot_product_attention: query {query.dtype}, key {key.dtype}, value {value.dtype}", fix="convert them to one dtype"
+            f"scaled_dot_product_attention: query {query.dtype}, key {key.dtype}, value {value.dtype}",
+            fix="convert them to one dtype",
         )
     if enable_gqa:
         key, value = _grouped(query, key, value)

@@ -73,13 +73,13 @@ def _mask(x: Tensor, shape: tuple[int, ...], p: float, key: Key | None, dtype: A
     return _dropped(ones, p, key or next_key("dropout"))
 
 
-def _whole_channels(
-    what: str, dims: int, input: Tensor, p: float, training: bool, inplace: bool, key: Key | None
-) -> Tensor:
+def _whole_channels(what: str, dims: int, input: Tensor, p: float, training: bool, inplace: bool, key: Key | None) -> Tensor:
     _check(p, what)
     if input.ndim not in (dims + 1, dims + 2):
         raise ShapeError(
-            f"{what}: input of shape {input.shape}", why=f"it takes {dims + 1} or {dims + 2} dimensions, (N, C, ...)", fix="reshape it"
+            f"{what}: input of shape {input.shape}",
+            why=f"it takes {dims + 1} or {dims + 2} dimensions, (N, C, ...)",
+            fix="reshape it",
         )
     if not training or p == 0.0:
         return input

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
-import numpy as np
 
 from .. import kernels
 from ..errors import ArgumentError, ShapeError
@@ -22,7 +21,7 @@ from ..tensor import Tensor
 from .elementwise import clamp, rsqrt
 from .operands import floating
 from .reduce import norm
-from .shape import ZeroPad, expand, narrow, reshape, unsqueeze
+from .shape import ZeroPad, narrow, reshape
 
 
 class _Norm(Composite):
@@ -161,13 +160,17 @@ def batch_norm(
     Source: Ioffe and Szegedy, arXiv:1502.03167.
     """
     if input.ndim < 2:
-        raise ShapeError(f"batch_norm: input of shape {input.shape}", why="it takes (N, C) or (N, C, ...)", fix="add the dimension")
+        raise ShapeError(
+            f"batch_norm: input of shape {input.shape}", why="it takes (N, C) or (N, C, ...)", fix="add the dimension"
+        )
     channels = input.shape[1]
     _check_channels("batch_norm", channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     parameters = _with(input, weight, bias)
     if not training:
         if running_mean is None or running_var is None:
-            raise ArgumentError("batch_norm without running statistics", fix="pass training=True, or running_mean and running_var")
+            raise ArgumentError(
+                "batch_norm without running statistics", fix="pass training=True, or running_mean and running_var"
+            )
         return BatchNormEval(running_mean.array, running_var.array, weight is not None, bias is not None, eps).apply(*parameters)
     count = input.numel() // max(channels, 1)
     if count == 1:
@@ -357,7 +360,9 @@ def instance_norm(
     Source: Ulyanov et al., arXiv:1607.08022.
     """
     if input.ndim < 3:
-        raise ShapeError(f"instance_norm: input of shape {input.shape}", why="it takes (N, C, L...)", fix="add the batch dimension")
+        raise ShapeError(
+            f"instance_norm: input of shape {input.shape}", why="it takes (N, C, L...)", fix="add the batch dimension"
+        )
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     channels = input.shape[1]
@@ -365,7 +370,9 @@ def instance_norm(
     count = math.prod(input.shape[2:])
     if count == 1:
         raise ShapeError(
-            f"instance_norm: one value a channel in an input of shape {input.shape}", why="its variance is 0", fix="use larger inputs"
+            f"instance_norm: one value a channel in an input of shape {input.shape}",
+            why="its variance is 0",
+            fix="use larger inputs",
         )
     if not input.array.size:
         return input * 1.0

@@ -17,8 +17,8 @@ from ..errors import DtypeError, ShapeError
 from ..graph import state
 from ..operation import Operation
 from ..tensor import Tensor
-from .elementwise import exp, log, mul, neg, sigmoid
-from .operands import axis_of
+from .elementwise import exp, mul, neg, sigmoid
+from .operands import axis_of, floating
 from .shape import chunk, reshape
 
 
@@ -140,10 +140,17 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     return one_hot - soft.detach() + soft
 
 
+class LogSigmoid(Operation):
+    keeps = (0,)
+
+    def forward(self, x: Any) -> Any:
+        return kernels.of(x).log_sigmoid(x)
+
+    def backward(self, g: Tensor) -> Tensor:
+        (x,) = self.kept_tensors()
+        return g * sigmoid(-x)
+
+
 def log_sigmoid(input: Tensor) -> Tensor:
     """log(1 / (1 + exp(-x))), without overflow."""
-    from .elementwise import abs_, log1p, minimum
-
-    return minimum(input, 0.0) - log1p(exp(-abs_(input)))
-
-
+    return LogSigmoid().apply(floating(input))

@@ -10,7 +10,7 @@ from ...devices import module_of
 from .softmax import log_softmax
 from .wide import widened
 
-__all__ = ["cross_entropy", "cross_entropy_backward", "ctc_loss", "ctc_loss_backward"]
+__all__ = ["binary_cross_entropy", "cross_entropy", "cross_entropy_backward", "ctc_loss", "ctc_loss_backward", "log_sigmoid"]
 
 
 def _weights_of(xp: Any, target: Any, weight: Any, dtype: Any) -> Any:
@@ -141,3 +141,18 @@ def ctc_loss_backward(
         # a position that cannot be reached has exp(-inf) = 0 here; one product a frame adds equal labels up in a fixed order
         out[t] = xp.matmul(occupied[:, None, :], one_hot)[:, 0]
     return xp.where(finite[None, :, None], out, 0).astype(log_probs.dtype, copy=False)
+
+
+def binary_cross_entropy(x: Any, target: Any) -> Any:
+    """-(target log(x) + (1 - target) log(1 - x)), the logarithms held above -100."""
+    xp, v, t = module_of(x), widened(x), widened(target)
+    floor = v.dtype.type(-100)
+    with np.errstate(divide="ignore"):
+        yes, no = xp.maximum(xp.log(v), floor), xp.maximum(xp.log1p(-v), floor)
+    return ((t - v.dtype.type(1)) * no - t * yes).astype(x.dtype, copy=False)
+
+
+def log_sigmoid(x: Any) -> Any:
+    """log(1 / (1 + exp(-x))), without overflow."""
+    xp, v = module_of(x), widened(x)
+    return (xp.minimum(v, v.dtype.type(0)) - xp.log1p(xp.exp(-xp.abs(v)))).astype(x.dtype, copy=False)
