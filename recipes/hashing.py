@@ -38,7 +38,7 @@ def of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
 
     Example:
         >>> of_arrays({"w": np.zeros(2, np.float32)})[:12]
-        'd2ac98cc0da0'
+        '2d3c4d38442d'
     """
     total = hashlib.sha256()
     for name in sorted(arrays):

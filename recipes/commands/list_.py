@@ -23,6 +23,7 @@ def execute(args: argparse.Namespace) -> int:
     from fnmatch import fnmatchcase
 
     from ...hub.catalogue import list_models
+    from ...hub.results import table
     from .. import catalog, config
 
     cards = list_models(args.pattern, task=args.task, domain=args.domain)
@@ -47,7 +48,7 @@ def execute(args: argparse.Namespace) -> int:
         console.emit({"models": models, "recipes": found})
         return 0
     rows = [[c.name, c.task, f"{c.params / 1e6:.1f} M", c.license] for c in cards]
-    print(console.table(["model", "task", "parameters", "licence"], rows) if rows else "no model fits")
+    print(table(["model", "task", "parameters", "licence"], rows) if rows else "no model fits")
     if loaded:
-        print("\n" + console.table(["recipe", "what it does"], [[r.name, r.recipe.description] for r in loaded]))
+        print("\n" + table(["recipe", "what it does"], [[r.name, r.recipe.description] for r in loaded]))
     return 0

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from ...hub.client import fetch
+    from ...hub.results import table
     from .. import catalog, config
 
     fetched = []
@@ -31,7 +32,5 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         console.emit({"files": fetched})
     else:
-        print(
-            console.table(["model", "file", "bytes", "path"], [[f["model"], f["file"], f["bytes"], f["path"]] for f in fetched])
-        )
+        print(table(["model", "file", "bytes", "path"], [[f["model"], f["file"], f["bytes"], f["path"]] for f in fetched]))
     return 0
