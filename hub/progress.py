@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 _switch: bool | None = None
+_SMALL = 1_000_000  # bytes; such a file is here before a bar could be read
 
 
 def set_progress(enabled: bool | None) -> None:
@@ -55,7 +56,9 @@ class HubBar:
     """The bar in the form in which ``huggingface_hub`` wants one: the part of tqdm's interface that it uses."""
 
     def __init__(self, desc: str = "", total: int | None = None, initial: int = 0, **other: object) -> None:  # noqa: ARG002
-        self._bar = download_bar(desc, total, initial)
+        small = total is not None and total < _SMALL
+        self._bar: AbstractContextManager[Callable[[int], None]]
+        self._bar = nullcontext(_nothing) if small else download_bar(desc, total, initial)
         self._done = initial
         self._show: Callable[[int], None] = _nothing
 

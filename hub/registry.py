@@ -21,7 +21,10 @@ from ..core.errors import DataError, UnknownNameError, did_you_mean
 # Keys are shell patterns; the first that fits wins.
 ARCHITECTURES: dict[str, str] = {
     "timm:resnet18": "vision.models.resnet",
+    "timm:resnet34": "vision.models.resnet",
     "timm:resnet50": "vision.models.resnet",
+    "timm:resnet101": "vision.models.resnet",
+    "timm:resnet152": "vision.models.resnet",
     "timm:tf_efficientnet_lite[0-4]": "vision.models.efficientnet",
     "transformers:bert": "text.models.bert",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from ...core.errors import (
@@ -49,6 +50,16 @@ def client() -> ModuleType:
     finally:
         for name in absent:
             os.environ.pop(name, None)
+
+
+def cache_folder() -> Path:
+    """The client's cache, as the user configured it; found without importing the client, which takes a while."""
+    if "huggingface_hub.constants" in sys.modules:
+        return Path(sys.modules["huggingface_hub.constants"].HF_HUB_CACHE)
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+    home = os.environ.get("HF_HOME") or os.path.join(caches, "huggingface")
+    chosen = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    return Path(os.path.expandvars(os.path.expanduser(chosen)))
 
 
 def is_a(error: BaseException, *names: str) -> bool:

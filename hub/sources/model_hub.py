@@ -30,9 +30,9 @@ from .base import discard, try_discard
 from .selection import helper_files, is_safe, shard_names, weight_file
 
 
-def _deadline() -> float:
+def _deadline(patient: bool) -> float:
     """Seconds a hub may take for its first answer, name lookup included: a dead one must not keep the next source waiting."""
-    return float(os.environ.get("NYALA_HUB_TIMEOUT") or 8.0)
+    return float(os.environ.get("NYALA_HUB_TIMEOUT") or (10.0 if patient else 4.0))
 
 
 class ModelHub:
@@ -105,8 +105,8 @@ class ModelHub:
         return {"commit": commit, "files": files}
 
     def _cached_path(self, name: str, commit: str) -> Path | None:
-        found = huggingface.client().try_to_load_from_cache(self.spec.repo, name, revision=commit)
-        return Path(found) if isinstance(found, str) else None
+        path = _repo_folder(self.spec.repo) / "snapshots" / commit / name
+        return path if path.is_file() else None
 
     # -- with it
 
@@ -125,7 +125,7 @@ class ModelHub:
 
     def _listing(self, patient: bool) -> _Listing:
         hub = huggingface.client()
-        timeout = _deadline()
+        timeout = _deadline(patient)
 
         def ask() -> Any:
             return hub.HfApi().model_info(self.spec.repo, revision=self.revision, files_metadata=True, timeout=timeout)
@@ -170,7 +170,7 @@ class ModelHub:
     def _require_space(self, listing: _Listing, names: list[str]) -> None:
         size = sum(listing.size(name) for name in names if self._cached_path(name, listing.commit) is None)
         if size:
-            require_space(_hub_cache(), size, self.spec.label)
+            require_space(huggingface.cache_folder(), size, self.spec.label)
 
     def _get(self, name: str, listing: _Listing, patient: bool) -> tuple[Path, str]:
         """Fetch one file and verify it; bytes that are wrong are deleted and fetched once more."""
@@ -189,14 +189,11 @@ class ModelHub:
         )
 
     def _download(self, name: str, commit: str, force: bool, patient: bool) -> Path:
-        hub = huggingface.client()
-        timeout = _deadline()
-
-        get = hub.hf_hub_download
+        get, timeout = huggingface.client().hf_hub_download, _deadline(patient)
         bar = {"tqdm_class": HubBar} if "tqdm_class" in inspect.signature(get).parameters else {}  # newer clients have it
 
         def download() -> str:
-            with storage_errors(_hub_cache()):
+            with storage_errors(huggingface.cache_folder()):
                 return str(get(self.spec.repo, name, revision=commit, force_download=force, etag_timeout=timeout, **bar))
 
         return Path(self._call(download, patient, file=name))
@@ -241,16 +238,13 @@ class _Listing:
         return "" if stated in (None, git_blob_id(path)) else f"does not have the git id {stated} that the hub states"
 
 
-def _hub_cache() -> Path:
-    huggingface.client()
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
+def _repo_folder(repo: str) -> Path:
+    return huggingface.cache_folder() / f"models--{repo.replace('/', '--')}"
 
 
 def _cached_commit(repo: str, revision: str) -> str:
     """The commit that a branch or tag meant when something was last fetched from it."""
-    ref = _hub_cache() / f"models--{repo.replace('/', '--')}" / "refs" / revision
+    ref = _repo_folder(repo) / "refs" / revision
     return ref.read_text(encoding="utf-8").strip() if ref.is_file() else ""
 
 

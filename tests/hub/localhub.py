@@ -218,7 +218,7 @@ class HubHandler(Handler):
         if repo is None or (repo.private and not known):
             self.refuse(404 if auth else 401, "RepoNotFound", "Repository not found")
             return None
-        if repo.gated and not known:
+        if repo.gated and not known and not self.path.startswith("/api/"):  # everybody may see what a gated one holds
             self.refuse(403 if auth else 401, "GatedRepo", f"Access to model {name} is restricted")
             return None
         revision = urllib.parse.unquote(revision)

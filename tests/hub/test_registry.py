@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from nyala.errors import DataError, UnknownNameError
 from nyala.hub.pipeline import TASKS, Unavailable, pipeline_class
-from nyala.hub.registry import ARCHITECTURES, architecture_of, import_path
+from nyala.hub.registry import ARCHITECTURES, architecture_of, get, import_path
 
 
 def test_both_layouts_name_their_architecture():
@@ -23,11 +23,19 @@ def test_names_and_patterns_lead_to_modules():
     assert import_path("transformers:bert") == "nyala.text.models.bert"
 
 
-@pytest.mark.parametrize("name", ["timm:resnet34", "timm:tf_efficientnet_lite5", "transformers:bart", "bert", ""])
+@pytest.mark.parametrize("name", ["timm:resnet35", "timm:tf_efficientnet_lite5", "transformers:bart", "bert", ""])
 def test_an_unknown_architecture_lists_the_known_ones(name):
     with pytest.raises(UnknownNameError) as caught:
         import_path(name)
     assert all(known in str(caught.value) for known in ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", ["vision.models.resnet", "vision.models.efficientnet", "text.models.bert"])
+def test_each_module_offers_what_the_registry_promises(name):
+    architecture = next(key for key, module in ARCHITECTURES.items() if module == name).replace("[0-4]", "0")
+    module = get(architecture)
+    for function in ("build", "key_map", "export_config"):
+        assert callable(getattr(module, function))
 
 
 def test_an_unknown_task_lists_the_known_ones():
