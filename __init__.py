@@ -50,18 +50,18 @@ _NAMES: dict[str, str] = {
         ),
         "core.ops.elementwise": (
             "add sub mul div floor_divide remainder pow maximum minimum exp expm1 log log1p log2 log10 sqrt rsqrt sin cos tan asin acos "
-            "atan sinh cosh tanh sigmoid erf relu floor ceil round trunc neg sign reciprocal square clamp where eq ne lt le gt ge "
-            "isnan isinf isfinite logical_not logical_and logical_or logical_xor"
+            "atan atan2 sinh cosh tanh sigmoid erf relu floor ceil round trunc neg sign reciprocal square clamp where eq ne lt le gt "
+            "ge isnan isinf isfinite isclose logical_not logical_and logical_or logical_xor"
         ),
         "core.ops.reduce": (
-            "sum mean var std var_mean prod amax amin argmax argmin max min logsumexp cumsum cumprod norm any all count_nonzero argsort "
-            "sort topk median unique bincount"
+            "sum mean var std var_mean std_mean prod amax amin argmax argmin max min logsumexp cumsum cumprod norm any all "
+            "count_nonzero argsort sort topk median unique bincount"
         ),
         "core.ops.shape": (
             "reshape permute transpose movedim broadcast_to squeeze unsqueeze flatten unflatten cat stack narrow split chunk unbind "
             "flip roll repeat_interleave diagonal tril triu clone"
         ),
-        "core.ops.index": "gather scatter_add scatter index_select take_along_dim masked_fill masked_select one_hot",
+        "core.ops.index": "gather scatter_add scatter scatter_reduce index_select take_along_dim masked_fill masked_select one_hot",
         "core.ops.softmax": "softmax log_softmax",
         "core.ops.dropout": "dropout",
         "core.ops.distance": "cosine_similarity",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -55,7 +55,7 @@ _BOOL, _INT, _FLOAT, _COMPLEX = range(4)
 _default = float32
 
 
-@lru_cache(maxsize=None)
+@cache
 def category(dtype: np.dtype[Any]) -> int:
     """0 for bool, 1 for integers, 2 for floating point (bfloat16 and float8 too), 3 for complex."""
     if dtype in _EXTENDED:
@@ -96,7 +96,7 @@ def parse(dtype: Any) -> np.dtype[Any]:
     return python_types.get(dtype) or np.dtype(dtype)
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype that holds both, as torch's table has it.
 
@@ -107,8 +107,10 @@ def promote(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
     if a == b:
         return a
     ca, cb = category(a), category(b)
-    if ca != cb and max(ca, cb) != _COMPLEX:
+    if ca != cb and (max(ca, cb) != _COMPLEX or min(ca, cb) != _FLOAT):
         return a if ca > cb else b
+    if ca != cb:
+        return complex128 if complex128 in (a, b) or float64 in (a, b) else complex64
     if a in _EXTENDED or b in _EXTENDED:
         small = {2: float16, 1: bfloat16}
         if a.itemsize != b.itemsize and max(a.itemsize, b.itemsize) > 2:
@@ -162,5 +164,19 @@ def of_scalar(value: Any) -> np.dtype[Any]:
 
 def result_with_scalar(dtype: np.dtype[Any], value: Any) -> np.dtype[Any]:
     """What a tensor of ``dtype`` and a Python number give: the tensor's own dtype unless the number's kind is higher."""
-    scalar = of_scalar(value)
-    return dtype if category(scalar) <= category(dtype) else scalar
+    return result_with_zero_dim(dtype, of_scalar(value))
+
+
+def result_with_zero_dim(dtype: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
+    """What a tensor of ``dtype`` with dimensions and one of ``other`` without give: the first unless the second's kind is higher.
+
+    Example:
+        >>> result_with_zero_dim(float16, float64)
+        dtype('float16')
+    """
+    mine, others = category(dtype), category(other)
+    if mine >= others:
+        return dtype
+    if mine == _FLOAT:  # complex numbers of the size that the floating-point dtype has
+        return complex128 if dtype == float64 else complex64
+    return other if mine == _BOOL or others == _INT else promote(dtype, other)

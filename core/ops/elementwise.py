@@ -19,10 +19,30 @@ import numpy as np
 
 from .. import dtypes, kernels
 from ..devices import module_of
-from ..errors import ArgumentError, DtypeError
+from ..errors import ArgumentError, DtypeError, NumericError
 from ..graph import state
 from ..operation import Operation
 from ..tensor import Tensor
+from .logical import (  # noqa: F401 - part of the family for its users
+    bitwise_and,
+    bitwise_not,
+    bitwise_or,
+    bitwise_xor,
+    eq,
+    ge,
+    gt,
+    isclose,
+    isfinite,
+    isinf,
+    isnan,
+    le,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    lt,
+    ne,
+)
 from .operands import as_tensor, broadcast_error, floating, operands
 
 # ---- two inputs
@@ -102,11 +122,17 @@ class Pow(_Binary):
         a, b = self.kept_tensors()
         ga = gb = None
         if self.edges[0] is not None:
-            ga = where(b == 0, 0.0, g * b * a ** where(b == 0, 1.0, b - 1))
+            zero = b.detach() == 0
+            ga = where(zero, 0.0, g * _conj(b * a ** where(zero, 1.0, b - 1)))
         if self.edges[1] is not None:
-            positive = where(a > 0, a, 1.0)
-            gb = where(a > 0, g * a**b * log(positive), 0.0)
+            still = (a.detach() == 0) & (b.detach().real >= 0)  # 0 ** b stays 0 when b moves
+            gb = where(still, 0.0, g * _conj(a**b * log(where(still, 1.0, a))))
         return self.reduced(ga, gb)
+
+    def forward(self, a: Any, b: Any) -> Any:
+        if a.dtype.kind in "iu" and bool((b < 0).any()):
+            raise DtypeError("pow: whole numbers to a negative power", why="the result is not whole", fix="convert with .float()")
+        return super().forward(a, b)
 
 
 class PowNumber(Operation):
@@ -118,18 +144,34 @@ class PowNumber(Operation):
         self.exponent = exponent
 
     def forward(self, x: Any) -> Any:
-        if self.exponent == 2:
-            return kernels.of(x).multiply(x, x)
-        if self.exponent == 0.5:
-            return kernels.of(x).sqrt(x)
-        return kernels.of(x).power(x, self.exponent)
+        return kernels.of(x).power_number(x, self.exponent)
 
     def backward(self, g: Tensor) -> Tensor:
         (x,) = self.kept_tensors()
         n = self.exponent
         if n == 0:
             return g * 0.0
-        return g * n * (x if n == 2 else _pow_number(x, n - 1))
+        x = _conj(x)
+        return g * n * (x if n == 2 else PowNumber(n - 1).apply(x))
+
+
+class Atan2(_Binary):
+    kernel = "arctan2"
+    keeps = (0, 1)
+
+    def backward(self, g: Tensor) -> Any:
+        y, x = self.kept_tensors()
+        scaled = g / (x * x + y * y)
+        return self.reduced(
+            scaled * x if self.edges[0] is not None else None,
+            -scaled * y if self.edges[1] is not None else None,
+        )
+
+
+def atan2(input: Any, other: Any) -> Tensor:
+    """The angle in radians of the point (other, input), in [-pi, pi]."""
+    a, b = operands(input, other, "atan2")
+    return Atan2().apply(floating(a), floating(b))
 
 
 class _Extreme(_Binary):
@@ -141,7 +183,10 @@ class _Extreme(_Binary):
         a, b = (t.detach() for t in self.kept_tensors())
         first = a > b if self.kernel == "maximum" else a < b
         share = first.to(g.dtype) + (a == b).to(g.dtype) * 0.5
-        return self.reduced(g * share if self.edges[0] is not None else None, g * (1 - share) if self.edges[1] is not None else None)
+        return self.reduced(
+            g * share if self.edges[0] is not None else None,
+            g * (1 - share) if self.edges[1] is not None else None,
+        )
 
 
 class Maximum(_Extreme):
@@ -188,12 +233,17 @@ def _rounded_div(input: Any, other: Any, mode: str) -> Tensor:
         raise ArgumentError(f"rounding_mode {mode!r}", fix="use None, 'floor' or 'trunc'")
     a, b = operands(input, other, "div")
     xp = a._module
-    if a.array.dtype.kind in "iu":
+    if a.array.dtype.kind not in "iub":
+        return floor(a / b) if mode == "floor" else trunc(a / b)
+    if bool((b.array == 0).any()):
+        raise NumericError("whole numbers divided by zero", fix="convert them with .float() to get infinities, or avoid the zeros")
+    try:
         quotient = xp.floor_divide(a.array, b.array)
-        if mode == "trunc":
-            quotient = quotient + ((quotient < 0) & (quotient * b.array != a.array)).astype(quotient.dtype)
-        return Tensor(xp.asarray(quotient))
-    return floor(a / b) if mode == "floor" else trunc(a / b)
+    except ValueError:
+        raise broadcast_error("div", a.shape, b.shape) from None
+    if mode == "trunc":
+        quotient = quotient + ((quotient < 0) & (quotient * b.array != a.array)).astype(quotient.dtype)
+    return Tensor(xp.asarray(quotient))
 
 
 def floor_divide(input: Any, other: Any) -> Tensor:
@@ -207,6 +257,8 @@ class Remainder(_Binary):
 
     def forward(self, a: Any, b: Any) -> Any:
         self.shapes = a.shape, b.shape
+        if a.dtype.kind in "iu" and bool((b == 0).any()):
+            raise NumericError("remainder of whole numbers divided by zero", fix="convert them with .float(), or avoid the zeros")
         try:
             return a % b
         except ValueError:
@@ -219,32 +271,47 @@ class Remainder(_Binary):
 
 def remainder(input: Any, other: Any) -> Tensor:
     """What is left of the division, with the divisor's sign."""
-    return Remainder().apply(*operands(input, other, "remainder"))
-
-
-def _pow_number(x: Tensor, exponent: float) -> Tensor:
-    return PowNumber(exponent).apply(x)
+    a, b = operands(input, other, "remainder")
+    if a.array.dtype.kind in "bc":
+        raise DtypeError(f"remainder of {a.dtype}", fix="use real numbers")
+    return Remainder().apply(a, b)
 
 
 def pow(input: Any, exponent: Any) -> Tensor:
-    """input ** exponent, shapes broadcast. The gradient of 0 ** 0 is 0."""
+    """input ** exponent, shapes broadcast. The gradient of 0 ** 0 is 0.
+
+    Raises:
+        DtypeError: whole numbers to a negative power, or truth values.
+    """
     if isinstance(input, Tensor) and isinstance(exponent, (int, float)) and not isinstance(exponent, bool):
         if isinstance(exponent, float):
             input = floating(input)
-        elif input.array.dtype.kind in "iub" and exponent < 0:
+        elif input.array.dtype.kind == "b":
+            input = input.to(dtypes.int64)
+        if input.array.dtype.kind in "iu" and exponent < 0:
             raise DtypeError(f"an integer tensor to the power {exponent}", fix="convert it with .float()")
-        return _pow_number(input, exponent)
-    return Pow().apply(*operands(input, exponent, "pow"))
+        return PowNumber(exponent).apply(input)
+    a, b = operands(input, exponent, "pow")
+    if a.array.dtype.kind == "b":
+        raise DtypeError("pow of bool tensors", why="truth values have no powers", fix="convert them with .long()")
+    return Pow().apply(a, b)
 
 
 def maximum(input: Any, other: Any) -> Tensor:
     """The larger of the two, element by element; NaN where either is NaN."""
-    return Maximum().apply(*operands(input, other, "maximum"))
+    return Maximum().apply(*_ordered(input, other, "maximum"))
 
 
 def minimum(input: Any, other: Any) -> Tensor:
     """The smaller of the two, element by element; NaN where either is NaN."""
-    return Minimum().apply(*operands(input, other, "minimum"))
+    return Minimum().apply(*_ordered(input, other, "minimum"))
+
+
+def _ordered(input: Any, other: Any, what: str) -> tuple[Tensor, Tensor]:
+    a, b = operands(input, other, what)
+    if a.array.dtype.kind == "c":
+        raise DtypeError(f"{what} of complex numbers", why="they have no order", fix="compare abs(), real or imag")
+    return a, b
 
 
 # ---- one input
@@ -267,13 +334,17 @@ class _Unary(Operation):
         known = self.output() if self.keeps_output else self.kept_tensors()[0] if self.keeps else g
         if self.fused and not state.grad:
             return Tensor._made(getattr(kernels.of(g.array), self.fused)(g.array, known.array, *self.parameters), None, 0)
-        return type(self).derivative(g, known, *self.parameters)
+        # the complex functions here are real on the real axis: the conjugate of f'(x) is f' of the conjugate
+        return type(self).derivative(g, _conj(known), *self.parameters)
 
 
 def _unary(
-    name: str, doc: str, derivative: Callable[..., Tensor], needs: str, kernel: str = "", fused: str = ""
+    name: str, doc: str, derivative: Callable[..., Tensor], needs: str, kernel: str = "", fused: str = "", whole: bool = False
 ) -> Callable[[Any], Tensor]:
-    """An operation of one input: ``needs`` says what ``derivative(grad, known)`` is given, "x", "y" or "" for nothing."""
+    """An operation of one input.
+
+    ``needs`` says what ``derivative(grad, known)`` is given: "x", "y", or "" for nothing. ``whole``: integers stay integers.
+    """
     attributes = {
         "kernel": kernel or name,
         "derivative": staticmethod(derivative),
@@ -284,7 +355,8 @@ def _unary(
     cls = type(name.capitalize(), (_Unary,), attributes)
 
     def function(input: Any) -> Tensor:
-        return cls().apply(floating(as_tensor(input)))
+        x = as_tensor(input)
+        return cls().apply(x if whole and x.array.dtype.kind in "iu" else floating(x))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
@@ -317,7 +389,7 @@ silu = _unary(
     fused="silu_backward",
 )
 erf = _unary("erf", "The error function.", lambda g, x: g * exp(-x * x) * (2 / math.sqrt(math.pi)), "x")
-relu = _unary("relu", "max(x, 0); the gradient at 0 is 0.", lambda g, y: where(y.detach() > 0, g, 0.0), "y")
+relu = _unary("relu", "max(x, 0); the gradient at 0 is 0.", lambda g, y: where(y.detach() > 0, g, 0.0), "y", whole=True)
 hardsigmoid = _unary(
     "hardsigmoid", "clip(x + 3, 0, 6) / 6.", lambda g, x: where((x.detach() > -3) & (x.detach() < 3), g * (1 / 6), 0.0), "x"
 )
@@ -327,8 +399,9 @@ hardswish = _unary(
     lambda g, x: g * where(x.detach() < -3, 0.0, where(x.detach() <= 3, x / 3 + 0.5, 1.0)),
     "x",
 )
-floor = _unary("floor", "Round down; the gradient is 0.", lambda g, _: g * 0.0, "")
-ceil = _unary("ceil", "Round up; the gradient is 0.", lambda g, _: g * 0.0, "")
+floor = _unary("floor", "Round down; the gradient is 0.", lambda g, _: g * 0.0, "", whole=True)
+ceil = _unary("ceil", "Round up; the gradient is 0.", lambda g, _: g * 0.0, "", whole=True)
+trunc = _unary("trunc", "Towards zero; the gradient is 0.", lambda g, _: g * 0.0, "", whole=True)
 
 
 class Neg(Operation):
@@ -356,7 +429,7 @@ class Abs(Operation):
         (x,) = self.kept_tensors()
         if x.array.dtype.kind == "c":
             size = abs_(x)
-            return where(size == 0, 0.0, g / where(size == 0, 1.0, size)) * x
+            return where(size == 0, 0.0, g / where(size == 0, 1.0, size)) * x  # the direction in which |x| grows
         return g * sign(x)
 
 
@@ -367,7 +440,7 @@ def abs_(input: Tensor) -> Tensor:
 
 class Sign(Operation):
     def forward(self, x: Any) -> Any:
-        return module_of(x).sign(x)
+        return x if x.dtype.kind == "b" else module_of(x).sign(x)
 
     def backward(self, g: Tensor) -> Tensor:
         return g * 0.0
@@ -402,11 +475,6 @@ class Round(Operation):
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """To the nearest, halves to even; the gradient is 0."""
     return Round(decimals).apply(input)
-
-
-def trunc(input: Tensor) -> Tensor:
-    """Towards zero; the gradient is 0."""
-    return where(input.detach() < 0, ceil(input), floor(input))
 
 
 def _activation(derivative: Callable[..., Tensor], kernel: str, fused: str = "") -> type[_Unary]:
@@ -453,22 +521,17 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x where positive, ``negative_slope * x`` elsewhere."""
-    return _LeakyRelu(negative_slope).apply(input)
+    return _LeakyRelu(negative_slope).apply(floating(input))
 
 
 def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """x where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al., arXiv:1511.07289)."""
-    return _Elu(alpha).apply(input)
+    return _Elu(alpha).apply(floating(input))
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, and x itself where beta x is above ``threshold``."""
-    return _Softplus(beta, threshold).apply(input)
-
-
-def relu6(input: Tensor) -> Tensor:
-    """clip(x, 0, 6)."""
-    return clamp(input, 0.0, 6.0)
+    return _Softplus(beta, threshold).apply(floating(input))
 
 
 def mish(input: Tensor) -> Tensor:
@@ -520,7 +583,10 @@ class Clamp(Operation):
         self.low, self.high = low, high
 
     def forward(self, x: Any) -> Any:
-        return x.clip(self.low, self.high) if x.dtype.kind != "V" else module_of(x).clip(x, self.low, self.high)
+        if x.dtype.kind == "V":  # bfloat16 knows no Python numbers
+            low, high = (None if v is None else x.dtype.type(v) for v in (self.low, self.high))
+            return module_of(x).clip(x, low, high)
+        return x.clip(self.low, self.high)
 
     def backward(self, g: Tensor) -> Tensor:
         x = self.kept_tensors()[0].array
@@ -540,53 +606,6 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return Clamp(min, max).apply(input)
 
 
-# ---- without gradient
-
-
-def _comparison(name: str, symbol: str) -> Callable[[Any, Any], Tensor]:
-    ufunc = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}[name]
-
-    def function(input: Any, other: Any) -> Tensor:
-        a, b = operands(input, other, name)
-        try:
-            return Tensor._made(np.asarray(getattr(a._module, ufunc)(a.array, b.array)) if not a.is_cuda else
-                                getattr(a._module, ufunc)(a.array, b.array), None, 0)  # fmt: skip
-        except ValueError:
-            raise broadcast_error(name, a.shape, b.shape) from None
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"``input {symbol} other``, element by element, as bools."
-    return function
-
-
-eq, ne = _comparison("eq", "=="), _comparison("ne", "!=")
-lt, le = _comparison("lt", "<"), _comparison("le", "<=")
-gt, ge = _comparison("gt", ">"), _comparison("ge", ">=")
-
-
-def _plain(name: str, doc: str, function: Callable[..., Any]) -> Callable[..., Tensor]:
-    def wrapped(input: Tensor, *others: Any) -> Tensor:
-        xp = input._module
-        return Tensor(xp.asarray(function(xp, input.array, *[o.array if isinstance(o, Tensor) else o for o in others])))
-
-    wrapped.__name__ = wrapped.__qualname__ = name
-    wrapped.__doc__ = doc
-    return wrapped
-
-
-isnan = _plain("isnan", "Whether each element is NaN.", lambda xp, x: xp.isnan(x))
-isinf = _plain("isinf", "Whether each element is infinite.", lambda xp, x: xp.isinf(x))
-isfinite = _plain("isfinite", "Whether each element is a finite number.", lambda xp, x: xp.isfinite(x))
-logical_not = _plain("logical_not", "Not.", lambda xp, x: xp.logical_not(x))
-logical_and = _plain("logical_and", "And.", lambda xp, x, y: xp.logical_and(x, y))
-logical_or = _plain("logical_or", "Or.", lambda xp, x, y: xp.logical_or(x, y))
-logical_xor = _plain("logical_xor", "Either, not both.", lambda xp, x, y: xp.logical_xor(x, y))
-bitwise_not = _plain("bitwise_not", "Each bit flipped; not for bools.", lambda xp, x: ~x)
-bitwise_and = _plain("bitwise_and", "Bitwise and.", lambda xp, x, y: x & y)
-bitwise_or = _plain("bitwise_or", "Bitwise or.", lambda xp, x, y: x | y)
-bitwise_xor = _plain("bitwise_xor", "Bitwise exclusive or.", lambda xp, x, y: x ^ y)
-
-
 # ---- dtype
 
 
@@ -596,7 +615,7 @@ class Cast(Operation):
 
     def forward(self, x: Any) -> Any:
         self.source = x.dtype
-        return x.astype(self.dtype)
+        return (x.real if x.dtype.kind == "c" and self.dtype.kind != "c" else x).astype(self.dtype)
 
     def backward(self, g: Tensor) -> Tensor:
         return cast(g, self.source)
@@ -622,7 +641,7 @@ class SumTo(Operation):
         self.source = x.shape
         lead = x.ndim - len(self.target)
         stretched = tuple(i + lead for i, n in enumerate(self.target) if n == 1 and x.shape[i + lead] != 1)
-        return x.sum(axis=tuple(range(lead)) + stretched, dtype=x.dtype).reshape(self.target)
+        return kernels.of(x).sum(x, tuple(range(lead)) + stretched, False).reshape(self.target)
 
     def backward(self, g: Tensor) -> Tensor:
         return g.expand(self.source)

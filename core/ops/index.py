@@ -16,11 +16,11 @@ import numpy as np
 
 from .. import dtypes, kernels
 from ..devices import module_of
-from ..errors import DtypeError, IndexRangeError, ShapeError
+from ..errors import ArgumentError, DtypeError, GradError, IndexRangeError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
-from .elementwise import where
-from .operands import as_tensor, axis_of
+from .elementwise import sum_to, where
+from .operands import as_tensor, axis_of, broadcast_error
 
 
 def _plain_index(index: Any) -> Any:
@@ -38,7 +38,7 @@ def _plain_index(index: Any) -> Any:
 
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
-    return all(p is None or p is Ellipsis or isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool) for p in parts)
+    return all(p is None or p is Ellipsis or (isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool)) for p in parts)
 
 
 class GetItem(Operation):
@@ -51,7 +51,7 @@ class GetItem(Operation):
         try:
             return module_of(x).asarray(x[self.index])
         except IndexError as error:
-            raise IndexRangeError(f"index {_shown(self.index)} into a tensor of shape {x.shape}: {error}") from None
+            raise _index_error(self.index, x.shape, error) from None
 
     def backward(self, g: Tensor) -> Tensor:
         return AddAt(self.source, self.index, self.basic).apply(g)
@@ -59,7 +59,12 @@ class GetItem(Operation):
 
 def _shown(index: Any) -> str:
     parts = index if isinstance(index, tuple) else (index,)
+    parts = parts[:-1] if len(parts) > 1 and parts[-1] is Ellipsis else parts
     return ", ".join(f"array of shape {p.shape}" if hasattr(p, "shape") and getattr(p, "ndim", 0) else str(p) for p in parts)
+
+
+def _index_error(index: Any, shape: tuple[int, ...], error: IndexError) -> IndexRangeError:
+    return IndexRangeError(f"index [{_shown(index)}] into a tensor of shape {shape}: {error}")
 
 
 class AddAt(Operation):
@@ -82,7 +87,11 @@ class AddAt(Operation):
 def getitem(input: Tensor, index: Any) -> Tensor:
     """``input[index]``: a view for numbers and slices, a copy for lists, tensors and masks."""
     index = _plain_index(index)
-    return GetItem(index, _is_basic(index)).apply(input)
+    basic = _is_basic(index)
+    if basic:  # the ellipsis makes NumPy give a view where the index leaves a single element, too
+        parts = index if isinstance(index, tuple) else (index,)
+        index = parts if Ellipsis in parts else (*parts, Ellipsis)
+    return GetItem(index, basic).apply(input)
 
 
 class IndexPut(Operation):
@@ -100,17 +109,12 @@ class IndexPut(Operation):
             else:
                 out[self.index] = value
         except IndexError as error:
-            raise IndexRangeError(f"index {_shown(self.index)} into a tensor of shape {x.shape}: {error}") from None
+            raise _index_error(self.index, x.shape, error) from None
         except ValueError:
-            raise ShapeError(
-                f"writing a value of shape {value.shape} at [{_shown(self.index)}] of {x.shape}, which has shape {x[self.index].shape}",
-                fix="make the value broadcast to the place",
-            ) from None
+            raise _value_error(self.index, x, value) from None
         return out
 
     def backward(self, g: Tensor) -> Any:
-        from .elementwise import sum_to
-
         gx = g
         if not self.accumulate and self.edges[0] is not None:
             mask = g._module.ones(g.shape, bool)
@@ -120,32 +124,48 @@ class IndexPut(Operation):
         return gx if self.edges[0] is not None else None, gv
 
 
+def _value_error(index: Any, x: Any, value: Any) -> ShapeError:
+    return ShapeError(
+        f"writing a value of shape {value.shape} at [{_shown(index)}] of {x.shape}, where there is {x[index].shape}",
+        fix="make the value broadcast to the place",
+    )
+
+
 def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
     """A copy of ``input`` with ``values`` at ``indices`` (added where ``accumulate``)."""
-    value = as_tensor(values, input).to(input.dtype)
+    value = _value_for(input, values)
     return IndexPut(_plain_index(tuple(indices) if isinstance(indices, list) else indices), accumulate).apply(input, value)
+
+
+def _value_for(input: Tensor, value: Any) -> Tensor:
+    """What is to be written into ``input``, as a tensor of its dtype.
+
+    Raises:
+        DtypeError: a value that the dtype cannot hold, such as a fraction among whole numbers.
+    """
+    if not isinstance(value, (Tensor, list, tuple)) and not hasattr(value, "dtype"):
+        fits = dtypes.category(dtypes.of_scalar(value)) <= dtypes.category(input.dtype) or value == int(value.real)
+        source = input._like(input._module.asarray(value, input.dtype)) if fits else as_tensor(value, input)
+    else:
+        source = as_tensor(value, input)
+    if dtypes.category(source.dtype) > dtypes.category(input.dtype):
+        raise DtypeError(f"a value of {source.dtype} written to a tensor of {input.dtype}", fix="convert one of them")
+    return source.to(device=input.device, dtype=input.dtype)
 
 
 def setitem(input: Tensor, index: Any, value: Any) -> None:
     """``input[index] = value``, recorded where a gradient is wanted."""
     index = _plain_index(index)
-    source = as_tensor(value, input)
-    if dtypes.category(source.dtype) > dtypes.category(input.dtype) and not (
-        isinstance(value, float) and value.is_integer() and input.dtype.kind in "iu"
-    ):
-        raise DtypeError(f"a value of {source.dtype} written to a tensor of {input.dtype}", fix="convert one of them")
+    source = _value_for(input, value)
     if input._check_writable("[...] = ", (source,)):
         input._write("[...] = ", lambda t: index_put(t, index, source), (source,))
         return
     try:
         input.array[index] = source.array
     except IndexError as error:
-        raise IndexRangeError(f"index {_shown(index)} into a tensor of shape {input.shape}: {error}") from None
-    except ValueError as error:
-        raise ShapeError(
-            f"writing a value of shape {source.shape} at [{_shown(index)}] of {input.shape}: {error}",
-            fix="make the value broadcast to the place",
-        ) from None
+        raise _index_error(index, input.shape, error) from None
+    except ValueError:
+        raise _value_error(index, input.array, source) from None
     input._bump()
 
 
@@ -158,9 +178,26 @@ def _grid(index: Any, axis: int) -> tuple[Any, ...]:
 
 
 def _check_range(index: Any, size: int, what: str) -> None:
-    if index.size and (int(index.min()) < 0 or int(index.max()) >= size):
-        bad = int(index.max()) if int(index.max()) >= size else int(index.min())
+    if not index.size:
+        return
+    low, high = int(index.min()), int(index.max())
+    if low < 0 or high >= size:
+        bad = high if high >= size else low
         raise IndexRangeError(f"{what}: index {bad} in a dimension of length {size}", fix=f"use indices from 0 to {size - 1}")
+
+
+def _check_fits(what: str, dim: int, index: Tensor, input: Tensor, src: Tensor | None = None) -> None:
+    """An index must have the dimensions of the input, be no longer than it but along ``dim``, and no longer than ``src``."""
+    axis = axis_of(dim, input.ndim, what)
+    same = index.ndim == input.ndim and (src is None or src.ndim == input.ndim)
+    if not same or any(n > m for i, (n, m) in enumerate(zip(index.shape, input.shape, strict=True)) if i != axis):
+        beside = "" if src is None else f", values of {src.shape}"
+        raise ShapeError(
+            f"{what} along dimension {dim}: index of shape {index.shape} for an input of {input.shape}{beside}",
+            fix="give the index as many dimensions, none longer than the input's (but the indexed one)",
+        )
+    if src is not None and any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
+        raise ShapeError(f"{what}: index of shape {index.shape} for values of {src.shape}", fix="give a value for every index")
 
 
 class Gather(Operation):
@@ -208,63 +245,170 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
         ShapeError: another number of dimensions, or longer than ``input`` in another dimension.
         IndexRangeError: an index outside the dimension.
     """
-    axis, places = axis_of(dim, input.ndim, "gather"), _integer_index(index, "gather")
-    if index.ndim != input.ndim or any(n > m for i, (n, m) in enumerate(zip(index.shape, input.shape, strict=False)) if i != axis):
-        raise ShapeError(
-            f"gather along dimension {dim}: index of shape {index.shape} for an input of {input.shape}",
-            fix="give the index as many dimensions, none longer than the input's (but the gathered one)",
-        )
+    places = _integer_index(index, "gather")
+    _check_fits("gather", dim, index, input)
+    if input.ndim == 0:
+        return gather(input.reshape(1), 0, index.reshape(1)).reshape(())
+    axis = axis_of(dim, input.ndim, "gather")
     _check_range(places, input.shape[axis], "gather")
     return Gather(axis, places).apply(input)
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """A copy of ``input`` with the values of ``src`` added at ``index`` along ``dim``; repeats add up in a fixed order."""
-    axis, places = axis_of(dim, input.ndim, "scatter_add"), _integer_index(index, "scatter_add")
-    if index.ndim != input.ndim or any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
-        raise ShapeError(f"scatter_add: index {index.shape}, src {src.shape}, input {input.shape}", fix="index may not exceed src")
+    """A copy of ``input`` with the values of ``src`` added at ``index`` along ``dim``; repeats add up in a fixed order.
+
+    Raises:
+        ShapeError: as for ``gather``, or an index longer than ``src``.
+        IndexRangeError: an index outside the dimension.
+    """
+    places = _integer_index(index, "scatter_add")
+    _check_fits("scatter_add", dim, index, input, src)
+    if input.ndim == 0:
+        return scatter_add(input.reshape(1), 0, index.reshape(1), src.reshape(1)).reshape(())
+    axis = axis_of(dim, input.ndim, "scatter_add")
     _check_range(places, input.shape[axis], "scatter_add")
     return ScatterAdd(axis, places).apply(input, src.to(input.dtype))
 
 
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
-    """A copy of ``input`` with the values of ``src`` (or one number) written at ``index`` along ``dim``."""
-    axis, places = axis_of(dim, input.ndim, "scatter"), _integer_index(index, "scatter")
-    _check_range(places, input.shape[axis], "scatter")
-    value = as_tensor(src, input).to(input.dtype)
-    if value.ndim:
-        value = getitem(value, tuple(slice(0, n) for n in index.shape))
+def scatter(input: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | None = None) -> Tensor:
+    """A copy of ``input`` with the values of ``src`` (or one number) written at ``index`` along ``dim``.
+
+    Args:
+        reduce: None to write (the last of repeated indices wins), "add" to add up, "multiply" to multiply.
+        input, dim, index, src: as for ``scatter_add``, which names the errors.
+    """
+    if reduce not in (None, "add", "multiply"):
+        raise ArgumentError(f"scatter: reduce={reduce!r}", fix="use None, 'add' or 'multiply', or scatter_reduce")
+    value = _value_for(input, src)
+    value = value if value.ndim else value.expand(index.shape)
+    if reduce == "add":
+        return scatter_add(input, dim, index, value)
+    if reduce == "multiply":
+        return scatter_reduce(input, dim, index, value, "prod")
+    places = _integer_index(index, "scatter")
+    _check_fits("scatter", dim, index, input, value)
+    axis = axis_of(dim, input.ndim, "scatter")
+    _check_range(places, input.shape[axis] if input.ndim else 1, "scatter")
+    if input.ndim == 0:
+        return value
+    value = getitem(value, tuple(slice(0, n) for n in index.shape))
     return IndexPut(_grid(places, axis), False).apply(input, value)
 
 
+_RANKED = {"amax": "maximum", "amin": "minimum", "prod": "multiply"}
+
+
+class ScatterExtreme(Operation):
+    """The largest or smallest (or the product) of x and of the values scattered to each place; equal extremes share the gradient."""
+
+    keeps = (0, 1)
+    keeps_output = True
+
+    def __init__(self, axis: int, index: Any, how: str) -> None:
+        self.axis, self.index, self.how = axis, index, how
+
+    def forward(self, x: Any, values: Any) -> Any:
+        xp = module_of(x)
+        out = x.copy()
+        getattr(xp, _RANKED[self.how]).at(out, _grid(self.index, self.axis), values)
+        return out
+
+    def backward(self, g: Tensor) -> Any:
+        x, values = (t.detach() for t in self.kept_tensors())
+        if self.how == "prod":
+            raise GradError("scatter with products has no gradient here", fix="use 'sum', 'mean', 'amax' or 'amin'")
+        best = self.output().detach()
+        mine = (x == best).to(g.dtype)
+        theirs = (values == Gather(self.axis, self.index).apply(best)).to(g.dtype)
+        share = g / ScatterAdd(self.axis, self.index).apply(mine, theirs)
+        return share * mine, Gather(self.axis, self.index).apply(share) * theirs
+
+
+def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+    """``input`` with the values of ``src`` that ``index`` sends to each place taken in.
+
+    Args:
+        reduce: "sum", "mean", "amax", "amin", or "prod" (without gradient).
+        include_self: whether the value of ``input`` at a place counts too; places that nothing is sent to always keep it.
+
+    Example:
+        >>> import nyala
+        >>> scatter_reduce(nyala.zeros(2), 0, nyala.tensor([0, 0, 1]), nyala.tensor([1.0, 3.0, 5.0]), "amax")
+        tensor([3., 5.])
+    """
+    if reduce not in ("sum", "mean", *_RANKED):
+        raise ArgumentError(f"scatter_reduce: reduce={reduce!r}", fix="use 'sum', 'mean', 'amax', 'amin' or 'prod'")
+    places = _integer_index(index, "scatter_reduce")
+    _check_fits("scatter_reduce", dim, index, input, src)
+    axis = axis_of(dim, input.ndim, "scatter_reduce")
+    _check_range(places, input.shape[axis], "scatter_reduce")
+    src = getitem(src, tuple(slice(0, n) for n in index.shape)).to(input.dtype)
+    hits = scatter_add(input._like(input._module.zeros(input.shape, np.int64)), axis, index, Tensor(places * 0 + 1))
+    start = input if include_self else where(hits > 0, _neutral(input, reduce), input)
+    if reduce in _RANKED:
+        return ScatterExtreme(axis, places, reduce).apply(start, src)
+    total = ScatterAdd(axis, places).apply(start, src)
+    return total / (hits + 1 if include_self else hits.clamp(min=1)).to(input.dtype) if reduce == "mean" else total
+
+
+def _neutral(input: Tensor, reduce: str) -> Tensor:
+    """What changes nothing when it is taken in."""
+    if input.array.dtype.kind in "iu":
+        low, high = np.iinfo(input.dtype).min, np.iinfo(input.dtype).max
+    else:
+        low, high = -np.inf, np.inf
+    value = {"amax": low, "amin": high, "prod": 1}.get(reduce, 0)
+    return input._like(input._module.asarray(value, input.dtype))
+
+
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The slices of a dimension named by a vector of indices."""
-    axis, places = axis_of(dim, input.ndim, "index_select"), _integer_index(index, "index_select")
+    """The slices of a dimension named by a vector of indices (or one index)."""
+    places = _integer_index(index, "index_select")
+    axis = axis_of(dim, input.ndim, "index_select")
+    if index.ndim > 1 or input.ndim == 0:
+        raise ShapeError(f"index_select: index of shape {index.shape} for {input.shape}", fix="pass a vector, or use gather")
     _check_range(places, input.shape[axis], "index_select")
-    return getitem(input, (*[slice(None)] * axis, index))
+    return getitem(input, (*[slice(None)] * axis, index.reshape(-1)))
 
 
-def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
-    """``gather`` with NumPy's name."""
-    return gather(input, dim, indices)
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """``gather`` whose other dimensions broadcast; without ``dim`` on the flat tensor."""
+    if dim is None:
+        return gather(input.reshape(-1), 0, indices.reshape(-1))
+    axis = axis_of(dim, input.ndim, "take_along_dim")
+    if indices.ndim != input.ndim:
+        raise ShapeError(f"take_along_dim: indices of shape {indices.shape} for {input.shape}", fix="give them equally many dimensions")
+    shape = [max(n, m) if 0 not in (n, m) else 0 for n, m in zip(input.shape, indices.shape, strict=True)]
+    wide = input.expand(*[input.shape[axis] if i == axis else n for i, n in enumerate(shape)])
+    return gather(wide, axis, indices.expand(*[indices.shape[axis] if i == axis else n for i, n in enumerate(shape)]))
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """``value`` where ``mask`` holds, ``input`` elsewhere."""
+    """``value`` (one number) where ``mask`` holds, ``input`` elsewhere."""
     if mask.dtype.kind != "b":
         raise DtypeError(f"masked_fill needs a bool mask, not {mask.dtype}", fix="compare first, e.g. mask == 0")
-    filler = value if isinstance(value, Tensor) else input._like(input._module.asarray(value, input.dtype))
-    return where(mask, filler.to(input.dtype), input)
+    filler = _value_for(input, value)
+    if filler.ndim:
+        raise ShapeError(f"masked_fill with a value of shape {filler.shape}", why="it takes one number", fix="use where")
+    return where(mask, filler, input)
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where ``mask`` holds, as a vector."""
-    return getitem(input.expand(mask.shape) if input.ndim < mask.ndim else input, mask.expand(input.shape))
+    """The elements where ``mask`` holds, as a vector; the two shapes broadcast."""
+    if mask.dtype.kind != "b":
+        raise DtypeError(f"masked_select needs a bool mask, not {mask.dtype}", fix="compare first, e.g. mask == 0")
+    try:
+        shape = np.broadcast_shapes(input.shape, mask.shape)
+    except ValueError:
+        raise broadcast_error("masked_select", input.shape, mask.shape) from None
+    return getitem(input.expand(*shape), mask.expand(*shape))
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """(...,) whole numbers -> (..., num_classes) with a 1 at each number's place, as int64."""
     places = _integer_index(tensor, "one_hot")
+    if num_classes < 0 and not places.size:
+        raise ArgumentError("one_hot of an empty tensor without num_classes", fix="pass num_classes")
     count = num_classes if num_classes >= 0 else int(places.max()) + 1
     _check_range(places, count, "one_hot")
     xp = tensor._module

@@ -56,6 +56,10 @@ def _product_error(what: str, a: Tensor, b: Tensor) -> ShapeError:
     )
 
 
+def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    return a == b or all(n == m or 1 in (n, m) for n, m in zip(a[::-1], b[::-1], strict=False))
+
+
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product; vectors and batches as torch and NumPy have them.
 
@@ -69,12 +73,9 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         raise ShapeError(f"matmul: {input.shape} @ {other.shape}", why="a number has no matrix product", fix="use *")
     a = unsqueeze(input, 0) if input.ndim == 1 else input
     b = unsqueeze(other, 1) if other.ndim == 1 else other
-    if a.shape[-1] != b.shape[-2]:
+    if a.shape[-1] != b.shape[-2] or (a.ndim > 2 and b.ndim > 2 and not _broadcast(a.shape[:-2], b.shape[:-2])):
         raise _product_error("matmul", input, other)
-    try:
-        out = Matmul().apply(a, b)
-    except ValueError:
-        raise _product_error("matmul", input, other) from None
+    out = Matmul().apply(a, b)
     if input.ndim == 1:
         out = out.squeeze(-2)
     return out.squeeze(-1) if other.ndim == 1 else out
@@ -82,7 +83,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
 def _strict(what: str, dims: tuple[int, int], input: Tensor, other: Tensor) -> Tensor:
     if (input.ndim, other.ndim) != dims or (dims == (3, 3) and input.shape[0] != other.shape[0]):
-        raise ShapeError(f"{what}: {input.shape} and {other.shape}", why=f"it takes tensors of {dims[0]} and {dims[1]} dimensions", fix="use matmul")
+        why = f"it takes tensors of {dims[0]} and {dims[1]} dimensions{' of one batch size' if dims[0] == 3 else ''}"
+        raise ShapeError(f"{what}: {input.shape} and {other.shape}", why=why, fix="use matmul, which broadcasts")
     return matmul(input, other)
 
 
@@ -108,6 +110,8 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
 
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """(M,) and (N,) -> (M, N)."""
+    if input.ndim != 1 or vec2.ndim != 1:
+        raise ShapeError(f"outer: {input.shape} and {vec2.shape}", why="it takes two vectors", fix="use input[..., None] * vec2")
     return unsqueeze(input, 1) * vec2
 
 
@@ -128,13 +132,20 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta * input + alpha * (batch1 @ batch2)."""
-    return input * beta + bmm(batch1, batch2) * alpha
+    """beta * input + alpha * (batch1 @ batch2); with beta=0 the input is ignored, NaN and all."""
+    return _added(input, bmm(batch1, batch2), beta, alpha)
 
 
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta * input + alpha * (mat1 @ mat2)."""
-    return input * beta + mm(mat1, mat2) * alpha
+    """beta * input + alpha * (mat1 @ mat2); with beta=0 the input is ignored, NaN and all."""
+    return _added(input, mm(mat1, mat2), beta, alpha)
+
+
+def _added(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    product = product if alpha == 1 else product * alpha
+    if beta == 0:
+        return product
+    return (input if beta == 1 else input * beta) + product
 
 
 def einsum(equation: str, *operands: Any) -> Tensor:
@@ -169,17 +180,19 @@ def _parse_equation(equation: str, tensors: list[Tensor]) -> tuple[list[str], st
     free = [c for c in string.ascii_letters if c not in equation]
     widths = [t.ndim - len(term.replace("...", "")) for term, t in zip(terms, tensors, strict=True)]
     for term, width, t in zip(terms, widths, tensors, strict=True):
-        if width < 0 or (width > 0 and "..." not in term) or not term.replace("...", "").isalpha() and term.replace("...", ""):
+        letters = term.replace("...", "")
+        if width < 0 or (width > 0 and "..." not in term) or (letters and not letters.isalpha()):
             raise ArgumentError(f"einsum {equation!r}: term {term!r} does not fit a tensor of shape {t.shape}")
     dots = "".join(free[: max(widths, default=0)])
     terms = [term.replace("...", dots[len(dots) - w :] if w else "") for term, w in zip(terms, widths, strict=True)]
     if not arrow:
-        letters = sorted(c for c in set("".join(terms)) - set(dots) if "".join(terms).count(c) == 1)
-        return terms, dots + "".join(letters)
+        once = sorted(c for c in set("".join(terms)) - set(dots) if "".join(terms).count(c) == 1)
+        return terms, dots + "".join(once)
     out = right.replace("...", dots)
     unknown = set(out) - set("".join(terms))
     if unknown or len(set(out)) != len(out):
-        raise ArgumentError(f"einsum {equation!r}: the result names {sorted(unknown) or 'a letter twice'}", fix="name each letter once")
+        what = f"{sorted(unknown)}, which no tensor has" if unknown else "a letter twice"
+        raise ArgumentError(f"einsum {equation!r}: the result names {what}", fix="name each letter of the tensors once")
     return terms, out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,8 @@ def _with_other(t: Tensor, other: Any, what: str) -> tuple[Tensor, Tensor]:
         dtype = t.array.dtype
         if dtype.kind != "f" or isinstance(value, complex):
             dtype = dtypes.result_with_scalar(dtype, value)
+            if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+                dtype = dtypes.int64  # a number that the dtype cannot hold, as in ``image < 256``
             t = t if dtype == t.array.dtype else t.to(dtype)
         return t, Tensor._made(t._module.asarray(value, dtype), None, 0)
     if isinstance(other, np.ndarray) or hasattr(other, "__cuda_array_interface__"):
@@ -56,14 +59,10 @@ def _with_other(t: Tensor, other: Any, what: str) -> tuple[Tensor, Tensor]:
 
 def _promoted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     da, db = a.array.dtype, b.array.dtype
-    if bool(a.array.ndim) != bool(b.array.ndim) and dtypes.category(da) >= dtypes.category(db) == dtypes.category(da):
-        dtype = da if a.array.ndim else db  # of one category: the one with dimensions decides
-    elif a.array.ndim and not b.array.ndim and dtypes.category(da) > dtypes.category(db):
-        dtype = da
-    elif b.array.ndim and not a.array.ndim and dtypes.category(db) > dtypes.category(da):
-        dtype = db
-    else:
+    if bool(a.array.ndim) == bool(b.array.ndim):
         dtype = dtypes.promote(da, db)
+    else:
+        dtype = dtypes.result_with_zero_dim(*((da, db) if a.array.ndim else (db, da)))
     return a.to(dtype), b.to(dtype)
 
 
@@ -92,9 +91,9 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int,
     Raises:
         ShapeError: a dimension that is not there, or one named twice.
     """
-    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
+    if dim is None or (not hasattr(dim, "__index__") and len(dim) == 0):
         return tuple(range(ndim))
-    dims = (dim,) if isinstance(dim, int) else tuple(int(d) for d in dim)
+    dims = (operator.index(dim),) if hasattr(dim, "__index__") else tuple(operator.index(d) for d in dim)
     if ndim == 0:
         for d in dims:
             axis_of(d, 0, what)

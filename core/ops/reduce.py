@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, kernels
 from ..devices import module_of
 from ..errors import ArgumentError, DtypeError, ShapeError
+from ..kernels.reference.half import is_half
 from ..operation import Operation
 from ..tensor import Tensor
 from .elementwise import abs_, exp, log, sqrt, where
 from .index import gather, scatter_add
 from .operands import axes_of, axis_of, floating
-from .shape import expand, flip, reshape, unsqueeze
+from .shape import cat, expand, flip, narrow, reshape, unsqueeze
 
 Dim = int | Sequence[int] | None
 
@@ -47,10 +48,19 @@ class Sum(Operation):
 
     def forward(self, x: Any) -> Any:
         self.source = x.shape
-        return module_of(x).asarray(x.sum(axis=self.axes, keepdims=self.keepdim, dtype=x.dtype))
+        return kernels.of(x).sum(x, self.axes, self.keepdim)
 
     def backward(self, g: Tensor) -> Tensor:
         return expand(reshape(g, _kept(self.source, self.axes)), self.source)
+
+
+class Mean(Sum):
+    def forward(self, x: Any) -> Any:
+        self.source = x.shape
+        return kernels.of(x).mean(x, self.axes, self.keepdim)
+
+    def backward(self, g: Tensor) -> Tensor:
+        return super().backward(g / math.prod(self.source[i] for i in self.axes))
 
 
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -71,33 +81,45 @@ def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = 
     if dtype is not None:
         input = input.to(dtype)
     _floating_only(input, "mean")
-    axes = axes_of(dim, input.ndim, "mean")
-    count = math.prod(input.shape[i] for i in axes)
-    return Sum(axes, keepdim).apply(input) * (1.0 / count if count else math.nan)
+    return Mean(axes_of(dim, input.ndim, "mean"), keepdim).apply(input)
 
 
 def _floating_only(input: Tensor, what: str) -> None:
     if input.array.dtype.kind in "iub":
-        raise DtypeError(f"{what} of a tensor of {input.dtype}", why="the result would not be whole", fix="convert it with .float()")
+        raise DtypeError(f"{what} of a tensor of {input.dtype}", why="it would not be whole", fix="convert it with .float()")
 
 
 def var(
     input: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> Tensor:
-    """The variance over ``dim``: squares of the distance to the mean, divided by N - correction (1 unless said)."""
+    """The variance over ``dim``: squares of the distance to the mean, divided by N - correction (1 unless said).
+
+    NaN where N is not greater than the correction. ``x.var(False)`` is ``x.var(unbiased=False)``, as in torch.
+    """
     _floating_only(input, "var")
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if is_half(input.array):
+        return var(input.to(dtypes.float32), dim, unbiased, keepdim, correction=correction).to(input.dtype)
     axes = axes_of(dim, input.ndim, "var")
-    count = math.prod(input.shape[i] for i in axes)
-    correction = (1 if unbiased else 0) if correction is None else correction
+    freedom = math.prod(input.shape[i] for i in axes) - ((1 if unbiased else 0) if correction is None else correction)
     centred = input - mean(input, axes, keepdim=True) if axes else input - input
-    return Sum(axes, keepdim).apply(centred * centred) * (1.0 / (count - correction) if count > correction else math.nan)
+    squares = centred.real * centred.real + centred.imag * centred.imag if input.is_complex() else centred * centred
+    total = Sum(axes, keepdim).apply(squares)
+    return total / freedom if freedom > 0 else total * math.nan
 
 
 def std(
     input: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> Tensor:
-    """The square root of ``var``."""
-    return sqrt(var(input, dim, unbiased, keepdim, correction=correction))
+    """The square root of ``var``; the gradient where all elements are equal is 0."""
+    return _root(var(input, dim, unbiased, keepdim, correction=correction))
+
+
+def _root(squares: Tensor) -> Tensor:
+    """The square root with gradient 0 at 0, where it has none."""
+    zero = squares.detach() == 0
+    return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
 
 
 def var_mean(
@@ -107,6 +129,13 @@ def var_mean(
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
 
 
+def std_mean(
+    input: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """``std`` and ``mean``."""
+    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+
+
 class Prod(Operation):
     keeps = (0,)
 
@@ -114,20 +143,20 @@ class Prod(Operation):
         self.axis, self.keepdim = axis, keepdim
 
     def forward(self, x: Any) -> Any:
-        return module_of(x).asarray(x.prod(axis=self.axis, keepdims=self.keepdim, dtype=x.dtype))
+        return kernels.of(x).prod(x, (self.axis,), self.keepdim)
 
     def backward(self, g: Tensor) -> Tensor:
         (x,) = self.kept_tensors()
         g = g if self.keepdim else unsqueeze(g, self.axis)
-        return g * _product_of_others(x, self.axis)
+        if bool((x.array != 0).all()):
+            return g * (Prod(self.axis, True).apply(x) / x).conj()
+        return g * _product_of_others(x, self.axis).conj()
 
 
 def _product_of_others(x: Tensor, axis: int) -> Tensor:
     """For each element the product of the others along the axis, right where some are zero."""
     one = x._like(x._module.ones(_kept(x.shape, (axis,)), x.dtype))
     n = x.shape[axis]
-    from .shape import cat, narrow
-
     before, after = [one], [one]
     for i in range(n - 1):
         before.append(before[-1] * narrow(x, axis, i, 1))
@@ -140,9 +169,8 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     input = input.to(dtype) if dtype is not None else input.to(dtypes.int64) if input.array.dtype.kind in "iub" else input
     if dim is None:
         return Prod(0, False).apply(reshape(input, -1))
-    if input.ndim == 0:
-        return input
-    return Prod(axis_of(dim, input.ndim, "prod"), keepdim).apply(input)
+    axis = axis_of(dim, input.ndim, "prod")
+    return input if input.ndim == 0 else Prod(axis, keepdim).apply(input)
 
 
 class Amax(Operation):
@@ -161,7 +189,8 @@ class Amax(Operation):
     def backward(self, g: Tensor) -> Tensor:
         (x,) = self.kept_tensors()
         shape = _kept(x.shape, self.axes)
-        hits = (x.detach() == reshape(self.output().detach(), shape)).to(x.dtype)
+        extreme = reshape(self.output().detach(), shape)
+        hits = ((x.detach() == extreme) | (x.detach().isnan() & extreme.isnan())).to(x.dtype)
         return reshape(g, shape) * (hits / sum(hits, self.axes, keepdim=True))
 
 
@@ -200,6 +229,8 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 def _arg(input: Tensor, dim: int | None, keepdim: bool, what: str) -> Tensor:
     xp = input._module
+    if input.array.dtype.kind in "bc":
+        raise DtypeError(f"{what} of a tensor of {input.dtype}", fix="convert it with .int() or abs()")
     if dim is None or input.ndim == 0:
         _not_empty(reshape(input, -1), (0,), what)
         found = xp.asarray(getattr(input.array.reshape(-1), what)())
@@ -227,9 +258,9 @@ def _extreme(input: Tensor, dim: Any, keepdim: bool, arg: Any, over_all: Any, pa
         return getattr(elementwise, pairwise)(input, dim)
     if dim is None:
         return over_all(input)
+    axis = axis_of(dim, input.ndim, arg.__name__[3:])
     if input.ndim == 0:
         return ValuesIndices(input, arg(input))
-    axis = axis_of(dim, input.ndim, "max")
     places = arg(input, axis, keepdim=True)
     values = gather(input, axis, places)
     if keepdim:
@@ -253,7 +284,7 @@ class Cumsum(Operation):
         self.axis = axis
 
     def forward(self, x: Any) -> Any:
-        return x.cumsum(axis=self.axis, dtype=x.dtype)
+        return kernels.of(x).cumsum(x, self.axis)
 
     def backward(self, g: Tensor) -> Tensor:
         return flip(Cumsum(self.axis).apply(flip(g, self.axis)), self.axis)
@@ -262,30 +293,54 @@ class Cumsum(Operation):
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sums along ``dim``."""
     input = input.to(dtype) if dtype is not None else input.to(dtypes.int64) if input.array.dtype.kind in "iub" else input
-    if input.ndim == 0:
-        return input
-    return Cumsum(axis_of(dim, input.ndim, "cumsum")).apply(input)
+    axis = axis_of(dim, input.ndim, "cumsum")
+    return input if input.ndim == 0 else Cumsum(axis).apply(input)
 
 
-def cumprod(input: Tensor, dim: int) -> Tensor:
+class Cumprod(Operation):
+    keeps = (0,)
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Any) -> Any:
+        return kernels.of(x).cumprod(x, self.axis)
+
+    def backward(self, g: Tensor) -> Tensor:
+        (x,) = self.kept_tensors()
+        if bool((x.array != 0).all()):
+            weighted = flip(g * Cumprod(self.axis).apply(x).conj(), self.axis)
+            return flip(Cumsum(self.axis).apply(weighted), self.axis) / x.conj()
+        return self._with_zeros(x, g)
+
+    def _with_zeros(self, x: Tensor, g: Tensor) -> Tensor:
+        """Element i counts in the results j >= i: times g[j], the elements before i, and those between i and j."""
+        axis, n = self.axis, x.shape[self.axis]
+        one = x._like(x._module.ones(_kept(x.shape, (axis,)), x.dtype))
+        columns, before = [], one
+        for i in range(n):
+            between = cat([one, narrow(x, axis, i + 1, n - i - 1)], axis)
+            products = Cumprod(axis).apply(between) * before
+            columns.append(sum(narrow(g, axis, i, n - i) * products.conj(), axis, keepdim=True))
+            before = before * narrow(x, axis, i, 1)
+        return cat(columns, axis)
+
+
+def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running products along ``dim``."""
+    input = input.to(dtype) if dtype is not None else input.to(dtypes.int64) if input.array.dtype.kind in "iub" else input
     axis = axis_of(dim, input.ndim, "cumprod")
-    from .shape import cat, narrow
-
-    parts = [narrow(input, axis, 0, 1)] if input.shape[axis] else [input]
-    for i in range(1, input.shape[axis]):
-        parts.append(parts[-1] * narrow(input, axis, i, 1))
-    return cat(parts, axis)
+    return input if input.ndim == 0 else Cumprod(axis).apply(input)
 
 
 def norm(input: Tensor, p: float | str = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """The p-norm of the elements over ``dim``, or over everything; the gradient at 0 is 0."""
     axes = axes_of(dim, input.ndim, "norm")
     input = floating(input)
+    if is_half(input.array):
+        return norm(input.to(dtypes.float32), p, dim, keepdim).to(input.dtype)
     if p in (2, "fro"):
-        squares = sum(abs_(input) * abs_(input) if input.is_complex() else input * input, axes, keepdim)
-        zero = squares.detach() == 0
-        return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
+        return _root(sum(abs_(input) * abs_(input) if input.is_complex() else input * input, axes, keepdim))
     size = abs_(input)
     if p == math.inf:
         return amax(size, axes, keepdim)
@@ -294,7 +349,7 @@ def norm(input: Tensor, p: float | str = 2, dim: Dim = None, keepdim: bool = Fal
     if p == 1:
         return sum(size, axes, keepdim)
     if p == 0:
-        return sum((input.detach() != 0).to(input.dtype), axes, keepdim)
+        return sum((input.detach() != 0).to(size.dtype), axes, keepdim)
     if isinstance(p, str):
         raise ArgumentError(f"norm: p={p!r}", fix="use a number or 'fro'")
     zero = size.detach() == 0
@@ -358,22 +413,39 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The middle element (the lower of two); with ``dim`` also its places."""
     if dim is None:
-        flat = reshape(input, -1)
-        return sort(flat).values[(flat.shape[0] - 1) // 2]
+        return median(reshape(input, -1), 0).values
     axis = axis_of(dim, input.ndim, "median")
-    middle = (input.shape[axis] - 1) // 2
-    places = argsort(input, axis).narrow(axis, middle, 1).contiguous()
+    if input.ndim == 0:
+        return ValuesIndices(input, argsort(input))
+    _not_empty(input, (axis,), "median")
+    order = argsort(input, axis)
+    last = narrow(order, axis, input.shape[axis] - 1, 1)  # NaN is sorted last: it decides
+    middle = narrow(order, axis, (input.shape[axis] - 1) // 2, 1)
+    places = where(gather(input.detach(), axis, last).isnan(), last, middle).contiguous()
     values = gather(input, axis, places)
     return ValuesIndices(values, places) if keepdim else ValuesIndices(values.squeeze(axis), places.squeeze(axis))
 
 
-def unique(input: Tensor) -> Tensor:
-    """The different values, sorted."""
-    return Tensor(input._module.unique(input.array))
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:  # noqa: ARG001
+    """The different values, always sorted; on request also where each element went, and how often each value occurs."""
+    xp = input._module
+    values, inverse, counts = xp.unique(input.array, return_inverse=True, return_counts=True)
+    extra = [Tensor(inverse.reshape(input.shape).astype(np.int64))] if return_inverse else []
+    extra += [Tensor(counts.astype(np.int64))] if return_counts else []
+    return (Tensor(values), *extra) if extra else Tensor(values)
 
 
 def bincount(input: Tensor, minlength: int = 0) -> Tensor:
-    """How often each whole number from 0 occurs."""
+    """How often each whole number from 0 occurs, int64.
+
+    Raises:
+        DtypeError: not whole numbers.
+        ArgumentError: a negative number, or not a vector.
+    """
+    if input.array.dtype.kind not in "iu":
+        raise DtypeError(f"bincount of {input.dtype}", fix="convert with .long()")
+    if input.ndim != 1 or (input.array.size and int(input.array.min()) < 0):
+        raise ArgumentError(f"bincount of a tensor of shape {input.shape}", why="it takes a vector of numbers from 0 up")
     ones = input._like(input._module.ones(input.shape, np.int64))
     size = builtins.max(minlength, int(input.array.max()) + 1 if input.array.size else 0)
     return scatter_add(input._like(input._module.zeros(size, np.int64)), 0, input.to(dtypes.int64), ones)

@@ -67,15 +67,30 @@ def view(input: Tensor, *shape: Any) -> Tensor:
         ShapeError: the element counts differ, or only a copy could have this shape.
     """
     if len(shape) == 1 and isinstance(shape[0], (np.dtype, type, str)):
-        return Tensor(input.array.view(dtypes.parse(shape[0])))
+        return Reinterpret(dtypes.parse(shape[0])).apply(input.detach())
     target = _filled(input, shape_of(shape, "view"), "view")
     out = Reshape(target).apply(input)
-    if input.array.size and not module_of(input.array).shares_memory(out.array, input.array):
+    if input.array.size and not module_of(input.array).may_share_memory(out.array, input.array):
         raise ShapeError(
             f"view: a tensor of shape {input.shape} in another memory order cannot be seen as {target} without a copy",
             fix="use reshape, which copies, or contiguous() first",
         )
     return out
+
+
+class Reinterpret(Operation):
+    """The bytes read as another dtype; no gradient."""
+
+    view = True
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+
+    def forward(self, x: Any) -> Any:
+        try:
+            return x.view(self.dtype)
+        except ValueError as error:
+            raise ShapeError(f"view: {x.dtype} of shape {x.shape} as {self.dtype}: {error}", fix="call contiguous() first") from None
 
 
 class Permute(Operation):
@@ -152,10 +167,12 @@ def expand(input: Tensor, *shape: Any) -> Tensor:
             target[i] = have
         elif lead < 0 or (have is not None and have not in (1, n)) or n < 0:
             raise ShapeError(
-                f"expand: {input.shape} cannot become {tuple(target)}", why="only dimensions of length 1 can be repeated", fix="use repeat"
+                f"expand: {input.shape} cannot become {tuple(target)}",
+                why="only dimensions of length 1 can be repeated, and none can be dropped",
+                fix="use repeat or squeeze",
             )
     if lead < 0:
-        raise ShapeError(f"expand: {input.shape} cannot become {tuple(target)}", why="dimensions cannot be dropped", fix="use squeeze")
+        raise ShapeError(f"expand: {input.shape} cannot become {tuple(target)}", why="no dimension can be dropped", fix="use squeeze")
     return input if tuple(target) == input.shape else Expand(tuple(target)).apply(input)
 
 
@@ -171,7 +188,7 @@ def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
 
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """Without its dimensions of length 1, or without those of ``dim`` that have length 1."""
-    axes = axes_of(dim, input.ndim, "squeeze") if dim is not None else range(input.ndim)
+    axes = () if dim == () else axes_of(dim, input.ndim, "squeeze")
     return reshape(input, tuple(n for i, n in enumerate(input.shape) if not (n == 1 and i in axes)))
 
 
@@ -192,8 +209,13 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """One dimension as several; one of ``sizes`` may be -1."""
+    """One dimension as several; one of ``sizes`` may be -1.
+
+    Raises:
+        ShapeError: the sizes do not multiply to the length.
+    """
     axis = axis_of(dim, input.ndim, "unflatten")
+    _some_dimension(input, "unflatten")
     known = math.prod(s for s in sizes if s != -1)
     filled = [input.shape[axis] // max(known, 1) if s == -1 else s for s in sizes]
     return reshape(input, (*input.shape[:axis], *filled, *input.shape[axis + 1 :]))
@@ -222,6 +244,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     tensors = tuple(tensors)
     if not tensors:
         raise ArgumentError("cat of no tensors", fix="pass at least one")
+    tensors = tuple(t for t in tensors if t.shape != (0,)) or tensors[:1]  # empty vectors go with anything, as in torch
     axis = axis_of(dim, tensors[0].ndim, "cat")
     rests = [(*t.shape[:axis], *t.shape[axis + 1 :]) for t in tensors]
     for i, (rest, one) in enumerate(zip(rests, tensors, strict=True)):
@@ -242,7 +265,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     tensors = tuple(tensors)
     for i, one in enumerate(tensors):
         if one.shape != tensors[0].shape:
-            raise ShapeError(f"stack: tensor 0 has shape {tensors[0].shape}, tensor {i} has {one.shape}", fix="make the shapes equal")
+            raise ShapeError(f"stack: tensor 0 has shape {tensors[0].shape}, tensor {i} has {one.shape}", fix="make them equal")
     return cat([unsqueeze(one, dim) for one in tensors], dim)
 
 
@@ -283,9 +306,15 @@ class ZeroPad(Operation):
         return g
 
 
+def _some_dimension(input: Tensor, what: str) -> None:
+    if input.ndim == 0:
+        raise ShapeError(f"{what} of a tensor without dimensions", fix="use reshape(1) first")
+
+
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """``length`` elements of a dimension from ``start``, as a view."""
     axis = axis_of(dim, input.ndim, "narrow")
+    _some_dimension(input, "narrow")
     size = input.shape[axis]
     start = start + size if start < 0 else start
     if not 0 <= start <= start + length <= size:
@@ -296,6 +325,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of one length (the last may be shorter), or of the lengths given, as views."""
     axis = axis_of(dim, input.ndim, "split")
+    _some_dimension(input, "split")
     size = input.shape[axis]
     if isinstance(split_size_or_sections, int):
         step = split_size_or_sections
@@ -305,7 +335,7 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
     else:
         lengths = list(split_size_or_sections)
         if sum(lengths) != size:
-            raise ShapeError(f"split: lengths {lengths} add up to {sum(lengths)}, dimension {dim} has {size}", fix="make them equal")
+            raise ShapeError(f"split: lengths {lengths} add up to {sum(lengths)}, dimension {dim} has {size}")
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
     return tuple(narrow(input, axis, s, n) for s, n in zip(starts, lengths, strict=True))
 
@@ -314,13 +344,15 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of equal length (the last may be shorter)."""
     if chunks <= 0:
         raise ArgumentError(f"chunk: {chunks} pieces", fix="ask for at least one")
-    size = input.shape[axis_of(dim, input.ndim, "chunk")]
-    return split(input, max(1, -(-size // chunks)), dim)
+    axis = axis_of(dim, input.ndim, "chunk")
+    _some_dimension(input, "chunk")
+    return split(input, max(1, -(-input.shape[axis] // chunks)), axis)
 
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along a dimension, which disappears."""
     axis = axis_of(dim, input.ndim, "unbind")
+    _some_dimension(input, "unbind")
     return tuple(squeeze(narrow(input, axis, i, 1), axis) for i in range(input.shape[axis]))
 
 
@@ -337,7 +369,8 @@ class Flip(Operation):
 
 def flip(input: Tensor, *dims: Any) -> Tensor:
     """The order of the elements reversed along ``dims``."""
-    return Flip(axes_of(shape_of(dims, "flip"), input.ndim, "flip")).apply(input)
+    named = shape_of(dims, "flip")
+    return Flip(axes_of(named, input.ndim, "flip") if named else ()).apply(input)
 
 
 class Roll(Operation):
@@ -374,12 +407,20 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
     return reshape(x, tuple(r * s for r, s in zip(times, shape, strict=True)))
 
 
-def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
-    """Each element repeated ``repeats`` times in a row along ``dim``, or of the flat tensor."""
+def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = None) -> Tensor:
+    """Each element repeated in a row along ``dim``, or of the flat tensor: ``repeats`` times, or as often as a vector says."""
     if dim is None:
         input, dim = flatten(input), 0
     axis = axis_of(dim, input.ndim, "repeat_interleave")
     shape = input.shape
+    if isinstance(repeats, Tensor):
+        if repeats.numel() not in (1, shape[axis]):
+            raise ShapeError(f"repeat_interleave: {repeats.numel()} count(s) for a dimension of length {shape[axis]}")
+        from .index import index_select
+
+        xp = input._module
+        counts = xp.broadcast_to(repeats.array.reshape(-1), (shape[axis],))
+        return index_select(input, axis, Tensor(xp.repeat(xp.arange(shape[axis]), counts)))
     x = expand(unsqueeze(input, axis + 1), (*shape[: axis + 1], repeats, *shape[axis + 1 :]))
     return reshape(x, (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]))
 
@@ -422,12 +463,18 @@ def alias(input: Tensor) -> Tensor:
 
 
 class Diagonal(Operation):
+    view = True
+
     def __init__(self, offset: int, axis1: int, axis2: int) -> None:
         self.where = offset, axis1, axis2
 
     def forward(self, x: Any) -> Any:
         self.source = x.shape
-        return module_of(x).diagonal(x, *self.where).copy()
+        out = module_of(x).diagonal(x, *self.where)
+        if isinstance(out, np.ndarray):
+            out = out.view()
+            out.flags.writeable = x.flags.writeable  # NumPy hands its diagonals out read-only
+        return out
 
     def backward(self, g: Tensor) -> Tensor:
         return DiagonalScatter(self.source, self.where).apply(g)
@@ -450,10 +497,15 @@ class DiagonalScatter(Operation):
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two dimensions, which come out as the last one."""
-    return Diagonal(offset, axis_of(dim1, input.ndim, "diagonal"), axis_of(dim2, input.ndim, "diagonal")).apply(input)
+    first, second = axis_of(dim1, input.ndim, "diagonal"), axis_of(dim2, input.ndim, "diagonal")
+    if input.ndim < 2 or first == second:
+        raise ShapeError(f"diagonal of dimensions {dim1} and {dim2} of {input.shape}", fix="name two different dimensions")
+    return Diagonal(offset, first, second).apply(input)
 
 
 def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
+    if input.ndim < 2:
+        raise ShapeError(f"a triangle of a tensor of shape {input.shape}", why="it needs two dimensions")
     xp = input._module
     mask = xp.tri(input.shape[-2], input.shape[-1], diagonal if lower else diagonal - 1, dtype=bool)
     from .elementwise import where

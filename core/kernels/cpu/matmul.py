@@ -23,7 +23,7 @@ def matmul(a: Any, b: Any) -> Any:
     if a.dtype.kind != "f" or a.dtype.itemsize < 4 or a.ndim < 2 or b.ndim < 2:
         return reference(a, b)
     rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
-    if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
+    if b.ndim == 2 and a.ndim > 2:
         return matmul(a.reshape(-1, inner), b).reshape(*a.shape[:-1], columns)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     work = rows * inner * columns * int(np.prod(batch, dtype=np.int64))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 _FAMILIES = (
-    "elementwise", "linalg", "index", "random", "conv", "pool", "spatial", "softmax", "norm", "dropout", "loss", "fft",
+    "elementwise", "reduce", "linalg", "index", "random", "conv", "pool", "spatial", "softmax", "norm", "dropout", "loss", "fft",
 )  # fmt: skip
 
 KERNELS: dict[str, Callable[..., Any]] = {}

@@ -1,6 +1,6 @@
 """Element-wise kernels: one number out for each number in, with NumPy's broadcasting and NaN rules.
 
-Float in, the same float dtype out. bfloat16 is computed as ``ml_dtypes`` does it.
+Float in, the same float dtype out. Half precision is computed in float32 wherever more than one step is rounded.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from ...devices import module_of
+from .half import in_float32, is_half
 
-_UFUNCS = (
-    "add subtract multiply true_divide maximum minimum power exp expm1 log log1p log2 log10 sqrt sin cos tan arcsin arccos "
-    "arctan sinh cosh tanh floor ceil"
-).split()
+_UFUNCS = [
+    "add", "subtract", "multiply", "true_divide", "maximum", "minimum", "power", "exp", "expm1", "log", "log1p", "log2",
+    "log10", "sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "tanh", "floor", "ceil",
+    "trunc",
+]  # fmt: skip
 
 __all__ = [
     *_UFUNCS,
@@ -26,6 +28,7 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "leaky_relu",
+    "power_number",
     "relu",
     "round",
     "rsqrt",
@@ -60,12 +63,14 @@ def leaky_relu(x: Any, slope: float) -> Any:
     return module_of(x).where(x > 0, x, x * x.dtype.type(slope))
 
 
+@in_float32
 def elu(x: Any, alpha: float) -> Any:
     """x where positive, ``alpha * (exp(x) - 1)`` elsewhere."""
     xp = module_of(x)
     return xp.where(x > 0, x, xp.expm1(xp.minimum(x, x.dtype.type(0))) * x.dtype.type(alpha))
 
 
+@in_float32
 def rsqrt(x: Any) -> Any:
     """1 / sqrt(x)."""
     return x.dtype.type(1) / module_of(x).sqrt(x)
@@ -73,36 +78,44 @@ def rsqrt(x: Any) -> Any:
 
 def round(x: Any, decimals: int) -> Any:
     """To the nearest, halves to even."""
-    return module_of(x).round(x, decimals)
+    xp = module_of(x)
+    return xp.rint(x) if decimals == 0 and x.dtype.kind in "fcV" else xp.round(x, decimals)
 
 
+@in_float32
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), without overflow: tanh is bounded on both sides."""
-    xp, half = module_of(x), x.dtype.type(0.5)
-    return xp.tanh(x * half) * half + half
+    """1 / (1 + exp(-x)), exact in both tails; the exponent stops where the result is below every normal number."""
+    xp, one = module_of(x), x.dtype.type(1)
+    floor = x.dtype.type(-708 if x.dtype.itemsize == 8 else -88)
+    return one / (one + xp.exp(-xp.maximum(x, floor)))
 
 
+@in_float32
 def sigmoid_backward(grad: Any, y: Any) -> Any:
     """Gradient of sigmoid from its result."""
     return grad * (y * (y.dtype.type(1) - y))
 
 
+@in_float32
 def tanh_backward(grad: Any, y: Any) -> Any:
     """Gradient of tanh from its result."""
     return grad * (y.dtype.type(1) - y * y)
 
 
+@in_float32
 def silu(x: Any) -> Any:
     """x * sigmoid(x)."""
     return x * sigmoid(x)
 
 
+@in_float32
 def silu_backward(grad: Any, x: Any) -> Any:
     """Gradient of silu from its input."""
     s, one = sigmoid(x), x.dtype.type(1)
     return grad * (s * (one + x * (one - s)))
 
 
+@in_float32
 def softplus(x: Any, beta: float, threshold: float) -> Any:
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
     xp, kind = module_of(x), x.dtype.type
@@ -111,12 +124,14 @@ def softplus(x: Any, beta: float, threshold: float) -> Any:
     return xp.where(scaled > kind(threshold), x, xp.log1p(xp.exp(small)) / kind(beta))
 
 
+@in_float32
 def hardsigmoid(x: Any) -> Any:
     """clip(x + 3, 0, 6) / 6."""
     kind = x.dtype.type
     return module_of(x).clip(x + kind(3), kind(0), kind(6)) * kind(1 / 6)
 
 
+@in_float32
 def hardswish(x: Any) -> Any:
     """x * hardsigmoid(x)."""
     return x * hardsigmoid(x)
@@ -147,6 +162,21 @@ def _polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
     return total
 
 
+def power_number(x: Any, exponent: float) -> Any:
+    """x to a power that is one Python number: the dtype of ``x`` stays."""
+    xp = module_of(x)
+    if exponent == 2:
+        return xp.multiply(x, x)
+    if exponent == 0.5:
+        return xp.sqrt(x)
+    return _power_float32(x, exponent) if is_half(x) else xp.power(x, exponent)
+
+
+@in_float32
+def _power_float32(x: Any, exponent: float) -> Any:
+    return module_of(x).power(x, exponent)
+
+
 def erf(x: Any) -> Any:
     """The error function, computed in float64 to 1e-15 and rounded to the dtype of ``x``."""
     xp = module_of(x)
@@ -163,6 +193,7 @@ def erf(x: Any) -> Any:
     return value.astype(x.dtype)
 
 
+@in_float32
 def gelu(x: Any, approximate: str) -> Any:
     """x times the normal distribution function: by erf (``"none"``), by tanh, or by a logistic (``"quick"``)."""
     kind = x.dtype.type
@@ -174,6 +205,7 @@ def gelu(x: Any, approximate: str) -> Any:
     return x * (kind(0.5) * (kind(1) + erf(x * kind(math.sqrt(0.5)))))
 
 
+@in_float32
 def gelu_backward(grad: Any, x: Any, approximate: str) -> Any:
     """Gradient of gelu from its input."""
     xp, kind = module_of(x), x.dtype.type
