@@ -80,7 +80,7 @@ def load(
     model = module.build(config, **config_overrides, **_head_override(config, classes))
     fresh = _fresh_names(model, classes, list(new_head))
     if not random_init:
-        read_weights(model, module, config, files, fresh)
+        read_weights(model, module, files, fresh)
     if dtype is not None or device is not None:
         model.to(dtype=dtype, device=device)
     config, card = _relabelled(config, resolved.card, classes)
@@ -146,15 +146,12 @@ def _fresh_names(model: Any, classes: int | None, patterns: list[str]) -> set[st
     return fresh
 
 
-def read_weights(
-    model: Module, architecture: registry.Architecture, config: dict[str, Any], files: Files, fresh: Iterable[str] = ()
-) -> None:
+def read_weights(model: Module, architecture: registry.Architecture, files: Files, fresh: Iterable[str] = ()) -> None:
     """Put published weights into ``model``, strictly.
 
     Args:
         model: built by ``architecture`` from ``config``.
-        architecture: the module that knows the published names.
-        config: content of ``config.json``.
+        architecture: the module that built it and knows the published names.
         files: where the weights are.
         fresh: our names of parameters that keep the values they have, in the file or not.
 
@@ -164,7 +161,8 @@ def read_weights(
     """
     name = files.weights()
     published = _read_arrays(files, name)
-    ours = architecture.key_map(config, list(published)).to_ours(published)
+    # by the model as it is built, not as published: a new head may have made it another class with other names
+    ours = architecture.key_map(architecture.export_config(model), list(published)).to_ours(published)
     kept = set(fresh)
     state: dict[str, Any] = {n: array for n, array in ours.items() if n not in kept}
     state |= {n: tensor for n, tensor in model.state_dict().items() if n in kept}
