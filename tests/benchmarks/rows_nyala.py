@@ -133,7 +133,7 @@ def _minilm_batch() -> tuple[Any, dict[str, Any], int]:
     from nyala.text.models import bert
 
     config = {"model_type": "bert", "architectures": ["BertForSequenceClassification"], **MINILM}
-    return bert.build(config, num_classes=2), _tokens(16, 128), 16
+    return bert.build(config, num_labels=2), _tokens(16, 128), 16
 
 
 ROWS: dict[str, Callable[[], Call]] = {
