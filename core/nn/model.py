@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from ..errors import ModuleError
+from .container import ModuleList
+from .linear import Linear
 from .module import Module
 from .select import select
+from .shape import Identity
 
 
 class Model(Module):
@@ -78,9 +81,6 @@ class Model(Module):
         Raises:
             ModuleError: the architecture has no Linear layer called ``classifier_name``.
         """
-        from .linear import Linear
-        from .shape import Identity
-
         old = self.get_submodule(self.classifier_name) if self.classifier_name else None
         if not isinstance(old, (Linear, Identity)):
             raise ModuleError(
@@ -156,8 +156,6 @@ class Model(Module):
 
     def checkpointed_blocks(self) -> Iterator[Module]:
         """The blocks ``enable_checkpointing`` works on: the members of the outermost module lists."""
-        from .container import ModuleList
-
         lists = [m for m in self.modules() if isinstance(m, ModuleList)]
         inner = {id(m) for outer in lists for block in outer for m in block.modules()}
         for outer in lists:

@@ -470,7 +470,7 @@ class Module:
     def __repr__(self) -> str:
         extra = self.extra_repr()
         lines = extra.split("\n") if extra else []
-        children = [f"({name}): {_indented(repr(child))}" for name, child in self._modules.items()]
+        children = [f"({name}): {indented(repr(child))}" for name, child in self._modules.items()]
         name = type(self).__name__
         if not children and len(lines) <= 1:
             return f"{name}({extra})"
@@ -484,5 +484,6 @@ class Module:
         def __getattr__(self, name: str) -> Any: ...
 
 
-def _indented(text: str) -> str:
+def indented(text: str) -> str:
+    """All lines but the first moved right, as the members of a printed module are."""
     return text.replace("\n", "\n  ")
