@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .. import create
-from ..errors import ArgumentError
+from ..errors import ArgumentError, did_you_mean
 from ..tensor import Tensor
 from . import functional as F
 from .module import Module
@@ -313,15 +314,33 @@ class Softmax2d(Module):
         return F.softmax(input, -3)
 
 
+def _gelu_tanh(input: Tensor) -> Tensor:
+    return F.gelu(input, "tanh")
+
+
+def _gelu_quick(input: Tensor) -> Tensor:
+    return F.gelu(input, "quick")
+
+
 # What configs call activations (transformers' `hidden_act`, torch's `activation`).
-NAMES: dict[str, Any] = {
-    "relu": F.relu, "gelu": F.gelu, "silu": F.silu, "swish": F.silu, "mish": F.mish, "tanh": F.tanh, "sigmoid": F.sigmoid,
-    "gelu_new": lambda x: F.gelu(x, "tanh"), "gelu_pytorch_tanh": lambda x: F.gelu(x, "tanh"), "gelu_fast": lambda x: F.gelu(x, "tanh"),
-    "quick_gelu": lambda x: F.gelu(x, "quick"), "relu2": F.relu_squared, "hardswish": F.hardswish, "linear": lambda x: x,
-}  # fmt: skip
+NAMES: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu2": F.relu_squared,
+    "gelu": F.gelu,
+    "gelu_new": _gelu_tanh,
+    "gelu_fast": _gelu_tanh,
+    "gelu_pytorch_tanh": _gelu_tanh,
+    "quick_gelu": _gelu_quick,
+    "silu": F.silu,
+    "swish": F.silu,
+    "mish": F.mish,
+    "tanh": F.tanh,
+    "sigmoid": F.sigmoid,
+    "hardswish": F.hardswish,
+}
 
 
-def activation(name: Any) -> Any:
+def activation(name: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """The function that a config's ``hidden_act`` names; a function is given back as it is.
 
     Raises:
@@ -332,12 +351,8 @@ def activation(name: Any) -> Any:
         >>> activation("relu")(nyala.tensor([-1.0, 1.0]))
         tensor([0., 1.])
     """
-    from ..errors import did_you_mean
-
     if callable(name):
         return name
     if name not in NAMES:
-        raise ArgumentError(
-            f"unknown activation {name!r}", fix=did_you_mean(str(name), NAMES) or f"use one of {', '.join(NAMES)}"
-        )
+        raise ArgumentError(f"unknown activation {name!r}", fix=did_you_mean(name, NAMES) or f"use one of {', '.join(NAMES)}")
     return NAMES[name]

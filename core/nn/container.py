@@ -24,7 +24,7 @@ class _Numbered(Module):
     """Modules under the names "0", "1", ..."""
 
     def _members(self) -> list[Module]:
-        return list(self._modules.values())  # type: ignore[arg-type] - a member is never None
+        return list(self._modules.values())  # type: ignore[arg-type]  # a member is never None
 
     def _assign(self, members: Iterable[Module]) -> None:
         """Take ``members`` for all there is, numbered anew."""
@@ -109,7 +109,7 @@ class Sequential(_Numbered):
 
     def forward(self, input: Any) -> Any:
         for module in self._modules.values():
-            input = module(input)  # type: ignore[misc] - a member is never None
+            input = module(input)  # type: ignore[misc]  # a member is never None
         return input
 
 
@@ -151,7 +151,7 @@ class ModuleDict(Module):
             raise UnknownNameError(
                 f"no module {key!r}", fix=did_you_mean(key, self._modules) or f"there are {', '.join(self._modules)}"
             )
-        return self._modules[key]  # type: ignore[return-value] - a member is never None
+        return self._modules[key]  # type: ignore[return-value]  # a member is never None
 
     def __setitem__(self, key: str, module: Module) -> None:
         self.add_module(key, module)
@@ -174,11 +174,11 @@ class ModuleDict(Module):
 
     def values(self) -> Iterable[Module]:
         """The modules."""
-        return self._modules.values()  # type: ignore[return-value] - a member is never None
+        return self._modules.values()  # type: ignore[return-value]  # a member is never None
 
     def items(self) -> Iterable[tuple[str, Module]]:
         """Names and modules."""
-        return self._modules.items()  # type: ignore[return-value] - a member is never None
+        return self._modules.items()  # type: ignore[return-value]  # a member is never None
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules by name."""
@@ -211,7 +211,7 @@ class ParameterList(Module):
         return len(self._parameters)
 
     def __iter__(self) -> Iterator[Parameter]:
-        return iter(list(self._parameters.values()))  # type: ignore[arg-type] - a member is never None
+        return iter(list(self._parameters.values()))  # type: ignore[arg-type]  # a member is never None
 
     def __getitem__(self, index: Any) -> Any:
         members = list(self)
@@ -250,7 +250,7 @@ class ParameterDict(Module):
     def __getitem__(self, key: str) -> Parameter:
         if key not in self._parameters:
             raise UnknownNameError(f"no parameter {key!r}", fix=did_you_mean(key, self._parameters))
-        return self._parameters[key]  # type: ignore[return-value] - a member is never None
+        return self._parameters[key]  # type: ignore[return-value]  # a member is never None
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.register_parameter(key, _parameter(value))
@@ -273,11 +273,11 @@ class ParameterDict(Module):
 
     def values(self) -> Iterable[Parameter]:
         """The parameters."""
-        return self._parameters.values()  # type: ignore[return-value] - a member is never None
+        return self._parameters.values()  # type: ignore[return-value]  # a member is never None
 
     def items(self) -> Iterable[tuple[str, Parameter]]:
         """Names and parameters."""
-        return self._parameters.items()  # type: ignore[return-value] - a member is never None
+        return self._parameters.items()  # type: ignore[return-value]  # a member is never None
 
     def extra_repr(self) -> str:
         return "\n".join(f"({name}): Parameter of {p.dtype} {p.shape}" for name, p in self.items())

@@ -26,8 +26,8 @@ class _ConvNd(Module):
     transposed: ClassVar[bool] = False
 
     def _setup(
-        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size, padding: Size | str, dilation: Size, groups: int,
-        bias: bool, padding_mode: str, device: Any, dtype: Any, output_padding: Size = 0,
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size, padding: Size | str, dilation: Size,
+        groups: int, bias: bool, padding_mode: str, device: Any, dtype: Any, output_padding: Size = 0,
     ) -> None:  # fmt: skip
         if groups <= 0 or in_channels % groups or out_channels % groups:
             raise ArgumentError(
@@ -97,8 +97,9 @@ class _ConvNd(Module):
 
 class _Conv(_ConvNd):
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size | str = 0, dilation: Size = 1,
-        groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device: Any = None, dtype: Any = None,
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size | str = 0,
+        dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device: Any = None,
+        dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self._setup(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype)
@@ -154,8 +155,9 @@ class _ConvTranspose(_ConvNd):
     transposed = True
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0, output_padding: Size = 0,
-        groups: int = 1, bias: bool = True, dilation: Size = 1, padding_mode: str = "zeros", device: Any = None, dtype: Any = None,
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
+        output_padding: Size = 0, groups: int = 1, bias: bool = True, dilation: Size = 1, padding_mode: str = "zeros",
+        device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self._setup(
@@ -177,7 +179,7 @@ class _ConvTranspose(_ConvNd):
         """What must be added at the end to reach ``output_size``."""
         if output_size is None:
             return self.output_padding
-        n, padding = self.dims, each(self.padding, self.dims, "padding")  # type: ignore[arg-type] - never a string here
+        n, padding = self.dims, each(self.padding, self.dims, "padding")  # type: ignore[arg-type]  # never a string here
         wanted = tuple(output_size)[-n:]
         smallest = [
             (input.shape[i - n] - 1) * self.stride[i] - 2 * padding[i] + self.dilation[i] * (self.kernel_size[i] - 1) + 1
