@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,10 @@ def load(
     architecture = registry.architecture_of(config, str(files.get("config.json", "the card's config")))
     module = registry.get(architecture)
     classes = num_classes if num_classes is not None and num_classes != published_classes(config) else None
-    model = module.build(config, **config_overrides, **_head_override(config, classes))
-    fresh = _fresh_names(model, classes, list(new_head))
+    patterns = list(new_head)
+    with _initialised(random_init or classes is not None or bool(patterns)):
+        model = module.build(config, **config_overrides, **_head_override(config, classes))
+    fresh = _fresh_names(model, classes, patterns)
     if not random_init:
         read_weights(model, module, files, fresh)
     if dtype is not None or device is not None:
@@ -86,6 +89,13 @@ def load(
     config, card = _relabelled(config, resolved.card, classes)
     chosen = task or task_of(config, files, card, classes)
     return pipeline_class(chosen).from_files(model, files, card, config)
+
+
+def _initialised(needed: bool) -> AbstractContextManager[None]:
+    """Building draws no random numbers in here unless some parameter will keep them: that takes longer than reading all."""
+    from ..core.nn import init
+
+    return nullcontext() if needed else init.skip_random()
 
 
 def _fetch(resolved: Resolved, random_init: bool, offline: bool) -> Files:
