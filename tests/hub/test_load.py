@@ -192,6 +192,21 @@ def test_a_shard_that_lies_elsewhere_or_nowhere(folder):
         nyala.load(folder)
 
 
+def test_a_hub_id_becomes_a_pipeline_and_stays_one_offline(hub, client, folder):
+    hub.commit("org/tiny", {path.name: path.read_bytes() for path in folder.iterdir()})
+    code = """
+    import numpy as np, nyala
+    def use(**options):
+        pipe = nyala.load("org/tiny@main", **options)
+        return [pipe.files.origin, float(pipe.model.state_dict()["fc.weight"].numpy().astype(np.float64).sum())]
+    answer(attempt(lambda: [use(), use(offline=True), use(num_classes=2, offline=True)[0]]))
+    """
+    got = client(hub.url, code)
+    expected = float(load_file(folder / "model.safetensors")["fc.weight"].astype(np.float64).sum())
+    assert got == [["model hub org/tiny", expected], ["model hub org/tiny", expected], "model hub org/tiny"]
+    assert len(hub.requests("/api/models")) == 1
+
+
 # -- what a config.json means
 
 
