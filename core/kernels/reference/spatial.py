@@ -27,7 +27,7 @@ def _select(x: Any, axis: int, places: np.ndarray[Any, Any]) -> Any:
 def take_taps(x: Any, axis: int, index: np.ndarray[Any, Any], weight: np.ndarray[Any, Any] | None) -> Any:
     """out[..., i, ...] = sum over t of weight[i, t] * x[..., index[i, t], ...] along ``axis``, summed in the order of t.
 
-    ``index`` and ``weight`` are NumPy arrays (L, T), whatever the device of x; without a weight T is 1 and elements move as they are.
+    ``index`` and ``weight`` are NumPy arrays (L, T), on any device of x; without a weight T is 1 and elements just move.
     """
     xp = module_of(x)
     if weight is None:
