@@ -46,23 +46,27 @@ def test_logits_and_features_equal_timm(golden: tuple[Any, dict[str, np.ndarray]
         assert relative(model(nyala.from_numpy(frozen["odd_input"])), frozen["odd_logits"]) < 1e-5
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_gradients_equal_timm(golden: tuple[Any, dict[str, np.ndarray]], mode: str) -> None:
+def test_gradients_equal_timm(golden: tuple[Any, dict[str, np.ndarray]], mode: str, dtype: str) -> None:
     model, frozen = golden
-    model.train(mode == "train")
+    model.train(mode == "train").to(dtype=dtype)
     prefix = "train." if mode == "train" else ""
-    x = nyala.tensor(frozen["input"], requires_grad=True)
+    x = nyala.tensor(frozen["input"], dtype=dtype, requires_grad=True)
     logits = model(x)
-    assert relative(logits.detach(), frozen[f"{prefix}logits"]) < 1e-5
-    (logits * cotangent(logits.shape)).sum().backward()
+    # Batch statistics over the 16 values of the last stages amplify rounding: torch's own float32 is 0.8e-5 from its float64.
+    slack = 3 if (mode, dtype) == ("train", "float32") else 1
+    assert relative(logits.detach(), frozen[f"{prefix}logits"]) < 1e-5 * slack
+    (logits * cotangent(logits.shape).to(dtype)).sum().backward()
     parameters = {"input": x, **dict(model.named_parameters())}
     names = [k for k in frozen if k.startswith(f"{prefix}grad.")]
     assert len(names) > 20
+    largest = max(np.abs(frozen[name]).max() for name in names)
     for name in names:
         expected = frozen[name]
         grad = parameters[name.removeprefix(f"{prefix}grad.")].grad
         # a bias in front of a batch norm has no influence: its gradient is rounding noise in both
-        assert relative(grad, expected) < 1e-4 or np.abs(np.asarray(grad) - expected).max() < 1e-5, name
+        assert relative(grad, expected) < 1e-4 * slack or np.abs(np.asarray(grad) - expected).max() < 1e-6 * largest, name
     if mode == "train":
         buffers = dict(model.named_buffers())
         for name in (k for k in frozen if k.startswith("train.state.")):

@@ -84,7 +84,7 @@ class Config:
         if unknown:
             raise ArgumentError(f"BERT has no option {', '.join(map(repr, unknown))}", fix=f"it has {', '.join(sorted(known))}")
         labels = {"num_labels": len(config["id2label"])} if config.get("id2label") else {}
-        made = replace(Config(), **labels, **{k: v for k, v in config.items() if k in known}, **overrides)
+        made = replace(Config(), **{**labels, **{k: v for k, v in config.items() if k in known}, **overrides})
         if made.hidden_size % made.num_attention_heads:
             raise ArgumentError(f"hidden_size {made.hidden_size} is no multiple of num_attention_heads {made.num_attention_heads}")
         if made.hidden_act not in _ACTIVATIONS:
@@ -429,8 +429,6 @@ def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyM
 def export_config(model: _Initialised) -> dict[str, Any]:
     """The ``config.json`` from which ``build`` makes the same model, and which transformers reads."""
     plain = {f.name: getattr(model.config, f.name) for f in fields(Config) if f.name != "num_labels"}
-    described: dict[str, Any] = {"model_type": "bert", "architectures": [type(model).__name__], **plain}
-    if isinstance(model, BertForSequenceClassification):
-        names = {str(i): f"LABEL_{i}" for i in range(model.config.num_labels)}
-        described |= {"id2label": names, "label2id": {v: int(k) for k, v in names.items()}}
-    return described
+    names = {str(i): f"LABEL_{i}" for i in range(model.config.num_labels)}
+    labels = {"id2label": names, "label2id": {v: int(k) for k, v in names.items()}}
+    return {"model_type": "bert", "architectures": [type(model).__name__], **plain, **labels}
