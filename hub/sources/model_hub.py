@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from ..storage import locked, logger, make_folder, require_space
 from . import huggingface
 from .base import discard, try_discard
 from .selection import helper_files, is_safe, shard_names, weight_file
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def _deadline(patient: bool) -> float:
@@ -132,7 +135,7 @@ class ModelHub:
 
         info = self._call(lambda: _within(timeout + 1.0, ask), patient, retry_cut=True)
         commit = str(getattr(info, "sha", "") or "")
-        if not commit:
+        if not _COMMIT.fullmatch(commit):  # it becomes a part of paths
             raise NetworkError(f"{self.spec.label}: the server's answer names no commit", fix="check HF_ENDPOINT")
         return _Listing(commit, {s.rfilename: s for s in info.siblings or [] if is_safe(s.rfilename)})
 

@@ -27,6 +27,11 @@ def test_a_revision_leaves_only_hub_sources_and_no_hashes():
     assert hub_client.resolve("org/m", revision=commit).sources[0].commit == commit
 
 
+def test_a_revision_that_leads_elsewhere_is_refused():
+    with pytest.raises(ArgumentError, match="not a plain relative path"):
+        hub_client.resolve("org/m@../../etc")
+
+
 def test_two_revisions_are_refused():
     with pytest.raises(ArgumentError, match="names one revision"):
         hub_client.resolve("org/m@v1", revision="v2")

@@ -175,6 +175,20 @@ def test_a_damaged_record_means_looking_again(repo, client):
     assert "damaged" in client.stderr
 
 
+def test_a_record_whose_files_are_gone_means_fetching_again(repo, client):
+    got = client(repo.url, f"import shutil; fetch('org/m'); shutil.rmtree({str(client.hf)!r}); " + FETCH)
+    assert_right(got)
+    assert len(repo.requests("/lfs/")) == 2
+
+
+def test_a_commit_that_is_none_is_refused(repo, client):
+    repo.repos["org/m"].commits["../../x"] = repo.repos["org/m"].commits[repo.first]
+    repo.repos["org/m"].refs["main"] = "../../x"
+    got = client(repo.url, FETCH)
+    assert got["error"] == "NetworkError"
+    assert "names no commit" in got["text"]
+
+
 def test_the_cards_hash_overrules_the_hub(repo, client):
     code = """
     from nyala.hub.cards import FileSpec, SourceSpec
