@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...core.errors import IntegrityError
+from ...core.errors import IntegrityError, MissingFileError
 from ..cards import SourceSpec
 from ..files import Files, folder_files
 from ..integrity import Memory
+from ..storage import logger
 
 
 class LocalFolder:
@@ -25,7 +26,13 @@ class LocalFolder:
         self._memory = Memory(cache / "folders.verified.json")
 
     def cached(self) -> Files | None:
-        return self.fetch(patient=False) if self.folder.is_dir() else None
+        if not self.folder.is_dir():
+            return None
+        try:
+            return self.fetch(patient=False)
+        except (IntegrityError, MissingFileError) as error:  # another source may have the right ones; `fetch` says it again
+            logger.warning("%s", error.what)
+            return None
 
     def fetch(self, *, patient: bool) -> Files:  # noqa: ARG002 - a disk is not waited for
         found = folder_files(self.folder)

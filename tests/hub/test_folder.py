@@ -36,10 +36,13 @@ def test_a_relative_folder_lies_beside_the_card(folder):
     assert list(source(folder, name="m", beside=folder.parent).cached()) == ["weights.bin"]
 
 
-def test_wrong_bytes_are_refused_and_never_deleted(folder):
+def test_wrong_bytes_are_refused_and_never_deleted(folder, caplog):
     (folder / "weights.bin").write_bytes(b"wrong")
+    wrong = source(folder, {"pytorch_model.bin": FileSpec("weights.bin", RIGHT)})
+    assert wrong.cached() is None
+    assert "the card says" in caplog.text
     with pytest.raises(IntegrityError, match=r"weights.bin has sha256 .* the card says"):
-        source(folder, {"pytorch_model.bin": FileSpec("weights.bin", RIGHT)}).cached()
+        wrong.fetch(patient=True)
     assert (folder / "weights.bin").read_bytes() == b"wrong"
 
 
