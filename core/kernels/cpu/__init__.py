@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .memory import keep_freed_memory
+
 _UFUNCS = [
     "add", "subtract", "multiply", "true_divide", "maximum", "minimum", "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt",
     "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "tanh", "floor", "ceil", "trunc",
@@ -32,3 +34,5 @@ KERNELS |= {
     "conv_input_grad": ".conv:conv_input_grad",
     "conv_weight_grad": ".conv:conv_weight_grad",
 }
+
+keep_freed_memory()  # before the first large array: what is freed until then went back to the system

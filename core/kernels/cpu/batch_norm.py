@@ -144,9 +144,7 @@ class _Rows:
 
     def map(self, kernel: Any, *arrays: Any) -> Any:
         out = np.empty_like(self.x)
-        run_tiles(
-            lambda lo, hi: kernel(*[a[lo:hi] if a.ndim == 2 else a for a in arrays], out[lo:hi]), len(self.x), self.tile
-        )
+        run_tiles(lambda lo, hi: kernel(*[a[lo:hi] if a.ndim == 2 else a for a in arrays], out[lo:hi]), len(self.x), self.tile)
         return self.restored(out)
 
     def kernels(self) -> tuple[Any, Any, Any, Any]:

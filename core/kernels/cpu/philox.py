@@ -17,13 +17,12 @@ _M0, _M1, _LOW, _HALF = _u64(0xD2511F53), _u64(0xCD9E8D57), _u64(0xFFFFFFFF), _u
 _W0, _W1 = _u64(0x9E3779B9), _u64(0xBB67AE85)
 _BLOCKS = 1 << 14  # blocks of four words that one thread makes at a time
 _CHUNK = 256  # blocks between making words and using them: they stay in the first-level cache
-_FOUR = 4
 
 
 @njit(**EXACT)
-def _blocks(first: Any, k0: Any, k1: Any, out: Any) -> None:
-    """Words of blocks first, first + 1, ... into out (blocks, 4)."""
-    for i in range(out.shape[0]):
+def _words(first: Any, k0: Any, k1: Any, out: Any) -> None:
+    """Blocks first, first + 1, ... into the columns of out (4, blocks): apart, so that the loop runs in vectors."""
+    for i in range(out.shape[1]):
         index = first + _u64(i)
         c0, c1 = index & _LOW, index >> _HALF
         c2, c3 = _u64(0), _u64(0)
@@ -33,21 +32,42 @@ def _blocks(first: Any, k0: Any, k1: Any, out: Any) -> None:
             c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ a, p1 & _LOW, (p0 >> _HALF) ^ c3 ^ b, p0 & _LOW
             a = (a + _W0) & _LOW
             b = (b + _W1) & _LOW
-        out[i, 0] = _u32(c0)
-        out[i, 1] = _u32(c1)
-        out[i, 2] = _u32(c2)
-        out[i, 3] = _u32(c3)
+        out[0, i] = _u32(c0)
+        out[1, i] = _u32(c1)
+        out[2, i] = _u32(c2)
+        out[3, i] = _u32(c3)
+
+
+@njit(**EXACT)
+def _blocks(first: Any, k0: Any, k1: Any, words: Any, out: Any) -> None:
+    """Words of blocks first, first + 1, ... into out (blocks, 4); ``words`` is working memory (4, chunk)."""
+    for start in range(0, out.shape[0], words.shape[1]):
+        _words(first + _u64(start), k0, k1, words)
+        for i in range(min(words.shape[1], out.shape[0] - start)):
+            for j in range(4):
+                out[start + i, j] = words[j, i]
 
 
 @njit(**EXACT)
 def _drop(first: Any, k0: Any, k1: Any, threshold: Any, scale: Any, x: Any, words: Any, out: Any) -> None:
-    """out = x * scale where its word reaches the threshold, else 0; ``words`` is working memory (chunk, 4)."""
-    flat = words.reshape(-1)
-    for start in range(0, x.size, flat.size):
-        _blocks(first + _u64(start // _FOUR), k0, k1, words)
-        stop = min(start + flat.size, x.size)
-        for i in range(stop - start):
-            out[start + i] = x[start + i] * scale if flat[i] >= threshold else np.float32(0.0)
+    """out = x * scale where its word reaches the threshold, else 0; ``words`` is working memory (4, chunk)."""
+    whole = x.size // 4
+    for start in range(0, whole, words.shape[1]):
+        _words(first + _u64(start), k0, k1, words)
+        count = min(words.shape[1], whole - start)
+        source = x[4 * start : 4 * (start + count)].reshape(count, 4)
+        target = out[4 * start : 4 * (start + count)].reshape(count, 4)
+        for i in range(count):
+            for j in range(4):
+                target[i, j] = source[i, j] * scale if words[j, i] >= threshold else np.float32(0.0)
+    if 4 * whole < x.size:
+        _words(first + _u64(whole), k0, k1, words[:, :1])
+        for j in range(x.size - 4 * whole):
+            out[4 * whole + j] = x[4 * whole + j] * scale if words[j, 0] >= threshold else np.float32(0.0)
+
+
+def _memory() -> Any:
+    return np.empty((4, _CHUNK), _u32)
 
 
 def philox(xp: Any, key: tuple[int, int], count: int) -> Any:
@@ -56,7 +76,7 @@ def philox(xp: Any, key: tuple[int, int], count: int) -> Any:
         return reference_random.philox(xp, key, count)
     out = np.empty(((count + 3) // 4, 4), _u32)
     k0, k1 = _u64(key[0]), _u64(key[1])
-    run_tiles(lambda lo, hi: _blocks(_u64(lo), k0, k1, out[lo:hi]), len(out), _BLOCKS)
+    run_tiles(lambda lo, hi: _blocks(_u64(lo), k0, k1, _memory(), out[lo:hi]), len(out), _BLOCKS)
     return out.reshape(-1)[:count]
 
 
@@ -70,8 +90,7 @@ def dropout(x: Any, p: float, key: tuple[int, int]) -> Any:
     threshold, scale = _u32(reference_dropout.threshold(p)), np.float32(1.0 / (1.0 - p))
 
     def work(lo: int, hi: int) -> None:
-        words = np.empty((_CHUNK, 4), _u32)
-        _drop(_u64(lo // _FOUR), k0, k1, threshold, scale, flat[lo:hi], words, out[lo:hi])
+        _drop(_u64(lo // 4), k0, k1, threshold, scale, flat[lo:hi], _memory(), out[lo:hi])
 
-    run_tiles(work, flat.size, _BLOCKS * _FOUR)
+    run_tiles(work, flat.size, 4 * _BLOCKS)
     return out.reshape(x.shape)
