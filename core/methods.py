@@ -8,24 +8,25 @@ from typing import Any
 import numpy as np
 
 from . import devices, dtypes, random
-from .ops import elementwise, index, linalg, pad, reduce, shape, softmax
 from .operation import Operation
+from .ops import elementwise, index, linalg, pad, reduce, shape, softmax
 from .tensor import Tensor
 
 # Operations that are methods under their own name.
 _METHODS: dict[Any, str] = {
     elementwise: (
-        "add sub mul div floor_divide remainder pow maximum minimum exp expm1 log log1p log2 log10 sqrt rsqrt sin cos tan asin "
-        "acos atan sinh cosh tanh sigmoid erf relu floor ceil round trunc neg sign reciprocal square clamp where eq ne lt le gt ge "
-        "isnan isinf isfinite logical_not logical_and logical_or logical_xor bitwise_not bitwise_and bitwise_or bitwise_xor"
+        "add sub mul div floor_divide remainder pow maximum minimum exp expm1 log log1p log2 log10 sqrt rsqrt sin cos "
+        "tan asin acos atan sinh cosh tanh sigmoid erf relu floor ceil round trunc neg sign reciprocal square clamp "
+        "where eq ne lt le gt ge isnan isinf isfinite logical_not logical_and logical_or logical_xor bitwise_not "
+        "bitwise_and bitwise_or bitwise_xor"
     ),
     reduce: (
-        "sum mean var std prod amax amin argmax argmin max min logsumexp cumsum cumprod norm any all count_nonzero argsort sort topk "
-        "median unique bincount"
+        "sum mean var std prod amax amin argmax argmin max min logsumexp cumsum cumprod norm any all count_nonzero "
+        "argsort sort topk median unique bincount"
     ),
     shape: (
-        "reshape view permute transpose t movedim expand expand_as broadcast_to squeeze unsqueeze flatten unflatten narrow split chunk "
-        "unbind flip roll repeat repeat_interleave contiguous clone alias diagonal tril triu"
+        "reshape view permute transpose t movedim expand expand_as broadcast_to squeeze unsqueeze flatten unflatten "
+        "narrow split chunk unbind flip roll repeat repeat_interleave contiguous clone alias diagonal tril triu"
     ),
     index: "gather scatter_add scatter index_select take_along_dim masked_fill masked_select index_put",
     linalg: "matmul mm bmm mv dot outer addmm baddbmm",
@@ -56,8 +57,8 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "__setitem__": index.setitem,
 }
 _IN_PLACE = (
-    "add sub mul div remainder pow exp log sqrt rsqrt tanh sigmoid relu floor ceil round neg reciprocal square clamp masked_fill "
-    "scatter_add scatter index_put"
+    "add sub mul div remainder pow exp log sqrt rsqrt tanh sigmoid relu floor ceil round neg reciprocal square clamp "
+    "masked_fill scatter_add scatter index_put"
 )
 
 
@@ -118,7 +119,7 @@ class _Move(Operation):
         return g.to(self.source)
 
 
-def _to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, non_blocking: bool = False) -> Tensor:  # noqa: ARG001
+def _to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> Tensor:
     """The tensor with another dtype and/or on another device: ``x.to("cuda")``, ``x.to(nyala.float16)``, ``x.to(other)``."""
     for a in args:
         if isinstance(a, Tensor):
@@ -176,17 +177,27 @@ def _part(name: str) -> Callable[[Tensor], Tensor]:
     return get
 
 
+def _allclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether |self - other| <= atol + rtol * |other| everywhere."""
+    return bool(self._module.allclose(self.array, other.array, rtol, atol, equal_nan))
+
+
+def _equal(self: Tensor, other: Tensor) -> bool:
+    """Whether both have one shape and the same values."""
+    return self.shape == other.shape and bool((self.array == other.array).all())
+
+
 def _install() -> None:
     for module, names in _METHODS.items():
         for name in names.split():
             setattr(Tensor, name, getattr(module, name))
     for name, function in _OPERATORS.items():
         setattr(Tensor, name, function)
-    for name in "add sub mul truediv floordiv mod pow matmul".split():
+    for name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"]:
         setattr(Tensor, f"__r{name}__", _reflected(_OPERATORS[f"__{name}__"]))
     for name in _IN_PLACE.split():
         setattr(Tensor, f"{name}_", _in_place(name, getattr(Tensor, name)))
-    for name in "add sub mul truediv pow".split():
+    for name in ["add", "sub", "mul", "truediv", "pow"]:
         setattr(Tensor, f"__i{name}__", _in_place(name, _OPERATORS[f"__{name}__"]))
     for name, dtype in (
         ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16),
@@ -195,14 +206,28 @@ def _install() -> None:
         setattr(Tensor, name, _converter(name, dtype))
     extra: dict[str, Any] = {
         "unfold": pad.unfold_dimension,
-        "abs": elementwise.abs_, "clip": elementwise.clamp, "to": _to, "type_as": _type_as, "copy_": _copy_, "fill_": _fill_,
-        "zero_": _zero_, "normal_": _normal_, "uniform_": _uniform_, "conj": _part("conj"), "T": property(lambda t: t.permute(*range(t.ndim)[::-1])),
-        "mT": property(lambda t: t.transpose(-2, -1)), "real": property(_part("real")), "imag": property(_part("imag")),
-        "cpu": lambda t: _to(t, "cpu"), "cuda": lambda t, device="cuda": _to(t, device), "masked_fill_": _in_place("masked_fill", index.masked_fill),
-        "new_zeros": lambda t, *s, dtype=None: _new(t, "zeros", s, dtype), "new_ones": lambda t, *s, dtype=None: _new(t, "ones", s, dtype),
-        "allclose": lambda a, b, rtol=1e-5, atol=1e-8, equal_nan=False: bool(a._module.allclose(a.array, b.array, rtol, atol, equal_nan)),
-        "equal": lambda a, b: a.shape == b.shape and bool((a.array == b.array).all()), "take": lambda t, i: t.reshape(-1)[i],
-    }  # fmt: skip
+        "abs": elementwise.abs_,
+        "clip": elementwise.clamp,
+        "to": _to,
+        "type_as": _type_as,
+        "copy_": _copy_,
+        "fill_": _fill_,
+        "zero_": _zero_,
+        "normal_": _normal_,
+        "uniform_": _uniform_,
+        "conj": _part("conj"),
+        "real": property(_part("real")),
+        "imag": property(_part("imag")),
+        "T": property(lambda t: t.permute(*range(t.ndim)[::-1])),
+        "mT": property(lambda t: t.transpose(-2, -1)),
+        "cpu": lambda t: _to(t, "cpu"),
+        "cuda": lambda t, device="cuda": _to(t, device),
+        "new_zeros": lambda t, *size, dtype=None: _new(t, "zeros", size, dtype),
+        "new_ones": lambda t, *size, dtype=None: _new(t, "ones", size, dtype),
+        "allclose": _allclose,
+        "equal": _equal,
+        "take": lambda t, index: t.reshape(-1)[index],
+    }
     for name, value in extra.items():
         setattr(Tensor, name, value)
 
