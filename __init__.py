@@ -17,7 +17,7 @@ import importlib
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -41,25 +41,24 @@ _NAMES: dict[str, str] = {
         "core.tensor": "Tensor",
         "core.autograd": "no_grad enable_grad set_grad_enabled inference_mode is_grad_enabled",
         "core.create": (
-            "tensor as_tensor from_numpy from_dlpack zeros ones empty full zeros_like ones_like empty_like full_like arange linspace "
-            "eye meshgrid"
+            "tensor as_tensor from_numpy from_dlpack zeros ones empty full zeros_like ones_like empty_like full_like "
+            "arange linspace eye meshgrid"
         ),
         "core.random": "manual_seed rand randn randint randperm rand_like randn_like bernoulli multinomial",
-        "core.dtypes": (
-            "uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128 set_default_dtype"
-        ),
+        "core.dtypes": ("uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128 set_default_dtype"),
         "core.ops.elementwise": (
-            "add sub mul div floor_divide remainder pow maximum minimum exp expm1 log log1p log2 log10 sqrt rsqrt sin cos tan asin acos "
-            "atan atan2 sinh cosh tanh sigmoid erf relu floor ceil round trunc neg sign reciprocal square clamp where eq ne lt le gt "
-            "ge isnan isinf isfinite isclose logical_not logical_and logical_or logical_xor"
+            "add sub mul div floor_divide remainder pow maximum minimum exp expm1 log log1p log2 log10 sqrt rsqrt sin "
+            "cos tan asin acos atan atan2 sinh cosh tanh sigmoid erf relu floor ceil round trunc neg sign reciprocal "
+            "square clamp where eq ne lt le gt ge isnan isinf isfinite isclose logical_not logical_and logical_or "
+            "logical_xor"
         ),
         "core.ops.reduce": (
-            "sum mean var std var_mean std_mean prod amax amin argmax argmin max min logsumexp cumsum cumprod norm any all "
-            "count_nonzero argsort sort topk median unique bincount"
+            "sum mean var std var_mean std_mean prod amax amin argmax argmin max min logsumexp cumsum cumprod norm any "
+            "all count_nonzero argsort sort topk median unique bincount"
         ),
         "core.ops.shape": (
-            "reshape permute transpose movedim broadcast_to squeeze unsqueeze flatten unflatten cat stack narrow split chunk unbind "
-            "flip roll repeat_interleave diagonal tril triu clone"
+            "reshape permute transpose movedim broadcast_to squeeze unsqueeze flatten unflatten cat stack narrow split "
+            "chunk unbind flip roll repeat_interleave diagonal tril triu clone"
         ),
         "core.ops.index": "gather scatter_add scatter scatter_reduce index_select take_along_dim masked_fill masked_select one_hot",
         "core.ops.softmax": "softmax log_softmax",

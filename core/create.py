@@ -92,7 +92,9 @@ def from_dlpack(source: Any) -> Tensor:
 def _filled(how: str, size: tuple[Any, ...], dtype: Any, device: str | None, requires_grad: bool, *value: Any) -> Tensor:
     place = devices.parse(device)
     xp = np if place == "cpu" else devices.cupy()
-    array = getattr(xp, how)(shape_of(size, how), *value, dtype=dtypes.parse(dtype) if dtype is not None else dtypes.default_dtype())
+    array = getattr(xp, how)(
+        shape_of(size, how), *value, dtype=dtypes.parse(dtype) if dtype is not None else dtypes.default_dtype()
+    )
     return Tensor(devices.move(array, place), requires_grad)
 
 
@@ -142,7 +144,13 @@ def full_like(input: Tensor, fill_value: Any, **kwargs: Any) -> Tensor:
 
 
 def arange(
-    start: float, end: float | None = None, step: float = 1, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """start, start + step, ... below ``end``; with one argument from 0 below it."""
     first, last = (0, start) if end is None else (start, end)

@@ -70,12 +70,12 @@ def parse(device: str | None) -> str:
 
 def of(array: Any) -> str:
     """The name of the device that holds ``array``."""
-    return "cpu" if isinstance(array, np.ndarray) else f"cuda:{array.device.id}"
+    return "cpu" if isinstance(array, (np.ndarray, np.generic)) else f"cuda:{array.device.id}"
 
 
 def module_of(array: Any) -> Any:
-    """NumPy for a NumPy array, CuPy for a CuPy array: kernels are written over whichever it is."""
-    return np if isinstance(array, np.ndarray) else cupy()
+    """NumPy for a NumPy array (or the number it computes from one without dimensions), CuPy for a CuPy array."""
+    return np if isinstance(array, (np.ndarray, np.generic)) else cupy()
 
 
 def move(array: Any, device: str) -> Any:

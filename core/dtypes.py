@@ -88,11 +88,11 @@ def parse(dtype: Any) -> np.dtype[Any]:
     if isinstance(dtype, np.dtype):
         return dtype
     if isinstance(dtype, str):
-        found = ALL.get(dtype) or _SHORT.get(dtype)
+        found: np.dtype[Any] | None = ALL.get(dtype) or _SHORT.get(dtype)
         if found is None:
             raise DtypeError(f"unknown dtype {dtype!r}", fix=did_you_mean(dtype, ALL) or f"use one of {', '.join(ALL)}")
         return found
-    python_types = {float: _default, int: int64, bool: bool_, complex: complex64}
+    python_types: dict[Any, np.dtype[Any]] = {float: _default, int: int64, bool: bool_, complex: complex64}
     return python_types.get(dtype) or np.dtype(dtype)
 
 

@@ -32,7 +32,7 @@ class NyalaError(Exception):
 
     def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
         self.what, self.why, self.fix = what, why, fix
-        self.path: list[str] = []
+        self.modules: list[str] = []
         self.module_type = ""
         self.module: object | None = None  # the module whose call it left last
         super().__init__(what)
@@ -42,10 +42,10 @@ class NyalaError(Exception):
         if not self.module_type:
             self.module_type = module_type
         if name:
-            self.path.insert(0, name)
+            self.modules.insert(0, name)
 
     def __str__(self) -> str:
-        place = f"at {'.'.join(self.path) or 'model'} ({self.module_type}): " if self.module_type else ""
+        place = f"at {'.'.join(self.modules) or 'model'} ({self.module_type}): " if self.module_type else ""
         why = f": {self.why}" if self.why else ""
         fix = f" Remedy: {self.fix.rstrip('.')}." if self.fix else ""
         return f"{place}{self.what.rstrip('.')}{why.rstrip('.')}.{fix} [{self.code}]"

@@ -71,13 +71,14 @@ class Node:
     released = False
     sequence = -1
 
-    def backward(self, *grads: Tensor) -> Any:
+    def backward(self, *grads: Any, **nothing: Any) -> Any:
         """Gradients of the inputs, in their order, from the gradients of the outputs. None where there is none."""
         raise NotImplementedError
 
     def connect(self, inputs: Sequence[Tensor]) -> None:
         """Become part of the graph, with ``inputs`` behind this node."""
-        edges, numbers = [], []
+        edges: list[Node | Tensor | None] = []
+        numbers = []
         for t in inputs:
             if not t.requires_grad:
                 edges.append(None)
@@ -207,6 +208,8 @@ def _useful(roots: Iterable[Node], wanted: dict[Any, int]) -> set[int]:
             stack.extend(e for e in node.edges if isinstance(e, Node))
     useful: set[int] = set()
     for node in sorted(order, key=lambda n: n.sequence):
+        if node.released:  # where it led is forgotten: the walk must come here and say so
+            useful.add(id(node))
         for edge, number in zip(node.edges, node.numbers, strict=True):
             if edge is None:
                 continue

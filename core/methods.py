@@ -16,8 +16,8 @@ from .tensor import Tensor
 _METHODS: dict[Any, str] = {
     elementwise: (
         "add sub mul div floor_divide remainder pow maximum minimum exp expm1 log log1p log2 log10 sqrt rsqrt sin cos "
-        "tan asin acos atan sinh cosh tanh sigmoid erf relu floor ceil round trunc neg sign reciprocal square clamp "
-        "where eq ne lt le gt ge isnan isinf isfinite logical_not logical_and logical_or logical_xor bitwise_not "
+        "tan asin acos atan atan2 sinh cosh tanh sigmoid erf relu floor ceil round trunc neg sign reciprocal square clamp "
+        "where eq ne lt le gt ge isnan isinf isfinite isclose logical_not logical_and logical_or logical_xor bitwise_not "
         "bitwise_and bitwise_or bitwise_xor"
     ),
     reduce: (
@@ -28,10 +28,32 @@ _METHODS: dict[Any, str] = {
         "reshape view permute transpose t movedim expand expand_as broadcast_to squeeze unsqueeze flatten unflatten "
         "narrow split chunk unbind flip roll repeat repeat_interleave contiguous clone alias diagonal tril triu"
     ),
-    index: "gather scatter_add scatter index_select take_along_dim masked_fill masked_select index_put",
+    index: "gather scatter_add scatter scatter_reduce index_select take_along_dim masked_fill masked_select index_put",
     linalg: "matmul mm bmm mv dot outer addmm baddbmm",
     softmax: "softmax log_softmax",
 }
+_IN_PLACE = (
+    "add sub mul div remainder pow exp log sqrt rsqrt tanh sigmoid relu floor ceil round neg reciprocal square clamp "
+    "masked_fill scatter_add scatter index_put"
+)
+
+
+def _reflected(function: Callable[..., Any]) -> Callable[[Tensor, Any], Tensor]:
+    def operator(self: Tensor, other: Any) -> Tensor:
+        return function(other, self)
+
+    return operator
+
+
+def _same(function: Callable[..., Any]) -> Callable[[Tensor, Any], Any]:
+    """``==`` or ``!=``: with what is neither tensor, array nor number, Python's own answer."""
+
+    def operator(self: Tensor, other: Any) -> Any:
+        return NotImplemented if other is None or isinstance(other, str) else function(self, other)
+
+    return operator
+
+
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "__add__": elementwise.add,
     "__sub__": elementwise.sub,
@@ -47,8 +69,8 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "__or__": elementwise.bitwise_or,
     "__xor__": elementwise.bitwise_xor,
     "__invert__": elementwise.bitwise_not,
-    "__eq__": elementwise.eq,
-    "__ne__": elementwise.ne,
+    "__eq__": _same(elementwise.eq),
+    "__ne__": _same(elementwise.ne),
     "__lt__": elementwise.lt,
     "__le__": elementwise.le,
     "__gt__": elementwise.gt,
@@ -56,17 +78,6 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "__getitem__": index.getitem,
     "__setitem__": index.setitem,
 }
-_IN_PLACE = (
-    "add sub mul div remainder pow exp log sqrt rsqrt tanh sigmoid relu floor ceil round neg reciprocal square clamp "
-    "masked_fill scatter_add scatter index_put"
-)
-
-
-def _reflected(function: Callable[..., Any]) -> Callable[[Tensor, Any], Tensor]:
-    def operator(self: Tensor, other: Any) -> Tensor:
-        return function(other, self)
-
-    return operator
 
 
 def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -193,7 +204,7 @@ def _install() -> None:
             setattr(Tensor, name, getattr(module, name))
     for name, function in _OPERATORS.items():
         setattr(Tensor, name, function)
-    for name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"]:
+    for name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]:
         setattr(Tensor, f"__r{name}__", _reflected(_OPERATORS[f"__{name}__"]))
     for name in _IN_PLACE.split():
         setattr(Tensor, f"{name}_", _in_place(name, getattr(Tensor, name)))

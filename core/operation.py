@@ -37,7 +37,7 @@ class Operation(Node):
     _output: Any = None
     _output_version: Version
 
-    def forward(self, *arrays: Any) -> Any:
+    def forward(self, *arrays: Any, **nothing: Any) -> Any:
         """The result, an array or a tuple of arrays."""
         raise NotImplementedError
 
@@ -88,7 +88,9 @@ class Operation(Node):
         self._record(inputs)
         self.outputs = tuple((module_of(a), a.shape, a.dtype) for a in arrays)
         differentiable = [a.dtype.kind in "fcV" for a in arrays]
-        results = tuple(Tensor._made(a, self if d else None, i) for i, (a, d) in enumerate(zip(arrays, differentiable, strict=True)))
+        results = tuple(
+            Tensor._made(a, self if d else None, i) for i, (a, d) in enumerate(zip(arrays, differentiable, strict=True))
+        )
         if self.view:
             for r in results:
                 _share(r, inputs[0], True)
@@ -151,11 +153,11 @@ class Composite(Operation):
     def keeping(self, needs: Sequence[bool]) -> tuple[int, ...]:
         return tuple(range(len(needs)))
 
-    def compose(self, *inputs: Tensor) -> Any:
+    def compose(self, *inputs: Any, **nothing: Any) -> Any:
         """The operation written with differentiable operations."""
         raise NotImplementedError
 
-    def fused_backward(self, grad: Any, *arrays: Any) -> Any:
+    def fused_backward(self, *arrays: Any, **nothing: Any) -> Any:
         """Gradients of the inputs as arrays, from arrays; None where there is none."""
         raise NotImplementedError
 
@@ -163,7 +165,7 @@ class Composite(Operation):
         inputs = self.kept_tensors()
         if not state.grad:
             found = self.fused_backward(*[g.array for g in grads], *[t.array for t in inputs])
-            return tuple(None if f is None else Tensor._made(f, None, 0) for f in found)
+            return tuple(None if f is None else Tensor(f) for f in found)
         return self._composed_backward(inputs, grads)
 
     def _composed_backward(self, inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:

@@ -49,7 +49,9 @@ class Key:
         """The key of a stream inside this one, named by whole numbers or strings."""
         words = self.words
         for c in counters:
-            number = int.from_bytes(hashlib.blake2b(c.encode(), digest_size=8).digest(), "little") if isinstance(c, str) else int(c)
+            number = (
+                int.from_bytes(hashlib.blake2b(c.encode(), digest_size=8).digest(), "little") if isinstance(c, str) else int(c)
+            )
             # the last word tells folding from drawing, so a folded key never repeats the parent's numbers
             words = _block(*words, number & _MASK, (number >> 32) & _MASK, isinstance(c, str), 0x666F6C64)
         return Key(words)
@@ -60,7 +62,9 @@ class Key:
 
         return kernels.of(xp.empty(0)).philox(xp, self.words, count)
 
-    def uniform(self, shape: Sequence[int] | int = (), low: float = 0.0, high: float = 1.0, dtype: Any = np.float32, xp: Any = np) -> Any:
+    def uniform(
+        self, shape: Sequence[int] | int = (), low: float = 0.0, high: float = 1.0, dtype: Any = np.float32, xp: Any = np
+    ) -> Any:
         """Numbers in [low, high): 24 random bits for float32, 53 for float64."""
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         count = int(np.prod(shape, dtype=np.int64))
@@ -184,7 +188,9 @@ def _module(device: str | None) -> Any:
     return np if devices.parse(device) == "cpu" else devices.cupy()
 
 
-def _sample(draw: str, purpose: str, size: tuple[Any, ...], dtype: Any, device: str | None, requires_grad: bool, *args: Any) -> Any:
+def _sample(
+    draw: str, purpose: str, size: tuple[Any, ...], dtype: Any, device: str | None, requires_grad: bool, *args: Any
+) -> Any:
     from .ops.operands import shape_of
     from .tensor import Tensor
 

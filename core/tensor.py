@@ -61,7 +61,7 @@ class Tensor:
     __array_priority__ = 1000  # NumPy operators give way to ours
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
-        self.array = array
+        self.array = np.asarray(array) if isinstance(array, np.generic) else array
         if requires_grad:
             self.requires_grad_()
 
@@ -210,6 +210,9 @@ class Tensor:
             )
         return bool(self.array.item())
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.array.ndim == 0 else format(repr(self), spec)
+
     def __iter__(self) -> Iterator[Tensor]:
         if not self.array.ndim:
             raise ArgumentError("a tensor without dimensions cannot be iterated", fix="use item()")
@@ -244,7 +247,9 @@ class Tensor:
             raise GradError("a result of an operation cannot stop requiring a gradient", fix="use detach()")
         if requires_grad and not dtypes.is_differentiable(self.dtype):
             raise DtypeError(
-                f"a tensor of {self.dtype} cannot require a gradient", why="only floating point can", fix="convert it with .float()"
+                f"a tensor of {self.dtype} cannot require a gradient",
+                why="only floating point can",
+                fix="convert it with .float()",
             )
         self.requires_grad = bool(requires_grad)
         return self
@@ -271,9 +276,7 @@ class Tensor:
         self.array = value.array
         self._bump()
 
-    def backward(
-        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
-    ) -> None:
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         """Add gradients to ``.grad`` of every leaf this was computed from; see ``autograd.backward``."""
         from .autograd import backward
 
@@ -352,14 +355,15 @@ class Tensor:
         result = compute(source)
         if result.shape != self.shape:
             raise ShapeError(
-                f"{what} gives shape {result.shape}, the tensor written to has {self.shape}", fix="use the operation without underscore"
+                f"{what} gives shape {result.shape}, the tensor written to has {self.shape}",
+                fix="use the operation without underscore",
             )
         if dtypes.category(result.dtype) > dtypes.category(self.dtype):
             raise DtypeError(f"{what} gives {result.dtype}, which a tensor of {self.dtype} cannot hold", fix="convert it first")
         self.array[...] = result.array
         self._version.count += 1
         if recorded and result.requires_grad:
-            self._rebase(result.grad_fn, result._number)  # type: ignore[arg-type] - a recorded result has a node
+            self._rebase(result.grad_fn, result._number)  # type: ignore[arg-type]  # a recorded result has a node
         return self
 
     if TYPE_CHECKING:  # hung on the class by core/methods.py

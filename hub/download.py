@@ -56,9 +56,10 @@ def fetch(download: Download) -> Path:
         return path
     if is_offline():
         raise NetworkError(
-            f"{download.name} is not in the cache {path.parent}", why="the network is forbidden (NYALA_OFFLINE or HF_HUB_OFFLINE)",
+            f"{download.name} is not in the cache {path.parent}",
+            why="the network is forbidden (NYALA_OFFLINE or HF_HUB_OFFLINE)",
             fix=f"copy the file there, or fetch it once with a network from {download.urls[0]}",
-        )  # fmt: skip
+        )
     with locked(path.with_name(f".{download.name}.lock"), download.name):
         if path.is_file():
             if content_sha256(path) == download.content_sha256:

@@ -13,9 +13,8 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-import pytest
-
 import nyala
+import pytest
 
 ROOT = Path(nyala.__file__).resolve().parent
 ROOMS = {"core": 0, "hub": 1, "vision": 2, "audio": 2, "text": 2, "recipes": 3}
@@ -72,7 +71,9 @@ def test_files_and_functions_stay_readable(path: Path) -> None:
 def test_importing_nyala_loads_nothing_heavy() -> None:
     script = "import nyala, sys; nyala.tensor([1.0]); print(*sys.modules)"
     env = {**os.environ, "PYTHONPATH": ""}
-    loaded = set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env).stdout.split()
+    )
     heavy = {"numba", "PIL", "tokenizers", "huggingface_hub", "msgspec", "rich", "cupy"}
     assert not loaded & heavy
 

@@ -58,7 +58,10 @@ class Embeddings(Results, Sequence[Any]):
         near = self.similarity()
         np.fill_diagonal(near, -2)
         best = near.argmax(axis=1)
-        rows = [[i, shortened(t, 44), shortened(self.texts[b], 44), float(near[i, b])] for i, (t, b) in enumerate(zip(self.texts, best, strict=True))]
+        rows = [
+            [i, shortened(t, 44), shortened(self.texts[b], 44), float(near[i, b])]
+            for i, (t, b) in enumerate(zip(self.texts, best, strict=True))
+        ]
         return table(["#", "text", "nearest", "cosine"], rows)
 
     def to_dict(self) -> list[dict[str, Any]]:
@@ -102,7 +105,10 @@ class Classifications(Results, Sequence[Prediction]):
         return self.predictions[index]
 
     def __repr__(self) -> str:
-        return table(["text", "label", "score"], [[shortened(t), p.label, p.score] for t, p in zip(self.texts, self.predictions, strict=True)])
+        return table(
+            ["text", "label", "score"],
+            [[shortened(t), p.label, p.score] for t, p in zip(self.texts, self.predictions, strict=True)],
+        )
 
     def to_dict(self) -> list[dict[str, Any]]:
         """For each text its labels, class numbers and probabilities, likeliest first."""
@@ -122,6 +128,7 @@ class Classifications(Results, Sequence[Prediction]):
 class _TextPipeline(Pipeline):
     """What both have in common: texts go through the model in batches of similar length, and come back in their order."""
 
+    preprocess: Any
     batch_size: int = 32
 
     def _run(self, texts: Sequence[str], use: Any) -> np.ndarray[Any, Any]:
@@ -190,7 +197,7 @@ class TextClassification(_TextPipeline):
 
     def logits(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
         """(N, classes) float32: what the model says, before any softmax."""
-        return self._run(texts, lambda out, batch: out)
+        return self._run(texts, lambda out, _: out)
 
     def __call__(self, inputs: Any) -> Any:
         """One text -> :class:`Prediction`; a list -> :class:`Classifications`.

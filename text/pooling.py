@@ -44,7 +44,10 @@ class Pooling:
         config = files.read_json("1_Pooling/config.json")
         chosen = [mode for key, mode in _MODES.items() if config.get(key)]
         if len(chosen) != 1:
-            raise DataError(f"{files['1_Pooling/config.json']} asks for {chosen or 'no pooling known here'}", fix="choose one of " + ", ".join(_MODES))
+            raise DataError(
+                f"{files['1_Pooling/config.json']} asks for {chosen or 'no pooling known here'}",
+                fix="choose one of " + ", ".join(_MODES),
+            )
         modules = files["modules.json"].read_text(encoding="utf-8") if "modules.json" in files else ""
         return Pooling(chosen[0], "models.Normalize" in modules)
 

@@ -67,11 +67,15 @@ def _from_file(source: str | Path | bytes | bytearray) -> Image:
 
     name = f"the {len(source)} bytes" if isinstance(source, (bytes, bytearray)) else str(source)
     if isinstance(source, str) and source.startswith(("http://", "https://")):
-        raise DataError(f"{source} is an address on the network", why="nyala fetches no pictures", fix="download it and pass the path")
+        raise DataError(
+            f"{source} is an address on the network", why="nyala fetches no pictures", fix="download it and pass the path"
+        )
     try:
         image = Image.open(io.BytesIO(source) if isinstance(source, (bytes, bytearray)) else source)
         if image.width * image.height > MAX_PIXELS:
-            raise DataError(f"{name} has {image.width} x {image.height} pixels", why="that is over the limit", fix="make it smaller")
+            raise DataError(
+                f"{name} has {image.width} x {image.height} pixels", why="that is over the limit", fix="make it smaller"
+            )
         image.load()
     except FileNotFoundError:
         raise DataError(f"there is no file {name}", fix="check the path") from None

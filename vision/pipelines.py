@@ -57,7 +57,9 @@ class Classifications(Results, Sequence[Prediction]):
         return self.predictions[index]
 
     def _name(self, i: int) -> str:
-        return str(self.sources[i]) if isinstance(self.sources[i], str) or hasattr(self.sources[i], "__fspath__") else f"picture {i}"
+        return (
+            str(self.sources[i]) if isinstance(self.sources[i], str) or hasattr(self.sources[i], "__fspath__") else f"picture {i}"
+        )
 
     def __repr__(self) -> str:
         rows = [

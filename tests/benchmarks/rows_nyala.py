@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 import nyala
 import nyala.nn.functional as F
 from nyala.core.autograd import no_grad
@@ -151,7 +150,9 @@ ROWS: dict[str, Callable[[], Call]] = {
     "op/depthwise 8x96x56x56 3x3 f+b": _both(lambda x, w: F.conv2d(x, w, padding=1, groups=96), (8, 96, 56, 56), (96, 1, 3, 3)),
     "op/batch_norm 8x64x56x56 f+b": _both(lambda x: F.batch_norm(x, None, None, training=True), (8, 64, 56, 56)),
     "op/max_pool 8x64x112x112 f+b": _both(lambda x: F.max_pool2d(x, 3, 2, 1), (8, 64, 112, 112)),
-    "op/interpolate 8x3x224x224 bilinear": _forward(lambda x: F.interpolate(x, size=(256, 256), mode="bilinear"), (8, 3, 224, 224)),
+    "op/interpolate 8x3x224x224 bilinear": _forward(
+        lambda x: F.interpolate(x, size=(256, 256), mode="bilinear"), (8, 3, 224, 224)
+    ),
     "resnet18/infer 1": _resnet18(1),
     "resnet18/infer 8": _resnet18(8),
     "resnet18/train 16": _training(_resnet18_batch),

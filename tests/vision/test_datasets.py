@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from nyala.errors import ArgumentError, DataError, IntegrityError, NetworkError
 from nyala.hub.download import Download, content_sha256, fetch
 from nyala.vision.datasets import FashionMNIST
@@ -74,7 +73,7 @@ def server() -> Iterator[tuple[str, dict[str, bytes]]]:
     pages: dict[str, bytes] = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the base class's name
+        def do_GET(self) -> None:
             if self.path not in pages:
                 self.send_error(404)
                 return
@@ -111,7 +110,8 @@ def _left(cache: Path) -> list[str]:
     return sorted(p.name for p in cache.rglob("*") if p.is_file() and not p.name.endswith(".lock"))
 
 
-def test_the_second_mirror_is_used_and_the_file_is_cached(server: tuple[str, dict[str, bytes]], cache: Path) -> None:
+@pytest.mark.usefixtures("cache")
+def test_the_second_mirror_is_used_and_the_file_is_cached(server: tuple[str, dict[str, bytes]]) -> None:
     base, pages = server
     pages["/good"] = gzip.compress(CONTENT)
     path = fetch(_wanted(base, "/missing", "/good"))
@@ -139,7 +139,8 @@ def test_bad_answers_leave_nothing(
     assert _left(cache) == []
 
 
-def test_a_damaged_cached_file_is_fetched_again(server: tuple[str, dict[str, bytes]], cache: Path) -> None:
+@pytest.mark.usefixtures("cache")
+def test_a_damaged_cached_file_is_fetched_again(server: tuple[str, dict[str, bytes]]) -> None:
     base, pages = server
     pages["/good"] = gzip.compress(CONTENT)
     path = fetch(_wanted(base, "/good"))
@@ -147,7 +148,8 @@ def test_a_damaged_cached_file_is_fetched_again(server: tuple[str, dict[str, byt
     assert content_sha256(fetch(_wanted(base, "/good"))) == _wanted(base).content_sha256
 
 
-def test_offline_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("cache")
+def test_offline_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NYALA_OFFLINE", "1")
     with pytest.raises(NetworkError, match="the network is forbidden"):
         fetch(_wanted("http://127.0.0.1:9", "/x"))

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-
 import nyala
+import pytest
 from nyala import checkpoint
 from nyala.errors import ArgumentError, DataError
 from nyala.hub.load import load

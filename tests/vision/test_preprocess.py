@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from nyala import checkpoint
 from nyala.errors import ArgumentError, DataError
 from nyala.vision.io import load_image
 from nyala.vision.preprocess import ImagePreprocess
+from PIL import Image
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "vision"
 CASES = json.loads((GOLDENS / "data_configs.json").read_text())["cases"]
@@ -55,7 +54,7 @@ def test_every_kind_of_input_gives_the_same_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK", "I;16", "F"])
-def test_every_colour_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
+def test_every_colour_mode_becomes_rgb(mode: str) -> None:
     image = Image.new(mode, (5, 4))
     assert load_image(image).mode == "RGB" and load_image(image).size == (5, 4)
 
@@ -96,7 +95,7 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
         load_image(path)
 
 
-def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+def test_a_picture_that_would_fill_the_memory_is_refused() -> None:
     bomb = _png(Image.new("1", (20_000, 20_000)))
     with pytest.raises(DataError, match="pixels"):
         load_image(bomb)

@@ -36,7 +36,9 @@ class LabelledText:
         number = {name: i for i, name in enumerate(self.classes)}
         for i, label in enumerate(labels):
             if label not in number:
-                raise DataError(f"sample {i} has the label {label!r}", why=f"the classes are {', '.join(self.classes)}", fix="correct it")
+                raise DataError(
+                    f"sample {i} has the label {label!r}", why=f"the classes are {', '.join(self.classes)}", fix="correct it"
+                )
         self.texts = list(texts)
         self.labels = [number[label] for label in labels]
 

@@ -1,8 +1,8 @@
 """BERT (Devlin, Chang, Lee, Toutanova, arXiv:1810.04805), and what shares its shape: MiniLM, BGE, E5, cross-encoders.
 
 Loads checkpoints in transformers' layout: ``BertModel`` (``sentence-transformers/all-MiniLM-L6-v2``),
-``BertForSequenceClassification``, ``BertForMaskedLM`` (``google-bert/bert-base-uncased``). Our module names are the published ones, and
-files with or without the prefix ``bert.``, with old names (``LayerNorm.gamma``) or with stored position ids, are read alike.
+``BertForSequenceClassification``, ``BertForMaskedLM`` (``google-bert/bert-base-uncased``). Our module names are the published
+ones, and files with or without the prefix ``bert.``, with old names (``LayerNorm.gamma``) or with stored position ids, are read alike.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class Config:
         if config.get("is_decoder") or config.get("add_cross_attention"):
             raise DataError("this BERT is a decoder", why="nyala builds the encoder", fix="load an encoder's checkpoint")
         if config.get("position_embedding_type", "absolute") != "absolute":
-            raise DataError(f"position_embedding_type={config['position_embedding_type']!r}", why="nyala's BERT has absolute positions")
+            raise DataError(
+                f"position_embedding_type={config['position_embedding_type']!r}", why="nyala's BERT has absolute positions"
+            )
         known = {f.name for f in fields(Config)}
         unknown = sorted(set(overrides) - known)
         if unknown:
@@ -86,7 +88,9 @@ class Config:
         labels = {"num_labels": len(config["id2label"])} if config.get("id2label") else {}
         made = replace(Config(), **{**labels, **{k: v for k, v in config.items() if k in known}, **overrides})
         if made.hidden_size % made.num_attention_heads:
-            raise ArgumentError(f"hidden_size {made.hidden_size} is no multiple of num_attention_heads {made.num_attention_heads}")
+            raise ArgumentError(
+                f"hidden_size {made.hidden_size} is no multiple of num_attention_heads {made.num_attention_heads}"
+            )
         if made.hidden_act not in _ACTIVATIONS:
             raise ArgumentError(f"hidden_act {made.hidden_act!r}", fix=f"use one of {', '.join(_ACTIVATIONS)}")
         return made
@@ -235,9 +239,9 @@ class Pooler(nn.Module):
 class _Initialised(nn.Model):
     """New weights as BERT was initialised."""
 
-    def _initialise(self) -> None:
+    def _initialise(self, part: nn.Module) -> None:
         std = self.config.initializer_range
-        for module in self.modules():
+        for module in part.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, 0.0, std)
             if isinstance(module, nn.Linear) and module.bias is not None:
@@ -258,7 +262,8 @@ class BertModel(_Initialised):
 
     Example:
         >>> import nyala
-        >>> model = BertModel(Config(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)).eval()
+        >>> tiny = Config(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+        >>> model = BertModel(tiny).eval()
         >>> model(nyala.tensor([[1, 2, 3]])).last_hidden_state.shape
         (1, 3, 8)
     """
@@ -267,8 +272,8 @@ class BertModel(_Initialised):
         super().__init__(config)
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
-        self.pooler = Pooler(config) if pooler else None
-        self._initialise()
+        self.pooler: Any = Pooler(config) if pooler else None
+        self._initialise(self)
 
     def forward(
         self,
@@ -289,12 +294,16 @@ class BertModel(_Initialised):
     ) -> Tensor:
         """One vector a token: (N, T, D)."""
         if input_ids.ndim != 2:
-            raise ShapeError(f"input_ids of shape {input_ids.shape}", why="BERT takes (N, T)", fix="add a batch dimension with unsqueeze(0)")
+            raise ShapeError(
+                f"input_ids of shape {input_ids.shape}", why="BERT takes (N, T)", fix="add a batch dimension with unsqueeze(0)"
+            )
         _check_ids(input_ids, self.config.vocab_size)
         mask = None
         if attention_mask is not None:
             if attention_mask.shape != input_ids.shape:
-                raise ShapeError(f"attention_mask {attention_mask.shape} for input_ids {input_ids.shape}", fix="make their shapes equal")
+                raise ShapeError(
+                    f"attention_mask {attention_mask.shape} for input_ids {input_ids.shape}", fix="make their shapes equal"
+                )
             mask = (attention_mask != 0).unsqueeze(1).unsqueeze(2)  # (N, T) -> (N, 1, 1, T)
         return self.encoder(self.embeddings(input_ids, token_type_ids, position_ids), mask)
 
@@ -328,8 +337,7 @@ class BertForSequenceClassification(_Initialised):
         p = config.classifier_dropout
         self.dropout = nn.Dropout(config.hidden_dropout_prob if p is None else p)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        nn.init.normal_(self.classifier.weight, 0.0, config.initializer_range)
-        nn.init.zeros_(self.classifier.bias)
+        self._initialise(self.classifier)
 
     def forward(
         self,
@@ -376,6 +384,7 @@ class BertForMaskedLM(_Initialised):
         self.bert = BertModel(config, pooler=False)
         self.cls = nn.Module()
         self.cls.predictions = PredictionHead(config)
+        self._initialise(self.cls)
 
     def forward(
         self,
@@ -402,7 +411,9 @@ def _class_of(config: Mapping[str, Any]) -> type[_Initialised]:
     """The class that the configuration names."""
     name = (config.get("architectures") or ["BertModel"])[0]
     if name not in CLASSES:
-        raise DataError(f"the architecture {name!r} of BERT is not built", why=f"there are {', '.join(CLASSES)}", fix="pass num_classes=")
+        raise DataError(
+            f"the architecture {name!r} of BERT is not built", why=f"there are {', '.join(CLASSES)}", fix="pass num_classes="
+        )
     return CLASSES[name]
 
 

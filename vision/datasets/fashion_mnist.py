@@ -46,7 +46,7 @@ class FashionMNIST:
     Example:
         >>> data = FashionMNIST("test", sample=True)
         >>> data.images.shape, data.classes[data.labels[0]]
-        ((1000, 28, 28), 'T-shirt/top')
+        ((1000, 28, 28), 'Ankle boot')
     """
 
     classes = CLASSES

@@ -26,14 +26,18 @@ class ImageFolder:
             raise DataError(f"there is no folder {root}", fix="check the path")
         names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
         if not names:
-            raise DataError(f"{root} has no subfolders", why="each subfolder is a class", fix=f"sort the pictures as {root}/CLASS/picture.jpg")
+            raise DataError(
+                f"{root} has no subfolders", why="each subfolder is a class", fix=f"sort the pictures as {root}/CLASS/picture.jpg"
+            )
         self.classes = tuple(names)
         self.samples: list[tuple[Path, int]] = []
         for label, name in enumerate(names):
             found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
             if not found:
                 raise DataError(
-                    f"class {name!r} of {root} has no picture", why=f"looked for {', '.join(EXTENSIONS)}", fix="add some or remove the folder"
+                    f"class {name!r} of {root} has no picture",
+                    why=f"looked for {', '.join(EXTENSIONS)}",
+                    fix="add some or remove the folder",
                 )
             self.samples += [(p, label) for p in found]
 

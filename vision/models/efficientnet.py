@@ -149,12 +149,11 @@ class InvertedResidual(nn.Module):
 
 def _blocks(config: Config) -> nn.Sequential:
     """All stages, each a Sequential of blocks."""
-    repeats = [
-        n if i in (0, len(STAGES) - 1) else math.ceil(n * config.depth_multiplier) for i, (n, *_) in enumerate(STAGES)
-    ]
+    repeats = [n if i in (0, len(STAGES) - 1) else math.ceil(n * config.depth_multiplier) for i, (n, *_) in enumerate(STAGES)]
     total, done, inputs, stages = sum(repeats), 0, config.stem_size, []
     for count, (_, kernel, stride, expansion, channels) in zip(repeats, STAGES, strict=True):
-        outputs, blocks = round_channels(channels * config.channel_multiplier), []
+        outputs = round_channels(channels * config.channel_multiplier)
+        blocks: list[nn.Module] = []
         for i in range(count):
             step, drop = stride if i == 0 else 1, config.drop_path_rate * done / total
             if expansion == 1:
