@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import random
-from ..devices import module_of
+from .. import kernels, random
 from ..errors import ArgumentError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
@@ -33,7 +32,7 @@ class Hardtanh(Operation):
         self.low, self.high = low, high
 
     def forward(self, x: Any) -> Any:
-        return module_of(x).clip(x, self.low, self.high)
+        return kernels.of(x).clip(x, self.low, self.high)
 
     def backward(self, g: Tensor) -> Tensor:
         y = self.output().array

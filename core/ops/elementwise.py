@@ -236,7 +236,7 @@ def _rounded_div(input: Any, other: Any, mode: str) -> Tensor:
     if a.array.dtype.kind not in "iub":
         return floor(a / b) if mode == "floor" else trunc(a / b)
     if bool((b.array == 0).any()):
-        raise NumericError("whole numbers divided by zero", fix="convert them with .float() to get infinities, or avoid the zeros")
+        raise NumericError("whole numbers divided by zero", fix="convert with .float() to get infinities, or avoid the zeros")
     try:
         quotient = xp.floor_divide(a.array, b.array)
     except ValueError:
@@ -332,8 +332,8 @@ class _Unary(Operation):
 
     def backward(self, g: Tensor) -> Tensor:
         known = self.output() if self.keeps_output else self.kept_tensors()[0] if self.keeps else g
-        if self.fused and not state.grad:
-            return Tensor._made(getattr(kernels.of(g.array), self.fused)(g.array, known.array, *self.parameters), None, 0)
+        if self.fused and not state.grad and g.array.dtype.kind != "c":
+            return Tensor(getattr(kernels.of(g.array), self.fused)(g.array, known.array, *self.parameters))
         # the complex functions here are real on the real axis: the conjugate of f'(x) is f' of the conjugate
         return type(self).derivative(g, _conj(known), *self.parameters)
 
@@ -583,10 +583,7 @@ class Clamp(Operation):
         self.low, self.high = low, high
 
     def forward(self, x: Any) -> Any:
-        if x.dtype.kind == "V":  # bfloat16 knows no Python numbers
-            low, high = (None if v is None else x.dtype.type(v) for v in (self.low, self.high))
-            return module_of(x).clip(x, low, high)
-        return x.clip(self.low, self.high)
+        return kernels.of(x).clip(x, self.low, self.high)
 
     def backward(self, g: Tensor) -> Tensor:
         x = self.kept_tensors()[0].array

@@ -44,7 +44,7 @@ def _is_basic(index: Any) -> bool:
 class GetItem(Operation):
     def __init__(self, index: Any, basic: bool) -> None:
         self.index, self.basic = index, basic
-        self.view = basic  # type: ignore[misc] - basic indexing gives views, advanced indexing copies
+        self.view = basic  # type: ignore[misc]  # basic indexing gives views, advanced indexing copies
 
     def forward(self, x: Any) -> Any:
         self.source, self.dtype = x.shape, x.dtype

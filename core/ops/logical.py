@@ -40,15 +40,15 @@ gt, ge = _comparison("gt", ">"), _comparison("ge", ">=")
 
 
 def _plain(name: str, doc: str, function: Callable[..., Any]) -> Callable[..., Tensor]:
-    def wrapped(input: Tensor, *others: Any) -> Tensor:
-        xp = input._module
-        arrays = [o.array if isinstance(o, Tensor) else o for o in others]
+    def wrapped(input: Any, *others: Any) -> Tensor:
+        xp = next(t for t in (input, *others) if isinstance(t, Tensor))._module
+        arrays = [t.array if isinstance(t, Tensor) else t for t in (input, *others)]
         try:
-            return Tensor(xp.asarray(function(xp, input.array, *arrays)))
+            return Tensor(xp.asarray(function(xp, *arrays)))
         except ValueError:
-            raise broadcast_error(name, input.shape, *[np.shape(a) for a in arrays]) from None
+            raise broadcast_error(name, *[np.shape(a) for a in arrays]) from None
         except TypeError:
-            given = " and ".join(str(getattr(a, "dtype", type(a).__name__)) for a in (input.array, *arrays))
+            given = " and ".join(str(getattr(a, "dtype", type(a).__name__)) for a in arrays)
             raise DtypeError(f"{name} of {given}", fix="use integers or bools") from None
 
     wrapped.__name__ = wrapped.__qualname__ = name

@@ -60,7 +60,7 @@ class Mean(Sum):
         return kernels.of(x).mean(x, self.axes, self.keepdim)
 
     def backward(self, g: Tensor) -> Tensor:
-        return super().backward(g / math.prod(self.source[i] for i in self.axes))
+        return super().backward(g / builtins.max(1, math.prod(self.source[i] for i in self.axes)))
 
 
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:

@@ -172,7 +172,7 @@ def expand(input: Tensor, *shape: Any) -> Tensor:
                 fix="use repeat or squeeze",
             )
     if lead < 0:
-        raise ShapeError(f"expand: {input.shape} cannot become {tuple(target)}", why="no dimension can be dropped", fix="use squeeze")
+        raise ShapeError(f"expand: {input.shape} cannot become {tuple(target)}", why="none can be dropped", fix="use squeeze")
     return input if tuple(target) == input.shape else Expand(tuple(target)).apply(input)
 
 

@@ -116,7 +116,7 @@ def _checked(args: Sequence[Any]) -> list[int]:
                 why="differences of single precision are too coarse to judge a gradient",
                 fix="use float64 or complex128",
             )
-        if any(stride == 0 and n > 1 for stride, n in zip(x.strides, x.shape, strict=True)):
+        if x.size and any(stride == 0 and n > 1 for stride, n in zip(x.strides, x.shape, strict=True)):
             raise ArgumentError(f"gradcheck: input {i} repeats its memory (an expanded tensor)", fix="pass a contiguous copy")
     return positions
 
@@ -160,7 +160,7 @@ def _check_output(
     rtol: float,
 ) -> None:
     direction = _direction(out, number)
-    found = grad(out, [args[i] for i in checked], Tensor(direction.astype(out.dtype)), allow_unused=True)
+    found = grad(out, [args[i] for i in checked], Tensor(direction.astype(out.dtype)), retain_graph=True, allow_unused=True)
 
     def value() -> float:
         y = _outputs(func, args)[number].array

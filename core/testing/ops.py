@@ -247,7 +247,7 @@ def _transposed(a: Any) -> Any:
 def _strided(a: Any) -> Any:
     """The same values, every second element of a larger array."""
     wide = np.zeros(tuple(2 * n + 1 for n in a.shape), a.dtype)
-    view = wide[tuple(slice(1, None, 2) for _ in a.shape)]
+    view = wide[(*(slice(1, None, 2) for _ in a.shape), ...)]
     view[...] = a
     return view
 

@@ -28,11 +28,11 @@ class Sampler:
 
     def normal(self, *shape: int) -> Any:
         """Standard normal numbers."""
-        return self._next().normal(shape, dtype=np.float64)
+        return np.asarray(self._next().normal(shape, dtype=np.float64))
 
     def uniform(self, shape: Sequence[int], low: float, high: float) -> Any:
         """Numbers in [low, high)."""
-        return self._next().uniform(tuple(shape), low, high, dtype=np.float64)
+        return np.asarray(self._next().uniform(tuple(shape), low, high, dtype=np.float64))
 
     def positive(self, *shape: int) -> Any:
         """Numbers in [0.5, 2)."""
@@ -43,7 +43,7 @@ class Sampler:
         x = self._next().normal(tuple(shape), dtype=np.float64)
         for p in points:
             x = np.where(np.abs(x - p) < gap, p + np.where(x < p, -gap, gap) * 1.5, x)
-        return x
+        return np.asarray(x)
 
     def distinct(self, *shape: int) -> Any:
         """Different numbers, at least 0.1 apart, in random order: for maxima and sorting."""
@@ -52,12 +52,12 @@ class Sampler:
 
     def integers(self, low: int, high: int, shape: Sequence[int]) -> Any:
         """Whole numbers in [low, high), int64."""
-        return self._next().integers(low, high, tuple(shape))
+        return np.asarray(self._next().integers(low, high, tuple(shape)))
 
     def bools(self, *shape: int) -> Any:
         """True and false."""
-        return self._next().bernoulli(0.5, shape)
+        return np.asarray(self._next().bernoulli(0.5, shape))
 
     def complex(self, *shape: int) -> Any:
         """Complex normal numbers."""
-        return self.normal(*shape) + 1j * self.normal(*shape)
+        return np.asarray(self.normal(*shape) + 1j * self.normal(*shape))

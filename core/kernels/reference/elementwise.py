@@ -21,6 +21,7 @@ _UFUNCS = [
 
 __all__ = [
     *_UFUNCS,
+    "clip",
     "elu",
     "erf",
     "gelu",
@@ -56,6 +57,15 @@ globals().update({name: _ufunc(name) for name in _UFUNCS})
 def relu(x: Any) -> Any:
     """max(x, 0)."""
     return module_of(x).maximum(x, x.dtype.type(0))
+
+
+def clip(x: Any, low: float | None, high: float | None) -> Any:
+    """Values below ``low`` become ``low``, those above ``high`` become ``high``; None is no bound."""
+    if x.dtype.kind != "V":
+        return module_of(x).clip(x, low, high)
+    xp, kind = module_of(x), x.dtype.type  # clip itself knows no bfloat16
+    x = x if low is None else xp.maximum(x, kind(low))
+    return x if high is None else xp.minimum(x, kind(high))
 
 
 def leaky_relu(x: Any, slope: float) -> Any:

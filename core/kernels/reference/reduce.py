@@ -23,7 +23,7 @@ def mean(x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
     """The sum divided by the count; NaN where there is nothing to count."""
     total = sum(x, axes, keepdim)
     count = int(np.prod([x.shape[i] for i in axes], dtype=np.int64))
-    return total / total.dtype.type(count) if count else total * total.dtype.type(np.nan)
+    return total / total.dtype.type(count) if count else total + total.dtype.type(np.nan)
 
 
 @in_float32
