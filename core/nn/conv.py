@@ -179,7 +179,7 @@ class _ConvTranspose(_ConvNd):
         """What must be added at the end to reach ``output_size``."""
         if output_size is None:
             return self.output_padding
-        n, padding = self.dims, each(self.padding, self.dims, "padding")  # type: ignore[arg-type]  # never a string here
+        n, padding = self.dims, each(self.padding, self.dims, "padding")
         wanted = tuple(output_size)[-n:]
         smallest = [
             (input.shape[i - n] - 1) * self.stride[i] - 2 * padding[i] + self.dilation[i] * (self.kernel_size[i] - 1) + 1

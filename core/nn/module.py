@@ -97,7 +97,7 @@ class Module:
 
     def _forget(self, name: str) -> None:
         for registry in (self._parameters, self._buffers, self._modules):
-            registry.pop(name, None)  # type: ignore[attr-defined]
+            registry.pop(name, None)
         self.__dict__["_transient"].discard(name)
 
     def _register(self, registry: str, name: str, value: Any) -> None:
