@@ -33,6 +33,8 @@ KERNELS |= {
     "conv_forward": ".conv:conv_forward",
     "conv_input_grad": ".conv:conv_input_grad",
     "conv_weight_grad": ".conv:conv_weight_grad",
+    "max_pool": ".pool:max_pool",
+    "scatter_planes": ".pool:scatter_planes",
 }
 
 keep_freed_memory()  # before the first large array: what is freed until then went back to the system

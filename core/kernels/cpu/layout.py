@@ -11,7 +11,7 @@ import numpy as np
 
 from .threads import run_tiles
 
-Pair = tuple[int, int]
+Pair = tuple[int, ...]  # two numbers: height and width
 
 
 def channels_last(x: Any) -> Any:
