@@ -84,7 +84,7 @@ def forward(x: Any, matrix: Any, kernel: Pair, stride: Pair, padding: Pair, dila
         if bias is not None:
             target += bias
 
-    each_tile(work, tiles(x.shape[0], *out, _rows(len(matrix), _TILE_ROWS)))
+    each_tile(work, tiles(x.shape[0], out[0], out[1], _rows(len(matrix), _TILE_ROWS)))
     return y
 
 
