@@ -61,7 +61,7 @@ def update(
             _check_finite(part_loss.item(), "the loss", key[1], [part])
             part_loss.backward()
             loss += part_loss.item()
-            correct += int((logits.numpy().argmax(1) == part.labels).sum())
+            correct += int((logits.detach().numpy().argmax(1) == part.labels).sum())
     freezing.check_gradients(model)
     norm = clip(model, recipe.clip_norm)
     _check_finite(norm, "the gradient's norm", key[1], parts)

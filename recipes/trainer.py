@@ -243,7 +243,7 @@ def save(training: Training) -> None:
                     numbers.setdefault(str(index), {})[key] = value
         record["optimizers"].append(numbers)
     if setup.ema is not None:
-        tensors |= {f"ema.{k}": v for k, v in setup.ema_arrays().items()}
+        tensors |= {f"ema.{k}": v for k, v in setup.ema.arrays.items()}
     training.store.save(at.step, tensors, record)
 
 
@@ -262,5 +262,5 @@ def restore(training: Training, saved: Saved) -> None:
                 state.setdefault(int(index), {})[key] = tensor(value)
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     if setup.ema is not None:
-        setup.load_ema({k.removeprefix("ema."): v for k, v in saved.arrays.items() if k.startswith("ema.")})
+        setup.ema.load({k.removeprefix("ema."): v for k, v in saved.arrays.items() if k.startswith("ema.")}, saved.record["step"])
     training.at = Counters(**{name: saved.record[name] for name in vars(Counters())})
