@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import ml_dtypes
+import numpy as np
 
 from .. import kernels
 from ..errors import ArgumentError, ShapeError
@@ -34,7 +34,7 @@ class _Norm(Composite):
     def parameters(self, given: Sequence[Any]) -> tuple[Any, Any]:
         """Weight and bias, None where there is none."""
         rest = iter(given)
-        return tuple(next(rest) if has else None for has in self.has)  # type: ignore[return-value] - always two
+        return tuple(next(rest) if has else None for has in self.has)  # type: ignore[return-value]  # always two
 
     def remember(self, *arrays: Any) -> None:
         if self.recording:
@@ -67,6 +67,13 @@ def _standard(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
     """(x - mean) / sqrt(var + eps) over the axes, in differentiable operations."""
     centred = x - x.mean(axes, keepdim=True)
     return centred * rsqrt((centred * centred).mean(axes, keepdim=True) + eps)
+
+
+def _nothing(x: Tensor, weight: Tensor | None, bias: Tensor | None, channels: bool) -> Tensor:
+    """The result for an input without elements: there is nothing to take a mean of, but parameters get their zeros."""
+    if channels:
+        weight, bias = _per_channel(weight, x.ndim), _per_channel(bias, x.ndim)
+    return _affine(x * 1.0, weight, bias)
 
 
 # ---- batch
@@ -109,7 +116,7 @@ class BatchNormEval(_Norm):
     def compose(self, x: Tensor, *given: Tensor) -> Tensor:
         weight, bias = (_per_channel(p, x.ndim) for p in self.parameters(given))
         mean, var = (_per_channel(Tensor(s.astype(x.dtype)), x.ndim) for s in self.saved)
-        return _affine((x - mean) * rsqrt(var + self.eps), weight, bias)  # type: ignore[operator] - both are given
+        return _affine((x - mean) * rsqrt(var + self.eps), weight, bias)  # type: ignore[operator]  # both are given
 
     def fused_backward(self, grad: Any, x: Any, *given: Any) -> Any:
         weight, _ = self.parameters(given)
@@ -165,6 +172,8 @@ def batch_norm(
         )
     channels = input.shape[1]
     _check_channels("batch_norm", channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    if not input.array.size:
+        return _nothing(input, weight, bias, True)
     parameters = _with(input, weight, bias)
     if not training:
         if running_mean is None or running_var is None:
@@ -172,7 +181,7 @@ def batch_norm(
                 "batch_norm without running statistics", fix="pass training=True, or running_mean and running_var"
             )
         return BatchNormEval(running_mean.array, running_var.array, weight is not None, bias is not None, eps).apply(*parameters)
-    count = input.numel() // max(channels, 1)
+    count = input.numel() // channels
     if count == 1:
         raise ShapeError(
             f"batch_norm: one value a channel in an input of shape {input.shape}",
@@ -182,9 +191,8 @@ def batch_norm(
     operation = BatchNorm(weight is not None, bias is not None, eps)
     out = operation.apply(*parameters)
     mean, var = operation.statistics
-    if count:
-        _update(running_mean, mean, momentum)
-        _update(running_var, var * var.dtype.type(count / (count - 1)), momentum)
+    _update(running_mean, mean, momentum)
+    _update(running_var, var * var.dtype.type(count / (count - 1)), momentum)
     return out
 
 
@@ -203,8 +211,7 @@ class LayerNorm(_Norm):
 
     def forward(self, x: Any, *given: Any) -> Any:
         self.describe(given)
-        width = self._width(x)
-        rows = x.reshape(x.size // max(width, 1), width)
+        rows = x.reshape(-1, self._width(x))
         flat = [None if p is None else p.reshape(-1) for p in self.parameters(given)]
         y, mean, inverse = kernels.of(x).layer_norm(rows, *flat, self.eps)
         self.remember(mean, inverse)
@@ -248,7 +255,7 @@ def layer_norm(
     """
     axes = _trailing("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     if not input.array.size:
-        return input * 1.0
+        return _nothing(input, weight, bias, False)
     return LayerNorm(axes, weight is not None, bias is not None, eps).apply(*_with(input, weight, bias))
 
 
@@ -260,8 +267,7 @@ class RMSNorm(_Norm):
         self.axes = axes
 
     def _flat(self, x: Any) -> Any:
-        width = math.prod(x.shape[x.ndim - self.axes :])
-        return x.reshape(x.size // max(width, 1), width)
+        return x.reshape(-1, math.prod(x.shape[x.ndim - self.axes :]))
 
     def forward(self, x: Any, *given: Any) -> Any:
         self.describe(given)
@@ -284,14 +290,16 @@ class RMSNorm(_Norm):
 def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     """Each row over the last dimensions divided by its root mean square, times weight of ``normalized_shape``.
 
-    ``eps`` is added to the mean square; None takes the smallest step of the input's dtype.
+    ``eps`` is added to the mean square; None takes the smallest step of the dtype that is computed in (float32 for half
+    precision, else the input's).
 
     Source: Zhang and Sennrich, arXiv:1910.07467.
     """
     axes = _trailing("rms_norm", input, normalized_shape, weight=weight)
-    step = float(ml_dtypes.finfo(input.dtype).eps) if eps is None else eps
+    wide = np.float32 if input.dtype.itemsize < 4 else input.dtype  # what half precision is computed in
+    step = float(np.finfo(wide).eps) if eps is None else eps
     if not input.array.size:
-        return input * 1.0
+        return _nothing(input, weight, None, False)
     return RMSNorm(axes, weight is not None, step).apply(*_with(input, weight, None))
 
 
@@ -338,7 +346,7 @@ def group_norm(
         )
     _check_channels("group_norm", input.shape[1], weight=weight, bias=bias)
     if not input.array.size:
-        return input * 1.0
+        return _nothing(input, weight, bias, True)
     return GroupNorm(num_groups, weight is not None, bias is not None, eps).apply(*_with(input, weight, bias))
 
 
@@ -375,7 +383,7 @@ def instance_norm(
             fix="use larger inputs",
         )
     if not input.array.size:
-        return input * 1.0
+        return _nothing(input, weight, bias, True)
     operation = GroupNorm(channels, weight is not None, bias is not None, eps)
     out = operation.apply(*_with(input, weight, bias))
     if running_mean is not None or running_var is not None:
