@@ -11,7 +11,7 @@ Example:
 
 from __future__ import annotations
 
-from . import functional, init, utils
+from . import blocks, functional, init, utils
 from .activation import (
     CELU,
     ELU,
@@ -43,6 +43,7 @@ from .activation import (
     Threshold,
 )
 from .attention import MultiheadAttention
+from .blocks import MLP, Attention, LayerScale, TransformerBlock
 from .container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, DropPath
@@ -101,6 +102,7 @@ from .pool import (
     MaxPool2d,
     MaxPool3d,
 )
+from .positions import KVCache, Rotary
 from .rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .shape import (
     CircularPad1d,
@@ -138,6 +140,7 @@ __all__ = [
     "GLU",
     "GRU",
     "LSTM",
+    "MLP",
     "RNN",
     "SELU",
     "AdaptiveAvgPool1d",
@@ -147,6 +150,7 @@ __all__ = [
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
     "AlphaDropout",
+    "Attention",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -195,11 +199,13 @@ __all__ = [
     "InstanceNorm2d",
     "InstanceNorm3d",
     "KLDivLoss",
+    "KVCache",
     "L1Loss",
     "LPPool1d",
     "LPPool2d",
     "LSTMCell",
     "LayerNorm",
+    "LayerScale",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
@@ -237,6 +243,7 @@ __all__ = [
     "ReplicationPad1d",
     "ReplicationPad2d",
     "ReplicationPad3d",
+    "Rotary",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -252,6 +259,7 @@ __all__ = [
     "Tanhshrink",
     "Threshold",
     "Transformer",
+    "TransformerBlock",
     "TransformerDecoder",
     "TransformerDecoderLayer",
     "TransformerEncoder",
@@ -265,6 +273,7 @@ __all__ = [
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",
+    "blocks",
     "functional",
     "init",
     "utils",

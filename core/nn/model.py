@@ -50,6 +50,7 @@ class Model(Module):
 
         Raises:
             UnknownNameError: a name fits no module.
+            ModuleError: a module was not called, as lists and other holders are not.
         """
         modules = dict(self.named_modules())
         found: dict[str, Any] = {}
@@ -67,7 +68,12 @@ class Model(Module):
         finally:
             for handle in handles:
                 handle.remove()
-        return result, {name: found[name] for name in wanted if name in found}
+        idle = [name for name in wanted if name not in found]
+        if idle:
+            raise ModuleError(
+                f"{', '.join(idle)} did not run", why="only modules that are called have a result", fix="name others"
+            )
+        return result, {name: found[name] for name in wanted}
 
     # ---- the head
 

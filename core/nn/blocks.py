@@ -1,0 +1,324 @@
+"""The transformer blocks that every domain builds from: attention, feed-forward network, and the two with their residuals.
+
+Published checkpoints give the same layers different names and put them at different depths. So an architecture says, in one
+mapping, where each layer lives: ``{"q": "attention.self.query", "out": "attention.output.dense"}``. The layers are registered
+under those paths in the block itself, and found by them in the forward pass: replacing one by its path, as adapters do, works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any
+
+from .. import create
+from ..errors import ArgumentError, ShapeError, did_you_mean
+from ..tensor import Tensor
+from . import functional as F
+from .activation import activation
+from .dropout import Dropout, DropPath
+from .linear import Linear
+from .module import Module
+from .norm import LayerNorm
+from .parameter import Parameter
+from .positions import KVCache
+
+ATTENTION_NAMES = {"q": "q", "k": "k", "v": "v", "qkv": "qkv", "out": "proj", "attn_drop": "attn_drop"}
+MLP_NAMES = {"fc1": "fc1", "gate": "gate", "fc2": "fc2", "mlp_drop": "drop"}
+BLOCK_NAMES = {
+    **{role: f"attn.{name}" for role, name in ATTENTION_NAMES.items()},
+    **{f"cross_{role}": f"cross_attn.{name}" for role, name in ATTENTION_NAMES.items()},
+    **{role: f"mlp.{name}" for role, name in MLP_NAMES.items()},
+    **{role: role for role in ("norm1", "norm_cross", "norm2", "drop1", "drop_cross", "drop2", "ls1", "ls2")},
+    **{role: role for role in ("drop_path1", "drop_path2")},
+}
+Position = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+
+
+def _named(defaults: Mapping[str, str], names: Mapping[str, str] | None) -> dict[str, str]:
+    for role in names or {}:
+        if role not in defaults:
+            raise ArgumentError(
+                f"no layer has the role {role!r}", fix=did_you_mean(role, defaults) or f"roles: {', '.join(defaults)}"
+            )
+    return {**defaults, **(names or {})}
+
+
+def place(owner: Module, path: str, module: Module) -> None:
+    """Register ``module`` in ``owner`` under a dotted path; plain modules are made for what lies between."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        if parent not in owner._modules:
+            owner.add_module(parent, Module())
+        owner = owner.get_submodule(parent)
+    owner.add_module(name, module)
+
+
+class _Part:
+    """Layers that live in an owner, each under the path of its role."""
+
+    def __init__(self, owner: Module, names: Mapping[str, str], layers: Mapping[str, Module]) -> None:
+        for role, layer in layers.items():
+            place(owner, names[role], layer)
+        self._find = {role: attrgetter(names[role]) for role in layers}
+
+    def __contains__(self, role: str) -> bool:
+        return role in self._find
+
+    def layer(self, owner: Module, role: str) -> Any:
+        """The layer of that role now: it may have been replaced."""
+        return self._find[role](owner)
+
+
+class _AttentionPart(_Part):
+    """Projections and attention; see ``Attention``."""
+
+    def __init__(
+        self, owner: Module, dim: int, num_heads: int, names: Mapping[str, str], num_kv_heads: int | None = None,
+        head_dim: int | None = None, kv_dim: int | None = None, bias: bool | Mapping[str, bool] = True, fused: bool = False,
+        dropout: float = 0.0, position: Position | None = None, is_causal: bool = False, scale: float | None = None,
+    ) -> None:  # fmt: skip
+        self.heads, self.kv_heads = num_heads, num_heads if num_kv_heads is None else num_kv_heads
+        if head_dim is None and dim % num_heads:
+            raise ArgumentError(f"attention of width {dim} with {num_heads} heads", fix="choose a divisor, or give head_dim")
+        if num_heads % self.kv_heads:
+            raise ArgumentError(f"{num_heads} heads share {self.kv_heads} of keys and values", fix="choose a divisor")
+        if fused and kv_dim not in (None, dim):
+            raise ArgumentError(f"fused projections of inputs {dim} and {kv_dim} wide", fix="pass fused=False")
+        self.head_dim = dim // num_heads if head_dim is None else head_dim
+        self.position, self.is_causal, self.scale, self.fused = position, is_causal, scale, fused
+        biases = {role: bias if isinstance(bias, bool) else bias.get(role, True) for role in ("q", "k", "v", "qkv", "out")}
+        inner, shared, source = self.heads * self.head_dim, self.kv_heads * self.head_dim, dim if kv_dim is None else kv_dim
+        self.widths = (inner, shared, shared)
+        if fused:
+            layers: dict[str, Module] = {"qkv": Linear(dim, inner + 2 * shared, bias=biases["qkv"])}
+        else:
+            layers = {"q": Linear(dim, inner, bias=biases["q"])}
+            layers |= {role: Linear(source, shared, bias=biases[role]) for role in ("k", "v")}
+        super().__init__(owner, names, {**layers, "out": Linear(inner, dim, bias=biases["out"]), "attn_drop": Dropout(dropout)})
+
+    def __call__(
+        self, owner: Module, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, cache: KVCache | None = None
+    ) -> Tensor:
+        q, k, v = self._project(owner, x, context)
+        start = 0 if cache is None else cache.length
+        if self.position is not None:
+            q, k = self.position(q, k, start)
+        if cache is not None:
+            k, v = cache.update(k, v)
+        causal = self.is_causal and context is None
+        if causal and (start or mask is not None):  # the short form of the mask fits neither a cache nor another mask
+            mask, causal = _with_causal(mask, q.shape[2], start, q), False
+        drop = self.layer(owner, "attn_drop")
+        y = F.scaled_dot_product_attention(
+            q, k, v, mask, drop.p if drop.training else 0.0, causal, self.scale, enable_gqa=self.kv_heads != self.heads
+        )
+        return self.layer(owner, "out")(y.transpose(1, 2).flatten(2))  # (N, heads, T, D) -> (N, T, heads D)
+
+    def _project(self, owner: Module, x: Tensor, context: Tensor | None) -> tuple[Tensor, ...]:
+        """Queries, keys and values, (N, heads, T, D)."""
+        if self.fused:
+            if context is not None:
+                raise ArgumentError("attention to a context with fused projections", fix="build it with fused=False")
+            parts = self.layer(owner, "qkv")(x).split(self.widths, -1)
+        else:
+            source = x if context is None else context
+            parts = [self.layer(owner, role)(s) for role, s in (("q", x), ("k", source), ("v", source))]
+        return tuple(p.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for p in parts)
+
+
+def _with_causal(mask: Tensor | None, length: int, start: int, like: Tensor) -> Tensor:
+    """``mask`` and the causal one together, (..., T, start + T); bool masks say where to look, float ones are added."""
+    xp = like._module
+    seen = like._like(xp.tri(length, start + length, start, dtype=bool))
+    if mask is None:
+        return seen
+    if mask.dtype.kind == "b":
+        return mask & seen
+    return mask + like._like(xp.where(seen.array, 0.0, -xp.inf).astype(mask.dtype))
+
+
+class Attention(Module):
+    """Queries, keys and values, attention between them, and the way back to the width of the stream.
+
+    Args:
+        dim: width of the stream.
+        num_heads: heads of the queries.
+        num_kv_heads: heads of keys and values, each shared by several of the queries (Ainslie et al., arXiv:2305.13245).
+        head_dim: width of a head, ``dim / num_heads`` unless given.
+        kv_dim: width of the context where it is not ``dim``.
+        bias: whether the projections have biases, for all or by role ("q", "k", "v", "qkv", "out").
+        fused: one layer "qkv" in place of three.
+        dropout: of the attention weights.
+        position: turns queries and keys by their positions, e.g. ``Rotary``; None for none.
+        is_causal: each place sees itself and what came before.
+        scale: of the scores, 1 / sqrt(head_dim) unless given.
+        names: paths of the layers, by role: "q", "k", "v" or "qkv", "out", "attn_drop".
+
+    ``forward(x, context=None, mask=None, cache=None)``: (N, T, dim) -> (N, T, dim). ``context`` (N, S, kv_dim) gives keys and
+    values. A bool mask that broadcasts to (N, heads, T, S) is True where to look; a float one is added to the scores, which is
+    also how position biases get in.
+
+    Example:
+        >>> import nyala
+        >>> from nyala import nn
+        >>> layer = nn.Attention(8, 4, num_kv_heads=2, position=nn.Rotary(2), names={"out": "o_proj"})
+        >>> layer(nyala.randn(2, 5, 8)).shape, sorted(n for n, _ in layer.named_children())
+        ((2, 5, 8), ['attn_drop', 'k', 'o_proj', 'q', 'v'])
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, names: Mapping[str, str] | None = None, **settings: Any) -> None:
+        super().__init__()
+        self.dim = dim
+        self.part = _AttentionPart(self, dim, num_heads, _named(ATTENTION_NAMES, names), **settings)
+
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, cache: KVCache | None = None
+    ) -> Tensor:
+        _check_stream(x, self.dim)
+        return self.part(self, x, context, mask, cache)
+
+
+class _MLPPart(_Part):
+    """The feed-forward network; see ``MLP``."""
+
+    def __init__(
+        self, owner: Module, dim: int, hidden_dim: int, names: Mapping[str, str], act: Any = "gelu", gated: bool = False,
+        bias: bool = True, dropout: float = 0.0, out_dim: int | None = None,
+    ) -> None:  # fmt: skip
+        self.act, self.gated = activation(act), gated
+        layers: dict[str, Module] = {"fc1": Linear(dim, hidden_dim, bias=bias)}
+        if gated:
+            layers["gate"] = Linear(dim, hidden_dim, bias=bias)
+        layers["fc2"] = Linear(hidden_dim, dim if out_dim is None else out_dim, bias=bias)
+        super().__init__(owner, names, {**layers, "mlp_drop": Dropout(dropout)})
+
+    def __call__(self, owner: Module, x: Tensor) -> Tensor:
+        inner = self.layer(owner, "fc1")(x)
+        inner = self.act(self.layer(owner, "gate")(x)) * inner if self.gated else self.act(inner)
+        return self.layer(owner, "fc2")(self.layer(owner, "mlp_drop")(inner))
+
+
+class MLP(Module):
+    """fc2(act(fc1(x))), or gated: fc2(act(gate(x)) * fc1(x)) (Shazeer, arXiv:2002.05202).
+
+    Args:
+        dim: width of the input, and of the result unless ``out_dim`` is given.
+        hidden_dim: width between.
+        act: a function, or the name a config gives it ("gelu", "gelu_new", "quick_gelu", "silu", "relu").
+        gated: whether a second layer opens and closes the first.
+        bias: whether the layers have biases.
+        dropout: before fc2.
+        names: paths of the layers, by role: "fc1", "gate", "fc2", "mlp_drop".
+
+    Example:
+        >>> import nyala
+        >>> MLP(8, 32, act="silu", gated=True, bias=False)(nyala.ones(2, 5, 8)).shape
+        (2, 5, 8)
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, *, names: Mapping[str, str] | None = None, **settings: Any) -> None:
+        super().__init__()
+        self.part = _MLPPart(self, dim, hidden_dim, _named(MLP_NAMES, names), **settings)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(self, x)
+
+
+class LayerScale(Module):
+    """A learnt factor for each feature (Touvron et al., arXiv:2103.17239); ``name`` is what checkpoints call it."""
+
+    def __init__(self, dim: int, init_values: float = 1e-5, name: str = "gamma") -> None:
+        super().__init__()
+        self.name = name
+        self.register_parameter(name, Parameter(create.ones(dim) * init_values))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * getattr(self, self.name)
+
+
+class TransformerBlock(Module):
+    """Attention and feed-forward network, each with a residual, a norm, and what regularises it.
+
+    Args:
+        dim: width of the stream.
+        num_heads: heads.
+        hidden_dim: width inside the feed-forward network.
+        norm_first: norms before the parts (ViT, GPT, Llama) rather than behind the residuals (BERT).
+        norm: makes a norm from a width, e.g. ``lambda dim: nn.RMSNorm(dim, 1e-6)``.
+        dropout: of each part's result.
+        drop_path: of whole residuals.
+        layer_scale: where each part's learnt scale starts; None for none.
+        cross: whether there is attention to a context between the two, or its settings.
+        attention, mlp: further settings of ``Attention`` and ``MLP``.
+        names: paths of the layers, by role: those of ``Attention`` (with "cross_" before them for the second one) and ``MLP``,
+            "norm1", "norm_cross", "norm2", "drop1", "drop_cross", "drop2", "drop_path1", "drop_path2", "ls1", "ls2".
+
+    ``forward(x, context=None, mask=None, context_mask=None, cache=None)``: (N, T, dim) -> (N, T, dim); masks as in ``Attention``.
+
+    Example:
+        >>> import nyala
+        >>> block = TransformerBlock(8, 2, 16, norm_first=False, names={"q": "attention.self.query", "fc1": "intermediate.dense"})
+        >>> block(nyala.randn(2, 5, 8)).shape, block.get_parameter("intermediate.dense.weight").shape
+        ((2, 5, 8), (16, 8))
+    """
+
+    def __init__(
+        self, dim: int, num_heads: int, hidden_dim: int, *, norm_first: bool = True, norm: Callable[[int], Module] = LayerNorm,
+        dropout: float = 0.0, drop_path: float = 0.0, layer_scale: float | None = None, cross: bool | Mapping[str, Any] = False,
+        attention: Mapping[str, Any] | None = None, mlp: Mapping[str, Any] | None = None, names: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.dim, self.norm_first, self.cross = dim, norm_first, cross is not False
+        paths = _named(BLOCK_NAMES, names)
+        self.attn_part = _AttentionPart(self, dim, num_heads, paths, **(attention or {}))
+        layers: dict[str, Module] = {"norm1": norm(dim), "drop1": Dropout(dropout)}
+        if self.cross:
+            own = {role: paths[f"cross_{role}"] for role in ATTENTION_NAMES}
+            self.cross_part = _AttentionPart(self, dim, num_heads, own, **(cross if isinstance(cross, Mapping) else {}))
+            layers |= {"norm_cross": norm(dim), "drop_cross": Dropout(dropout)}
+        self.mlp_part = _MLPPart(self, dim, hidden_dim, paths, **(mlp or {}))
+        layers |= {"norm2": norm(dim), "drop2": Dropout(dropout)}
+        if layer_scale is not None:
+            layers |= {"ls1": LayerScale(dim, layer_scale), "ls2": LayerScale(dim, layer_scale)}
+        if drop_path:
+            layers |= {"drop_path1": DropPath(drop_path), "drop_path2": DropPath(drop_path)}
+        self.layers_part = _Part(self, paths, layers)
+
+    def _layer(self, role: str) -> Any:
+        return self.layers_part.layer(self, role)
+
+    def _residual(self, x: Tensor, norm: str, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        return x + compute(self._layer(norm)(x)) if self.norm_first else self._layer(norm)(x + compute(x))
+
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, context_mask: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:  # fmt: skip
+        _check_stream(x, self.dim)
+        if self.cross != (context is not None):
+            raise ArgumentError(
+                f"a transformer block {'with' if self.cross else 'without'} attention to a context got {'none' if context is None else 'one'}",
+                fix="pass context to blocks built with cross, and to those alone",
+            )
+        x = self._residual(x, "norm1", lambda t: self._damped("1", self.attn_part(self, t, None, mask, cache)))
+        if context is not None:
+            x = self._residual(
+                x, "norm_cross", lambda t: self._layer("drop_cross")(self.cross_part(self, t, context, context_mask))
+            )
+        return self._residual(x, "norm2", lambda t: self._damped("2", self.mlp_part(self, t)))
+
+    def _damped(self, n: str, x: Tensor) -> Tensor:
+        for role in (f"drop{n}", f"ls{n}", f"drop_path{n}"):
+            if role in self.layers_part:
+                x = self._layer(role)(x)
+        return x
+
+
+def _check_stream(x: Tensor, dim: int) -> None:
+    if x.ndim != 3 or x.shape[-1] != dim:
+        raise ShapeError(
+            f"a transformer block of width {dim} got {x.shape}",
+            why=f"it takes (N, T, {dim})",
+            fix="check the embedding before it",
+        )
