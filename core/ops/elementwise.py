@@ -389,7 +389,14 @@ silu = _unary(
     fused="silu_backward",
 )
 erf = _unary("erf", "The error function.", lambda g, x: g * exp(-x * x) * (2 / math.sqrt(math.pi)), "x")
-relu = _unary("relu", "max(x, 0); the gradient at 0 is 0.", lambda g, y: where(y.detach() > 0, g, 0.0), "y", whole=True)
+relu = _unary(
+    "relu",
+    "max(x, 0); the gradient at 0 is 0.",
+    lambda g, y: where(y.detach() > 0, g, 0.0),
+    "y",
+    whole=True,
+    fused="relu_backward",
+)
 hardsigmoid = _unary(
     "hardsigmoid", "clip(x + 3, 0, 6) / 6.", lambda g, x: where((x.detach() > -3) & (x.detach() < 3), g * (1 / 6), 0.0), "x"
 )
@@ -497,9 +504,7 @@ def _gelu_derivative(g: Tensor, x: Tensor, approximate: str) -> Tensor:
 _Gelu = _activation(_gelu_derivative, "gelu", "gelu_backward")
 _LeakyRelu = _activation(lambda g, x, slope: where(x.detach() > 0, g, g * slope), "leaky_relu")
 _Elu = _activation(lambda g, x, a: where(x.detach() > 0, g, g * a * exp(minimum(x, 0.0))), "elu")
-_Softplus = _activation(
-    lambda g, x, beta, threshold: where(x.detach() * beta > threshold, g, g * sigmoid(x * beta)), "softplus"
-)
+_Softplus = _activation(lambda g, x, beta, threshold: where(x.detach() * beta > threshold, g, g * sigmoid(x * beta)), "softplus")
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:

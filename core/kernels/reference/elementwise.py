@@ -28,9 +28,11 @@ __all__ = [
     "gelu_backward",
     "hardsigmoid",
     "hardswish",
+    "hardtanh_backward",
     "leaky_relu",
     "power_number",
     "relu",
+    "relu_backward",
     "round",
     "rsqrt",
     "sigmoid",
@@ -66,6 +68,16 @@ def clip(x: Any, low: float | None, high: float | None) -> Any:
     xp, kind = module_of(x), x.dtype.type  # clip itself knows no bfloat16
     x = x if low is None else xp.maximum(x, kind(low))
     return x if high is None else xp.minimum(x, kind(high))
+
+
+def relu_backward(grad: Any, y: Any) -> Any:
+    """Gradient of relu from its result: where that is positive."""
+    return module_of(y).where(y > 0, grad, y.dtype.type(0))
+
+
+def hardtanh_backward(grad: Any, y: Any, low: float, high: float) -> Any:
+    """Gradient of a clip to [low, high] from its result: where that lies between the ends."""
+    return module_of(y).where((y > low) & (y < high), grad, y.dtype.type(0))
 
 
 def leaky_relu(x: Any, slope: float) -> Any:
