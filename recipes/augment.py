@@ -11,23 +11,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..core import random
+from ..core.random import Key
 from .schema import Augment, HorizontalFlip, RandomCrop, RandomErasing, RandomResizedCrop, WordDropout
 
 IMAGE = (HorizontalFlip, RandomCrop, RandomResizedCrop, RandomErasing)
 TEXT = (WordDropout,)
 
 
-def image(array: np.ndarray, augments: Sequence[Augment], seed: int, epoch: int, index: int) -> np.ndarray:
+def image(array: np.ndarray, augments: Sequence[Augment], key: Key) -> np.ndarray:
     """Applies the list to one prepared picture; the input is left as it is.
 
     Args:
         array: (C, H, W) float32.
         augments: the recipe's ``data.augment``.
-        seed, epoch, index: what the draws are keyed by; ``index`` is the sample's number in the training part.
+        key: what the draws are keyed by: the loader makes it of (seed, epoch, index).
     """
     for place, augment in enumerate(augments):
-        u = random.key(seed, "augment", epoch, index, place).uniform((6,))
+        u = key.fold(place).uniform((6,))
         match augment:
             case HorizontalFlip(p=p):
                 array = array[:, :, ::-1] if u[0] < p else array
@@ -40,12 +40,12 @@ def image(array: np.ndarray, augments: Sequence[Augment], seed: int, epoch: int,
     return np.ascontiguousarray(array)
 
 
-def text(words: str, augments: Sequence[Augment], seed: int, epoch: int, index: int) -> str:
+def text(words: str, augments: Sequence[Augment], key: Key) -> str:
     """Applies the list to one text."""
     for place, augment in enumerate(augments):
         if isinstance(augment, WordDropout):
             parts = words.split()
-            keep = random.key(seed, "augment", epoch, index, place).uniform((max(1, len(parts)),)) >= augment.p
+            keep = key.fold(place).uniform((max(1, len(parts)),)) >= augment.p
             words = " ".join(w for w, k in zip(parts, keep, strict=False) if k) or " ".join(parts[:1])
     return words
 

@@ -3,15 +3,16 @@ epoch)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..core import data, random
+from ..core import data
+from ..core.random import Key
 from .datasets import Part
-from .schema import Augment
+from .schema import Augment, Recipe
 from .tasks import Task
 
 
@@ -34,53 +35,54 @@ class Batch:
 
 
 class Prepared(data.Dataset):
-    """A part of a dataset, prepared for the model; ``augment`` is empty for evaluation.
+    """A part of a dataset, prepared for the model.
 
     Args:
         part: raw inputs and labels.
         task: knows how to prepare one.
-        augment: random changes, keyed by (seed, epoch, index).
-        seed: the recipe's seed.
-        epoch: the epoch the changes are keyed by.
+        augment: random changes; the loader hands each sample its key, made of (seed, epoch, index).
     """
 
-    def __init__(self, part: Part, task: Task, augment: Sequence[Augment] = (), seed: int = 0, epoch: int = 0) -> None:
-        self.part, self.task, self.augment, self.seed, self.epoch = part, task, augment, seed, epoch
+    def __init__(self, part: Part, task: Task, augment: Sequence[Augment] = ()) -> None:
+        self.part, self.task, self.augment = part, task, augment
 
     def __len__(self) -> int:
         return len(self.part)
 
     def __getitem__(self, index: int) -> tuple[Any, int, int]:
         raw, label = self.part.sample(index)
-        return self.task.prepare(raw, self.augment, (self.seed, self.epoch, index)), label, index
+        return self.task.prepare(raw), label, index
+
+    def get(self, index: int, key: Key) -> tuple[Any, int, int]:
+        """The sample, changed at random by ``key``."""
+        raw, label = self.part.sample(index)
+        return self.task.prepare(raw, self.augment, key), label, index
+
+    def collate(self, samples: Sequence[tuple[Any, int, int]]) -> Batch:
+        """Samples as a batch."""
+        prepared, labels, numbers = zip(*samples, strict=True)
+        indices = np.array(numbers, np.int64)
+        return Batch(self.task.collate(prepared, indices), np.array(labels, np.int64), indices)
 
 
-def order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of the samples in an epoch: a function of seed and epoch alone."""
-    return random.key(seed, "order", epoch).permutation(count)
-
-
-def batches(prepared: Prepared, indices: np.ndarray, size: int, workers: int) -> Iterator[Batch]:
-    """Batches of ``size`` over ``indices``, in that order; the last may be smaller.
+def for_training(part: Part, task: Task, recipe: Recipe, epoch: int, position: int) -> data.DataLoader:
+    """The rest of an epoch, shuffled and augmented.
 
     Args:
-        prepared: the dataset.
-        indices: which samples, in which order. To go on within an epoch, give the rest of its order.
-        size: samples a batch.
-        workers: threads; 0 prepares in the caller's.
+        part: the training part.
+        task: how samples are prepared.
+        recipe: seed, batch size, threads, augmentation.
+        epoch: which one.
+        position: batches of it that are behind us.
     """
-
-    def collate(samples: Sequence[tuple[Any, int, int]]) -> Batch:
-        raw, labels, numbers = zip(*samples, strict=True)
-        where = np.array(numbers, np.int64)
-        return Batch(prepared.task.collate(raw, where), np.array(labels, np.int64), where)
-
-    loader = data.DataLoader(
-        prepared, batch_size=size, sampler=[int(i) for i in indices], num_workers=workers, collate_fn=collate
-    )
-    yield from loader
+    prepared = Prepared(part, task, recipe.data.augment)
+    size, workers = recipe.data.batch_size, recipe.data.workers
+    loader = data.DataLoader(prepared, size, shuffle=True, num_workers=workers, collate_fn=prepared.collate, seed=recipe.seed)
+    loader.load_state_dict({"epoch": epoch, "position": position, "seed": recipe.seed})
+    return loader
 
 
-def all_of(part: Part, task: Task, size: int, workers: int) -> Iterator[Batch]:
-    """The whole part in its own order, without augmentation: for evaluation."""
-    return batches(Prepared(part, task), np.arange(len(part)), size, workers)
+def for_evaluation(part: Part, task: Task, recipe: Recipe) -> data.DataLoader:
+    """The whole part in its own order, as it is."""
+    prepared = Prepared(part, task)
+    return data.DataLoader(prepared, recipe.data.eval_batch_size, num_workers=recipe.data.workers, collate_fn=prepared.collate)

@@ -27,7 +27,7 @@ def finish(training: Training) -> dict[str, Any]:
     """Ends a run; returns its final scores on the test part."""
     setup, run = training.setup, training.run
     step = load_final(training, run.recipe.train.best)
-    found = batches.all_of(setup.source.test, setup.task, run.recipe.data.eval_batch_size, run.recipe.data.workers)
+    found = batches.for_evaluation(setup.source.test, setup.task, run.recipe)
     result = evaluate(setup.model, found, setup.classes)
     final = {"kind": "final", "step": training.at.step, "weights_step": step, "samples": len(result.labels), **result.record()}
     training.log.write(final)

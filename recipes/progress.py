@@ -99,7 +99,7 @@ class Live(Progress):
 
 def _evaluation(record: Mapping[str, Any]) -> str:
     loss, accuracy = float(record["loss"]), record["accuracy"]
-    return f"step {record['step']}: accuracy {accuracy:.4f}, macro F1 {record['macro_f1']:.4f}, loss {loss:.4f}"
+    return f"step {record['step']}: {record['part']} accuracy {accuracy:.4f}, macro F1 {record['macro_f1']:.4f}, loss {loss:.4f}"
 
 
 def choose(quiet: bool = False) -> Progress:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.create import from_numpy
 from ..core.errors import IndexRangeError
+from ..core.random import Key
 from ..hub.pipeline import Pipeline
 from . import augment
 from .schema import Augment
@@ -20,8 +21,8 @@ class Task(ABC):
     """Preparation of one kind of data for one model."""
 
     @abstractmethod
-    def prepare(self, raw: Any, augments: Sequence[Augment], key: tuple[int, int, int]) -> Any:
-        """One sample, ready to be put into a batch; ``key`` is (seed, epoch, index)."""
+    def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> Any:
+        """One sample, ready to be put into a batch; with a ``key`` it is changed at random."""
 
     @abstractmethod
     def collate(self, prepared: Sequence[Any], indices: np.ndarray) -> Any:
@@ -42,8 +43,9 @@ class Images(Task):
     def __init__(self, preprocess: Any) -> None:
         self.preprocess = preprocess
 
-    def prepare(self, raw: Any, augments: Sequence[Augment], key: tuple[int, int, int]) -> np.ndarray:
-        return augment.image(self.preprocess.one(raw), augments, *key)
+    def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> np.ndarray:
+        prepared: np.ndarray = self.preprocess.one(raw)
+        return prepared if key is None else augment.image(prepared, augments, key)
 
     def collate(self, prepared: Sequence[np.ndarray], indices: np.ndarray) -> Any:  # noqa: ARG002 - the task's signature
         return from_numpy(np.stack(prepared))
@@ -69,8 +71,8 @@ class Texts(Task):
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
         self.tokenizer, self.vocabulary = tokenizer, vocabulary
 
-    def prepare(self, raw: str, augments: Sequence[Augment], key: tuple[int, int, int]) -> str:
-        return augment.text(raw, augments, *key)
+    def prepare(self, raw: str, augments: Sequence[Augment] = (), key: Key | None = None) -> str:
+        return raw if key is None else augment.text(raw, augments, key)
 
     def collate(self, prepared: Sequence[str], indices: np.ndarray) -> dict[str, Any]:
         tokens = self.tokenizer(list(prepared))

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import batches, finish, freezing, hashing, lock, manifest, metrics, scores, steps
 from . import run as runs
-from .batches import Batch, Prepared
+from .batches import Batch
 from .evaluate import evaluate
 from .progress import Progress
 from .run import Run
@@ -31,7 +31,7 @@ class Counters:
 
     Attributes:
         step: updates made.
-        epoch, position: the epoch, and how many samples of it are behind us.
+        epoch, position: the epoch, and how many batches of it are behind us.
         best, best_step: the best evaluation so far.
         watched, waited: early stopping: the best value it saw, and evaluations since.
         plateau, plateau_best, plateau_waited: the rate's factor, and what led to it.
@@ -125,12 +125,8 @@ def loop(training: Training, stop_after: int | None = None) -> None:
 def updates(training: Training) -> Iterator[list[Batch]]:
     """The rest of the current epoch, as groups of batches that make one update each."""
     at, setup, recipe = training.at, training.setup, training.run.recipe
-    order = batches.order(len(setup.source.train), recipe.seed, at.epoch)[at.position :]
-    if not len(order):  # the checkpoint was written behind the last batch of the epoch
-        return
-    prepared = Prepared(setup.source.train, setup.task, recipe.data.augment, recipe.seed, at.epoch)
     group: list[Batch] = []
-    for batch in batches.batches(prepared, order, recipe.data.batch_size, recipe.data.workers):
+    for batch in batches.for_training(setup.source.train, setup.task, recipe, at.epoch, at.position):
         group.append(batch)
         if len(group) == recipe.train.accumulate:
             yield group
@@ -149,7 +145,7 @@ def one_update(training: Training, parts: list[Batch]) -> None:
     if setup.ema is not None:
         setup.ema.update(setup.model)
     at.step += 1
-    at.position += outcome.samples
+    at.position += len(parts)
     record = {
         "kind": "step",
         "step": at.step,
@@ -190,11 +186,12 @@ def after_update(training: Training) -> None:
 def validate(training: Training) -> None:
     """Evaluates on the validation part (the test part where there is none, and nothing is then chosen by it)."""
     setup, recipe = training.setup, training.run.recipe
-    part = setup.source.validation if len(setup.source.validation) else setup.source.test
-    found = batches.all_of(part, setup.task, recipe.data.eval_batch_size, recipe.data.workers)
+    name = "validation" if len(setup.source.validation) else "test"
+    part = getattr(setup.source, name)
+    found = batches.for_evaluation(part, setup.task, recipe)
     with setup.averaged():
         result = evaluate(setup.model, found, setup.classes)
-    record = {"kind": "eval", "step": training.at.step, "epoch": training.at.epoch, **result.record()}
+    record = {"kind": "eval", "step": training.at.step, "epoch": training.at.epoch, "part": name, **result.record()}
     training.log.write(record)
     training.progress.evaluated(record)
     judge(training, record)

@@ -89,10 +89,11 @@ def _curves(records: Sequence[Mapping[str, Any]]) -> str:
         return [(r["step"], float(r[key])) for r in records if r["kind"] == kind and key in r]
 
     train = points("step", "loss")
+    part = next((str(r["part"]) for r in records if "part" in r), "test")
     loss = [
         Line("", charts.thinned(train), "faint"),
         Line("train", charts.thinned(charts.smoothed(train)), "a"),
-        Line("test", points("eval", "loss"), "b", dots=True),
+        Line(part, points("eval", "loss"), "b", dots=True),
     ]
     score = [
         Line("accuracy", points("eval", "accuracy"), "b", dots=True),
@@ -101,7 +102,7 @@ def _curves(records: Sequence[Mapping[str, Any]]) -> str:
     return "".join(
         [
             charts.line_chart("Loss", loss),
-            charts.line_chart("Test score", score),
+            charts.line_chart(f"{part.capitalize()} score", score),
             charts.line_chart("Learning rate", [Line("", charts.thinned(points("step", "lr")), "a")]),
             charts.line_chart("Gradient norm", [Line("", charts.thinned(points("step", "grad_norm")), "a")]),
         ]

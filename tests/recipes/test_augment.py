@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from nyala import random
 from nyala.recipes import augment, mixing, schema
 
 PICTURE = np.arange(3 * 12 * 10, dtype=np.float32).reshape(3, 12, 10)
+
+
+def key(seed: int, epoch: int, index: int) -> random.Key:
+    return random.key(seed, "augment", epoch, index)
+
+
 ALL = [schema.HorizontalFlip(), schema.RandomCrop(3), schema.RandomResizedCrop(), schema.RandomErasing(p=1.0)]
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda a: type(a).__name__)
 def test_each_change_repeats_by_its_key_and_keeps_shape_and_input(kind: schema.Augment) -> None:
     before = PICTURE.copy()
-    drawn = [augment.image(PICTURE, [kind], 1, epoch, index) for epoch in range(3) for index in range(4)]
-    again = [augment.image(PICTURE, [kind], 1, epoch, index) for epoch in range(3) for index in range(4)]
+    drawn = [augment.image(PICTURE, [kind], key(1, epoch, index)) for epoch in range(3) for index in range(4)]
+    again = [augment.image(PICTURE, [kind], key(1, epoch, index)) for epoch in range(3) for index in range(4)]
     assert all(
         np.array_equal(a, b) and a.shape == PICTURE.shape and a.dtype == np.float32 for a, b in zip(drawn, again, strict=True)
     )
@@ -23,20 +30,20 @@ def test_each_change_repeats_by_its_key_and_keeps_shape_and_input(kind: schema.A
 
 
 def test_flips_are_mirror_images_half_of_the_time() -> None:
-    results = [augment.image(PICTURE, [schema.HorizontalFlip()], 0, 0, i) for i in range(200)]
+    results = [augment.image(PICTURE, [schema.HorizontalFlip()], key(0, 0, i)) for i in range(200)]
     flipped = [np.array_equal(r, PICTURE[:, :, ::-1]) for r in results]
     assert all(f or np.array_equal(r, PICTURE) for f, r in zip(flipped, results, strict=True))
     assert 70 <= sum(flipped) <= 130
 
 
 def test_crops_reach_every_offset_and_repeat_the_edge() -> None:
-    corner = {float(augment.image(PICTURE, [schema.RandomCrop(1)], 0, 0, i)[0, 0, 0]) for i in range(100)}
+    corner = {float(augment.image(PICTURE, [schema.RandomCrop(1)], key(0, 0, i))[0, 0, 0]) for i in range(100)}
     assert corner == {0.0, 1.0, 10.0, 11.0}  # shifted by -1, 0 or 1 both ways; shifts over the edge repeat it
 
 
 def test_erasing_zeroes_one_rectangle_of_the_asked_area() -> None:
     ones = np.ones((3, 40, 40), np.float32)
-    result = augment.image(ones, [schema.RandomErasing(p=1.0, scale=(0.2, 0.2), ratio=(1.0, 1.0))], 0, 0, 0)
+    result = augment.image(ones, [schema.RandomErasing(p=1.0, scale=(0.2, 0.2), ratio=(1.0, 1.0))], key(0, 0, 0))
     rows, columns = np.nonzero(result[0] == 0)
     assert (np.ptp(rows) + 1) * (np.ptp(columns) + 1) == len(rows)
     assert len(rows) / 1600 == pytest.approx(0.2, abs=0.02)
@@ -44,16 +51,16 @@ def test_erasing_zeroes_one_rectangle_of_the_asked_area() -> None:
 
 def test_a_whole_resized_crop_is_the_picture_itself() -> None:
     square = np.random.default_rng(0).normal(size=(3, 16, 16)).astype(np.float32)
-    result = augment.image(square, [schema.RandomResizedCrop(scale=(1.0, 1.0), ratio=(1.0, 1.0))], 0, 0, 0)
+    result = augment.image(square, [schema.RandomResizedCrop(scale=(1.0, 1.0), ratio=(1.0, 1.0))], key(0, 0, 0))
     np.testing.assert_allclose(result, square, atol=1e-6)
 
 
 def test_words_drop_out_and_one_always_stays() -> None:
     words = " ".join(f"w{i}" for i in range(1000))
-    kept = augment.text(words, [schema.WordDropout(0.3)], 0, 0, 0).split()
+    kept = augment.text(words, [schema.WordDropout(0.3)], key(0, 0, 0)).split()
     assert 640 <= len(kept) <= 760 and kept == [w for w in words.split() if w in set(kept)]
-    assert augment.text("one", [schema.WordDropout(0.99)], 0, 0, 0) == "one"
-    assert augment.text("", [schema.WordDropout(0.5)], 0, 0, 0) == ""
+    assert augment.text("one", [schema.WordDropout(0.99)], key(0, 0, 0)) == "one"
+    assert augment.text("", [schema.WordDropout(0.5)], key(0, 0, 0)) == ""
 
 
 IMAGES = np.stack([np.full((1, 8, 8), float(i), np.float32) for i in range(6)])

@@ -8,7 +8,7 @@ import pytest
 from nyala.recipes import progress
 
 STEP = {"kind": "step", "step": 3, "loss": 0.5, "lr": 0.01}
-EVAL = {"kind": "eval", "step": 3, "loss": 0.4, "accuracy": 0.75, "macro_f1": 0.7}
+EVAL = {"kind": "eval", "step": 3, "part": "validation", "loss": 0.4, "accuracy": 0.75, "macro_f1": 0.7}
 
 
 def show(display: progress.Progress) -> None:
@@ -26,7 +26,7 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.err.splitlines() == [
         "10 steps, 2 of them done before",
         "step 3/10  loss 0.5000  lr 0.01",
-        "step 3: accuracy 0.7500, macro F1 0.7000, loss 0.4000",
+        "step 3: validation accuracy 0.7500, macro F1 0.7000, loss 0.4000",
         "a note with [brackets]",
     ]
 

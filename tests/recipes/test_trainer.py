@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nyala import checkpoint
 from nyala.errors import DataError, GradError, NumericError, RecipeError
-from nyala.recipes import config, freezing, metrics, setup, steps, trainer
+from nyala.recipes import batches, config, freezing, metrics, setup, steps, trainer
 from nyala.recipes import run as runs
 
 Trained = Callable[..., runs.Run]
@@ -119,9 +119,7 @@ def test_frozen_weights_and_statistics_stay_bit_for_bit(trained: Trained, tiny_m
 
 def test_a_frozen_prefix_records_no_graph(recipe_file: Path) -> None:
     made = setup.prepare(config.load(recipe_file, ["model.freeze=['*']", "model.unfreeze=['@head']"]).recipe)
-    features = made.model.forward_features(
-        made.task.collate([made.task.prepare(made.source.train.inputs[0], [], (0, 0, 0))], np.array([0]))
-    )
+    features = made.model.forward_features(made.task.collate([made.task.prepare(made.source.train.inputs[0])], np.array([0])))
     assert features.grad_fn is None and not features.requires_grad
 
 
@@ -151,11 +149,13 @@ def test_a_trainable_parameter_without_a_gradient_is_an_error(recipe_file: Path)
 
     made = setup.prepare(config.load(recipe_file).recipe)
     made.model.add_module("idle", nn.Linear(2, 2))
-    batch = next(iter(trainer.batches.all_of(made.source.train, made.task, 4, 0)))
+    recipe = config.load(recipe_file).recipe
+    batch = next(iter(batches.for_evaluation(made.source.train, made.task, recipe)))
     with pytest.raises(GradError, match=r"no gradient reaches idle\.weight, idle\.bias"):
-        steps.update(made.model, made.optimizers, [batch], config.load(recipe_file).recipe.train, 3, (0, 0))
+        steps.update(made.model, made.optimizers, [batch], recipe.train, 3, (0, 0))
 
 
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 def test_a_loss_that_is_no_number_stops_with_the_step_and_its_samples(trained: Trained, tmp_path: Path) -> None:
     with pytest.raises(
         NumericError, match=r"the (loss|gradient's norm) is (nan|inf|-inf) in step \d+, samples \d+, \d+.*of the training part"

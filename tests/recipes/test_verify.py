@@ -89,7 +89,7 @@ def test_the_commands_run_resume_verify_and_predict(
     (line,) = out.out.splitlines()
     told = json.loads(line)
     assert told["run"] == folder and set(told["metrics"]) == {"accuracy", "macro_f1", "loss", "weights_step"}
-    assert "step 12: accuracy" in out.err
+    assert "step 12: validation accuracy" in out.err
     assert cli.main(["resume", folder, "--quiet"]) == 0
     assert "test accuracy" in capsys.readouterr().out
     assert cli.main(["verify", folder, "--quiet", "--json"]) == 0
