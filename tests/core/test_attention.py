@@ -86,7 +86,9 @@ CASES = [
             Bad(lambda: attend(ones(3, 2, 4), ones(2, 5, 4), ones(2, 5, 4), enable_gqa=True), ShapeError, "must be a multiple"),
         ],
     ),
-    OpCase("attention causal", attend, qkv, lambda q, k, v, is_causal: naive(q, k, v, causal=True), {"is_causal": True}, rtol=8),
+    OpCase(
+        "attention causal", attend, qkv, lambda q, k, v, is_causal: naive(q, k, v, causal=is_causal), {"is_causal": True}, rtol=8
+    ),
     OpCase("attention scale", attend, qkv, lambda q, k, v, scale: naive(q, k, v, scale=scale), {"scale": 0.3}, rtol=8),
     OpCase("attention bool mask", masked, lambda s: (*qkv(s), s.bools(3, 5)), naive, rtol=8),
     OpCase(

@@ -48,7 +48,7 @@ CASES = [
     ),
     OpCase("softmax first", lambda x: ops.softmax(x, 0), lambda s: (s.normal(3, 5),), lambda x: probabilities(x, 0)),
     OpCase("softmax middle", lambda x: ops.softmax(x, 1), lambda s: (s.normal(2, 3, 4),), lambda x: probabilities(x, 1)),
-    OpCase("softmax number", lambda x: ops.softmax(x, 0), lambda s: (s.normal(),), lambda x: np.ones(())),
+    OpCase("softmax number", lambda x: ops.softmax(x, 0), lambda s: (s.normal(),), np.ones_like),
     OpCase("softmax implicit 1", ops.softmax, lambda s: (s.normal(3, 4),), lambda x: probabilities(x, 1)),
     OpCase("softmax implicit 0", ops.softmax, lambda s: (s.normal(2, 3, 4),), lambda x: probabilities(x, 0)),
     OpCase(
