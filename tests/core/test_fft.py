@@ -117,18 +117,45 @@ SPECTROGRAMS = [
         (6, {"n_fft": 6, "hop": 6, "normalized": True}),
     ]
 ] + [
-    OpCase("frame", lambda x: ops.Frame(4, 3).apply(x), lambda s: (s.normal(2, 12),),
-           lambda x: np.stack([x[:, i : i + 4] for i in (0, 3, 6)], 1), **PRECISION),
-    OpCase("overlap_add", lambda x: ops.OverlapAdd(3, 12).apply(x), lambda s: (s.normal(2, 3, 4),),
-           lambda f: sum(np.pad(f[:, i], ((0, 0), (3 * i, 8 - 3 * i))) for i in range(3)), **PRECISION),
-    OpCase("overlap_add far apart", lambda x: ops.OverlapAdd(5, 13).apply(x), lambda s: (s.normal(1, 2, 4),),
-           lambda f: sum(np.pad(f[:, i], ((0, 0), (5 * i, 9 - 5 * i))) for i in range(2)), **PRECISION),
+    OpCase(
+        "frame",
+        lambda x: ops.Frame(4, 3).apply(x),
+        lambda s: (s.normal(2, 12),),
+        lambda x: np.stack([x[:, i : i + 4] for i in (0, 3, 6)], 1),
+        **PRECISION,
+    ),
+    OpCase(
+        "overlap_add",
+        lambda x: ops.OverlapAdd(3, 12).apply(x),
+        lambda s: (s.normal(2, 3, 4),),
+        lambda f: sum(np.pad(f[:, i], ((0, 0), (3 * i, 8 - 3 * i))) for i in range(3)),
+        **PRECISION,
+    ),
+    OpCase(
+        "overlap_add far apart",
+        lambda x: ops.OverlapAdd(5, 13).apply(x),
+        lambda s: (s.normal(1, 2, 4),),
+        lambda f: sum(np.pad(f[:, i], ((0, 0), (5 * i, 9 - 5 * i))) for i in range(2)),
+        **PRECISION,
+    ),
     OpCase("istft", lambda z, w: nyala.istft(z, 8, 3, 8, w), lambda s: (s.complex(2, 5, 6), s.positive(8)), None, **PRECISION),
-    OpCase("view_as_real", nyala.view_as_real, lambda s: (s.complex(2, 3),), lambda z: np.stack([z.real, z.imag], -1), **PRECISION,
-           errors=[Bad(lambda: nyala.view_as_real(nyala.ones(2)), DtypeError, "float32")]),
-    OpCase("view_as_complex", nyala.view_as_complex, lambda s: (s.normal(3, 2),), lambda x: x[:, 0] + 1j * x[:, 1], **PRECISION,
-           errors=[Bad(lambda: nyala.view_as_complex(nyala.ones(3)), ShapeError, r"\(3,\).*pairs")]),
-]  # fmt: skip
+    OpCase(
+        "view_as_real",
+        nyala.view_as_real,
+        lambda s: (s.complex(2, 3),),
+        lambda z: np.stack([z.real, z.imag], -1),
+        **PRECISION,
+        errors=[Bad(lambda: nyala.view_as_real(nyala.ones(2)), DtypeError, "float32")],
+    ),
+    OpCase(
+        "view_as_complex",
+        nyala.view_as_complex,
+        lambda s: (s.normal(3, 2),),
+        lambda x: x[:, 0] + 1j * x[:, 1],
+        **PRECISION,
+        errors=[Bad(lambda: nyala.view_as_complex(nyala.ones(3)), ShapeError, r"\(3,\).*pairs")],
+    ),
+]
 
 
 @pytest.mark.parametrize("case", [*TRANSFORMS, *SPECTROGRAMS], ids=lambda case: case.name)
@@ -199,11 +226,11 @@ ERRORS = [
     (lambda: nyala.stft(nyala.tensor([1j] * 20), 8, onesided=True), ArgumentError, "onesided=True"),
     (lambda: nyala.istft(nyala.ones(5, 3), 8), ShapeError, "complex"),
     (lambda: nyala.istft(nyala.tensor([[1j]] * 6), 8), ShapeError, "6 bins.*n_fft=8 has 5"),
-    (lambda: nyala.istft(nyala.tensor([[1j] * 4] * 5), 8, window=nyala.hann_window(8), center=False), NumericError, "no window covers"),
+    (lambda: nyala.istft(nyala.tensor([[1j] * 4] * 5), 8, window=nyala.hann_window(8), center=False), NumericError, "no window"),
     (lambda: nyala.istft(nyala.tensor([[1j] * 4] * 5), 8, hop_length=9), ArgumentError, "hop_length=9"),
     (lambda: nyala.istft(nyala.tensor([[1j] * 4] * 5), 8, return_complex=True), ArgumentError, "onesided=False"),
     (lambda: nyala.hann_window(-1), ArgumentError, "length -1"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("call", "error", "text"), ERRORS)
