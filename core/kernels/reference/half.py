@@ -14,6 +14,11 @@ def is_half(x: Any) -> bool:
     return hasattr(x, "dtype") and x.dtype.itemsize < 4 and x.dtype.kind in "fV"
 
 
+def widened(x: Any) -> Any:
+    """Half precision as float32, everything else as it is."""
+    return x.astype(np.float32) if is_half(x) else x
+
+
 def in_float32(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel that computes half precision in float32 and gives its result in the dtype of its first argument."""
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...devices import module_of
+from .half import widened
 from .softmax import log_softmax
-from .wide import widened
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "cross_entropy_backward", "ctc_loss", "ctc_loss_backward", "log_sigmoid"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...devices import module_of
-from .wide import widened
+from .half import widened
 
 __all__ = [
     "batch_norm",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...devices import module_of
-from .wide import widened
+from .half import widened
 
 __all__ = ["attention_weights", "log_softmax", "log_softmax_backward", "softmax", "softmax_backward"]
 
