@@ -121,7 +121,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         )
     _check_border(input, widths, mode)
     tables = [_pad_taps(mode, size, *w) for w, size in zip(widths, input.shape[-n:], strict=True)]
-    return take_taps(input, tables, input.ndim - n)
+    return input.clone() if all(t.identity for t in tables) else take_taps(input, tables, input.ndim - n)
 
 
 def _constant_pad(input: Tensor, widths: Widths, value: float) -> Tensor:
