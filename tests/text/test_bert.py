@@ -209,7 +209,7 @@ def test_bad_shapes(call: Any, kind: type[NyalaError], text: str) -> None:
         ({"is_decoder": True}, DataError, "is a decoder"),
         ({"position_embedding_type": "relative_key"}, DataError, "relative_key"),
         ({"hidden_size": 10, "num_attention_heads": 3}, ArgumentError, "no multiple"),
-        ({"hidden_act": "gelou"}, ArgumentError, "use one of gelu"),
+        ({"hidden_act": "gelou"}, ArgumentError, "did you mean 'gelu'"),
         ({"architectures": ["BertForQuestionAnswering"]}, DataError, "is not built"),
     ],
 )

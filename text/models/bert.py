@@ -16,17 +16,9 @@ from ...core.create import arange, zeros
 from ...core.errors import ArgumentError, DataError, IndexRangeError, ShapeError
 from ...core.keymap import Alias, Ignore, KeyMap, Prefix
 from ...core.nn import functional as F
+from ...core.nn.activation import activation
 from ...core.tensor import Tensor
 
-_ACTIVATIONS = {
-    "gelu": F.gelu,
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "quick_gelu": lambda x: F.gelu(x, approximate="quick"),
-    "relu": F.relu,
-    "silu": F.silu,
-    "swish": F.silu,
-}
 _PREFIXED = ("classifier.*", "cls.*")
 
 
@@ -91,8 +83,7 @@ class Config:
             raise ArgumentError(
                 f"hidden_size {made.hidden_size} is no multiple of num_attention_heads {made.num_attention_heads}"
             )
-        if made.hidden_act not in _ACTIVATIONS:
-            raise ArgumentError(f"hidden_act {made.hidden_act!r}", fix=f"use one of {', '.join(_ACTIVATIONS)}")
+        activation(made.hidden_act)  # an unknown name is an error now, not in the middle of building
         return made
 
 
@@ -139,77 +130,36 @@ class Embeddings(nn.Module):
         return self.dropout(self.LayerNorm(x))
 
 
-class SelfAttention(nn.Module):
-    """Every token looks at every other."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.heads = config.num_attention_heads
-        self.dropout_p = config.attention_probs_dropout_prob
-        self.query = nn.Linear(config.hidden_size, config.hidden_size)
-        self.key = nn.Linear(config.hidden_size, config.hidden_size)
-        self.value = nn.Linear(config.hidden_size, config.hidden_size)
-
-    def _split(self, x: Tensor) -> Tensor:
-        """(N, T, D) -> (N, heads, T, D / heads)."""
-        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(N, T, D) -> (N, T, D); the mask is (N, 1, 1, T), True where to look."""
-        q, k, v = (self._split(layer(x)) for layer in (self.query, self.key, self.value))
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=self.dropout_p if self.training else 0.0)
-        return y.transpose(1, 2).reshape(x.shape)
+# Where the published checkpoints keep the layers of a block.
+_NAMES = {
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "attn_drop": "attention.self.dropout",
+    "out": "attention.output.dense",
+    "drop1": "attention.output.dropout",
+    "norm1": "attention.output.LayerNorm",
+    "fc1": "intermediate.dense",
+    "mlp_drop": "intermediate.dropout",
+    "fc2": "output.dense",
+    "drop2": "output.dropout",
+    "norm2": "output.LayerNorm",
+}
 
 
-class Residual(nn.Module):
-    """A projection back to the stream's width, added to the stream, normalised afterwards."""
-
-    def __init__(self, inputs: int, config: Config) -> None:
-        super().__init__()
-        self.dense = nn.Linear(inputs, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-    def forward(self, x: Tensor, stream: Tensor) -> Tensor:
-        return self.LayerNorm(self.dropout(self.dense(x)) + stream)
-
-
-class Attention(nn.Module):
-    """Self-attention with its residual."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.self = SelfAttention(config)
-        self.output = Residual(config.hidden_size, config)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        return self.output(self.self(x, mask), x)
-
-
-class Intermediate(nn.Module):
-    """The wide layer of the feed-forward part."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.activation = _ACTIVATIONS[config.hidden_act]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.dense(x))
-
-
-class Layer(nn.Module):
-    """Attention, then feed-forward, each normalised after its residual."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.attention = Attention(config)
-        self.intermediate = Intermediate(config)
-        self.output = Residual(config.intermediate_size, config)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = self.attention(x, mask)
-        return self.output(self.intermediate(x), x)
+def _layer(config: Config) -> nn.TransformerBlock:
+    """Attention, then feed-forward, each normalised behind its residual."""
+    return nn.TransformerBlock(
+        config.hidden_size,
+        config.num_attention_heads,
+        config.intermediate_size,
+        norm_first=False,
+        norm=lambda dim: nn.LayerNorm(dim, config.layer_norm_eps),
+        dropout=config.hidden_dropout_prob,
+        attention={"dropout": config.attention_probs_dropout_prob},
+        mlp={"act": config.hidden_act},
+        names=_NAMES,
+    )
 
 
 class Encoder(nn.Module):
@@ -217,11 +167,11 @@ class Encoder(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.layer = nn.ModuleList([Layer(config) for _ in range(config.num_hidden_layers)])
+        self.layer = nn.ModuleList([_layer(config) for _ in range(config.num_hidden_layers)])
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         for layer in self.layer:
-            x = layer(x, mask)
+            x = layer(x, mask=mask)
         return x
 
 
@@ -366,7 +316,7 @@ class PredictionHead(nn.Module):
         self.transform.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.transform.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.bias = nn.Parameter(zeros(config.vocab_size))
-        self.activation = _ACTIVATIONS[config.hidden_act]
+        self.activation = activation(config.hidden_act)
 
     def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
         """(N, T, D) vectors, (V, D) table of tokens -> (N, T, V)."""
