@@ -59,10 +59,11 @@ class Attention(Composite):
         table = kernels.of(q)
         dropped = self._dropped(weights)
         gv = _sum_to(table.matmul(dropped.swapaxes(-1, -2), grad), v.shape)
-        gw = self._dropped(table.matmul(grad, v.swapaxes(-1, -2)))
-        gs = table.softmax_backward(gw, weights, weights.ndim - 1)
+        gw = table.matmul(grad, v.swapaxes(-1, -2))
+        gs = table.attention_weights_backward(gw, weights, dropped, 1.0 if mask else self.scale)
         gm = [_sum_to(gs, m.shape).astype(m.dtype, copy=False) for m in mask]
-        gs = gs * gs.dtype.type(self.scale)
+        if mask:
+            gs = gs * gs.dtype.type(self.scale)
         gq = _sum_to(table.matmul(gs, k), q.shape)
         gk = _sum_to(table.matmul(gs.swapaxes(-1, -2), q), k.shape)
         return gq, gk, gv, *gm

@@ -87,6 +87,11 @@ CASES: list[tuple[str, str, Callable[[], Arrays]]] = [
     ("attention_weights", "causal", lambda: scores(np.tri(70, 90, dtype=bool))),
     ("attention_weights", "added", lambda: scores(None, normal(4, 70, 90))),
     ("attention_weights", "both", lambda: scores(padding(), normal(1, 1, 70, 1))),
+    (
+        "attention_weights_backward",
+        "",
+        lambda: (normal(9, 70, 90), abs(normal(9, 70, 90, seed=1)), abs(normal(9, 70, 90, seed=2)), 0.3),
+    ),
     ("add_rows", "", lambda: (50, np.random.default_rng(0).integers(0, 50, 3000), normal(3000, 130))),
     ("add_rows", "none", lambda: (5, np.zeros(0, np.int64), normal(0, 3))),
 ]  # fmt: skip

@@ -50,13 +50,14 @@ def _rows(x: Any, scale: Any, mask: Any, places: Any, empty_is_zero: Any, out: A
 
 
 @njit(**SUMS)
-def _rows_backward(grad: Any, y: Any, out: Any) -> None:
+def _rows_backward(grad: Any, y: Any, dropped: Any, scale: Any, out: Any) -> None:
+    """out = (dropped * grad - y * sum(dropped * grad)) * scale row by row; ``out`` may be ``grad``."""
     for r in range(y.shape[0]):
         total = _f(0.0)
         for c in range(y.shape[1]):
-            total += grad[r, c] * y[r, c]
+            total += grad[r, c] * dropped[r, c]
         for c in range(y.shape[1]):
-            out[r, c] = y[r, c] * (grad[r, c] - total)
+            out[r, c] = (dropped[r, c] * grad[r, c] - y[r, c] * total) * scale
 
 
 def _run(x: Any, scale: float, mask: Any, places: Any, empty_is_zero: bool, out: Any) -> None:
@@ -80,11 +81,21 @@ def softmax_backward(grad: Any, y: Any, axis: int) -> Any:
     """As the reference; the last axis is the quick one."""
     if not suits(grad, y) or not y.size or axis not in (-1, y.ndim - 1):
         return reference.softmax_backward(grad, y, axis)
-    rows = y.shape[-1]
-    g, v = ready(grad).reshape(-1, rows), ready(y).reshape(-1, rows)
+    g, v = _as_rows(grad, y)
     out = np.empty_like(v)
-    run_tiles(lambda lo, hi: _rows_backward(g[lo:hi], v[lo:hi], out[lo:hi]), len(v), max(1, TILE // rows))
+    _run_backward(g, v, v, 1.0, out)
     return out.reshape(y.shape)
+
+
+def _as_rows(*arrays: Any) -> list[Any]:
+    return [ready(a).reshape(-1, a.shape[-1]) for a in arrays]
+
+
+def _run_backward(grad: Any, y: Any, dropped: Any, scale: float, out: Any) -> None:
+    def work(lo: int, hi: int) -> None:
+        _rows_backward(grad[lo:hi], y[lo:hi], dropped[lo:hi], _f(scale), out[lo:hi])
+
+    run_tiles(work, len(y), max(1, TILE // y.shape[1]))
 
 
 def attention_weights(scores: Any, scale: float, allowed: Any, mask: Any) -> Any:
@@ -106,3 +117,12 @@ def _added(shape: tuple[int, ...], allowed: Any, mask: Any) -> tuple[Any, Any]:
     rows = ready(added).reshape(-1, shape[-1])
     numbers = np.arange(len(rows)).reshape(added.shape[:-1])
     return rows, np.broadcast_to(numbers, shape[:-1]).reshape(-1)
+
+
+def attention_weights_backward(grad: Any, weights: Any, dropped: Any, scale: float) -> Any:
+    """As the reference, into the gradient's own memory."""
+    if not suits(grad, weights, dropped) or not weights.size:
+        return reference.attention_weights_backward(grad, weights, dropped, scale)
+    g, w, d = _as_rows(grad, weights, dropped)
+    _run_backward(g, w, d, scale, g)
+    return g.reshape(weights.shape)

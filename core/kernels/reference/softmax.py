@@ -9,7 +9,14 @@ import numpy as np
 from ...devices import module_of
 from .half import widened
 
-__all__ = ["attention_weights", "log_softmax", "log_softmax_backward", "softmax", "softmax_backward"]
+__all__ = [
+    "attention_weights",
+    "attention_weights_backward",
+    "log_softmax",
+    "log_softmax_backward",
+    "softmax",
+    "softmax_backward",
+]
 
 
 def softmax(x: Any, axis: int) -> Any:
@@ -65,3 +72,14 @@ def attention_weights(scores: Any, scale: float, allowed: Any, mask: Any) -> Any
     none = largest == -np.inf
     e = xp.exp(v - xp.where(none, 0, largest))
     return (e / xp.where(none, 1, e.sum(axis=-1, keepdims=True))).astype(scores.dtype, copy=False)
+
+
+def attention_weights_backward(grad: Any, weights: Any, dropped: Any, scale: float) -> Any:
+    """Gradient of the scores from that of the dropped weights; may write to ``grad``.
+
+    With a mask m of dropout, dropped = m weights, so softmax's gradient weights (m grad - sum(m grad weights)) needs no m.
+    """
+    g, w, d = widened(grad), widened(weights), widened(dropped)
+    along = d * g
+    out = (along - w * along.sum(axis=-1, keepdims=True)) * w.dtype.type(scale)
+    return out.astype(weights.dtype, copy=False)
