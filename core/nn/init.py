@@ -8,7 +8,7 @@ Example:
     >>> from nyala.nn import init
     >>> w = init.constant_(nyala.empty(2), 0.3)
     >>> w
-    tensor([0.3, 0.3])
+    tensor([0.3000, 0.3000])
 """
 
 from __future__ import annotations

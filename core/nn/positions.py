@@ -42,7 +42,7 @@ class Rotary:
         >>> import nyala
         >>> q, k = Rotary(4)(nyala.ones(1, 1, 2, 4), nyala.ones(1, 1, 2, 4), 0)
         >>> q[0, 0, 1]
-        tensor([-0.3012,  0.99  ,  1.3818,  1.0099])
+        tensor([-0.3012,  0.9900,  1.3818,  1.0099])
     """
 
     def __init__(self, dim: int, base: float = 10000.0, interleaved: bool = False, scale: float = 1.0) -> None:

@@ -5,7 +5,7 @@ Each has derivatives of every order because its parts have.
 Example:
     >>> import nyala
     >>> hardtanh(nyala.tensor([-3.0, 0.5, 3.0]))
-    tensor([-1. ,  0.5,  1. ])
+    tensor([-1.0000,  0.5000,  1.0000])
 """
 
 from __future__ import annotations

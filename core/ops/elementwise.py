@@ -6,7 +6,7 @@ derivative needs (the input ``x`` or the result ``y``).
 Example:
     >>> import nyala
     >>> nyala.exp(nyala.tensor([0.0, 1.0]))
-    tensor([1.    , 2.7183])
+    tensor([1.0000, 2.7183])
 """
 
 from __future__ import annotations
@@ -517,7 +517,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     Example:
         >>> import nyala
         >>> gelu(nyala.tensor([-1.0, 0.0, 1.0]))
-        tensor([-0.1587,  0.    ,  0.8413])
+        tensor([-0.1587,  0.0000,  0.8413])
     """
     if approximate not in ("none", "tanh", "quick"):
         raise ArgumentError(f"gelu: approximate={approximate!r}", fix="use 'none', 'tanh' or 'quick'")

@@ -6,7 +6,7 @@ Example:
     >>> import nyala
     >>> x = nyala.arange(4.0).reshape(1, 1, 2, 2)
     >>> grid_sample(x, nyala.zeros(1, 1, 1, 2))
-    tensor([[[[1.5]]]])
+    tensor([[[[1.5000]]]])
 """
 
 from __future__ import annotations

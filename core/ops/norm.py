@@ -403,7 +403,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -
     Example:
         >>> import nyala
         >>> normalize(nyala.tensor([[3.0, 4.0]]))
-        tensor([[0.6, 0.8]])
+        tensor([[0.6000, 0.8000]])
     """
     x = floating(input)
     return x / clamp(norm(x, p, dim, keepdim=True), min=eps)

@@ -5,7 +5,7 @@ Resizing is separable: along each dimension every result is a weighted sum of a 
 Example:
     >>> import nyala
     >>> interpolate(nyala.tensor([[[0.0, 2.0]]]), size=4, mode="linear")
-    tensor([[[0. , 0.5, 1.5, 2. ]]])
+    tensor([[[0.0000, 0.5000, 1.5000, 2.0000]]])
 """
 
 from __future__ import annotations

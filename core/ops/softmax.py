@@ -3,7 +3,7 @@
 Example:
     >>> import nyala
     >>> softmax(nyala.tensor([0.0, 0.0, -1e9]), dim=0)
-    tensor([0.5, 0.5, 0. ])
+    tensor([0.5000, 0.5000, 0.0000])
 """
 
 from __future__ import annotations

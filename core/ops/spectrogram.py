@@ -101,7 +101,7 @@ def hann_window(window_length: int, periodic: bool = True, *, dtype: Any = None,
 
     Example:
         >>> hann_window(4)
-        tensor([0. , 0.5, 1. , 0.5])
+        tensor([0.0000, 0.5000, 1.0000, 0.5000])
     """
     return _cosine_window(window_length, periodic, (0.5, 0.5), dtype, device)
 

@@ -398,7 +398,6 @@ def reduced(how: str, include_self: bool) -> Any:
 
 
 TWICE = np.array([[0, 2, 2], [1, 1, 3]])
-THREE = lambda s: (s.distinct(3, 4), TWICE, s.distinct(3, 4) + 0.06)
 BAD_GATHER = [
     Bad(lambda: ones(2, 2).gather(1, ints(0)), ShapeError, r"index of shape \(1,\) for an input of \(2, 2\)"),
     Bad(lambda: ones(2).gather(0, ints(2)), IndexRangeError, "index 2 in a dimension of length 2"),
