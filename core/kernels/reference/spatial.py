@@ -15,12 +15,14 @@ __all__ = ["add_windows", "col2im", "constant_pad", "im2col", "take_taps"]
 
 
 def _select(x: Any, axis: int, places: np.ndarray[Any, Any]) -> Any:
-    """x at ``places`` along the axis; a view where they are evenly spaced."""
+    """x at ``places`` along the axis, in x's own memory order; a view where the places are evenly spaced."""
     step = int(places[1] - places[0]) if places.size > 1 else 1
     if places.size and step > 0 and bool((np.diff(places) == step).all()):
         return x[(*[slice(None)] * axis, slice(int(places[0]), int(places[-1]) + 1, step))]
     xp = module_of(x)
-    return xp.take(x, xp.asarray(places), axis=axis)
+    order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))
+    taken = xp.take(x.transpose(order), xp.asarray(places), axis=order.index(axis))
+    return taken.transpose([order.index(i) for i in range(x.ndim)])
 
 
 @in_float32
@@ -31,8 +33,14 @@ def take_taps(x: Any, axis: int, index: np.ndarray[Any, Any], weight: np.ndarray
     """
     xp = module_of(x)
     if weight is None:
-        return _select(x, axis, index[:, 0]).copy()
-    out = xp.zeros((*x.shape[:axis], len(index), *x.shape[axis + 1 :]), x.dtype)
+        return _select(x, axis, index[:, 0]).copy("K")
+    if weight.size and weight.min() == weight.max():  # a mean: one product for the whole sum
+        out = _select(x, axis, index[:, 0]).copy("K")
+        for t in range(1, index.shape[1]):
+            out += _select(x, axis, index[:, t])
+        out *= x.dtype.type(weight[0, 0])
+        return out
+    out = xp.zeros_like(x, shape=(*x.shape[:axis], len(index), *x.shape[axis + 1 :]))
     for t in range(index.shape[1]):
         column = xp.asarray(weight[:, t].astype(x.dtype)).reshape(-1, *[1] * (x.ndim - axis - 1))
         out += _select(x, axis, index[:, t]) * column
