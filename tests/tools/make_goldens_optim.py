@@ -140,6 +140,11 @@ def starts() -> dict[str, torch.Tensor]:
     return {key: torch.randn(shape, generator=generator) for key, shape in SHAPES.items()}
 
 
+def in_float64(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy, as the cast to bfloat16 makes one: what follows it writes in place."""
+    return tensor.to(torch.float64, copy=True)
+
+
 def trajectory(spec: dict[str, Any], tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     dtype = getattr(torch, spec["dtype"])
     named = {
@@ -151,7 +156,7 @@ def trajectory(spec: dict[str, Any], tensors: dict[str, torch.Tensor]) -> dict[s
     for step in range(10):
         for p in named.values():
             p.grad = 0.3 * p.detach() + cotangent(p.shape, step).to(dtype)
-        with mock.patch.object(torch.Tensor, "bfloat16", torch.Tensor.double):
+        with mock.patch.object(torch.Tensor, "bfloat16", in_float64):
             optimizer.step()
         for key, p in named.items():
             seen[key].append(narrow(p))
