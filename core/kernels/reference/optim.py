@@ -1,0 +1,217 @@
+"""One step of each optimizer on one parameter. These kernels write: the parameter and its state are updated in place.
+
+The gradient is only read. State is float32 (float64 for float64 parameters); half-precision parameters and gradients are
+widened, and the new parameter is rounded once. ``maximize`` walks up instead of down. ``step`` counts from 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...devices import module_of
+from .half import widened
+from .linalg import matmul
+
+__all__ = [
+    "adafactor_step",
+    "adamw_step",
+    "ema_step",
+    "lamb_step",
+    "lion_step",
+    "muon_step",
+    "sgd_step",
+    "sum_of_squares",
+]
+
+
+def _signed(grad: Any, maximize: bool) -> Any:
+    return -widened(grad) if maximize else widened(grad)
+
+
+def _put(target: Any, value: Any) -> None:
+    target[...] = value.astype(target.dtype, copy=False)
+
+
+def _lerp(state: Any, value: Any, weight: float) -> None:
+    """state <- state + weight * (value - state)."""
+    state += (value - state) * weight
+
+
+def sum_of_squares(x: Any) -> float:
+    """The sum of the squared elements, in float64."""
+    wide = widened(x).astype(np.float64, copy=False)
+    return float((wide * wide).sum())
+
+
+def ema_step(average: Any, value: Any, weight: float) -> None:
+    """``average`` moves towards ``value`` by ``weight`` of their difference."""
+    _lerp(average, widened(value), weight)
+
+
+def sgd_step(
+    param: Any,
+    grad: Any,
+    momentum_buffer: Any,
+    first: bool,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+) -> None:
+    """Gradient descent; ``momentum_buffer`` is None without momentum, and becomes the gradient in the ``first`` step."""
+    p, g = widened(param), _signed(grad, maximize)
+    if weight_decay:
+        g = g + p * weight_decay
+    if momentum_buffer is not None:
+        momentum_buffer[...] = g if first else momentum_buffer * momentum + g * (1 - dampening)
+        g = g + momentum_buffer * momentum if nesterov else momentum_buffer
+    _put(param, p - g * lr)
+
+
+def adamw_step(
+    param: Any,
+    grad: Any,
+    exp_avg: Any,
+    exp_avg_sq: Any,
+    max_exp_avg_sq: Any,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+) -> None:
+    """AdamW, or Adam where the decay is not ``decoupled``; ``max_exp_avg_sq`` is None without AMSGrad."""
+    p, g, xp = widened(param), _signed(grad, maximize), module_of(param)
+    if decoupled:
+        p = p * (1 - lr * weight_decay)
+    elif weight_decay:
+        g = g + p * weight_decay
+    _lerp(exp_avg, g, 1 - beta1)
+    exp_avg_sq[...] = exp_avg_sq * beta2 + g * g * (1 - beta2)
+    second = exp_avg_sq
+    if max_exp_avg_sq is not None:
+        second = max_exp_avg_sq
+        second[...] = xp.maximum(second, exp_avg_sq)
+    denominator = xp.sqrt(second) / math.sqrt(1 - beta2**step) + eps
+    _put(param, p - exp_avg / denominator * (lr / (1 - beta1**step)))
+
+
+def lion_step(
+    param: Any, grad: Any, exp_avg: Any, lr: float, beta1: float, beta2: float, weight_decay: float, maximize: bool
+) -> None:
+    """Lion: a step of size ``lr`` in the sign of an average between momentum and gradient; then the momentum moves."""
+    p, g = widened(param), _signed(grad, maximize)
+    direction = module_of(param).sign(exp_avg + (g - exp_avg) * (1 - beta1))
+    _put(param, p * (1 - lr * weight_decay) - direction * lr)
+    _lerp(exp_avg, g, 1 - beta2)
+
+
+def lamb_step(
+    param: Any,
+    grad: Any,
+    exp_avg: Any,
+    exp_avg_sq: Any,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    grad_scale: float,
+    bias_correction: bool,
+    grad_averaging: bool,
+    trust_clip: bool,
+    always_adapt: bool,
+) -> None:
+    """LAMB: Adam's direction plus weight decay, scaled to the parameter's norm. ``grad_scale`` multiplies the gradient first."""
+    p, g = widened(param), widened(grad) * grad_scale
+    exp_avg[...] = exp_avg * beta1 + g * (1 - beta1 if grad_averaging else 1.0)
+    exp_avg_sq[...] = exp_avg_sq * beta2 + g * g * (1 - beta2)
+    correction1, correction2 = (1 - beta1**step, 1 - beta2**step) if bias_correction else (1.0, 1.0)
+    update = exp_avg / correction1 / (module_of(param).sqrt(exp_avg_sq) / math.sqrt(correction2) + eps) + p * weight_decay
+    adapt = weight_decay != 0 or always_adapt
+    ratio = trust_ratio(sum_of_squares(p), sum_of_squares(update), trust_clip) if adapt else 1.0
+    _put(param, p - update * (lr * ratio))
+
+
+def trust_ratio(param_squares: float, update_squares: float, clip: bool) -> float:
+    """The norm of a parameter over the norm of its update; 1 where either is 0."""
+    if not (param_squares > 0 and update_squares > 0):
+        return 1.0
+    ratio = math.sqrt(param_squares) / math.sqrt(update_squares)
+    return min(ratio, 1.0) if clip else ratio
+
+
+def adafactor_step(
+    param: Any,
+    grad: Any,
+    row_var: Any,
+    col_var: Any,
+    variance: Any,
+    step: int,
+    lr: float,
+    beta2_decay: float,
+    eps1: float,
+    eps2: float,
+    d: float,
+    weight_decay: float,
+    maximize: bool,
+) -> None:
+    """Adafactor: second moments over the last two dimensions as ``row_var`` (..., R, 1) times ``col_var`` (..., 1, C).
+
+    For vectors these are None and ``variance`` holds the moments whole.
+    """
+    p, g, xp = widened(param), _signed(grad, maximize), module_of(param)
+    weight, size = float(step) ** beta2_decay, max(param.size, 1)
+    rate = max(eps2, math.sqrt(sum_of_squares(p) / size)) * min(lr, 1 / math.sqrt(step))
+    squares = g * g
+    if variance is None:
+        _lerp(row_var, squares.mean(axis=-1, keepdims=True), weight)
+        _lerp(col_var, squares.mean(axis=-2, keepdims=True), weight)
+        estimate = row_var * col_var / xp.maximum(row_var.mean(axis=-2, keepdims=True), eps1)
+    else:
+        _lerp(variance, squares, weight)
+        estimate = variance
+    update = g / xp.sqrt(xp.maximum(estimate, eps1 * eps1))
+    excess = max(1.0, math.sqrt(sum_of_squares(update) / size) / d)
+    _put(param, p * (1 - lr * weight_decay) - update * (rate / excess))
+
+
+def muon_step(
+    param: Any,
+    grad: Any,
+    momentum_buffer: Any,
+    lr: float,
+    adjusted_lr: float,
+    weight_decay: float,
+    momentum: float,
+    nesterov: bool,
+    ns_coefficients: tuple[float, float, float],
+    eps: float,
+    ns_steps: int,
+) -> None:
+    """Muon: the momentum of a matrix, made nearly orthogonal by Newton-Schulz iterations."""
+    p, g = widened(param), widened(grad)
+    _lerp(momentum_buffer, g, 1 - momentum)
+    update = g + (momentum_buffer - g) * momentum if nesterov else momentum_buffer
+    update = newton_schulz(update, ns_coefficients, eps, ns_steps, matmul)
+    _put(param, p * (1 - lr * weight_decay) - update * adjusted_lr)
+
+
+def newton_schulz(x: Any, coefficients: tuple[float, float, float], eps: float, steps: int, product: Any) -> Any:
+    """U V^T, roughly, where x = U S V^T: an odd quintic that drives the singular values towards 1. ``product`` multiplies."""
+    tall = x.shape[0] > x.shape[1]
+    a, b, c = coefficients
+    x = (x.T if tall else x) / max(math.sqrt(sum_of_squares(x)), eps)
+    for _ in range(steps):
+        gram = product(x, x.T)
+        x = x * a + product(gram * b + product(gram, gram) * c, x)
+    return x.T if tall else x

@@ -1,0 +1,86 @@
+"""Adafactor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import ml_dtypes
+
+from .. import devices, kernels
+from ..errors import ArgumentError
+from ..tensor import Tensor
+from . import checks
+from .optimizer import Group, Optimizer, State, state_dtype, zeros_for
+
+
+class Adafactor(Optimizer):
+    """The second moments of a matrix as one row and one column (Shazeer and Stern, arXiv:1804.04235), as torch's.
+
+    Args:
+        params: parameters, named parameters or groups.
+        lr: upper bound of the relative step, which 1 / sqrt(step) bounds too.
+        beta2_decay: the weight of the newest squares is ``step ** beta2_decay``.
+        eps: floor of the second moments' root (None for the parameter's machine epsilon), and of the parameter's root mean
+            square.
+        d: upper bound of the update's root mean square.
+        weight_decay: the share of the parameter, times ``lr``, that is taken off in each step.
+        maximize: go up instead of down.
+
+    Raises:
+        ArgumentError: a number out of range.
+
+    Example:
+        >>> import nyala
+        >>> w = nyala.nn.Parameter(nyala.ones(2, 3))
+        >>> optimizer = Adafactor([w], lr=0.1)
+        >>> w.sum().backward()
+        >>> optimizer.step()
+        >>> w[0].detach()
+        tensor([0.9000, 0.9000, 0.9000])
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        beta2_decay: float = -0.8,
+        eps: tuple[float | None, float] = (None, 1e-3),
+        d: float = 1.0,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr, "beta2_decay": beta2_decay, "eps": eps, "d": d, "weight_decay": weight_decay, "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def _check_group(self, group: Group) -> None:
+        for name in ("lr", "weight_decay"):
+            checks.number(name, group[name])
+        checks.number("d", group["d"], low=1.0)
+        checks.number("beta2_decay", group["beta2_decay"], low=float("-inf"), high=0.0)
+        if not isinstance(group["eps"], (tuple, list)) or len(group["eps"]) != 2:
+            raise ArgumentError(f"eps is {group['eps']!r}", fix="give two numbers, as (None, 1e-3)")
+        for i, eps in enumerate(group["eps"]):
+            if eps is not None or i == 1:
+                checks.number(f"eps[{i}]", eps)
+
+    def _new_state(self, p: Tensor, group: Group) -> State:  # noqa: ARG002
+        if p.ndim < 2:
+            return {"step": 0, "variance": zeros_for(p)}
+        xp, dtype = devices.module_of(p.array), state_dtype(p)
+        row, column = xp.zeros((*p.shape[:-1], 1), dtype), xp.zeros((*p.shape[:-2], 1, p.shape[-1]), dtype)
+        return {"step": 0, "row_var": Tensor(row), "col_var": Tensor(column)}
+
+    def _update(self, p: Tensor, grad: Any, group: Group) -> None:
+        state = self._state_of(p, group)
+        state["step"] += 1
+        row, column, whole = (state[k].array if k in state else None for k in ("row_var", "col_var", "variance"))
+        eps1, eps2 = group["eps"]
+        kernels.of(p.array).adafactor_step(
+            p.array, grad, row, column, whole, state["step"], float(group["lr"]), float(group["beta2_decay"]),
+            float(ml_dtypes.finfo(p.dtype).eps if eps1 is None else eps1), float(eps2), float(group["d"]),
+            float(group["weight_decay"]), bool(group["maximize"]),
+        )  # fmt: skip

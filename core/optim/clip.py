@@ -1,0 +1,140 @@
+"""Gradients kept within bounds: by their norm together, or each value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from .. import devices, dtypes, kernels
+from ..errors import NumericError
+from ..kernels.reference.half import widened
+from ..tensor import Tensor
+from . import checks
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
+    """Scale all gradients so that their norm together is at most ``max_norm``; in place.
+
+    The 2-norm is summed in float64, parameter after parameter, in an order that threads do not change.
+
+    Args:
+        parameters: those without a gradient are passed over.
+        max_norm: the largest norm left alone.
+        norm_type: p of the p-norm; ``inf`` for the largest absolute value.
+        error_if_nonfinite: raise instead of scaling by a norm that is NaN or infinite.
+
+    Returns:
+        The norm before, a tensor without dimensions.
+
+    Raises:
+        NumericError: the norm is not finite and ``error_if_nonfinite`` is set; no gradient was changed.
+
+    Example:
+        >>> import nyala
+        >>> p = nyala.nn.Parameter(nyala.zeros(2))
+        >>> p.grad = nyala.tensor([3.0, 4.0])
+        >>> clip_grad_norm_([p], 1.0).item()
+        5.0
+        >>> p.grad
+        tensor([0.6000, 0.8000])
+    """
+    checks.number("max_norm", max_norm)
+    grads = _gradients(parameters)
+    total = get_total_norm(grads, norm_type, error_if_nonfinite)
+    _scale(grads, max_norm, total)
+    return total
+
+
+def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Tensor:
+    """The norm of all elements of all tensors together; 0 without any.
+
+    Raises:
+        NumericError: it is NaN or infinite and ``error_if_nonfinite`` is set.
+
+    Example:
+        >>> import nyala
+        >>> get_total_norm([nyala.tensor([3.0]), nyala.tensor([0.0, 4.0])]).item()
+        5.0
+    """
+    given = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    checks.number("norm_type", norm_type)
+    value = norm_of([t.array for t in given], float(norm_type))
+    if error_if_nonfinite and not math.isfinite(value):
+        bad = [i for i, t in enumerate(given) if not math.isfinite(norm_of([t.array], math.inf))]
+        raise NumericError(
+            f"the norm of {len(given)} gradients is {value}; not finite are those numbered {bad[:10]}",
+            why="scaling by it would make every weight NaN or leave it as it is",
+            fix="lower the learning rate, or leave this step out",
+        )
+    first = given[0].array if given else None
+    xp = devices.module_of(first) if first is not None else devices.module_of(0.0)
+    dtype = given[0].dtype if given else dtypes.default_dtype()
+    return Tensor(xp.asarray(value, dtype=dtype if dtype.itemsize >= 4 else dtypes.float32))
+
+
+def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor) -> None:
+    """Scale all gradients by ``max_norm / total_norm`` where that is below 1; in place.
+
+    Args:
+        parameters: those without a gradient are passed over.
+        max_norm: the largest norm left alone.
+        total_norm: what ``get_total_norm`` gave.
+
+    Example:
+        >>> import nyala
+        >>> p = nyala.nn.Parameter(nyala.zeros(2))
+        >>> p.grad = nyala.tensor([3.0, 4.0])
+        >>> clip_grads_with_norm_([p], 1.0, nyala.tensor(10.0))
+        >>> p.grad
+        tensor([0.3000, 0.4000])
+    """
+    checks.number("max_norm", max_norm)
+    _scale(_gradients(parameters), max_norm, total_norm)
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Bring every element of every gradient into [-clip_value, clip_value]; in place.
+
+    Example:
+        >>> import nyala
+        >>> p = nyala.nn.Parameter(nyala.zeros(2))
+        >>> p.grad = nyala.tensor([3.0, -0.5])
+        >>> clip_grad_value_([p], 1.0)
+        >>> p.grad
+        tensor([ 1.0000, -0.5000])
+    """
+    checks.number("clip_value", clip_value)
+    for grad in _gradients(parameters):
+        array = grad.array
+        array[...] = widened(array).clip(-clip_value, clip_value).astype(array.dtype, copy=False)
+        grad._bump()
+
+
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    return [p.grad for p in given if p.grad is not None]
+
+
+def norm_of(arrays: list[Any], order: float) -> float:
+    """The p-norm of all elements of all arrays together, as a Python number."""
+    if order == 2.0:
+        return math.sqrt(sum(kernels.of(a).sum_of_squares(a) for a in arrays))
+    sizes = [abs(widened(a)) for a in arrays if a.size]
+    if order == math.inf:
+        peaks = [float(s.max()) for s in sizes]
+        return math.nan if any(map(math.isnan, peaks)) else max(peaks, default=0.0)
+    if order == 0.0:
+        return float(sum(int((s != 0).sum()) for s in sizes))
+    return sum(float((s.astype("float64") ** order).sum()) for s in sizes) ** (1 / order)
+
+
+def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
+    factor = max_norm / (float(total.item()) + 1e-6)
+    if factor >= 1:
+        return
+    for grad in grads:
+        grad.array *= grad.dtype.type(factor)
+        grad._bump()

@@ -1,0 +1,61 @@
+"""Lion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .. import kernels
+from ..tensor import Tensor
+from . import checks
+from .optimizer import Group, Optimizer, State, zeros_for
+
+
+class Lion(Optimizer):
+    """Steps of one size, in the direction of a sign (Chen et al., arXiv:2302.06675), as timm's. Half the state of Adam.
+
+    Args:
+        params: parameters, named parameters or groups.
+        lr: the learning rate; a third to a tenth of AdamW's, with a weight decay as many times larger.
+        betas: how much momentum goes into the sign, and how much of it is kept, in [0, 1).
+        weight_decay: the share of the parameter, times ``lr``, that is taken off in each step.
+        maximize: go up instead of down.
+
+    Raises:
+        ArgumentError: a number out of range.
+
+    Example:
+        >>> import nyala
+        >>> w = nyala.nn.Parameter(nyala.tensor([1.0, -2.0]))
+        >>> optimizer = Lion([w], lr=0.1)
+        >>> (w * w).sum().backward()
+        >>> optimizer.step()
+        >>> w.detach()
+        tensor([ 0.9000, -1.9000])
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+
+    def _check_group(self, group: Group) -> None:
+        for name in ("lr", "weight_decay"):
+            checks.number(name, group[name])
+        checks.betas(group)
+
+    def _new_state(self, p: Tensor, group: Group) -> State:  # noqa: ARG002
+        return {"exp_avg": zeros_for(p)}
+
+    def _update(self, p: Tensor, grad: Any, group: Group) -> None:
+        beta1, beta2 = group["betas"]
+        kernels.of(p.array).lion_step(
+            p.array, grad, self._state_of(p, group)["exp_avg"].array, float(group["lr"]), float(beta1), float(beta2),
+            float(group["weight_decay"]), bool(group["maximize"]),
+        )  # fmt: skip

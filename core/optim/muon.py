@@ -1,0 +1,92 @@
+"""Muon."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from .. import kernels
+from ..errors import ArgumentError, ShapeError
+from ..tensor import Tensor
+from . import checks
+from .optimizer import Group, Optimizer, State, zeros_for
+
+
+class Muon(Optimizer):
+    """Orthogonalised momentum for the matrices of hidden layers (Jordan et al. 2024), as torch's; give all else to AdamW.
+
+    The orthogonalisation computes in float32 (float64 for float64 parameters), where torch rounds to bfloat16.
+
+    Args:
+        params: parameters, named parameters or groups, of two dimensions only.
+        lr: the learning rate.
+        weight_decay: the share of the parameter, times ``lr``, that is taken off in each step.
+        momentum: how much of the average of gradients is kept.
+        nesterov: look ahead along the momentum.
+        ns_coefficients: the quintic polynomial of the Newton-Schulz iteration.
+        eps: floor of the norm that the matrix is divided by.
+        ns_steps: iterations.
+        adjust_lr_fn: "original" (or None) for lr * sqrt(max(1, rows / columns)); "match_rms_adamw" for
+            lr * 0.2 * sqrt(max(rows, columns)), with which AdamW's rate and weight decay can be kept.
+
+    Raises:
+        ShapeError: a parameter that is no matrix.
+        ArgumentError: a setting that makes no sense.
+
+    Example:
+        >>> import nyala
+        >>> w = nyala.nn.Parameter(nyala.eye(2))
+        >>> optimizer = Muon([w], lr=0.1, weight_decay=0.0)
+        >>> (w * w).sum().backward()
+        >>> optimizer.step()
+        >>> bool((w.diagonal() < 0.94).all())
+        True
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
+        eps: float = 1e-7,
+        ns_steps: int = 5,
+        adjust_lr_fn: str | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr, "weight_decay": weight_decay, "momentum": momentum, "nesterov": nesterov,
+            "ns_coefficients": ns_coefficients, "eps": eps, "ns_steps": ns_steps, "adjust_lr_fn": adjust_lr_fn,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def _check_group(self, group: Group) -> None:
+        for name in ("lr", "weight_decay", "momentum", "eps"):
+            checks.number(name, group[name])
+        checks.number("ns_steps", group["ns_steps"], below=100)
+        if len(group["ns_coefficients"]) != 3:
+            raise ArgumentError(f"ns_coefficients is {group['ns_coefficients']!r}", fix="give the three of a quintic")
+        if group["adjust_lr_fn"] not in (None, "original", "match_rms_adamw"):
+            raise ArgumentError(f"adjust_lr_fn={group['adjust_lr_fn']!r}", fix="use 'original' or 'match_rms_adamw'")
+        for number, p in enumerate(group["params"]):
+            if p.ndim != 2:
+                raise ShapeError(
+                    f"Muon, parameter {number} has shape {p.shape}",
+                    why="only matrices can be made orthogonal",
+                    fix="give vectors, filters and embeddings to AdamW",
+                )
+
+    def _new_state(self, p: Tensor, group: Group) -> State:  # noqa: ARG002
+        return {"momentum_buffer": zeros_for(p)}
+
+    def _update(self, p: Tensor, grad: Any, group: Group) -> None:
+        lr, (rows, columns) = float(group["lr"]), p.shape
+        matched = group["adjust_lr_fn"] == "match_rms_adamw"
+        adjusted = lr * (0.2 * math.sqrt(max(rows, columns)) if matched else math.sqrt(max(1, rows / max(columns, 1))))
+        kernels.of(p.array).muon_step(
+            p.array, grad, self._state_of(p, group)["momentum_buffer"].array, lr, adjusted, float(group["weight_decay"]),
+            float(group["momentum"]), bool(group["nesterov"]), tuple(group["ns_coefficients"]), float(group["eps"]),
+            int(group["ns_steps"]),
+        )  # fmt: skip

@@ -1,0 +1,77 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .. import kernels
+from ..errors import ArgumentError
+from ..tensor import Tensor
+from . import checks
+from .optimizer import Group, Optimizer, State, zeros_for
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum, as torch's.
+
+    Args:
+        params: parameters, named parameters or groups.
+        lr: the learning rate.
+        momentum: how much of the last direction is kept.
+        dampening: how much of the new gradient is left out of the momentum.
+        weight_decay: times the parameter is added to the gradient.
+        nesterov: look ahead along the momentum (Sutskever et al. 2013).
+        maximize: go up instead of down.
+
+    Raises:
+        ArgumentError: a negative number, or Nesterov momentum without momentum or with dampening.
+
+    Example:
+        >>> import nyala
+        >>> w = nyala.nn.Parameter(nyala.tensor([1.0, -2.0]))
+        >>> optimizer = nyala.optim.SGD([w], lr=0.1, momentum=0.9)
+        >>> for _ in range(2):
+        ...     optimizer.zero_grad()
+        ...     (w * w).sum().backward()
+        ...     optimizer.step()
+        >>> w.detach()
+        tensor([ 0.4600, -0.9200])
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov,
+            "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def _check_group(self, group: Group) -> None:
+        for name in ("lr", "momentum", "weight_decay"):
+            checks.number(name, group[name])
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise ArgumentError(
+                f"nesterov=True with momentum={group['momentum']} and dampening={group['dampening']}",
+                fix="Nesterov momentum needs a momentum and no dampening",
+            )
+
+    def _new_state(self, p: Tensor, group: Group) -> State:  # noqa: ARG002
+        return {"momentum_buffer": zeros_for(p)}
+
+    def _update(self, p: Tensor, grad: Any, group: Group) -> None:
+        first = not self.state.get(p)
+        buffer = self._state_of(p, group)["momentum_buffer"].array if group["momentum"] else None
+        kernels.of(p.array).sgd_step(
+            p.array, grad, buffer, first, float(group["lr"]), float(group["momentum"]), float(group["dampening"]),
+            float(group["weight_decay"]), bool(group["nesterov"]), bool(group["maximize"]),
+        )  # fmt: skip
