@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.atomic import atomic_write
-from ..core.create import tensor
 from . import batches, export, manifest, metrics
 from . import run as runs
 from .evaluate import Evaluation, evaluate
@@ -48,7 +47,7 @@ def load_final(training: Training, best: Best) -> int:
         step = at.best_step
     else:
         arrays, step = setup.final_arrays(), at.step
-    setup.model.load_state_dict({name: tensor(value) for name, value in arrays.items()})
+    setup.model.load_state_dict(arrays)
     return step
 
 

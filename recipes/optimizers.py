@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..core import optim
@@ -20,7 +20,7 @@ def groups(model: Module, recipe: Optim, head: Sequence[str]) -> list[dict[str, 
         head: the parameter names of the classifier.
 
     Returns:
-        Groups with ``params``, ``names``, ``lr`` and ``weight_decay``.
+        Groups with ``params`` as (name, parameter) pairs, ``lr`` and ``weight_decay``.
     """
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     factors = rate_factors(model, recipe, head, list(named))
@@ -29,12 +29,11 @@ def groups(model: Module, recipe: Optim, head: Sequence[str]) -> list[dict[str, 
         buckets.setdefault((factors[name], decays(name, parameter)), []).append(name)
     return [
         {
-            "params": [named[n] for n in names],
-            "names": names,
+            "params": [(n, named[n]) for n in names],
             "lr": recipe.lr * factor,
             "weight_decay": recipe.weight_decay if decayed else 0.0,
         }
-        for (factor, decayed), names in sorted(buckets.items(), key=lambda b: list(named).index(b[1][0]))
+        for (factor, decayed), names in buckets.items()
     ]
 
 
@@ -56,41 +55,39 @@ def rate_factors(model: Module, recipe: Optim, head: Sequence[str], names: Seque
 
 def _layer_factors(model: Module, decay: float) -> dict[str, float]:
     """The factors of the model's own ``param_groups(layer_decay=)``, by parameter name."""
-    names = {id(p): n for n, p in model.named_parameters()}
-    return {names[id(p)]: float(g["lr_scale"]) for g in model.param_groups(layer_decay=decay) for p in g["params"]}
+    return {name: float(g["lr_scale"]) for g in model.param_groups(layer_decay=decay) for name in g["param_names"]}
 
 
-def build(recipe: Optim, made: Sequence[Mapping[str, Any]]) -> list[optim.Optimizer]:
-    """The optimizers over ``made`` groups: one, or two where Muon leaves vectors and embeddings to AdamW."""
-    plain = [{k: g[k] for k in ("params", "lr", "weight_decay")} for g in made]
+def build(recipe: Optim, made: Sequence[dict[str, Any]]) -> list[optim.Optimizer]:
+    """The optimizers over ``made`` groups: one, or two where Muon leaves vectors, filters and embeddings to AdamW."""
     match recipe:
         case Sgd():
-            return [optim.SGD(plain, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)]
+            return [optim.SGD(made, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)]
         case Adam():
-            return [optim.Adam(plain, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)]
+            return [optim.Adam(made, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)]
         case AdamW():
-            return [optim.AdamW(plain, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)]
+            return [optim.AdamW(made, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)]
         case Lion():
-            return [optim.Lion(plain, lr=recipe.lr, betas=recipe.betas)]
+            return [optim.Lion(made, lr=recipe.lr, betas=recipe.betas)]
         case Lamb():
-            return [optim.LAMB(plain, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)]
+            return [optim.LAMB(made, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)]
         case Adafactor():
-            return [optim.Adafactor(plain, lr=recipe.lr)]
+            return [optim.Adafactor(made, lr=recipe.lr)]
         case Muon():
             return _muon(recipe, made)
 
 
-def _muon(recipe: Muon, made: Sequence[Mapping[str, Any]]) -> list[optim.Optimizer]:
+def _muon(recipe: Muon, made: Sequence[dict[str, Any]]) -> list[optim.Optimizer]:
     matrices: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     for group in made:
-        for name, parameter in zip(group["names"], group["params"], strict=True):
-            is_matrix = parameter.ndim == 2 and "embed" not in name
-            rate = group["lr"] if is_matrix else group["lr"] / recipe.lr * recipe.adamw_lr
-            (matrices if is_matrix else others).append({"params": [parameter], "lr": rate, "weight_decay": group["weight_decay"]})
-    made_of: list[optim.Optimizer] = []
+        inner = [(n, p) for n, p in group["params"] if p.ndim == 2 and "embed" not in n]
+        outer = [(n, p) for n, p in group["params"] if not (p.ndim == 2 and "embed" not in n)]
+        matrices += [{**group, "params": inner}] if inner else []
+        others += [{**group, "params": outer, "lr": group["lr"] / recipe.lr * recipe.adamw_lr}] if outer else []
+    built: list[optim.Optimizer] = []
     if matrices:
-        made_of.append(optim.Muon(matrices, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov))
+        built.append(optim.Muon(matrices, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov))
     if others:
-        made_of.append(optim.AdamW(others, lr=recipe.adamw_lr))
-    return made_of
+        built.append(optim.AdamW(others, lr=recipe.adamw_lr))
+    return built

@@ -17,7 +17,6 @@ from ..core.nn import Module
 from ..hub.pipeline import Pipeline
 from . import augment, datasets, freezing, models, optimizers, tasks
 from .datasets import Source
-from .ema import Average
 from .schema import Recipe
 from .tasks import Task
 
@@ -45,7 +44,7 @@ class Setup:
     model: Module
     task: Task
     optimizers: list[optim.Optimizer]
-    ema: Average | None
+    ema: optim.EMA | None
     weights: dict[str, str]
     steps_per_epoch: int
     total_steps: int
@@ -62,7 +61,7 @@ class Setup:
         if self.ema is None:
             yield
             return
-        with self.ema.in_place_of(self.model):
+        with self.ema.swapped():
             yield
 
     def final_arrays(self) -> dict[str, np.ndarray]:
@@ -96,7 +95,7 @@ def prepare(recipe: Recipe) -> Setup:
         model=model,
         task=tasks.make(pipeline, source.kind),
         optimizers=built,
-        ema=Average(model, recipe.train.ema) if recipe.train.ema else None,
+        ema=optim.EMA(model, recipe.train.ema, warmup=True) if recipe.train.ema else None,
         weights=models.hashes(pipeline),
         steps_per_epoch=per_epoch,
         total_steps=recipe.train.steps or per_epoch * (recipe.train.epochs or 1),

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..core import random
 from ..core.create import from_numpy
 from ..core.errors import NumericError
 from ..core.nn import Module
 from ..core.nn import functional as F
-from ..core.optim import Optimizer
+from ..core.optim import Optimizer, clip_grads_with_norm_, get_total_norm
 from ..core.tensor import Tensor
 from . import freezing, mixing
 from .batches import Batch
@@ -80,15 +78,11 @@ def mix(part: Batch, recipe: Train, classes: int, key: tuple[int, ...]) -> tuple
 
 
 def clip(model: Module, limit: float | None) -> float:
-    """The norm of all gradients together, and, with a limit, gradients scaled down to it."""
-    grads = [p.grad.array for p in model.parameters() if p.grad is not None]
-    # float64, one parameter after another: the same bits however many threads there are.
-    norm = math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in grads))
-    if limit is not None and norm > limit and math.isfinite(norm):
-        scale = np.float32(limit / (norm + 1e-6))
-        for g in grads:
-            g *= scale
-    return norm
+    """The norm of all gradients together; with a limit, the gradients are scaled down to it."""
+    norm = get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    if limit is not None:
+        clip_grads_with_norm_(model.parameters(), limit, norm)
+    return float(norm.item())
 
 
 def _check_finite(value: float, what: str, step: int, parts: Sequence[Batch]) -> None:

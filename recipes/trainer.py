@@ -143,7 +143,7 @@ def one_update(training: Training, parts: list[Batch]) -> None:
     freezing.train_mode(setup.model)
     outcome = steps.update(setup.model, setup.optimizers, parts, recipe.train, setup.classes, (recipe.seed, at.step))
     if setup.ema is not None:
-        setup.ema.update(setup.model)
+        setup.ema.update()
     at.step += 1
     at.position += len(parts)
     record = {
@@ -229,35 +229,24 @@ def save(training: Training) -> None:
     """Writes a checkpoint: everything that ``restore`` needs to go on with the same bits."""
     setup, at = training.setup, training.at
     tensors = {f"model.{k}": v for k, v in arrays(setup.model.state_dict()).items()}
-    record: dict[str, Any] = {**vars(at), "metrics_bytes": training.log.sync(), "optimizers": []}
     for number, optimizer in enumerate(setup.optimizers):
-        numbers: dict[str, dict[str, Any]] = {}
-        for index, state in optimizer.state_dict()["state"].items():
-            for key, value in state.items():
-                if hasattr(value, "numpy"):
-                    tensors[f"optimizer.{number}.{index}.{key}"] = value.numpy()
-                else:
-                    numbers.setdefault(str(index), {})[key] = value
-        record["optimizers"].append(numbers)
+        tensors |= {f"optimizer.{number}.{k}": v for k, v in optimizer.named_state().items()}
     if setup.ema is not None:
-        tensors |= {f"ema.{k}": v for k, v in setup.ema.arrays.items()}
-    training.store.save(at.step, tensors, record)
+        tensors |= {f"ema.{k}": v for k, v in setup.ema.averages.items()}
+    training.store.save(at.step, tensors, {**vars(at), "metrics_bytes": training.log.sync()})
 
 
 def restore(training: Training, saved: Saved) -> None:
     """Puts weights, optimizers, average and counters back to where the checkpoint was written."""
-    from ..core.create import tensor
-
     setup = training.setup
-    setup.model.load_state_dict({k.removeprefix("model."): tensor(v) for k, v in saved.arrays.items() if k.startswith("model.")})
+    setup.model.load_state_dict(_below(saved.arrays, "model."))
     for number, optimizer in enumerate(setup.optimizers):
-        state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in saved.record["optimizers"][number].items()}
-        prefix = f"optimizer.{number}."
-        for name, value in saved.arrays.items():
-            if name.startswith(prefix):
-                index, _, key = name.removeprefix(prefix).partition(".")
-                state.setdefault(int(index), {})[key] = tensor(value)
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        optimizer.load_named_state(_below(saved.arrays, f"optimizer.{number}."))
     if setup.ema is not None:
-        setup.ema.load({k.removeprefix("ema."): v for k, v in saved.arrays.items() if k.startswith("ema.")}, saved.record["step"])
+        setup.ema.load_state_dict({"averages": _below(saved.arrays, "ema."), "updates": saved.record["step"]})
     training.at = Counters(**{name: saved.record[name] for name in vars(Counters())})
+
+
+def _below(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
