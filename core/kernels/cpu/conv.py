@@ -64,7 +64,7 @@ def conv_forward(x: Any, w: Any, stride: Size, padding: Size, dilation: Size, gr
         from . import depthwise
 
         return channels_first(depthwise.forward(channels_last(x), w, stride, padding, dilation, out, bias))
-    return channels_first(dense.forward(x, dense.as_matrix(w), w.shape[2:], stride, padding, dilation, out, bias))
+    return channels_first(dense.forward(x, dense.as_matrix(w).T, w.shape[2:], stride, padding, dilation, out, bias))
 
 
 @in_float32

@@ -89,8 +89,8 @@ def forward(x: Any, matrix: Any, kernel: Pair, stride: Pair, padding: Pair, dila
 
 
 def as_matrix(w: Any) -> Any:
-    """(O, C, KH, KW) -> (KH * KW * C, O)."""
-    return np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, w.shape[0])
+    """(O, C, KH, KW) -> (O, KH * KW * C)."""
+    return np.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(w.shape[0], -1)
 
 
 def flipped_matrix(w: Any) -> Any:
@@ -111,7 +111,7 @@ def _scattered(g: Any, w: Any, size: Pair, stride: Pair, padding: Pair, dilation
     """Each gradient times the whole weight, added where its window stood; an image belongs to one tile."""
     (o, c, kh, kw), (n, _, ho, wo) = w.shape, g.shape
     g = padded_channels_last(g, (0, 0))
-    matrix = np.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(o, -1)
+    matrix = as_matrix(w)
     (p, q), (h, wd) = padding, size
     wide = np.zeros((n, h + 2 * p, wd + 2 * q, c), np.float32)
 
@@ -129,41 +129,41 @@ def _scattered(g: Any, w: Any, size: Pair, stride: Pair, padding: Pair, dilation
 
 def weight_grad(g: Any, x: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Any:
     """g (N, O, HO, WO), x (N, C, H, W) -> (O, C, KH, KW)."""
-    out, c = g.shape[2:], x.shape[1]
+    out, o, c = g.shape[2:], g.shape[1], x.shape[1]
     grad = padded_channels_last(g, (0, 0))
     windows = _windows(padded_channels_last(x, padding), kernel, stride, dilation, out)
     if kernel[0] * kernel[1] > 3 and c >= _WIDE:
-        matrix = _tap_by_tap(grad, windows)
+        sums = _tap_by_tap(grad, windows).reshape(*kernel, o, c).transpose(2, 3, 0, 1)
     else:
-        matrix = _part_by_part(grad, windows)
-    return np.ascontiguousarray(matrix.reshape(*kernel, c, -1).transpose(3, 2, 0, 1))
+        sums = _part_by_part(grad, windows).reshape(o, *kernel, c).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(sums)
 
 
 def _tap_by_tap(grad: Any, windows: Any) -> Any:
-    """(KH * KW, C, O): each tap's own product, its tiles summed in order."""
+    """(KH * KW, O, C): each tap's own product, its tiles summed in order."""
     n, ho, wo, kh, kw, c = windows.shape
-    out = np.zeros((kh * kw, c, grad.shape[3]), np.float32)
+    out = np.zeros((kh * kw, grad.shape[3], c), np.float32)
     parts = tiles(n, ho, wo, _TALL_ROWS)
 
     def work(lo: int, hi: int) -> None:
         for k in range(lo, hi):
             for tile in parts:
-                out[k] += np.matmul(_columns(windows[:, :, :, k // kw, k % kw], tile).T, _pixels(grad, tile))
+                out[k] += np.matmul(_pixels(grad, tile).T, _columns(windows[:, :, :, k // kw, k % kw], tile))
 
     run_tiles(work, kh * kw, 1)
     return out
 
 
 def _part_by_part(grad: Any, windows: Any) -> Any:
-    """(KH * KW * C, O): all taps in one product, partial sums over fixed parts of the pixels."""
+    """(O, KH * KW * C): all taps in one product, partial sums over fixed parts of the pixels."""
     n, ho, wo, kh, kw, c = windows.shape
     parts = tiles(n, ho, wo, _rows(kh * kw * c, _TALL_ROWS))
     span = -(-len(parts) // _PARTS)
-    sums = np.zeros((-(-len(parts) // span), kh * kw * c, grad.shape[3]), np.float32)
+    sums = np.zeros((-(-len(parts) // span), grad.shape[3], kh * kw * c), np.float32)
 
     def work(lo: int, hi: int) -> None:
         for tile in parts[lo:hi]:
-            sums[lo // span] += np.matmul(_columns(windows, tile).T, _pixels(grad, tile))
+            sums[lo // span] += np.matmul(_pixels(grad, tile).T, _columns(windows, tile))
 
     run_tiles(work, len(parts), span)
     return sums.sum(0)
