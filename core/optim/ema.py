@@ -6,18 +6,19 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import devices
-from ..errors import ArgumentError, CheckpointError, did_you_mean
+from .. import devices, dtypes, kernels
+from ..errors import CheckpointError, did_you_mean
 from ..tensor import Tensor
+from . import checks
 
 if TYPE_CHECKING:
     from ..nn import Module
 
 
 class EMA:
-    """``average <- decay * average + (1 - decay) * weights`` after each update (Polyak and Juditsky, 1992).
+    """``average <- decay * average + (1 - decay) * weights`` after each update (Polyak and Juditsky 1992).
 
-    Buffers in floating point, as running statistics are, are averaged too; whole numbers are copied.
+    Floating-point buffers, as running statistics are, are averaged too; whole numbers are copied.
 
     Args:
         model: whose parameters and persistent buffers are averaged; the average starts as them.
@@ -28,25 +29,27 @@ class EMA:
         averages: name, as in ``model.state_dict()``, -> array; float32 for half precision.
         updates: how many there were.
 
+    Raises:
+        ArgumentError: a decay out of range.
+
     Example:
         >>> import nyala
         >>> model = nyala.nn.Linear(1, 1, bias=False)
-        >>> ema = EMA(model, decay=0.5)
-        >>> start = model.weight.item()
+        >>> ema, start = EMA(model, decay=0.75), model.weight.item()
         >>> with nyala.no_grad():
-        ...     model.weight.add_(1.0).shape
-        (1, 1)
+        ...     _ = model.weight.add_(1.0)
         >>> ema.update()
         >>> with ema.swapped():
         ...     round(model.weight.item() - start, 5)
-        0.5
+        0.25
+        >>> round(model.weight.item() - start, 5)
+        1.0
     """
 
     def __init__(self, model: Module, decay: float = 0.9999, warmup: bool = False) -> None:
-        if not 0 <= decay < 1:
-            raise ArgumentError(f"EMA: decay={decay}", fix="use a number in [0, 1)")
+        checks.number("decay", decay, below=1.0)
         self.model, self.decay, self.warmup, self.updates = model, decay, warmup, 0
-        self.averages: dict[str, Any] = {name: _wide(t.array) for name, t in model.state_dict().items()}
+        self.averages: dict[str, Any] = {name: _start(t.array) for name, t in model.state_dict().items()}
 
     def current_decay(self) -> float:
         """The decay that the next update uses."""
@@ -54,24 +57,27 @@ class EMA:
         return min(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
 
     def update(self) -> None:
-        """Take the model's weights as they are now into the average."""
+        """Take the model's weights, as they are now, into the average."""
         weight = 1 - self.current_decay()
-        self.updates += 1
-        for name, t in self.model.state_dict().items():
-            mean = self.averages[name]
-            if mean.dtype.kind in "fc":
-                mean += (t.array - mean) * mean.dtype.type(weight)
+        state = self.model.state_dict()
+        self._check(state, "the model")
+        for name, mean in self.averages.items():
+            if dtypes.is_floating_point(mean.dtype):
+                kernels.of(mean).ema_step(mean, state[name].array, weight)
             else:
-                mean[...] = t.array
+                mean[...] = state[name].array
+        self.updates += 1
 
     def copy_to(self, model: Module | None = None) -> None:
-        """Write the average into ``model`` (default: the one averaged), whose own weights are lost."""
-        target = self.model if model is None else model
-        for name, t in target.state_dict().items():
-            if name not in self.averages:
-                raise CheckpointError(f"the average has no {name!r}", fix=did_you_mean(name, self.averages))
-            t.array[...] = devices.move(self.averages[name], t.device)
-            t._bump()
+        """Write the average into ``model`` (left out: the one averaged), whose own weights are lost.
+
+        Raises:
+            CheckpointError: a model with other weights; nothing is written then.
+        """
+        state = (self.model if model is None else model).state_dict()
+        self._check(state, "the model")
+        for name, mean in self.averages.items():
+            _write(state[name], mean)
 
     @contextlib.contextmanager
     def swapped(self) -> Iterator[None]:
@@ -82,31 +88,49 @@ class EMA:
             yield
         finally:
             for name, t in self.model.state_dict().items():
-                t.array[...] = own[name]
-                t._bump()
+                _write(t, own[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """The count of updates and the averages, as tensors that share their memory."""
+        """``updates`` and ``averages``, as tensors that share the average's memory."""
         return {"updates": self.updates, "averages": {name: Tensor(a) for name, a in self.averages.items()}}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over what ``state_dict`` gave.
+        """Take over what ``state_dict`` gave; ``averages`` may be tensors or arrays, and is copied.
 
         Raises:
-            CheckpointError: names or shapes that are not the model's.
+            CheckpointError: names or shapes that are not the model's; nothing is changed then.
         """
         given = state_dict["averages"]
-        if set(given) != set(self.averages):
-            odd = sorted(set(given) ^ set(self.averages))[0]
-            raise CheckpointError(f"the average and the model differ in {odd!r}", fix=did_you_mean(odd, self.averages))
+        self._check(given, "the state")
         for name, mean in self.averages.items():
             value = given[name].array if isinstance(given[name], Tensor) else given[name]
-            if value.shape != mean.shape:
-                raise CheckpointError(f"the average of {name!r} has shape {value.shape}, the model's is {mean.shape}")
-            mean[...] = devices.move(value, devices.of(mean))
+            mean[...] = devices.move(value, devices.of(mean)).astype(mean.dtype, copy=False)
         self.updates = int(state_dict["updates"])
 
+    def _check(self, given: Mapping[str, Any], what: str) -> None:
+        """Asks for the names and shapes of the average."""
+        odd = sorted(set(given) ^ set(self.averages))
+        if odd:
+            where = what if odd[0] in given else "the average"
+            other = self.averages if odd[0] in given else given
+            raise CheckpointError(
+                f"{what} and the average differ: {odd[0]!r} is only in {where} ({len(odd)} such names)",
+                fix=did_you_mean(odd[0], other) or "use the model that the average was made of",
+            )
+        for name, mean in self.averages.items():
+            if tuple(given[name].shape) != mean.shape:
+                raise CheckpointError(
+                    f"{name!r} has shape {tuple(given[name].shape)} in {what}, and {mean.shape} in the average",
+                    fix="use the model that the average was made of",
+                )
 
-def _wide(array: Any) -> Any:
+
+def _start(array: Any) -> Any:
     """A copy to average in: half precision would lose the small steps."""
-    return array.astype("float32") if array.dtype.itemsize < 4 and array.dtype.kind in "fV" else array.copy()
+    half = dtypes.is_floating_point(array.dtype) and array.dtype.itemsize < 4
+    return array.astype(dtypes.float32) if half else array.copy(order="K")
+
+
+def _write(target: Tensor, array: Any) -> None:
+    target.array[...] = devices.move(array, target.device).astype(target.dtype, copy=False)
+    target._bump()
