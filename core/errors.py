@@ -47,7 +47,7 @@ class NyalaError(Exception):
     def __str__(self) -> str:
         place = f"at {'.'.join(self.modules) or 'model'} ({self.module_type}): " if self.module_type else ""
         why = f": {self.why}" if self.why else ""
-        fix = f" Remedy: {self.fix.rstrip('.')}." if self.fix else ""
+        fix = f" Remedy: {self.fix.rstrip('.')}{'' if self.fix.endswith('?') else '.'}" if self.fix else ""
         return f"{place}{self.what.rstrip('.')}{why.rstrip('.')}.{fix} [{self.code}]"
 
 

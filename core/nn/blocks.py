@@ -298,8 +298,9 @@ class TransformerBlock(Module):
         _check_stream(x, self.dim)
         if self.cross != (context is not None):
             raise ArgumentError(
-                f"a transformer block {'with' if self.cross else 'without'} attention to a context got {'none' if context is None else 'one'}",
-                fix="pass context to blocks built with cross, and to those alone",
+                "a transformer block built " + ("with cross got no context" if self.cross else "without cross got a context"),
+                why="the context would be ignored" if context is not None else "there is nothing to attend to",
+                fix="pass context= to blocks built with cross, and to those alone",
             )
         x = self._residual(x, "norm1", lambda t: self._damped("1", self.attn_part(self, t, None, mask, cache)))
         if context is not None:
