@@ -15,8 +15,9 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from . import dtypes
 from .errors import GradError
-from .graph import Node, Sink, check_grad_shape, run_backward, state
+from .graph import Node, Sink, Version, changed_in_place, check_grad_shape, run_backward, state
 from .tensor import Tensor
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "inference_mode",
     "is_grad_enabled",
     "no_grad",
+    "once_differentiable",
     "set_detect_anomaly",
     "set_grad_enabled",
 ]
@@ -53,13 +55,14 @@ class _Switch:
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with type(self)._copy(self):
+            with self._copy():
                 return function(*args, **kwargs)
 
         return wrapped
 
     def _copy(self) -> _Switch:
-        other = object.__new__(type(self))
+        """A switch for one call: a function may call itself, and threads may call it at once."""
+        other = _Switch()
         other._settings = self._settings
         return other
 
@@ -97,6 +100,10 @@ class set_grad_enabled(_Switch):  # noqa: N801 - torch's name
     def __exit__(self, *exc: object) -> None:
         super().__exit__(*exc)
         state.grad = self._outer
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        state.grad = self._outer  # as a decorator it concerns the calls, not the rest of the module
+        return super().__call__(function)
 
 
 class inference_mode(_Switch):  # noqa: N801 - torch's name
@@ -156,6 +163,7 @@ def _first_grads(roots: Sequence[Tensor], grads: Sequence[Tensor | None]) -> lis
 
 def _run(roots: Sequence[Tensor], grads: Sequence[Tensor], sink: Sink, retain_graph: bool | None, create_graph: bool) -> None:
     retain = create_graph if retain_graph is None else retain_graph
+    sink.given.update(id(g.array) for g in grads)  # the caller's own memory
     before, state.grad = state.grad, create_graph
     try:
         run_backward(roots, grads, sink, retain)
@@ -237,13 +245,14 @@ class _FunctionNode(Node):
 
     def __init__(self, function: type[Function]) -> None:
         self._function = function
-        self.name = function.__name__  # type: ignore[misc]  # one class serves all functions
+        self.name = function.__name__  # type: ignore[misc] - one class serves all functions
         self.materialize = True
         self._saved: tuple[Any, ...] = ()
-        self._saved_outputs: tuple[Any, ...] = ()
-        self._plain: set[int] = set()
+        self._saved_outputs: dict[int, Any] = {}
+        self._plain: tuple[Tensor, ...] = ()
         self._dirty: tuple[Tensor, ...] = ()
         self._wants: tuple[bool, ...] = ()
+        self._shapes: tuple[tuple[int, ...] | None, ...] = ()  # of the arguments, None for those that are no tensors
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep input or output tensors for ``backward``, where they are ``ctx.saved_tensors``."""
@@ -252,11 +261,11 @@ class _FunctionNode(Node):
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
         checked = iter(self.kept_tensors())
-        return tuple(None if s is None else next(checked) if s is _KEPT else self._output(s) for s in self._saved)
+        return tuple(next(checked) if s is _KEPT else None if s is None else self._output(s) for s in self._saved)
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
         """Say that these outputs carry no gradient."""
-        self._plain = {id(t) for t in tensors}
+        self._plain = tensors
 
     def mark_dirty(self, *tensors: Tensor) -> None:
         """Say that these inputs were changed in place."""
@@ -271,23 +280,38 @@ class _FunctionNode(Node):
         return self._wants
 
     def _output(self, number: int) -> Tensor:
-        return Tensor._made(self._saved_outputs[number], self, number)
+        array, version, count = self._saved_outputs[number]
+        if version.count != count:
+            raise changed_in_place(self.name, array.shape, version.count - count)
+        differentiable = self.outputs[number] is not None
+        return Tensor._made(array, self if differentiable else None, number if differentiable else 0)
 
     def release(self) -> None:
         super().release()
-        self._saved, self._saved_outputs = (), ()
+        self._saved, self._saved_outputs = (), {}
 
     def backward(self, *grads: Tensor) -> tuple[Any, ...]:
         results = self._function.backward(self, *grads)
         results = results if isinstance(results, tuple) else (results,)
-        if len(results) != len(self._positions):
+        if len(results) != len(self._shapes):
             raise GradError(
-                f"{self.name}.backward returned {len(results)} gradient(s) for {len(self._positions)} argument(s) of forward",
+                f"{self.name}.backward returned {len(results)} gradient(s) for {len(self._shapes)} argument(s) of forward",
                 fix="return one for each argument, None for those that are not tensors",
             )
-        return tuple(r for r, is_tensor in zip(results, self._positions, strict=True) if is_tensor)
+        kept = {id(t.array) for t, _ in self.kept}
+        return tuple(self._checked(r, i, kept) for i, r in enumerate(results) if self._shapes[i] is not None)
 
-    _positions: tuple[bool, ...] = ()
+    def _checked(self, grad: Any, number: int, kept: set[int]) -> Tensor | None:
+        """A gradient of the argument's shape, in memory that belongs to nothing else."""
+        if grad is None:
+            return None
+        if not isinstance(grad, Tensor) or tuple(grad.shape) != self._shapes[number]:
+            what = f"a tensor of shape {tuple(grad.shape)}" if isinstance(grad, Tensor) else f"a {type(grad).__name__}"
+            raise GradError(
+                f"{self.name}.backward returned {what} for argument {number}, which has shape {self._shapes[number]}",
+                fix="return a tensor of the argument's own shape, or None",
+            )
+        return grad.clone() if id(grad.array) in kept else grad
 
 
 class Function:
@@ -326,7 +350,7 @@ class Function:
         """Run ``forward`` and record it, so that ``backward`` is used in its place."""
         node = _FunctionNode(cls)
         tensors = [a for a in args if isinstance(a, Tensor)]
-        node._positions = tuple(isinstance(a, Tensor) for a in args)
+        node._shapes = tuple(tuple(a.shape) if isinstance(a, Tensor) else None for a in args)
         node._wants = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         recording = state.grad and any(node._wants)
         with no_grad():
@@ -334,47 +358,85 @@ class Function:
             out = cls.forward(*args, **kwargs) if setup else cls.forward(node, *args, **kwargs)
             if setup:
                 setup(node, args, out)
-        outputs = out if isinstance(out, tuple) else (out,)
+        for t in node._dirty:
+            t._bump()
+        outputs = tuple(out) if isinstance(out, (tuple, list)) else (out,)
         if recording:
             outputs = cls._record(node, tensors, outputs)
-        return tuple(outputs) if isinstance(out, tuple) else outputs[0]
+        return outputs if isinstance(out, (tuple, list)) else outputs[0]
 
     @staticmethod
     def _record(node: _FunctionNode, tensors: list[Tensor], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         node.connect(tensors)
+        carries = [
+            isinstance(o, Tensor) and dtypes.is_differentiable(o.dtype) and not any(o is p for p in node._plain) for o in outputs
+        ]
+        node.outputs = tuple((o._module, o.shape, o.dtype) if c else None for o, c in zip(outputs, carries, strict=True))
+        made = tuple(Function._result(node, i, o, tensors) if carries[i] else o for i, o in enumerate(outputs))
         saved: list[Any] = []
         kept: list[Tensor] = []
         for s in node._saved:
-            which = next((i for i, o in enumerate(outputs) if o is s), None)
-            # an output that is kept is rebuilt from its array: keeping the tensor would tie it and the node in a cycle
-            saved.append(None if s is None else _KEPT if which is None else which)
-            if s is not None and which is None:
-                kept.append(s)
+            which = next((i for i, o in enumerate(outputs) if o is s and s is not None), None)
+            if which is not None and not any(s is t for t in tensors):
+                # an output that is kept is rebuilt from its array: keeping the tensor would tie it and the node in a cycle
+                version = made[which]._version = made[which]._version or Version()
+                node._saved_outputs[which] = (s.array, version, version.count)
+                saved.append(which)
+            else:
+                saved.append(None if s is None else _KEPT)
+                kept += [] if s is None else [s]
         node.keep(*kept)
         node._saved = tuple(saved)
-        node._saved_outputs = tuple(o.array if isinstance(o, Tensor) else None for o in outputs)
-        node.outputs = tuple((o._module, o.shape, o.dtype) if isinstance(o, Tensor) else None for o in outputs)
-        made = []
-        for i, o in enumerate(outputs):
-            if not isinstance(o, Tensor) or id(o) in node._plain or not o.is_floating_point():
-                made.append(o)
-            elif any(o is d for d in node._dirty):
-                made.append(o._rebase(node, i))
-            else:
-                made.append(Tensor._made(o.array, node, i))
-        return tuple(made)
+        return made
+
+    @staticmethod
+    def _result(node: _FunctionNode, number: int, out: Tensor, inputs: list[Tensor]) -> Tensor:
+        """The ``number``-th output as the user gets it."""
+        if any(out is d for d in node._dirty):
+            if out.requires_grad and out.grad_fn is None:
+                raise GradError(
+                    f"{node.name} marks a leaf that requires a gradient as dirty",
+                    why="the value its gradient belongs to would be lost",
+                    fix="do it under no_grad(), or return a new tensor",
+                )
+            return out._rebase(node, number)
+        made = Tensor._made(out.array, node, number)
+        if any(out is t for t in inputs):  # handed through: one memory under two names
+            out._version = made._version = out._version or Version()
+            out._version.viewed = made._is_view = True
+        return made
+
+
+class _Once(Node):
+    """Stands behind gradients that cannot be differentiated again."""
+
+    def __init__(self, name: str) -> None:
+        self._of = name
+
+    def backward(self, *grads: Tensor) -> Any:  # noqa: ARG002 - the interface of nodes
+        raise GradError(
+            f"{self._of}.backward is marked once_differentiable",
+            fix="write it with differentiable operations to take higher derivatives",
+        )
 
 
 def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a ``Function.backward`` as one that cannot be differentiated again."""
+    """Mark a ``Function.backward`` as one that cannot be differentiated again: trying to is an error.
+
+    Inside, nothing is recorded, so NumPy may be used.
+    """
 
     @functools.wraps(function)
     def wrapped(ctx: Any, *grads: Any) -> Any:
-        if state.grad:
-            raise GradError(
-                f"{ctx.name}.backward is marked once_differentiable",
-                fix="write it with differentiable operations to take higher derivatives",
-            )
-        return function(ctx, *grads)
+        recording = state.grad
+        with no_grad():
+            results = function(ctx, *grads)
+        if not recording:
+            return results
+        node = _Once(ctx.name)
+        node.connect([g for g in grads if isinstance(g, Tensor)])
+        many = results if isinstance(results, tuple) else (results,)
+        made = tuple(Tensor._made(r.array, node, 0) if isinstance(r, Tensor) else r for r in many)
+        return made if isinstance(results, tuple) else made[0]
 
     return wrapped

@@ -12,6 +12,7 @@ import heapq
 import itertools
 import threading
 import traceback
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,6 +35,11 @@ class _State(threading.local):
 
 state = _State()
 _sequence = itertools.count()
+
+
+def last_sequence() -> int:
+    """A number that every node made before has passed, and every node made from now on exceeds."""
+    return next(_sequence)
 
 
 class Version:
@@ -66,7 +72,7 @@ class Node:
     outputs: tuple[Any, ...] = ()
     kept: tuple[tuple[Tensor, int], ...] = ()
     hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] | None = None
-    retained: dict[int, Tensor] | None = None
+    retained: dict[int, weakref.ref[Tensor]] | None = None  # weak: the tensor already holds the node
     place: str | None = None
     released = False
     sequence = -1
@@ -165,13 +171,15 @@ class Sink:
         grad = _run_hooks(tensor._hooks, grad)
         if self.wanted is not None:
             self._capture(self.wanted[id(tensor)], grad)
-        elif tensor.grad is None:
+            return
+        if tensor._hooks:
+            self.given.add(id(grad.array))  # a hook may have kept it
+        if tensor.grad is None:
             tensor.grad = grad if self.create_graph else self._own(grad)
         else:
             tensor.grad = tensor.grad + grad
-        if tensor._accumulate_hooks:
-            for hook in tensor._accumulate_hooks:
-                hook(tensor)
+        for hook in tuple(tensor._accumulate_hooks or ()):
+            hook(tensor)
 
     def node(self, node: Node, number: int, grad: Tensor) -> None:
         if self.wanted is not None and (i := self.wanted.get((id(node), number))) is not None:
@@ -258,9 +266,10 @@ def run_backward(
                 continue
             if node.hooks is not None:
                 slots[number] = slot = _run_hooks(node.hooks.get(number), slot)
+                sink.given.add(id(slot.array))  # a hook may have kept it
             sink.node(node, number, slot)
             if node.retained is not None and sink.wanted is None and number in node.retained:
-                _retain(node.retained[number], slot, sink)
+                _retain(node.retained[number](), slot, sink)
         if useful is not None and id(node) not in useful:
             continue
         if node.released:
@@ -270,7 +279,9 @@ def run_backward(
             node.release()
 
 
-def _retain(tensor: Tensor, grad: Tensor, sink: Sink) -> None:
+def _retain(tensor: Tensor | None, grad: Tensor, sink: Sink) -> None:
+    if tensor is None:
+        return  # nobody holds the tensor any more
     if tensor.grad is None:
         tensor.grad = grad if sink.create_graph else sink._own(grad)
     else:
@@ -297,7 +308,7 @@ def _run_node(node: Node, slots: list[Tensor | None], deliver: Callable[[Node | 
 
 
 def _zeros(node: Node, number: int) -> Any:
-    if not getattr(node, "materialize", True):
+    if node.outputs[number] is None or not getattr(node, "materialize", True):
         return None
     module, shape, dtype = node.outputs[number]
     from .tensor import Tensor

@@ -14,6 +14,7 @@ Example:
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -289,7 +290,7 @@ class Tensor:
         if self.grad_fn is not None:
             if self.grad_fn.retained is None:
                 self.grad_fn.retained = {}
-            self.grad_fn.retained[self._number] = self
+            self.grad_fn.retained[self._number] = weakref.ref(self)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
         """Call ``hook(grad)`` when this tensor's gradient is known; what it returns, if anything, replaces it."""
@@ -327,6 +328,12 @@ class Tensor:
 
     def _check_writable(self, what: str, others: Sequence[Tensor] = ()) -> bool:
         """Whether a write must be recorded; raises where it would make a gradient wrong."""
+        if isinstance(self.array, np.ndarray) and not self.array.flags.writeable:
+            raise ArgumentError(
+                f"{what} writes to a tensor of shape {self.shape} whose memory is read-only",
+                why="it is an expanded tensor, whose elements share memory, or it was made from a read-only array",
+                fix="write to a clone()",
+            )
         recorded = state.grad and (self.requires_grad or any(o.requires_grad for o in others))
         if not recorded:
             return False
@@ -364,6 +371,8 @@ class Tensor:
         self._version.count += 1
         if recorded and result.requires_grad:
             self._rebase(result.grad_fn, result._number)  # type: ignore[arg-type]  # a recorded result has a node
+        elif recorded:
+            self.detach_()  # its old values are gone, and with them the way back to what they were computed from
         return self
 
     if TYPE_CHECKING:  # hung on the class by core/methods.py
