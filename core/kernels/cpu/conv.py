@@ -31,13 +31,13 @@ def _way(dtype: Any, ndim: int, size: int, weight_shape: Size, groups: int) -> s
 
 
 def _lifted(numbers: Size, filler: int) -> Size:
-    """One-dimensional geometry as two-dimensional, with height 1."""
-    return numbers if len(numbers) == 2 else (filler, *numbers)
+    """One-dimensional geometry as that of an image of width 1: tiles are cut along the height."""
+    return numbers if len(numbers) == 2 else (*numbers, filler)
 
 
 def _image(x: Any) -> Any:
-    """(N, C, L) -> (N, C, 1, L)."""
-    return x if x.ndim == 4 else x[:, :, None]
+    """(N, C, L) -> (N, C, L, 1)."""
+    return x if x.ndim == 4 else x[..., None]
 
 
 def _groups(channels: int, groups: int) -> list[slice]:
@@ -58,7 +58,7 @@ def conv_forward(x: Any, w: Any, stride: Size, padding: Size, dilation: Size, gr
         return np.concatenate(results, axis=1)
     if x.ndim == 3:
         y = conv_forward(_image(x), _image(w), _lifted(stride, 1), _lifted(padding, 0), _lifted(dilation, 1), groups, bias)
-        return y[:, :, 0]
+        return y[..., 0]
     out = output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
     if way == "depthwise":
         from . import depthwise
@@ -79,9 +79,9 @@ def conv_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Si
         parts = [conv_input_grad(g[:, o], w[o], shape, stride, padding, dilation, 1) for o in _groups(w.shape[0], groups)]
         return np.concatenate(parts, axis=1)
     if g.ndim == 3:
-        shape = (*input_shape[:2], 1, input_shape[2])
+        shape = (*input_shape, 1)
         lifted = _lifted(stride, 1), _lifted(padding, 0), _lifted(dilation, 1)
-        return conv_input_grad(_image(g), _image(w), shape, *lifted, groups)[:, :, 0]
+        return conv_input_grad(_image(g), _image(w), shape, *lifted, groups)[..., 0]
     if way == "depthwise":
         from . import depthwise
 
@@ -101,9 +101,9 @@ def conv_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: 
         parts = zip(_groups(g.shape[1], groups), _groups(x.shape[1], groups), strict=True)
         return np.concatenate([conv_weight_grad(g[:, o], x[:, i], shape, stride, padding, dilation, 1) for o, i in parts])
     if g.ndim == 3:
-        shape = (*weight_shape[:2], 1, weight_shape[2])
+        shape = (*weight_shape, 1)
         lifted = _lifted(stride, 1), _lifted(padding, 0), _lifted(dilation, 1)
-        return conv_weight_grad(_image(g), _image(x), shape, *lifted, groups)[:, :, 0]
+        return conv_weight_grad(_image(g), _image(x), shape, *lifted, groups)[..., 0]
     if way == "depthwise":
         from . import depthwise
 
