@@ -166,12 +166,13 @@ def _check_same_gradient(case: OpCase, arrays: Sequence[Any], changed: Sequence[
         assert_close(b, a, 1e-10, 1e-10, msg=_where(case, f"gradient {number} with {how} inputs"))
 
 
-def _gradients(case: OpCase, arrays: Sequence[Any], wanted: Sequence[int]) -> list[Any]:
+def _gradients(case: OpCase, arrays: Sequence[Any], wanted: Sequence[int], create_graph: bool = False) -> list[Any]:
     inputs, outputs = _run(case, arrays, wanted)
     roots = [out for out in outputs if isinstance(out, Tensor) and out.requires_grad]
     assert roots, _where(case, "no result requires a gradient though an input does")
     seeds = [Tensor(_cotangent(out, k)) for k, out in enumerate(roots)]
-    found = [g for g in grad(roots, [inputs[i] for i in wanted], seeds, materialize_grads=True) if g is not None]
+    leaves = [inputs[i] for i in wanted]
+    found = [g for g in grad(roots, leaves, seeds, create_graph=create_graph, materialize_grads=True) if g is not None]
     for i, g in zip(wanted, found, strict=True):
         assert g.shape == inputs[i].shape, _where(case, f"gradient of input {i} has shape {g.shape}, the input {inputs[i].shape}")
         assert g.dtype == inputs[i].dtype, _where(case, f"gradient of input {i} is {g.dtype}, the input {inputs[i].dtype}")
@@ -200,6 +201,10 @@ def _check_gradients(case: OpCase, arrays: Sequence[Any]) -> None:
             gradgradcheck(call, leaves(), eps=1e-6, atol=1e-5, rtol=1e-4)
     except AssertionError as error:
         raise AssertionError(_where(case, str(error))) from None
+    if case.second:  # what a fused kernel gives, and what is differentiated again in its place
+        both = [_gradients(case, arrays, wanted, create_graph) for create_graph in (False, True)]
+        for i, plain, recorded in zip(wanted, *both, strict=True):
+            assert_close(recorded, plain, 1e-9, 1e-9, msg=_where(case, f"recorded gradient of input {i}"))
     for dtype in case.dtypes:
         got = _gradients(case, _converted(arrays, dtype), wanted)
         if dtype in _GRADIENT:
