@@ -481,7 +481,7 @@ class Round(Operation):
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """To the nearest, halves to even; the gradient is 0."""
-    return Round(decimals).apply(input)
+    return Round(decimals).apply(floating(input) if input.array.dtype.kind == "b" else input)
 
 
 def _activation(derivative: Callable[..., Tensor], kernel: str, fused: str = "") -> type[_Unary]:
@@ -551,7 +551,7 @@ class Where(Operation):
     def forward(self, condition: Any, a: Any, b: Any) -> Any:
         self.shapes = a.shape, b.shape
         try:
-            return module_of(condition).where(condition, a, b)
+            return kernels.of(condition).where(condition, a, b)
         except ValueError:
             raise broadcast_error("where", condition.shape, a.shape, b.shape) from None
 
@@ -601,8 +601,9 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise ArgumentError("clamp without min and max", fix="pass at least one of them")
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        low = input if min is None else maximum(input, min)
-        return low if max is None else minimum(low, max)
+        # where, not maximum: the gradient at a bound goes to the input whole
+        low = input if min is None else where(input < min, min, input)
+        return low if max is None else where(low > max, max, low)
     if input.array.dtype.kind in "iub" and (isinstance(min, float) or isinstance(max, float)):
         input = floating(input)
     return Clamp(min, max).apply(input)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, kernels
-from ..devices import module_of
+from ..devices import module_of, move, of
 from ..errors import ArgumentError, DtypeError, GradError, IndexRangeError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
@@ -23,17 +23,43 @@ from .elementwise import sum_to, where
 from .operands import as_tensor, axis_of, broadcast_error
 
 
-def _plain_index(index: Any) -> Any:
-    """The index with arrays in place of tensors and lists."""
+def _plain_index(index: Any, x: Any) -> Any:
+    """The index with arrays on the device of ``x`` in place of tensors and lists."""
     if isinstance(index, tuple):
-        return tuple(_plain_index(i) for i in index)
+        return tuple(_plain_index(i, x) for i in index)
     if isinstance(index, Tensor):
         if index.array.dtype.kind not in "iub":
             raise DtypeError(f"a tensor of {index.dtype} cannot be an index", fix="use integers or bools")
-        return index.array if index.array.ndim or index.array.dtype.kind == "b" else int(index.array)
-    if isinstance(index, list):
-        return np.asarray(index) if index else np.zeros(0, np.int64)
+        return move(index.array, of(x)) if index.array.ndim or index.array.dtype.kind == "b" else int(index.array)
+    if isinstance(index, (list, np.ndarray)) and (isinstance(index, list) or type(x) is not np.ndarray):
+        return move(np.asarray(index) if len(index) else np.zeros(0, np.int64), of(x))
     return index
+
+
+def _checked_index(index: Any, x: Any) -> Any:
+    """``_plain_index``; on CUDA the numbers in its arrays are checked here, for there an index outside wraps around.
+
+    Raises:
+        IndexRangeError: an index outside its dimension.
+    """
+    index = _plain_index(index, x)
+    if type(x) is np.ndarray:
+        return index
+    parts = index if isinstance(index, tuple) else (index,)
+    widths = [p.ndim if _is_mask(p) else 0 if p is None or p is Ellipsis else 1 for p in parts]
+    axis = 0
+    for part, width in zip(parts, widths, strict=True):
+        if hasattr(part, "dtype") and part.size and not _is_mask(part) and axis < x.ndim:
+            low, high, size = int(part.min()), int(part.max()), x.shape[axis]
+            if low < -size or high >= size:
+                bad = high if high >= size else low
+                raise _index_error(index, x.shape, f"index {bad} is out of bounds for axis {axis} with size {size}")
+        axis += x.ndim - sum(widths) if part is Ellipsis else width
+    return index
+
+
+def _is_mask(part: Any) -> bool:
+    return hasattr(part, "dtype") and part.dtype.kind == "b"
 
 
 def _is_basic(index: Any) -> bool:
@@ -63,7 +89,7 @@ def _shown(index: Any) -> str:
     return ", ".join(f"array of shape {p.shape}" if hasattr(p, "shape") and getattr(p, "ndim", 0) else str(p) for p in parts)
 
 
-def _index_error(index: Any, shape: tuple[int, ...], error: IndexError) -> IndexRangeError:
+def _index_error(index: Any, shape: tuple[int, ...], error: IndexError | str) -> IndexRangeError:
     return IndexRangeError(f"index [{_shown(index)}] into a tensor of shape {shape}: {error}")
 
 
@@ -86,7 +112,7 @@ class AddAt(Operation):
 
 def getitem(input: Tensor, index: Any) -> Tensor:
     """``input[index]``: a view for numbers and slices, a copy for lists, tensors and masks."""
-    index = _plain_index(index)
+    index = _checked_index(index, input.array)
     basic = _is_basic(index)
     if basic:  # the ellipsis makes NumPy give a view where the index leaves a single element, too
         parts = index if isinstance(index, tuple) else (index,)
@@ -107,7 +133,7 @@ class IndexPut(Operation):
             if self.accumulate:
                 out += kernels.of(x).add_at(x.shape, x.dtype, self.index, module_of(x).broadcast_to(value, x[self.index].shape))
             else:
-                out[self.index] = value
+                kernels.of(x).put(out, self.index, value)
         except IndexError as error:
             raise _index_error(self.index, x.shape, error) from None
         except ValueError:
@@ -134,7 +160,8 @@ def _value_error(index: Any, x: Any, value: Any) -> ShapeError:
 def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
     """A copy of ``input`` with ``values`` at ``indices`` (added where ``accumulate``)."""
     value = _value_for(input, values)
-    return IndexPut(_plain_index(tuple(indices) if isinstance(indices, list) else indices), accumulate).apply(input, value)
+    places = _checked_index(tuple(indices) if isinstance(indices, list) else indices, input.array)
+    return IndexPut(places, accumulate).apply(input, value)
 
 
 def _value_for(input: Tensor, value: Any) -> Tensor:
@@ -155,13 +182,13 @@ def _value_for(input: Tensor, value: Any) -> Tensor:
 
 def setitem(input: Tensor, index: Any, value: Any) -> None:
     """``input[index] = value``, recorded where a gradient is wanted."""
-    index = _plain_index(index)
+    index = _checked_index(index, input.array)
     source = _value_for(input, value)
     if input._check_writable("[...] = ", (source,)):
         input._write("[...] = ", lambda t: index_put(t, index, source), (source,))
         return
     try:
-        input.array[index] = source.array
+        kernels.of(input.array).put(input.array, index, source.array)
     except IndexError as error:
         raise _index_error(index, input.shape, error) from None
     except ValueError:
@@ -299,7 +326,7 @@ _RANKED = {"amax": "maximum", "amin": "minimum", "prod": "multiply"}
 
 
 class ScatterExtreme(Operation):
-    """The largest or smallest (or the product) of x and of the values scattered to each place; equal extremes share the gradient."""
+    """The largest, the smallest or the product of x and the values scattered to each place; equal extremes share the gradient."""
 
     keeps = (0, 1)
     keeps_output = True
@@ -308,10 +335,7 @@ class ScatterExtreme(Operation):
         self.axis, self.index, self.how = axis, index, how
 
     def forward(self, x: Any, values: Any) -> Any:
-        xp = module_of(x)
-        out = x.copy()
-        getattr(xp, _RANKED[self.how]).at(out, _grid(self.index, self.axis), values)
-        return out
+        return kernels.of(x).combine_at(x, _grid(self.index, self.axis), values, _RANKED[self.how])
 
     def backward(self, g: Tensor) -> Any:
         x, values = (t.detach() for t in self.kept_tensors())
@@ -348,7 +372,10 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
     if reduce in _RANKED:
         return ScatterExtreme(axis, places, reduce).apply(start, src)
     total = ScatterAdd(axis, places).apply(start, src)
-    return total / (hits + 1 if include_self else hits.clamp(min=1)).to(input.dtype) if reduce == "mean" else total
+    if reduce == "sum":
+        return total
+    counts = (hits + 1 if include_self else hits.clamp(min=1)).to(input.dtype)
+    return total.div(counts, rounding_mode="floor") if input.dtype.kind in "iu" else total / counts
 
 
 def _neutral(input: Tensor, reduce: str) -> Tensor:
@@ -377,7 +404,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         return gather(input.reshape(-1), 0, indices.reshape(-1))
     axis = axis_of(dim, input.ndim, "take_along_dim")
     if indices.ndim != input.ndim:
-        raise ShapeError(f"take_along_dim: indices of shape {indices.shape} for {input.shape}", fix="give them equally many dimensions")
+        raise ShapeError(
+            f"take_along_dim: indices of shape {indices.shape} for {input.shape}", fix="give them equally many dimensions"
+        )
     shape = [max(n, m) if 0 not in (n, m) else 0 for n, m in zip(input.shape, indices.shape, strict=True)]
     wide = input.expand(*[input.shape[axis] if i == axis else n for i, n in enumerate(shape)])
     return gather(wide, axis, indices.expand(*[indices.shape[axis] if i == axis else n for i, n in enumerate(shape)]))

@@ -19,7 +19,7 @@ import numpy as np
 from .. import dtypes, kernels
 from ..devices import module_of
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..kernels.reference.half import is_half
+from ..kernels.reference.half import is_half, widened
 from ..operation import Operation
 from ..tensor import Tensor
 from .elementwise import abs_, exp, log, sqrt, where
@@ -198,6 +198,13 @@ class Amin(Amax):
     pick = "min"
 
 
+class Median(Amax):
+    def forward(self, x: Any) -> Any:
+        xp, flat = module_of(x), x.reshape(-1)
+        ordered = xp.sort(flat)  # NaN is sorted last: it decides
+        return xp.asarray(ordered[-1] if x.dtype.kind in "fV" and bool(xp.isnan(ordered[-1])) else ordered[(flat.size - 1) // 2])
+
+
 def _not_empty(input: Tensor, axes: tuple[int, ...], what: str) -> None:
     if 0 in [input.shape[i] for i in axes]:
         raise ShapeError(f"{what} over a dimension of length 0 of {input.shape}", why="there is no element to choose")
@@ -273,6 +280,8 @@ def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) without overflow."""
     axes = axes_of(dim, input.ndim, "logsumexp")
     input = floating(input)
+    if 0 in [input.shape[i] for i in axes]:
+        return log(sum(exp(input), axes, keepdim))
     largest = amax(input.detach(), axes, keepdim=True)
     largest = where(largest.isfinite(), largest, 0.0)
     total = log(sum(exp(input - largest), axes, keepdim=True)) + largest
@@ -354,7 +363,7 @@ def norm(input: Tensor, p: float | str = 2, dim: Dim = None, keepdim: bool = Fal
         raise ArgumentError(f"norm: p={p!r}", fix="use a number or 'fro'")
     zero = size.detach() == 0
     powers = sum(where(zero, 0.0, where(zero, 1.0, size) ** float(p)), axes, keepdim)
-    empty = powers.detach() == 0
+    empty = any(zero, axes, keepdim) if float(p) < 0 else powers.detach() == 0  # 0 to a negative power outweighs all
     return where(empty, 0.0, where(empty, 1.0, powers) ** (1.0 / p))
 
 
@@ -380,11 +389,11 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     if input.ndim == 0:
         return Tensor(input._module.zeros((), np.int64))
     axis = axis_of(dim, input.ndim, "argsort")
-    xp = input._module
+    xp, array = input._module, widened(input.array)  # CuPy sorts no bfloat16; in float32 the order is the same
     if not descending:
-        return Tensor(xp.argsort(input.array, axis=axis, kind="stable").astype(np.int64))
+        return Tensor(xp.argsort(array, axis=axis, kind="stable").astype(np.int64))
     # from the back, so that equal elements keep their order when the result is turned round
-    backwards = xp.flip(xp.argsort(xp.flip(input.array, axis), axis=axis, kind="stable"), axis)
+    backwards = xp.flip(xp.argsort(xp.flip(array, axis), axis=axis, kind="stable"), axis)
     return Tensor((input.shape[axis] - 1 - backwards).astype(np.int64))
 
 
@@ -413,7 +422,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The middle element (the lower of two); with ``dim`` also its places."""
     if dim is None:
-        return median(reshape(input, -1), 0).values
+        _not_empty(reshape(input, -1), (0,), "median")
+        return Median(tuple(range(input.ndim)), False).apply(input)
     axis = axis_of(dim, input.ndim, "median")
     if input.ndim == 0:
         return ValuesIndices(input, argsort(input))
@@ -429,10 +439,11 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:  # noqa: ARG001
     """The different values, always sorted; on request also where each element went, and how often each value occurs."""
     xp = input._module
-    values, inverse, counts = xp.unique(input.array, return_inverse=True, return_counts=True)
+    values, inverse, counts = xp.unique(widened(input.array), return_inverse=True, return_counts=True)
     extra = [Tensor(inverse.reshape(input.shape).astype(np.int64))] if return_inverse else []
     extra += [Tensor(counts.astype(np.int64))] if return_counts else []
-    return (Tensor(values), *extra) if extra else Tensor(values)
+    values = Tensor(values.astype(input.dtype, copy=False))
+    return (values, *extra) if extra else values
 
 
 def bincount(input: Tensor, minlength: int = 0) -> Tensor:
@@ -449,4 +460,3 @@ def bincount(input: Tensor, minlength: int = 0) -> Tensor:
     ones = input._like(input._module.ones(input.shape, np.int64))
     size = builtins.max(minlength, int(input.array.max()) + 1 if input.array.size else 0)
     return scatter_add(input._like(input._module.zeros(size, np.int64)), 0, input.to(dtypes.int64), ones)
-

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import devices, dtypes
 from ..devices import module_of
 from ..errors import ArgumentError, ShapeError
 from ..operation import Operation
@@ -90,7 +90,9 @@ class Reinterpret(Operation):
         try:
             return x.view(self.dtype)
         except ValueError as error:
-            raise ShapeError(f"view: {x.dtype} of shape {x.shape} as {self.dtype}: {error}", fix="call contiguous() first") from None
+            raise ShapeError(
+                f"view: {x.dtype} of shape {x.shape} as {self.dtype}: {error}", fix="call contiguous() first"
+            ) from None
 
 
 class Permute(Operation):
@@ -346,7 +348,9 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         raise ArgumentError(f"chunk: {chunks} pieces", fix="ask for at least one")
     axis = axis_of(dim, input.ndim, "chunk")
     _some_dimension(input, "chunk")
-    return split(input, max(1, -(-input.shape[axis] // chunks)), axis)
+    if input.shape[axis] == 0:
+        return split(input, [0] * chunks, axis)
+    return split(input, -(-input.shape[axis] // chunks), axis)
 
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
@@ -418,9 +422,9 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
             raise ShapeError(f"repeat_interleave: {repeats.numel()} count(s) for a dimension of length {shape[axis]}")
         from .index import index_select
 
-        xp = input._module
-        counts = xp.broadcast_to(repeats.array.reshape(-1), (shape[axis],))
-        return index_select(input, axis, Tensor(xp.repeat(xp.arange(shape[axis]), counts)))
+        counts = np.broadcast_to(devices.move(repeats.array, "cpu").reshape(-1), (shape[axis],))
+        places = np.repeat(np.arange(shape[axis]), counts)  # on the CPU: the result's length must be known there
+        return index_select(input, axis, Tensor(devices.move(places, input.device)))
     x = expand(unsqueeze(input, axis + 1), (*shape[: axis + 1], repeats, *shape[axis + 1 :]))
     return reshape(x, (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]))
 

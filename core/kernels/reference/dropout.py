@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...devices import module_of
+from .half import where
 from .random import philox
 
 __all__ = ["dropout"]
@@ -22,4 +23,4 @@ def dropout(x: Any, p: float, key: tuple[int, int]) -> Any:
     xp = module_of(x)
     keep = philox(xp, key, x.size).reshape(x.shape) >= np.uint32(threshold(p))
     scaled = x * np.asarray(1.0 / (1.0 - p), x.dtype if x.dtype.itemsize >= 4 else np.float32).astype(x.dtype)[()]
-    return xp.where(keep, scaled, x.dtype.type(0))
+    return where(keep, scaled, x.dtype.type(0))

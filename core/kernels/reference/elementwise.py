@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...devices import module_of
-from .half import in_float32, is_half
+from .half import in_float32, is_half, where
 
 _UFUNCS = [
     "add", "subtract", "multiply", "true_divide", "maximum", "minimum", "power", "exp", "expm1", "log", "log1p", "log2",
@@ -41,6 +41,7 @@ __all__ = [
     "silu_backward",
     "softplus",
     "tanh_backward",
+    "where",
 ]
 
 
@@ -72,17 +73,17 @@ def clip(x: Any, low: float | None, high: float | None) -> Any:
 
 def relu_backward(grad: Any, y: Any) -> Any:
     """Gradient of relu from its result: where that is positive."""
-    return module_of(y).where(y > 0, grad, y.dtype.type(0))
+    return where(y > 0, grad, y.dtype.type(0))
 
 
 def hardtanh_backward(grad: Any, y: Any, low: float, high: float) -> Any:
     """Gradient of a clip to [low, high] from its result: where that lies between the ends."""
-    return module_of(y).where((y > low) & (y < high), grad, y.dtype.type(0))
+    return where((y > low) & (y < high), grad, y.dtype.type(0))
 
 
 def leaky_relu(x: Any, slope: float) -> Any:
     """x where positive, ``slope * x`` elsewhere."""
-    return module_of(x).where(x > 0, x, x * x.dtype.type(slope))
+    return where(x > 0, x, x * x.dtype.type(slope))
 
 
 @in_float32

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ...devices import module_of
+
 
 def is_half(x: Any) -> bool:
     """Whether ``x`` is an array of a floating dtype below 32 bits (float16, bfloat16, float8)."""
@@ -31,3 +33,8 @@ def in_float32(kernel: Callable[..., Any]) -> Callable[..., Any]:
         return kernel(x.astype(np.float32), *wide, **wide_kwargs).astype(x.dtype)
 
     return wrapped
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """``a`` where the condition holds, ``b`` elsewhere, in the dtype they share; CuPy's own turns bfloat16 into float32."""
+    return module_of(condition).where(condition, a, b).astype(a.dtype, copy=False)

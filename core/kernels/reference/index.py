@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ...devices import module_of
 
-__all__ = ["add_at", "add_rows", "scatter_add"]
+__all__ = ["add_at", "add_rows", "combine_at", "put", "scatter_add"]
 
 
 def add_at(shape: tuple[int, ...], dtype: Any, index: Any, values: Any) -> Any:
@@ -17,11 +18,9 @@ def add_at(shape: tuple[int, ...], dtype: Any, index: Any, values: Any) -> Any:
     out = xp.zeros(shape, dtype)
     if xp is np:
         np.add.at(out, index, values)
-    else:
-        places = xp.arange(out.size).reshape(shape)[index].reshape(-1)
-        values = xp.broadcast_to(values, xp.empty(shape, bool)[index].shape).reshape(-1, 1)
-        out = add_rows(out.size, places, values).reshape(shape)
-    return out
+        return out
+    places, values = _flat(shape, index, values)
+    return add_rows(out.size, places, values[:, None]).reshape(shape)
 
 
 def add_rows(count: int, rows: Any, values: Any) -> Any:
@@ -30,23 +29,77 @@ def add_rows(count: int, rows: Any, values: Any) -> Any:
     out = xp.zeros((count, *values.shape[1:]), values.dtype)
     if not rows.size:
         return out
-    order = xp.argsort(rows, kind="stable")
-    sorted_rows = rows[order]
-    starts = xp.concatenate([xp.zeros(1, np.int64), xp.nonzero(sorted_rows[1:] != sorted_rows[:-1])[0] + 1])
-    if xp is np:
-        out[sorted_rows[starts]] = np.add.reduceat(values[order], starts, axis=0)
+    if xp is not np:
+        rows, values = _merged(xp, rows, values, xp.add)
+        out[rows] = values
         return out
-    return _add_rows_by_rank(xp, out, sorted_rows, values[order], starts)
-
-
-def _add_rows_by_rank(xp: Any, out: Any, rows: Any, values: Any, starts: Any) -> Any:
-    """Without reduceat: first the first value of every row, then the second of every row that has one, and so on."""
-    ends = xp.concatenate([starts[1:], xp.asarray([rows.size])])
-    lengths = ends - starts
-    for rank in range(int(lengths.max())):
-        here = starts[lengths > rank] + rank
-        out[rows[here]] += values[here]
+    order = np.argsort(rows, kind="stable")
+    sorted_rows = rows[order]
+    starts = np.concatenate([np.zeros(1, np.int64), np.nonzero(sorted_rows[1:] != sorted_rows[:-1])[0] + 1])
+    out[sorted_rows[starts]] = np.add.reduceat(values[order], starts, axis=0)
     return out
+
+
+def combine_at(x: Any, index: Any, values: Any, how: str) -> Any:
+    """A copy of ``x``; at each place the ``"maximum"``, ``"minimum"`` or product (``"multiply"``) of all sent to it."""
+    xp = module_of(x)
+    out = x.copy()
+    if xp is np:
+        getattr(np, how).at(out, index, values)
+        return out
+    combine = getattr(xp, how)
+    places, values = _flat(x.shape, index, values)
+    if places.size:
+        places, values = _merged(xp, places, values, combine)
+        flat = out.reshape(-1)
+        flat[places] = combine(flat[places], values)
+    return out
+
+
+def put(x: Any, index: Any, values: Any) -> None:
+    """``values`` written into ``x`` at ``index``; of several sent to one place the last stays, on every backend."""
+    xp = module_of(x)
+    if xp is np or not _repeats(index):
+        x[index] = values
+        return
+    places, values = _flat(x.shape, index, values)
+    if places.size:
+        places, values = _merged(xp, places, values, lambda _, later: later)
+        x[xp.unravel_index(places, x.shape)] = values
+
+
+def _repeats(index: Any) -> bool:
+    """Whether the index may name a place twice: it holds an array of numbers (not of bools)."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(hasattr(p, "dtype") and p.dtype.kind != "b" and p.ndim > 0 for p in parts)
+
+
+def _flat(shape: tuple[int, ...], index: Any, values: Any) -> tuple[Any, Any]:
+    """The flat places that ``index`` names in an array of ``shape``, and the value for each."""
+    xp = module_of(values)
+    places = xp.arange(math.prod(shape)).reshape(shape)[index]
+    while values.ndim > places.ndim and values.shape[0] == 1:
+        values = values[0]
+    return places.reshape(-1), xp.broadcast_to(values, places.shape).reshape(-1)
+
+
+def _merged(xp: Any, rows: Any, values: Any, combine: Any) -> tuple[Any, Any]:
+    """Each row once, with its values combined: neighbours in pairs, then pairs of pairs, always in the same order.
+
+    CuPy has no ``reduceat``, and its ``at`` adds in the order in which threads come.
+    """
+    order = xp.argsort(rows, kind="stable")
+    rows, values = rows[order], values[order]
+    while True:
+        place = xp.arange(rows.size)
+        opens = xp.concatenate([xp.ones(1, bool), rows[1:] != rows[:-1]])
+        first = place[opens][xp.cumsum(opens.astype(np.int64)) - 1]  # where the run of equal rows begins
+        second = (place - first) % 2 == 1
+        later = xp.nonzero(second)[0]
+        if not later.size:
+            return rows, values
+        values[later - 1] = combine(values[later - 1], values[later])
+        rows, values = rows[~second], values[~second]
 
 
 def scatter_add(x: Any, axis: int, index: Any, values: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...devices import module_of
-from .half import in_float32
+from .half import in_float32, where
 from .index import add_at
 
 __all__ = ["gather_planes", "max_pool", "scatter_planes"]
@@ -35,7 +35,7 @@ def max_pool(x: Any, tables: tuple[Any, ...]) -> tuple[Any, Any]:
             best, index = value, xp.broadcast_to(flat, value.shape).astype(np.int64)
         else:
             better = (value > best) | (value != value)
-            best, index = xp.where(better, value, best), xp.where(better, flat, index)
+            best, index = where(better, value, best), xp.where(better, flat, index)
     return best, index
 
 

@@ -1,0 +1,51 @@
+"""What tests of every folder share: ``device="cuda"`` on a stand-in for CuPy, and on a real GPU where there is one."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from nyala.core import devices, kernels
+
+HERE = Path(__file__).parent
+
+
+def load_module(path: Path) -> ModuleType:
+    """A Python file as a module, by its place: test folders are no packages."""
+    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+STAND_IN = load_module(HERE / "cupy_stand_in.py")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for ``cuda`` runs on the stand-in; where there is a GPU, once more on it, marked ``gpu``."""
+    if "cuda" in metafunc.fixturenames:
+        real = [pytest.param("cupy", marks=pytest.mark.gpu)] if devices.cuda_is_available() else []
+        metafunc.parametrize("cuda", ["stand-in", *real], indirect=True)
+
+
+@pytest.fixture
+def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Makes ``device="cuda"`` work, without a GPU too; gives the device's full name."""
+    if request.param == "stand-in":
+        monkeypatch.setitem(sys.modules, "cupy", STAND_IN.module())
+        # sources in CUDA C++ need a GPU: the stand-in shows the reference kernels on arrays that are not NumPy's
+        monkeypatch.setattr(importlib.import_module("nyala.core.kernels.cuda"), "KERNELS", {})
+    _forget()
+    yield "cuda:0"
+    monkeypatch.undo()
+    _forget()
+
+
+def _forget() -> None:
+    devices.cupy.cache_clear()
+    kernels._cuda.cache_clear()

@@ -1,0 +1,376 @@
+"""A stand-in for the ``cupy`` module: NumPy underneath, CuPy 14's refusals on top, for tests without a GPU.
+
+Code that runs here keeps NumPy and CuPy arrays apart and asks for nothing that CuPy lacks. It says nothing of CUDA itself:
+not of speed, of memory, of the GPU's own roundings and casts. What it imitates was read in CuPy 14.0's sources and
+signatures, and each rule says so where it stands:
+
+- ``ndarray`` is no ``numpy.ndarray``, and never becomes one by itself; the two do not mix in operators and functions;
+- names, methods and keyword arguments that CuPy lacks are missing; an array is no Python index;
+- every result is an array, those without dimensions too;
+- an index array that points outside wraps around, and of repeated places that are written to any may win;
+- ``where`` and sorting know no bfloat16;
+- ``base`` names the array a view was taken from, except for ``as_strided``, which names none.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import Any
+
+import numpy as np
+
+# dir(numpy) without dir(cupy), CuPy 14.0 and NumPy 2.4
+_LACKING = (
+    "asmatrix block bmat char clongdouble ctypeslib cumulative_prod cumulative_sum datetime64 einsum_path emath errstate "
+    "frompyfunc geomspace geterr getbufsize histogram_bin_edges insert isdtype isnat ma matrix matrix_transpose matvec memmap "
+    "nanpercentile nanquantile ndenumerate nditer nested_iters object_ polyder polydiv polyint rec recarray record seterr "
+    "spacing str_ strings timedelta64 typecodes unstack vecdot vecmat void char core False_ True_"
+)
+LACKING = set(_LACKING.split())
+# dir(numpy.ndarray) without dir(cupy.ndarray)
+LACKING_METHODS = {"byteswap", "ctypes", "getfield", "resize", "setfield", "setflags", "to_device"}
+# keyword arguments of NumPy that CuPy's functions and methods of these names do not take
+_REFUSED = {
+    "where initial": "all any amax amin max min mean prod sum nansum nanmax nanmin nanprod nanmean",
+    "where initial correction mean": "std var nanstd nanvar",
+    "order stable": "argsort sort partition argpartition",
+    "device like subok": "arange asarray array empty full ones zeros eye identity linspace tri",
+    "device": "empty_like full_like ones_like zeros_like",
+    "subok": "broadcast_to broadcast_arrays copy",
+    "subok writeable": "as_strided",
+    "out": "fft ifft rfft irfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn",
+    "out optimize": "einsum",
+    "casting subok device": "astype",
+    "min max": "clip",
+    "keepdims": "count_nonzero",
+    "axis": "lexsort",
+    "copy shape": "reshape",
+    "mode": "take",
+    "sorted": "unique",
+}
+LACKING_ARGUMENTS = {name: set(arguments.split()) for arguments, names in _REFUSED.items() for name in names.split()}
+_SCALARS = (int, float, complex, np.generic)
+_CREATING = {"array", "asarray", "asanyarray", "ascontiguousarray"}  # these alone take what NumPy and Python made
+_SORTING = {"sort", "argsort", "partition", "argpartition", "lexsort", "unique"}
+
+
+class _Device:
+    """``cupy.cuda.Device``: the one there is, as a context too."""
+
+    def __init__(self, id: int = 0) -> None:
+        self.id = id
+
+    def __enter__(self) -> _Device:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
+class _Pointer:
+    """``ndarray.data``: an address, and the allocation (``mem``) that all views of it share."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.ptr, self.device = array.ctypes.data, _Device()
+        owner = array
+        while owner.base is not None and hasattr(owner.base, "dtype" if isinstance(owner.base, np.ndarray) else "base"):
+            owner = owner.base
+        self.mem = owner
+
+
+class _Flags:
+    """``ndarray.flags``: without ``writeable``, as CuPy's."""
+
+    def __init__(self, array: np.ndarray[Any, Any], owner: bool) -> None:
+        self.c_contiguous, self.f_contiguous, self.owndata = array.flags.c_contiguous, array.flags.f_contiguous, owner
+
+
+class ndarray:  # noqa: N801 - CuPy's name
+    """``cupy.ndarray``."""
+
+    __array_priority__ = 100
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, array: np.ndarray[Any, Any], base: ndarray | None = None) -> None:
+        self._array, self.base = array, base
+
+    flags = property(lambda self: _Flags(self._array, self.base is None))
+    data = property(lambda self: _Pointer(self._array))
+    device = property(lambda _: _Device())
+    T = property(lambda self: self if self.ndim < 2 else self.transpose())
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        own = self._array.__array_interface__
+        return {**{k: own[k] for k in ("shape", "typestr", "data", "strides")}, "version": 3}
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct one explicitly.")
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0  # kDLCUDA
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self._array.__dlpack__()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if "out" in kwargs:
+            (kwargs["out"],) = kwargs["out"]
+        function = getattr(module(), ufunc.__name__)
+        return (function if method == "__call__" else getattr(function, method))(*inputs, **kwargs)
+
+    def __array_function__(self, function: Any, kinds: Any, args: Any, kwargs: Any) -> Any:
+        if not all(issubclass(k, (ndarray, np.ndarray)) for k in kinds):
+            return NotImplemented
+        place = functools.reduce(getattr, function.__module__.split(".")[1:], module())
+        return getattr(place, function.__name__)(*args, **kwargs)
+
+    def get(self) -> np.ndarray[Any, Any]:
+        return self._array.copy()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in LACKING_METHODS or name.startswith("__") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"'cupy.ndarray' object has no attribute {name!r}")
+        value = getattr(self._array, name)
+        if not callable(value):
+            return _wrapped(value, [self])
+        if name in ("item", "tolist", "tobytes"):
+            return value
+        return lambda *args, **kwargs: _call(name, value, (self, *args), kwargs, skip=1)
+
+    def view(self, dtype: Any = None) -> ndarray:
+        return ndarray(self._array.view() if dtype is None else self._array.view(dtype), self if self.base is None else self.base)
+
+    def __getitem__(self, index: Any) -> ndarray:
+        plain, advanced = _plain_index(index, self._array)
+        return _wrapped(self._array[plain], [] if advanced else [self])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        plain, advanced = _plain_index(index, self._array)
+        if isinstance(value, ndarray):
+            given = value._array
+        elif advanced or isinstance(value, _SCALARS):
+            given = np.asarray(value)
+        else:
+            raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        if not advanced:
+            self._array[plain] = given
+            return
+        places = np.arange(self._array.size).reshape(self._array.shape)[plain]
+        given = np.broadcast_to(given, places.shape)
+        self._array.flat[places.reshape(-1)[::-1]] = given.reshape(-1)[::-1]  # not NumPy's order: the first of equals wins here
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self._array)
+
+    def __int__(self) -> int:
+        return int(self._array)
+
+    def __float__(self) -> float:
+        return float(self._array)
+
+    def __complex__(self) -> complex:
+        return complex(self._array)
+
+    def __repr__(self) -> str:
+        return repr(self._array)
+
+    def __deepcopy__(self, memo: Any) -> ndarray:
+        return ndarray(self._array.copy())
+
+
+def _operator(name: str, ufunc: str, reflected: bool) -> Any:
+    def method(self: ndarray, other: Any) -> Any:
+        if not isinstance(other, (ndarray, np.ndarray, *_SCALARS)) and getattr(other, "__array_priority__", 0) > 100:
+            return NotImplemented
+        if name in ("__eq__", "__ne__") and other is None:
+            return getattr(module(), "ones" if name == "__ne__" else "zeros")(self.shape, bool)
+        return getattr(module(), ufunc)(*((other, self) if reflected else (self, other)))
+
+    return method
+
+
+_BINARY = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "floordiv": "floor_divide", "mod": "remainder",
+    "pow": "power", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift",
+    "rshift": "right_shift",
+}  # fmt: skip
+for _name, _ufunc in _BINARY.items():
+    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__", _ufunc, False))
+    setattr(ndarray, f"__r{_name}__", _operator(f"__r{_name}__", _ufunc, True))
+    if _name != "matmul":
+        setattr(ndarray, f"__i{_name}__", lambda self, other, u=_ufunc: getattr(module(), u)(self, other, out=self))
+for _name, _ufunc in {
+    "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal",
+}.items():  # fmt: skip
+    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__", _ufunc, False))
+for _name, _ufunc in {"neg": "negative", "abs": "absolute", "invert": "invert"}.items():
+    setattr(ndarray, f"__{_name}__", lambda self, u=_ufunc: getattr(module(), u)(self))
+
+
+def _plain_index(index: Any, array: np.ndarray[Any, Any]) -> tuple[Any, bool]:
+    """The index with NumPy arrays in place of ours, wrapped around; and whether it is an advanced one."""
+    parts = list(index) if isinstance(index, tuple) else [index]
+    parts = [_index_array(p) if isinstance(p, (ndarray, np.ndarray, list, tuple, bool, np.bool_)) else p for p in parts]
+    taken = [p.ndim if isinstance(p, np.ndarray) and p.dtype == bool else 0 if p is None or p is Ellipsis else 1 for p in parts]
+    axis = 0
+    for i, (part, width) in enumerate(zip(parts, taken, strict=True)):
+        if part is Ellipsis:
+            width = array.ndim - sum(taken)
+        elif isinstance(part, np.ndarray) and part.dtype != bool and axis < array.ndim and array.shape[axis]:
+            parts[i] = part.astype(np.int64) % array.shape[axis]
+        axis += width
+    return tuple(parts), any(isinstance(p, np.ndarray) for p in parts)
+
+
+def _index_array(part: Any) -> np.ndarray[Any, Any]:
+    if isinstance(part, ndarray):
+        found = part._array
+    else:
+        found = np.asarray([_index_array(p) for p in part]) if _holds_arrays(part) else np.asarray(part)
+        found = found.astype(np.int32) if isinstance(part, (list, tuple)) and not found.size else found
+    if found.dtype.kind not in "iub":
+        raise IndexError(f"arrays used as indices must be of integer or boolean type (actual: {found.dtype.type})")
+    return found
+
+
+def _holds_arrays(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and any(isinstance(v, ndarray) or _holds_arrays(v) for v in value)
+
+
+def _plain(value: Any) -> Any:
+    """An argument with NumPy arrays in place of ours; NumPy's own are refused."""
+    if isinstance(value, ndarray):
+        return value._array
+    if isinstance(value, np.ndarray):
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(_plain(v) for v in value)
+    return value
+
+
+def _wrapped(value: Any, sources: list[ndarray]) -> Any:
+    """A result as CuPy gives it: an array, whose base is the source it shares memory with."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(*[_wrapped(v, sources) for v in value]) if hasattr(value, "_fields") else \
+            type(value)(_wrapped(v, sources) for v in value)  # fmt: skip
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return value
+    array = np.asarray(value)
+    for source in sources:
+        if array is source._array:
+            return source
+        if np.may_share_memory(array, source._array):
+            return ndarray(array, source if source.base is None else source.base)
+    return ndarray(array)
+
+
+def _call(name: str, function: Any, args: Any, kwargs: Any, skip: int = 0) -> Any:
+    """``function`` on plain arrays, after what CuPy refuses was refused. The first ``skip`` arguments are bound already."""
+    refused = LACKING_ARGUMENTS.get(name, set()) & set(kwargs)
+    if refused:
+        raise TypeError(f"{name}() got an unexpected keyword argument {refused.pop()!r}")
+    if name in _CREATING and args and isinstance(args[0], (np.ndarray, list, tuple, *_SCALARS)):
+        return ndarray(np.array(_get(args[0]), *args[1:2], **{k: v for k, v in kwargs.items() if k == "dtype"}))
+    sources = [a for a in (*args, *kwargs.values()) if isinstance(a, ndarray)]
+    if name in ("take", "take_along_axis") and len(args) > 1 and isinstance(args[1], ndarray):
+        return _take(name, args[0], args[1], *args[2:], **kwargs)
+    if name == "repeat" and any(isinstance(a, ndarray) for a in args[1:]):
+        raise ValueError("'repeats' should be int or sequence")
+    if name in _SORTING and any(s.dtype.kind == "V" for s in sources):
+        raise NotImplementedError(f"Sorting arrays with dtype '{sources[0].dtype}' is not supported")
+    if name == "where":
+        if not isinstance(args[0], ndarray):
+            raise AttributeError(f"{type(args[0]).__name__!r} object has no attribute 'astype'")
+        args = [a.astype(np.float32) if isinstance(a, ndarray) and a.dtype.kind == "V" else a for a in args]
+    result = function(*[_plain(a) for a in args[skip:]], **{k: _plain(v) for k, v in kwargs.items()})
+    out = kwargs.get("out")
+    if isinstance(out, ndarray):
+        return out
+    wrapped = _wrapped(result, sources)
+    if name == "as_strided":
+        wrapped.base = None
+    return wrapped
+
+
+def _get(value: Any) -> Any:
+    if isinstance(value, ndarray):
+        return value._array
+    return type(value)(_get(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def _take(name: str, source: ndarray, index: ndarray, axis: Any = None) -> ndarray:
+    size = source.size if axis is None else source.shape[axis]
+    places = index._array % size if size else index._array
+    return ndarray(np.asarray(getattr(np, name)(source._array, places, axis)))
+
+
+class _Ufunc:
+    """A universal function: arrays of ours and numbers in, an array out. ``at`` adds in no fixed order on a GPU: not here."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__, self._function = name, getattr(np, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for a in args:
+            if not isinstance(a, (ndarray, *_SCALARS)):
+                raise TypeError(f"Unsupported type {type(a)}")
+        return _call(self.__name__, self._function, args, kwargs)
+
+
+class _Module(types.ModuleType):
+    """NumPy's functions under CuPy's names, each made when it is first asked for."""
+
+    def __init__(self, name: str, source: Any) -> None:
+        super().__init__(name)
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in LACKING or not hasattr(self._source, name):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        found = getattr(self._source, name)
+        if isinstance(found, np.ufunc):
+            made: Any = _Ufunc(name)
+        elif callable(found) and not isinstance(found, type):
+            made = functools.wraps(found)(lambda *args, **kwargs: _call(name, found, args, kwargs))
+        elif isinstance(found, (float, type, type(None), type(np.newaxis))):
+            made = found
+        else:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        setattr(self, name, made)
+        return made
+
+
+class _Exported:
+    """What NumPy needs to read our DLPack capsule as memory of its own."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self._source.__dlpack__()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+
+@functools.lru_cache(maxsize=1)
+def module() -> Any:
+    """The module to stand where ``import cupy`` looks."""
+    cupy = _Module("cupy", np)
+    cupy.ndarray = ndarray
+    cupy.fft, cupy.linalg = _Module("cupy.fft", np.fft), _Module("cupy.linalg", np.linalg)
+    cupy.lib = types.SimpleNamespace(stride_tricks=_Module("cupy.lib.stride_tricks", np.lib.stride_tricks))
+    cupy.is_available = lambda: True
+    cupy.asnumpy = lambda array: array.get() if isinstance(array, ndarray) else np.asarray(array)
+    cupy.from_dlpack = lambda source: ndarray(np.from_dlpack(_Exported(source)))
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0)
+    cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=_Device)
+    return cupy
