@@ -17,7 +17,7 @@ from .threads import run_tiles
 _TILE_BYTES = 1 << 20  # of gathered windows: what stays in a core's own cache
 _TILE_ROWS = 384  # at least so many rows, or packing the weight costs more than the product
 _TALL_ROWS = 1024  # for weight gradients, whose result is written once for each tile
-_WIDE = 64  # from so many channels on, one tap alone makes a good matrix product
+_WIDE = 256  # from so many channels on one tap alone makes a good matrix product, and partial sums would be large
 _PARTS = 8  # partial sums of a weight gradient
 
 
