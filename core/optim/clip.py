@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from .. import devices, dtypes, kernels
 from ..errors import NumericError
 from ..kernels.reference.half import widened
@@ -69,10 +71,10 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
             why="scaling by it would make every weight NaN or leave it as it is",
             fix="lower the learning rate, or leave this step out",
         )
-    first = given[0].array if given else None
-    xp = devices.module_of(first) if first is not None else devices.module_of(0.0)
-    dtype = given[0].dtype if given else dtypes.default_dtype()
-    return Tensor(xp.asarray(value, dtype=dtype if dtype.itemsize >= 4 else dtypes.float32))
+    if not given:
+        return Tensor(np.zeros((), dtypes.default_dtype()))
+    dtype = given[0].dtype if given[0].dtype.itemsize >= 4 else dtypes.float32
+    return Tensor(devices.module_of(given[0].array).asarray(value, dtype=dtype))
 
 
 def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor) -> None:
@@ -108,9 +110,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     """
     checks.number("clip_value", clip_value)
     for grad in _gradients(parameters):
-        array = grad.array
-        array[...] = widened(array).clip(-clip_value, clip_value).astype(array.dtype, copy=False)
-        grad._bump()
+        _write(grad, widened(grad.array).clip(-clip_value, clip_value))
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -135,6 +135,15 @@ def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
     factor = max_norm / (float(total.item()) + 1e-6)
     if factor >= 1:
         return
-    for grad in grads:
-        grad.array *= grad.dtype.type(factor)
-        grad._bump()
+    with np.errstate(invalid="ignore"):  # infinity * 0 is the NaN that a norm of infinity asks for, as in torch
+        for grad in grads:
+            _write(grad, widened(grad.array) * factor)
+
+
+def _write(grad: Tensor, values: Any) -> None:
+    values = values.astype(grad.dtype, copy=False)
+    if isinstance(grad.array, np.ndarray) and not grad.array.flags.writeable:  # a gradient that was spread, not copied
+        grad.array = values
+    else:
+        grad.array[...] = values
+    grad._bump()

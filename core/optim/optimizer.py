@@ -216,7 +216,7 @@ class Optimizer:
         saved.unpack(self, state_dict)
 
     def named_state(self, named_parameters: Iterable[tuple[str, Tensor]] | None = None) -> dict[str, Any]:
-        """The state as flat arrays, ``"{parameter}.{key}"`` -> array, ready for ``nyala.checkpoint.save_file``.
+        """The state as flat arrays on the CPU, ``"{parameter}.{key}"`` -> array, ready for ``nyala.checkpoint.save_file``.
 
         Args:
             named_parameters: as ``model.named_parameters()``; without it the names that the optimizer was made with, or

@@ -34,7 +34,26 @@ def pack(optimizer: Optimizer) -> dict[str, Any]:
 
 def unpack(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
     """See ``Optimizer.load_state_dict``."""
-    name = type(optimizer).__name__
+    groups = _merged_groups(optimizer, state_dict)
+    for group in groups:
+        optimizer._check_group(group)
+    order = [number for g in state_dict["param_groups"] for number in g["params"]]
+    entries = dict(zip(order, _pairs(groups), strict=True))
+    given = {n: state for n, state in state_dict["state"].items() if any(v is not None for v in state.values())}
+    unknown = [number for number in given if number not in entries]
+    if unknown:
+        raise CheckpointError(
+            f"the state has entries for parameters {unknown[:5]}, which its groups do not name",
+            why="one part of it was changed without the other",
+            fix="pass what optimizer.state_dict() gave",
+        )
+    _take_over(optimizer, {n: entries[n] for n in entries if n in given}, given)
+    for mine, group in zip(optimizer.param_groups, groups, strict=True):
+        mine.update({k: copy.copy(v) for k, v in group.items() if k != "params"})
+
+
+def _merged_groups(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The optimizer's groups with the settings of the state."""
     if not {"state", "param_groups"} <= set(state_dict):
         raise CheckpointError(
             f"this is no state of an optimizer: {sorted(map(str, state_dict))[:5]}", fix="pass what optimizer.state_dict() gave"
@@ -43,29 +62,23 @@ def unpack(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
     sizes, expected = [len(g["params"]) for g in given], [len(g["params"]) for g in own]
     if sizes != expected:
         raise CheckpointError(
-            f"the state has groups of {sizes} parameters, this {name} has {expected}",
+            f"the state has groups of {sizes} parameters, this {type(optimizer).__name__} has {expected}",
+            why="its numbers would go to other parameters",
             fix="build the optimizer with the same groups",
         )
-    foreign = optimizer._FOREIGN
-    groups = [
-        {**mine, **{k: v for k, v in g.items() if k != "params" and k not in foreign}} for g, mine in zip(given, own, strict=True)
-    ]
-    for group in groups:
-        optimizer._check_group(group)
-    order = [number for g in given for number in g["params"]]
-    entries = dict(zip(order, _pairs(groups), strict=True))
-    unknown = [number for number in state_dict["state"] if number not in entries]
-    if unknown:
-        raise CheckpointError(f"the state has entries for parameters {unknown[:5]}, which its groups do not have")
+    left_out = {"params", *optimizer._FOREIGN}
+    return [{**mine, **{k: v for k, v in g.items() if k not in left_out}} for g, mine in zip(given, own, strict=True)]
+
+
+def _take_over(optimizer: Optimizer, entries: Mapping[Any, tuple[Tensor, dict[str, Any]]], given: Mapping[Any, Any]) -> None:
+    """Replace the state by ``given``: all of it, once all of it is known to fit."""
+    name = type(optimizer).__name__
     made = {
-        p: fill(optimizer._new_state(p, group), state_dict["state"][number], f"{name}, parameter {number} {p.shape}")
-        for number, (p, group) in entries.items()
-        if state_dict["state"].get(number)
+        p: fill(optimizer._new_state(p, group), given[key], f"{name}, parameter {key!r} of shape {p.shape}")
+        for key, (p, group) in entries.items()
     }
     optimizer.state.clear()
     optimizer.state.update(made)
-    for mine, group in zip(own, groups, strict=True):
-        mine.update({k: copy.copy(v) for k, v in group.items() if k != "params"})
 
 
 def _pairs(groups: list[dict[str, Any]]) -> list[tuple[Tensor, dict[str, Any]]]:
@@ -116,7 +129,7 @@ def flatten(optimizer: Optimizer, named: Iterable[tuple[str, Tensor]] | None) ->
     arrays: dict[str, Any] = {}
     for name, (p, _) in zip(_names(optimizer, named), _numbered(optimizer), strict=True):
         for key, value in optimizer.state.get(p, {}).items():
-            arrays[f"{name}.{key}"] = value.array if isinstance(value, Tensor) else np.asarray(value)
+            arrays[f"{name}.{key}"] = devices.move(value.array, "cpu") if isinstance(value, Tensor) else np.asarray(value)
     return arrays
 
 
@@ -133,10 +146,5 @@ def restore(optimizer: Optimizer, arrays: Mapping[str, Any], named: Iterable[tup
             f"the state has entries for {unknown[:5]}, which this {type(optimizer).__name__} does not optimize",
             fix=did_you_mean(unknown[0], names),
         )
-    made = {
-        p: fill(optimizer._new_state(p, group), parts[name], f"{type(optimizer).__name__}, parameter {name!r}")
-        for name, (p, group) in zip(names, _numbered(optimizer), strict=True)
-        if name in parts
-    }
-    optimizer.state.clear()
-    optimizer.state.update(made)
+    entries = {name: entry for name, entry in zip(names, _numbered(optimizer), strict=True) if name in parts}
+    _take_over(optimizer, entries, parts)

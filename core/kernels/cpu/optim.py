@@ -147,7 +147,7 @@ def sum_of_squares(x: Any) -> float:
         parts[lo // TILE] = _squares(flat[lo:hi])
 
     run_tiles(work, flat.size, TILE)
-    return sum(parts)
+    return sum(parts, 0.0)
 
 
 def ema_step(average: Any, value: Any, weight: float) -> None:
