@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import os
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 _SETTERS = (
@@ -87,18 +85,3 @@ def run_tiles(work: Callable[[int, int], object], total: int, tile: int) -> None
     for helper in helpers:
         if not helper.cancel():  # one that has not started has nothing left to do
             helper.result()
-
-
-_numba_lock = threading.RLock()
-
-
-@contextlib.contextmanager
-def numba_lock() -> Iterator[None]:
-    """Hold this while a parallel Numba kernel runs: its default threading layer breaks when two threads enter it at once."""
-    import numba
-
-    with _numba_lock:
-        threads = min(thread_count(), numba.config.NUMBA_NUM_THREADS)
-        if numba.get_num_threads() != threads:
-            numba.set_num_threads(threads)
-        yield
