@@ -13,6 +13,7 @@ import string
 from typing import Any
 
 from .. import dtypes, kernels
+from ..devices import check_same
 from ..errors import ArgumentError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
@@ -115,6 +116,29 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return unsqueeze(input, 1) * vec2
 
 
+class Linear(Operation):
+    """(..., in) by a weight (out, in), and a bias (out,) where there is one."""
+
+    def keeping(self, needs: Any) -> tuple[int, ...]:
+        self._order = tuple(i for i in (1, 0) if needs[1 - i])
+        return self._order
+
+    def forward(self, x: Any, weight: Any, bias: Any = None) -> Any:
+        return kernels.of(x).linear(x, weight, bias)
+
+    def backward(self, g: Tensor) -> Any:
+        kept = dict(zip(self._order, self.kept_tensors(), strict=True))
+        gx = Matmul().apply(g, kept[1]) if self.edges[0] is not None else None
+        if g.ndim != 2:
+            g = reshape(g, -1, g.shape[-1])
+        gw = None
+        if self.edges[1] is not None:
+            x = kept[0]
+            gw = Matmul().apply(transpose(g, 0, 1), x if x.ndim == 2 else reshape(x, -1, x.shape[-1]))
+        gb = [g.sum(0) if edge is not None else None for edge in self.edges[2:]]
+        return gx, gw, *gb
+
+
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias: (..., in) -> (..., out), weight (out, in), bias (out,).
 
@@ -127,8 +151,14 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"weight (out, in) = {weight.shape} expects in={weight.shape[-1] if weight.ndim else '-'}",
             fix="check the width of the layer before, or the model these weights belong to",
         )
-    out = matmul(input, transpose(weight, 0, 1) if weight.ndim == 2 else weight)
-    return out if bias is None else out + bias
+    if type(input.array) is not type(weight.array):
+        check_same("linear", input=input, weight=weight)
+    if weight.ndim == 1 or input.dtype != weight.dtype or (bias is not None and bias.dtype != input.dtype):
+        out = matmul(input, transpose(weight, 0, 1) if weight.ndim == 2 else weight)
+        return out if bias is None else out + bias
+    if bias is not None and bias.shape != (weight.shape[0],):
+        raise ShapeError(f"linear: bias of shape {bias.shape} for a weight (out, in) = {weight.shape}", fix="give it shape (out,)")
+    return Linear().apply(input, weight) if bias is None else Linear().apply(input, weight, bias)
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:

@@ -324,6 +324,41 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     return Narrow(axis, start, length).apply(input)
 
 
+class Split(Operation):
+    """All pieces at once: one node, whose gradient is the pieces' gradients joined."""
+
+    view = True
+
+    def __init__(self, axis: int, lengths: Sequence[int]) -> None:
+        self.axis, self.lengths = axis, lengths
+
+    def forward(self, x: Any) -> Any:
+        before, pieces, start = (slice(None),) * self.axis, [], 0
+        for length in self.lengths:
+            pieces.append(x[(*before, slice(start, start + length))])
+            start += length
+        return tuple(pieces)
+
+    def backward(self, *grads: Tensor) -> Tensor:
+        return Cat(self.axis).apply(*grads)
+
+
+class Unbind(Operation):
+    """All slices at once, without the dimension they lie along."""
+
+    view = True
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Any) -> Any:
+        before = (slice(None),) * self.axis
+        return tuple(module_of(x).asarray(x[(*before, i)]) for i in range(x.shape[self.axis]))
+
+    def backward(self, *grads: Tensor) -> Tensor:
+        return Cat(self.axis).apply(*[unsqueeze(g, self.axis) for g in grads])
+
+
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of one length (the last may be shorter), or of the lengths given, as views."""
     axis = axis_of(dim, input.ndim, "split")
@@ -338,8 +373,7 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
         lengths = list(split_size_or_sections)
         if sum(lengths) != size:
             raise ShapeError(f"split: lengths {lengths} add up to {sum(lengths)}, dimension {dim} has {size}")
-    starts = [sum(lengths[:i]) for i in range(len(lengths))]
-    return tuple(narrow(input, axis, s, n) for s, n in zip(starts, lengths, strict=True))
+    return Split(axis, lengths).apply(input)
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -357,7 +391,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along a dimension, which disappears."""
     axis = axis_of(dim, input.ndim, "unbind")
     _some_dimension(input, "unbind")
-    return tuple(squeeze(narrow(input, axis, i, 1), axis) for i in range(input.shape[axis]))
+    return Unbind(axis).apply(input) if input.shape[axis] else ()
 
 
 class Flip(Operation):

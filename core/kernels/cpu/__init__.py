@@ -13,6 +13,7 @@ _UFUNCS = [
 KERNELS: dict[str, str] = {name: f"numpy:{name}" for name in _UFUNCS}
 KERNELS |= {
     "matmul": ".matmul:matmul",
+    "linear": ".matmul:linear",
     "erf": ".gelu:erf",
     "gelu": ".gelu:gelu",
     "gelu_backward": ".gelu:gelu_backward",
@@ -38,7 +39,9 @@ KERNELS |= {
     "lion_step": ".optim:lion_step",
     "lamb_step": ".optim:lamb_step",
     "muon_step": ".optim:muon_step",
+    "adafactor_step": ".optim:adafactor_step",
     "ema_step": ".optim:ema_step",
+    "scale_step": ".optim:scale_step",
     "sum_of_squares": ".optim:sum_of_squares",
     "conv_forward": ".conv:conv_forward",
     "conv_input_grad": ".conv:conv_input_grad",

@@ -22,6 +22,8 @@ def matmul(a: Any, b: Any) -> Any:
     single_threaded_blas()
     if a.dtype.kind != "f" or a.dtype.itemsize < 4 or a.ndim < 2 or b.ndim < 2:
         return reference(a, b)
+    if a.ndim == 2 and b.ndim == 2 and a.size * b.shape[1] < _WORTH_IT:
+        return np.matmul(a, b)  # the small ones, where every microsecond of looking shows
     rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
     if b.ndim == 2 and a.ndim > 2:
         return matmul(a.reshape(-1, inner), b).reshape(*a.shape[:-1], columns)
@@ -38,6 +40,18 @@ def matmul(a: Any, b: Any) -> Any:
             run_tiles(lambda lo, hi: np.matmul(a, b[:, lo:hi], out=out[:, lo:hi]), columns, _TILE_ROWS)
         return out
     return _batched(a, b, batch, out)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """As the reference; the bias is added while the product is still in the cache."""
+    out = matmul(x, weight.T)
+    if bias is None:
+        return out
+    if out.size < _WORTH_IT >> 4 or not out.flags.c_contiguous:
+        return np.add(out, bias, out=out) if out.dtype == bias.dtype else out + bias
+    rows = out.reshape(-1, out.shape[-1])
+    run_tiles(lambda lo, hi: np.add(rows[lo:hi], bias, out=rows[lo:hi]), len(rows), _TILE_ROWS)
+    return out
 
 
 def _batched(a: Any, b: Any, batch: tuple[int, ...], out: Any) -> Any:

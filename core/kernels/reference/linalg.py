@@ -8,7 +8,7 @@ import numpy as np
 
 from ...devices import module_of
 
-__all__ = ["matmul"]
+__all__ = ["linear", "matmul"]
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -17,3 +17,9 @@ def matmul(a: Any, b: Any) -> Any:
     if a.dtype.itemsize < 4 and a.dtype.kind in "fV":
         return xp.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
     return xp.matmul(a, b)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """(..., in) @ (out, in) transposed + (out,) -> (..., out)."""
+    out = matmul(x, weight.T)
+    return out if bias is None else out + bias
