@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import dtypes, kernels
-from ..devices import module_of
+from ..devices import check_dtype, module_of
 from ..errors import ArgumentError, DtypeError, NumericError
 from ..graph import state
 from ..operation import Operation
@@ -629,8 +629,11 @@ def cast(input: Tensor, dtype: Any) -> Tensor:
     dtype = dtypes.parse(dtype)
     if input.array.dtype == dtype:
         return input
+    if input.is_cuda:
+        check_dtype(dtype)
     if not dtypes.is_differentiable(dtype):
-        return Tensor(input.array.astype(dtype))
+        real = input.array.real if input.array.dtype.kind == "c" and dtype.kind != "b" else input.array
+        return Tensor(real.astype(dtype))
     return Cast(dtype).apply(input)
 
 
