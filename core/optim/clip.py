@@ -110,7 +110,9 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     """
     checks.number("clip_value", clip_value)
     for grad in _gradients(parameters):
-        _write(grad, widened(grad.array).clip(-clip_value, clip_value))
+        array = _writable(grad)
+        array[...] = widened(array).clip(-clip_value, clip_value).astype(array.dtype, copy=False)
+        grad._bump()
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -137,13 +139,12 @@ def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
         return
     with np.errstate(invalid="ignore"):  # infinity * 0 is the NaN that a norm of infinity asks for, as in torch
         for grad in grads:
-            _write(grad, widened(grad.array) * factor)
+            kernels.of(grad.array).scale_step(_writable(grad), factor)
+            grad._bump()
 
 
-def _write(grad: Tensor, values: Any) -> None:
-    values = values.astype(grad.dtype, copy=False)
-    if isinstance(grad.array, np.ndarray) and not grad.array.flags.writeable:  # a gradient that was spread, not copied
-        grad.array = values
-    else:
-        grad.array[...] = values
-    grad._bump()
+def _writable(grad: Tensor) -> Any:
+    """The gradient's array; a copy takes its place first where it was spread over the shape and cannot be written."""
+    if isinstance(grad.array, np.ndarray) and not grad.array.flags.writeable:
+        grad.array = grad.array.copy()
+    return grad.array

@@ -38,6 +38,13 @@ def muon(nesterov: bool, shape: tuple[int, ...] = (130, 60)) -> Arrays:
     return [*arrays(count=3, shape=shape), 0.02, 0.03, 0.1, 0.9, nesterov, (3.4445, -4.775, 2.0315), 1e-7, 5]
 
 
+def adafactor(factored: bool, maximize: bool, shape: tuple[int, ...] = SHAPE) -> Arrays:
+    p, g, whole = arrays(positive=(2,), count=3, shape=shape)
+    rows, columns = whole.mean(-1, keepdims=True), whole.mean(-2, keepdims=True)
+    state = [rows, columns, None] if factored else [None, None, whole]
+    return [p, g, *state, 3, 0.1, -0.8, 1e-6, 1e-3, 0.9 if maximize else 1.5, 0.1, maximize]
+
+
 CASES: dict[str, tuple[str, Callable[[], Arrays]]] = {
     "adamw": ("adamw_step", lambda: adam(True, False, False)),
     "adam up": ("adamw_step", lambda: adam(False, True, False)),
@@ -53,9 +60,13 @@ CASES: dict[str, tuple[str, Callable[[], Arrays]]] = {
     "lamb": ("lamb_step", lambda: lamb(0.1, True, True, False, False)),
     "lamb plain": ("lamb_step", lambda: lamb(0.0, False, False, False, False)),
     "lamb clipped": ("lamb_step", lambda: lamb(0.0, True, True, True, True)),
+    "adafactor": ("adafactor_step", lambda: adafactor(True, False)),
+    "adafactor up": ("adafactor_step", lambda: adafactor(True, True, (600, 7))),
+    "adafactor whole": ("adafactor_step", lambda: adafactor(False, False)),
     "muon": ("muon_step", lambda: muon(True)),
     "muon wide": ("muon_step", lambda: muon(False, (60, 130))),
     "ema": ("ema_step", lambda: [*arrays(count=2), 0.01]),
+    "scale": ("scale_step", lambda: [*arrays(count=1), 0.3]),
 }
 
 
@@ -129,6 +140,16 @@ def test_adafactor_keeps_a_row_and_a_column() -> None:
     CPU.adafactor_step(p, g, row, column, None, 1, 0.1, -0.8, 1e-30, 1e-3, 1.0, 0.0, False)
     np.testing.assert_allclose(row[..., 0], (g * g).mean(-1), rtol=1e-6)
     np.testing.assert_allclose(column[:, 0], (g * g).mean(-2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (5,), (2, 3, 4)])
+def test_adafactor_of_a_gradient_of_zeros_moves_nothing(shape: tuple[int, ...]) -> None:
+    p, g = np.ones(shape, np.float32), np.zeros(shape, np.float32)
+    state = [np.zeros((*shape[:-1], 1)), np.zeros((*shape[:-2], 1, shape[-1]))] if len(shape) > 1 else [None, None]
+    rows, columns = (None if a is None else a.astype(np.float32) for a in state)
+    whole = np.zeros(shape, np.float32) if rows is None else None
+    CPU.adafactor_step(p, g, rows, columns, whole, 1, 0.1, -0.8, 1e-30, 1e-3, 1.0, 0.0, False)
+    np.testing.assert_array_equal(p, 1)
 
 
 def test_muon_makes_a_matrix_nearly_orthogonal() -> None:

@@ -391,6 +391,9 @@ def test_a_gradient_that_was_spread_is_clipped_too() -> None:
     p.grad = nyala.from_numpy(np.broadcast_to(np.float32(3.0), (2,)))
     optim.clip_grad_value_([p], 2.0)
     assert p.grad.tolist() == [2.0, 2.0]
+    p.grad = nyala.from_numpy(np.broadcast_to(np.float32(3.0), (2,)))
+    optim.clip_grad_norm_([p], 1.0)
+    assert p.grad.tolist() == pytest.approx([0.5**0.5] * 2, rel=1e-5)
 
 
 # ---- averages

@@ -91,6 +91,32 @@ def _lamb(
         out[i] = whole * m[i] / (np.sqrt(v[i]) * root + eps) + decay * p[i]
 
 
+@njit(**SUMS)
+def _moments(g: Any, rows: Any, columns: Any) -> None:
+    """Squares of g (R, C) summed along each row into ``rows``, and along each column into ``columns``."""
+    columns[:] = _f(0.0)
+    for r in range(g.shape[0]):
+        total = _f(0.0)
+        for c in range(g.shape[1]):
+            square = g[r, c] * g[r, c]
+            total += square
+            columns[c] += square
+        rows[r] = total
+
+
+@njit(**EXACT)
+def _factored(g: Any, rows: Any, columns: Any, out: Any, sign: Any, least: Any) -> None:
+    for r in range(g.shape[0]):
+        for c in range(g.shape[1]):
+            out[r, c] = sign * g[r, c] / np.sqrt(max(rows[r] * columns[c], least))
+
+
+@njit(**EXACT)
+def _shrink_move(p: Any, update: Any, keep: Any, rate: Any) -> None:
+    for i in range(p.size):
+        p[i] = p[i] * keep - rate * update[i]
+
+
 @njit(**EXACT)
 def _move(p: Any, update: Any, rate: Any) -> None:
     for i in range(p.size):
@@ -148,6 +174,17 @@ def sum_of_squares(x: Any) -> float:
 
     run_tiles(work, flat.size, TILE)
     return sum(parts, 0.0)
+
+
+def scale_step(x: Any, factor: float) -> None:
+    """As the reference."""
+    order = _memory_order(x)
+    turned = x.transpose(order)
+    if x.dtype != _f or not turned.flags.c_contiguous:
+        reference.scale_step(x, factor)
+        return
+    flat = turned.reshape(-1)
+    run_tiles(lambda lo, hi: np.multiply(flat[lo:hi], _f(factor), out=flat[lo:hi]), flat.size, TILE)
 
 
 def ema_step(average: Any, value: Any, weight: float) -> None:
@@ -256,6 +293,53 @@ def lamb_step(
     adapt = weight_decay != 0 or always_adapt
     ratio = reference.trust_ratio(sum_of_squares(p), sum_of_squares(update), trust_clip) if adapt else 1.0
     _run(_move, [p, update], lr * ratio)
+
+
+def adafactor_step(
+    param: Any,
+    grad: Any,
+    row_var: Any,
+    col_var: Any,
+    variance: Any,
+    step: int,
+    lr: float,
+    beta2_decay: float,
+    eps1: float,
+    eps2: float,
+    d: float,
+    weight_decay: float,
+    maximize: bool,
+) -> None:
+    """As the reference; fused for matrices."""
+    whole = variance is not None or param.ndim != 2 or not param.size
+    if whole or not param.dtype == grad.dtype == _f or not param.flags.c_contiguous:
+        reference.adafactor_step(
+            param, grad, row_var, col_var, variance, step, lr, beta2_decay, eps1, eps2, d, weight_decay, maximize
+        )
+        return
+    g, weight = ready(grad), float(step) ** beta2_decay
+    rate = max(eps2, math.sqrt(sum_of_squares(param) / param.size)) * min(lr, 1.0 / math.sqrt(step))
+    rows, columns = _mean_squares(g)
+    row_var += (rows[:, None] - row_var) * weight
+    col_var += (columns - col_var) * weight
+    scaled = (row_var / max(row_var.mean(), eps1))[:, 0].astype(_f, copy=False)
+    update, sign, least, tops = np.empty_like(g), _f(-1.0 if maximize else 1.0), _f(reference.floor_of(eps1, _f)), col_var[0]
+    run_tiles(lambda lo, hi: _factored(g[lo:hi], scaled[lo:hi], tops, update[lo:hi], sign, least), len(g), _rows_of(g))
+    excess = max(1.0, math.sqrt(sum_of_squares(update) / param.size) / d)
+    _run(_shrink_move, [param.reshape(-1), update.reshape(-1)], 1.0 - lr * weight_decay, rate / excess)
+
+
+def _rows_of(x: Any) -> int:
+    """How many rows of a matrix make a tile."""
+    return max(1, TILE // x.shape[1])
+
+
+def _mean_squares(g: Any) -> tuple[Any, Any]:
+    """The mean square of each row and of each column of a matrix."""
+    tile = _rows_of(g)
+    rows, parts = np.empty(len(g), _f), np.empty((-(-len(g) // tile), g.shape[1]), _f)
+    run_tiles(lambda lo, hi: _moments(g[lo:hi], rows[lo:hi], parts[lo // tile]), len(g), tile)
+    return rows / _f(g.shape[1]), (parts.sum(axis=0, dtype=np.float64) / len(g)).astype(_f)
 
 
 def muon_step(

@@ -22,6 +22,7 @@ __all__ = [
     "lamb_step",
     "lion_step",
     "muon_step",
+    "scale_step",
     "sgd_step",
     "sum_of_squares",
 ]
@@ -44,6 +45,11 @@ def sum_of_squares(x: Any) -> float:
     """The sum of the squared elements, in float64."""
     wide = widened(x).astype(np.float64, copy=False)
     return float((wide * wide).sum())
+
+
+def scale_step(x: Any, factor: float) -> None:
+    """``x`` times ``factor``, in place, as clipped gradients are."""
+    _put(x, widened(x) * factor)
 
 
 def ema_step(average: Any, value: Any, weight: float) -> None:
@@ -180,9 +186,14 @@ def adafactor_step(
     else:
         _lerp(variance, squares, weight)
         estimate = variance
-    update = g / xp.sqrt(xp.maximum(estimate, eps1 * eps1))
+    update = g / xp.sqrt(xp.maximum(estimate, floor_of(eps1, p.dtype)))
     excess = max(1.0, math.sqrt(sum_of_squares(update) / size) / d)
     _put(param, p * (1 - lr * weight_decay) - update * (rate / excess))
+
+
+def floor_of(eps: float, dtype: Any) -> float:
+    """``eps`` squared, or what ``dtype`` still tells from 0: a gradient of zeros must not become 0 / 0."""
+    return max(eps * eps, float(np.finfo(dtype).tiny))
 
 
 def muon_step(
