@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DeviceError
+from .errors import DeviceError, DtypeError
 
 
 @functools.lru_cache(maxsize=1)
@@ -85,8 +85,36 @@ def move(array: Any, device: str) -> Any:
         return array
     if device == "cpu":
         return cupy().asnumpy(array)
+    check_dtype(array.dtype)
     with cupy().cuda.Device(int(device.partition(":")[2])):
         return cupy().asarray(array)
+
+
+def check_same(what: str, **named: Any) -> None:
+    """Raise a DeviceError where tensors (or arrays) that ``what`` needs together are on different devices; None is left out."""
+    there = [(name, getattr(t, "array", t)) for name, t in named.items() if t is not None]
+    for name, array in there[1:]:
+        if type(array) is not type(there[0][1]) or (type(array) is not np.ndarray and of(array) != of(there[0][1])):
+            raise mismatch(what, *there[0], name, array)
+
+
+def mismatch(what: str, name: str, array: Any, other: str, its: Any) -> DeviceError:
+    """The error for two arrays on different devices."""
+    here, there = of(array), of(its)
+    moved, home = (name, there) if here == "cpu" else (other, here)
+    return DeviceError(
+        f"{what}: {name} of shape {array.shape} is on {here}, {other} of shape {its.shape} on {there}",
+        why="an operation needs all its tensors on one device",
+        fix=f"move {moved} with .to({home!r}), or the model it meets with .to({'cpu' if home != 'cpu' else here!r})",
+    )
+
+
+def check_dtype(dtype: np.dtype[Any]) -> None:
+    """Raise a DtypeError for a dtype that CuPy has no arrays of: the float8 family."""
+    if dtype.kind in "fV" and dtype.itemsize == 1:
+        raise DtypeError(
+            f"a tensor of {dtype} on a CUDA device", why="CuPy has no such dtype", fix="convert it to bfloat16 first"
+        )
 
 
 def as_array(data: Any, dtype: Any = None, device: str = "cpu") -> Any:

@@ -7,13 +7,13 @@ of the gradient; ``Composite`` operations fall back on differentiating their own
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .devices import module_of, of
-from .errors import DeviceError
+from .devices import mismatch, module_of, of
 from .graph import Node, Version, changed_in_place, state
 from .tensor import Tensor
 
@@ -49,7 +49,7 @@ class Operation(Node):
         """Compute, and record it if an input wants a gradient."""
         arrays = [t.array for t in inputs]
         if len(arrays) > 1:
-            _check_devices(arrays)
+            _check_devices(self, arrays)
         recording = False
         if state.grad:
             for t in inputs:
@@ -84,7 +84,11 @@ class Operation(Node):
 
     def _several(self, inputs: Sequence[Tensor], arrays: tuple[Any, ...], recording: bool) -> tuple[Tensor, ...]:
         if not recording:
-            return tuple(Tensor._made(np.asarray(a) if isinstance(a, np.generic) else a, None, 0) for a in arrays)
+            plain = tuple(Tensor._made(np.asarray(a) if isinstance(a, np.generic) else a, None, 0) for a in arrays)
+            if self.view and not state.inference:
+                for r in plain:
+                    _share(r, inputs[0], False)
+            return plain
         self._record(inputs)
         self.outputs = tuple((module_of(a), a.shape, a.dtype) for a in arrays)
         differentiable = [a.dtype.kind in "fcV" for a in arrays]
@@ -112,10 +116,7 @@ class Operation(Node):
 def _share(result: Tensor, source: Tensor, recorded: bool) -> None:
     """A view writes to its source's memory: both count their writes together."""
     array = source.array
-    base = result.array.base
-    if base is not None and type(base) is not type(array):
-        base = getattr(base, "base", base)  # as_strided puts a holder between a view and its source
-    if base is None or (base is not array and base is not array.base and result.array is not array):
+    if not _is_view(result.array, array):
         return  # a copy after all, as reshape of a transposed tensor is
     if source._version is None:
         source._version = Version()
@@ -125,15 +126,24 @@ def _share(result: Tensor, source: Tensor, recorded: bool) -> None:
         source._version.viewed = True
 
 
-def _check_devices(arrays: Sequence[Any]) -> None:
+def _is_view(result: Any, array: Any) -> bool:
+    base = result.base
+    if base is None:  # CuPy's as_strided names no base
+        return result is not array and type(array) is not np.ndarray and result.data.mem is array.data.mem
+    if type(base) is not type(array):
+        base = getattr(base, "base", base)  # NumPy's as_strided puts a holder between a view and its source
+    return base is array or base is array.base or result is array
+
+
+def _check_devices(operation: Operation, arrays: Sequence[Any]) -> None:
     first = type(arrays[0])
     for i, a in enumerate(arrays):
         if type(a) is not first or (first is not np.ndarray and of(a) != of(arrays[0])):
-            raise DeviceError(
-                f"input 0 of shape {arrays[0].shape} is on {of(arrays[0])}, input {i} of shape {a.shape} on {of(a)}",
-                why="an operation needs all its inputs on one device",
-                fix=f"move one of them, e.g. with .to({of(arrays[0])!r})",
-            )
+            names = [
+                p.name for p in inspect.signature(operation.forward).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD
+            ]
+            names += [f"input {k}" for k in range(len(names), i + 1)]
+            raise mismatch(operation.name, names[0], arrays[0], names[i], a)
 
 
 class Composite(Operation):

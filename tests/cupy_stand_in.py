@@ -73,10 +73,9 @@ class _Pointer:
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.ptr, self.device = array.ctypes.data, _Device()
-        owner = array
-        while owner.base is not None and hasattr(owner.base, "dtype" if isinstance(owner.base, np.ndarray) else "base"):
-            owner = owner.base
-        self.mem = owner
+        self.mem: Any = array
+        while getattr(self.mem, "base", None) is not None:
+            self.mem = self.mem.base
 
 
 class _Flags:
@@ -112,7 +111,7 @@ class ndarray:  # noqa: N801 - CuPy's name
         return 2, 0  # kDLCUDA
 
     def __dlpack__(self, **kwargs: Any) -> Any:
-        return self._array.__dlpack__()
+        return self._array.__dlpack__(**kwargs)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if "out" in kwargs:
@@ -355,7 +354,7 @@ class _Exported:
         self._source = source
 
     def __dlpack__(self, **kwargs: Any) -> Any:
-        return self._source.__dlpack__()
+        return self._source.__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return 1, 0

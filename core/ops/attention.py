@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..devices import check_same
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..operation import Composite
 from ..random import Key, next_key
@@ -130,6 +131,7 @@ def _mask_of(attn_mask: Tensor | None, is_causal: bool, query: Tensor, key: Tens
         return query._module.tri(length, size, dtype=bool), ()
     if attn_mask is None:
         return None, ()
+    check_same("scaled_dot_product_attention", query=query, attn_mask=attn_mask)
     batch = np.broadcast_shapes(query.shape[:-2], key.shape[:-2])
     try:
         fits = np.broadcast_shapes(attn_mask.shape, (*batch, length, size)) == (*batch, length, size)

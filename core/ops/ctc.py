@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..devices import check_same, move
 from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..operation import Composite
 from ..tensor import Tensor
@@ -79,7 +80,7 @@ def _shifted(a: Tensor, by: int) -> Tensor:
 
 def _lengths(name: str, given: Any, count: int, largest: int, bound: str, xp: Any) -> Any:
     """Lengths as an int64 array (N,), checked."""
-    array = given.array if isinstance(given, Tensor) else np.asarray(given)
+    array = move(given.array, "cpu") if isinstance(given, Tensor) else np.asarray(given)  # torch keeps lengths there, too
     array = xp.asarray(array).astype(np.int64).reshape(-1)
     if array.shape != (count,):
         raise ShapeError(f"ctc_loss: {name} has {array.size} length(s) for a batch of {count}", fix="give one for each sample")
@@ -161,6 +162,7 @@ def ctc_loss(
     check_reduction("ctc_loss", reduction)
     if log_probs.ndim not in (2, 3):
         raise ShapeError(f"ctc_loss: log_probs of shape {log_probs.shape}", why="it takes (T, N, C) or (T, C)", fix="reshape it")
+    check_same("ctc_loss", log_probs=log_probs, targets=targets)
     batched = log_probs.ndim == 3
     x = log_probs if batched else unsqueeze(log_probs, 1)
     (frames, count, classes), xp = x.shape, log_probs._module

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import check_same
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor
 from .elementwise import clamp, minimum, sqrt, where
@@ -126,6 +127,7 @@ def multi_margin_loss(
         raise ShapeError(
             f"multi_margin_loss: input (N, C) = {input.shape}, target {target.shape}", fix="give the target shape (N,)"
         )
+    check_same("multi_margin_loss", input=input, target=target, weight=weight)
     classes = input.shape[-1]
     labels = unsqueeze(Tensor(check_labels("multi_margin_loss", target, classes, -1 - 2**62)), -1)
     gap = clamp(margin - gather(input, -1, labels) + input, min=0.0)

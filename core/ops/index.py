@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, kernels
-from ..devices import module_of, move, of
+from ..devices import check_same, module_of, move, of
 from ..errors import ArgumentError, DtypeError, GradError, IndexRangeError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
@@ -215,6 +215,7 @@ def _check_range(index: Any, size: int, what: str) -> None:
 
 def _check_fits(what: str, dim: int, index: Tensor, input: Tensor, src: Tensor | None = None) -> None:
     """An index must have the dimensions of the input, be no longer than it but along ``dim``, and no longer than ``src``."""
+    check_same(what, input=input, index=index, src=src)
     axis = axis_of(dim, input.ndim, what)
     same = index.ndim == input.ndim and (src is None or src.ndim == input.ndim)
     if not same or any(n > m for i, (n, m) in enumerate(zip(index.shape, input.shape, strict=True)) if i != axis):
@@ -391,6 +392,7 @@ def _neutral(input: Tensor, reduce: str) -> Tensor:
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of a dimension named by a vector of indices (or one index)."""
     places = _integer_index(index, "index_select")
+    check_same("index_select", input=input, index=index)
     axis = axis_of(dim, input.ndim, "index_select")
     if index.ndim > 1 or input.ndim == 0:
         raise ShapeError(f"index_select: index of shape {index.shape} for {input.shape}", fix="pass a vector, or use gather")
@@ -479,6 +481,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         IndexRangeError: an index outside 0..V-1, named with its place.
     """
     places = _integer_index(input, "embedding")
+    check_same("embedding", input=input, weight=weight)
     if places.size:
         bad = (places < 0) | (places >= weight.shape[0])
         if bool(bad.any()):

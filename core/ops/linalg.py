@@ -157,7 +157,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         out = matmul(input, transpose(weight, 0, 1) if weight.ndim == 2 else weight)
         return out if bias is None else out + bias
     if bias is not None and bias.shape != (weight.shape[0],):
-        raise ShapeError(f"linear: bias of shape {bias.shape} for a weight (out, in) = {weight.shape}", fix="give it shape (out,)")
+        raise ShapeError(
+            f"linear: bias of shape {bias.shape} for a weight (out, in) = {weight.shape}", fix="give it shape (out,)"
+        )
     return Linear().apply(input, weight) if bias is None else Linear().apply(input, weight, bias)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import check_same
 from ..errors import DtypeError
 from ..tensor import Tensor
 from .operands import broadcast_error, operands
@@ -41,7 +42,9 @@ gt, ge = _comparison("gt", ">"), _comparison("ge", ">=")
 
 def _plain(name: str, doc: str, function: Callable[..., Any]) -> Callable[..., Tensor]:
     def wrapped(input: Any, *others: Any) -> Tensor:
-        xp = next(t for t in (input, *others) if isinstance(t, Tensor))._module
+        tensors = [t for t in (input, *others) if isinstance(t, Tensor)]
+        check_same(name, **{f"input {i}": t for i, t in enumerate(tensors)})
+        xp = tensors[0]._module
         arrays = [t.array if isinstance(t, Tensor) else t for t in (input, *others)]
         try:
             return Tensor(xp.asarray(function(xp, *arrays)))

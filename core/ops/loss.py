@@ -15,6 +15,7 @@ import math
 from typing import Any
 
 from .. import kernels
+from ..devices import check_same
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..operation import Composite, Operation
 from ..tensor import Tensor
@@ -158,12 +159,14 @@ def _check_weight(what: str, input: Tensor, weight: Tensor | None) -> None:
         raise ShapeError(
             f"{what}: input without dimensions", why="it takes (C,), (N, C) or (N, C, d1, ...)", fix="add the class dimension"
         )
+    check_same(what, input=input, weight=weight)
     classes = input.shape[0 if input.ndim == 1 else 1]
     if weight is not None and weight.shape != (classes,):
         raise ShapeError(f"{what}: weight of shape {weight.shape} for {classes} class(es)", fix=f"give it shape ({classes},)")
 
 
 def _check_target(what: str, input: Tensor, target: Tensor) -> None:
+    check_same(what, input=input, target=target)
     if target.dtype.kind not in "iu":
         raise DtypeError(f"{what}: a target of {target.dtype}", why="class numbers are whole", fix="convert it with .long()")
     expected = () if input.ndim == 1 else (input.shape[0], *input.shape[2:])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..devices import check_same
 from ..errors import ArgumentError, ShapeError
 from ..operation import Composite
 from ..tensor import Tensor
@@ -123,7 +124,9 @@ class BatchNormEval(_Norm):
         return self.wanted(*kernels.of(x).batch_norm_eval_backward(grad, x, *self.saved, weight, self.eps))
 
 
-def _check_channels(what: str, channels: int, **tensors: Tensor | None) -> None:
+def _check_channels(what: str, input: Tensor, **tensors: Tensor | None) -> None:
+    check_same(what, input=input, **tensors)
+    channels = input.shape[1]
     for name, t in tensors.items():
         if t is not None and t.shape != (channels,):
             raise ShapeError(
@@ -171,7 +174,7 @@ def batch_norm(
             f"batch_norm: input of shape {input.shape}", why="it takes (N, C) or (N, C, ...)", fix="add the dimension"
         )
     channels = input.shape[1]
-    _check_channels("batch_norm", channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    _check_channels("batch_norm", input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not input.array.size:
         return _nothing(input, weight, bias, True)
     parameters = _with(input, weight, bias)
@@ -344,7 +347,7 @@ def group_norm(
             why="the channels, dimension 1, must divide into the groups",
             fix="choose a divisor of the channel count",
         )
-    _check_channels("group_norm", input.shape[1], weight=weight, bias=bias)
+    _check_channels("group_norm", input, weight=weight, bias=bias)
     if not input.array.size:
         return _nothing(input, weight, bias, True)
     return GroupNorm(num_groups, weight is not None, bias is not None, eps).apply(*_with(input, weight, bias))
@@ -374,7 +377,7 @@ def instance_norm(
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     channels = input.shape[1]
-    _check_channels("instance_norm", channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    _check_channels("instance_norm", input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     count = math.prod(input.shape[2:])
     if count == 1:
         raise ShapeError(

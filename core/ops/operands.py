@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import devices, dtypes
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..tensor import Tensor
 
@@ -31,6 +31,8 @@ def operands(a: Any, b: Any, what: str) -> tuple[Tensor, Tensor]:
         DtypeError: one of them is neither a tensor, an array nor a number.
     """
     if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if type(a.array) is not type(b.array):
+            a, b = _together(a, b, what)
         if a.array.dtype == b.array.dtype:
             return a, b
         return _promoted(a, b)
@@ -40,6 +42,15 @@ def operands(a: Any, b: Any, what: str) -> tuple[Tensor, Tensor]:
         second, first = _with_other(b, a, what)
         return first, second
     raise DtypeError(f"{what} needs a tensor, not {type(a).__name__} and {type(b).__name__}")
+
+
+def _together(a: Tensor, b: Tensor, what: str) -> tuple[Tensor, Tensor]:
+    """Tensors on the CPU and on a GPU: a single number without dimensions follows the other one, as in torch."""
+    if a.ndim == 0 and not a.is_cuda:
+        return a.to(b.device), b
+    if b.ndim == 0 and not b.is_cuda:
+        return a, b.to(a.device)
+    raise devices.mismatch(what, "input", a.array, "other", b.array)
 
 
 def _with_other(t: Tensor, other: Any, what: str) -> tuple[Tensor, Tensor]:

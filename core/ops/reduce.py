@@ -200,9 +200,10 @@ class Amin(Amax):
 
 class Median(Amax):
     def forward(self, x: Any) -> Any:
-        xp, flat = module_of(x), x.reshape(-1)
-        ordered = xp.sort(flat)  # NaN is sorted last: it decides
-        return xp.asarray(ordered[-1] if x.dtype.kind in "fV" and bool(xp.isnan(ordered[-1])) else ordered[(flat.size - 1) // 2])
+        xp = module_of(x)
+        ordered = xp.sort(widened(x).reshape(-1))  # NaN is sorted last: it decides
+        last = x.dtype.kind in "fV" and bool(xp.isnan(ordered[-1]))
+        return xp.asarray(ordered[-1] if last else ordered[(x.size - 1) // 2]).astype(x.dtype)
 
 
 def _not_empty(input: Tensor, axes: tuple[int, ...], what: str) -> None:

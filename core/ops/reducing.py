@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import check_same
 from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..tensor import Tensor
 
@@ -24,6 +25,7 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
 
 def same_shape(what: str, input: Tensor, target: Tensor, broadcast: bool = False) -> None:
     """Raise a ShapeError where the shapes differ; with ``broadcast`` only warn where they broadcast, as torch does."""
+    check_same(what, input=input, target=target)
     if input.shape == target.shape:
         return
     fix = "reshape one of them, e.g. squeeze(1) a prediction of shape (N, 1)"
