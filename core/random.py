@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -74,7 +75,9 @@ class Key:
         else:
             unit = (self.bits(count, xp) >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
         if (low, high) != (0.0, 1.0):
-            unit = unit * unit.dtype.type(high - low) + unit.dtype.type(low)
+            kind = unit.dtype.type
+            below = kind(math.nextafter(high, low)) if kind is np.float64 else np.nextafter(kind(high), kind(low))
+            unit = xp.minimum(unit * kind(high - low) + kind(low), below)  # rounding must not reach ``high``
         return unit.reshape(shape)
 
     def normal(self, shape: Sequence[int] | int = (), dtype: Any = np.float32, xp: Any = np) -> Any:
@@ -89,8 +92,8 @@ class Key:
 
     def integers(self, low: int, high: int, shape: Sequence[int] | int = (), xp: Any = np) -> Any:
         """Whole numbers in [low, high), int64; the bias of the multiply-shift is below 2**-32 of the range."""
-        if high <= low:
-            raise ArgumentError(f"integers in [{low}, {high})", why="the range is empty", fix="make high greater than low")
+        if high <= low or high - low >= 1 << 63:
+            raise ArgumentError(f"integers in [{low}, {high})", why="the range is empty or too wide", fix="make high the greater")
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         count = int(np.prod(shape, dtype=np.int64))
         if high - low > 1 << 31:
@@ -116,11 +119,18 @@ class Key:
         if p is None:
             return self.integers(0, n, size) if replace else self.permutation(n)[:size]
         weights = np.asarray(p, np.float64)
+        usable = int((weights > 0).sum())
+        if weights.shape != (n,) or not np.isfinite(weights).all() or (weights < 0).any() or usable < (1 if replace else size):
+            raise ArgumentError(
+                f"{size} of {n} numbers with weights of shape {weights.shape}, {usable} of them positive",
+                fix="give one finite weight a number, none negative, and enough of them positive",
+            )
         if replace:
             total = np.cumsum(weights)
             return np.searchsorted(total, self.uniform(size, dtype=np.float64) * total[-1], side="right").astype(np.int64)
         # the smallest of exponential waiting times: a weighted draw without repeats
-        waiting = -np.log1p(-self.uniform(n, dtype=np.float64)) / np.maximum(weights, 1e-300)
+        waiting = -np.log1p(-self.uniform(n, dtype=np.float64)) / np.where(weights > 0, weights, 1)
+        waiting[weights <= 0] = np.inf
         return np.argsort(waiting, kind="stable")[:size].astype(np.int64)
 
     def __repr__(self) -> str:
