@@ -116,11 +116,16 @@ def _text(path: Path) -> str:
 
 
 def _resolve_paths(tree: Tree, folder: Path) -> None:
-    """Names that are written as paths (``./x``, ``../x``, ``~/x``) count from the recipe's own folder."""
+    """Makes paths absolute, so that a run goes on from anywhere: they count from the recipe's folder, else from the current
+    one."""
     for table, key in (("data", "name"), ("data", "test"), ("model", "name")):
         value = tree.get(table, {}).get(key) if isinstance(tree.get(table), dict) else None
-        if isinstance(value, str) and value.startswith(("./", "../", "~/")):
-            tree[table][key] = str((folder / Path(value).expanduser()).resolve())
+        if isinstance(value, str) and not names.is_registered(table, value):
+            near, here = folder / Path(value).expanduser(), Path(value).expanduser()
+            if near.exists() or value.startswith(("./", "../", "~/")):
+                tree[table][key] = str(near.resolve())
+            elif here.exists():
+                tree[table][key] = str(here.resolve())
 
 
 def _merge(base: Tree, new: Mapping[str, Any], origins: dict[str, str], own: Mapping[str, str], path: str = "") -> None:

@@ -93,7 +93,8 @@ def load(recipe: Data, seed: int) -> Source:
     train, validation = _split(train, recipe.validation_fraction, seed, "validation-split")
     train = _limit(train, recipe.limit_train, seed, "limit-train")
     test = _limit(test, recipe.limit_test, seed, "limit-test")
-    for name, part in (("training", train), ("test", test)):
+    needed = {"training": train, "test": test} | ({"validation": validation} if recipe.validation_fraction else {})
+    for name, part in needed.items():
         if not len(part):
             fix = "give more samples, or change data.test_fraction and data.validation_fraction"
             raise DataError(f"the {name} part of {recipe.name} is empty", fix=fix)

@@ -27,15 +27,18 @@ def finish(training: Training) -> dict[str, Any]:
     setup, run = training.setup, training.run
     step = load_final(training, run.recipe.train.best)
     found = batches.for_evaluation(setup.source.test, setup.task, run.recipe)
+    training.progress.phase(f"testing {len(setup.source.test)} samples")
     result = evaluate(setup.model, found, setup.classes)
     final = {"kind": "final", "step": training.at.step, "weights_step": step, "samples": len(result.labels), **result.record()}
     training.log.write(final)
     training.log.sync()
     write_predictions(training, result)
+    training.progress.phase("writing the results")
     export.save(setup.pipeline, setup.model, setup.labels, run.folder / runs.MODEL)
     done = {**run.manifest(), "outputs": manifest.outputs(run.folder)}
     write_report(training, result, done)
-    manifest.write(run.folder, done)  # last: a run with outputs in its manifest is finished
+    manifest.write(run.folder, done)  # a run with outputs in its manifest is finished
+    training.store.keep_newest()
     return {k: final[k] for k in ("accuracy", "macro_f1", "loss", "weights_step")}
 
 

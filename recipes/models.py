@@ -7,12 +7,14 @@ from typing import Any
 
 from ..core import random
 from ..core.errors import RecipeError
+from ..hub.client import fetch_resolved, resolve
 from ..hub.load import load as hub_load
-from ..hub.load import published_classes
+from ..hub.load import published_classes, read_config
 from ..hub.pipeline import Pipeline
 from . import hashing
 from .schema import Model
 
+_DOMAINS = {"image": "vision", "text": "text"}
 _TASKS = {"image": "image-classification", "text": "text-classification"}
 
 
@@ -31,6 +33,7 @@ def load(recipe: Model, kind: str, classes: int, seed: int) -> tuple[Pipeline, l
     Raises:
         RecipeError: a head that does not fit and may not be new, or a model for another kind of data.
     """
+    check_kind(recipe, kind)
     with random.step_scope(seed, 0):
         given: dict[str, Any] = dict(recipe.dropout)
         if recipe.new_head:
@@ -40,6 +43,24 @@ def load(recipe: Model, kind: str, classes: int, seed: int) -> tuple[Pipeline, l
             pipeline.model.reset_head(classes)
     _check_head(recipe, pipeline, classes)
     return _prepared(recipe, pipeline, kind), list(pipeline.model.head_names())
+
+
+def check_kind(recipe: Model, kind: str) -> None:
+    """The model is for the kind of data that the recipe has.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    resolved = resolve(recipe.name)
+    if resolved.card is not None:
+        domain: str = resolved.card.domain
+    else:
+        domain = "text" if "model_type" in read_config(fetch_resolved(resolved), None) else "vision"
+    if domain != _DOMAINS[kind]:
+        raise RecipeError(
+            f"model.name: {recipe.name} is a {domain} model and the data are {kind}s",
+            fix=f"choose a {_DOMAINS[kind]} model: `nyala list --domain {_DOMAINS[kind]}`",
+        )
 
 
 def _check_head(recipe: Model, pipeline: Pipeline, classes: int) -> None:

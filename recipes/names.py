@@ -24,6 +24,11 @@ def unknown(tree: Mapping[str, Any]) -> Iterator[Problem]:
         yield unknown_name("model.name", value, models(), "a hub id (org/name), a folder, or a name that `nyala list` shows")
 
 
+def is_registered(table: str, name: str) -> bool:
+    """Whether ``name`` is a dataset's or a model's own name, which wins over a folder called the same."""
+    return name in (DATASETS if table == "data" else models())
+
+
 def models() -> list[str]:
     """The catalogue's model names."""
     from ..hub.catalogue import list_models

@@ -24,6 +24,9 @@ class Progress:
     def start(self, total: int, done: int) -> None:
         """A run of ``total`` steps begins, ``done`` of them behind it."""
 
+    def phase(self, text: str) -> None:
+        """Something that takes a while begins."""
+
     def step(self, record: Mapping[str, Any]) -> None:
         """A step is done."""
 
@@ -75,7 +78,7 @@ class Live(Progress):
             TimeRemainingColumn(),
         ]
         self._bar = Bar(*columns, console=Console(stderr=True))
-        self._task: Any = None
+        self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> Live:
         self._bar.start()
@@ -85,7 +88,10 @@ class Live(Progress):
         self._bar.stop()
 
     def start(self, total: int, done: int) -> None:
-        self._task = self._bar.add_task("training", total=total, completed=done)
+        self._bar.update(self._task, total=total, completed=done, description="training")
+
+    def phase(self, text: str) -> None:
+        self._bar.update(self._task, description=text)
 
     def step(self, record: Mapping[str, Any]) -> None:
         self._bar.update(self._task, completed=record["step"], description=f"loss {float(record['loss']):.4f}")

@@ -81,6 +81,24 @@ def _text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+def origins_of(text: str) -> dict[str, str]:
+    """The origins that ``to_toml`` wrote as comments, by dotted path; defaults are left out.
+
+    Example:
+        >>> origins_of("seed = 1  # a.toml:2\\n\\n[optim]\\nlr = 0.1  # override\\neps = 1e-08  # default\\n")
+        {'seed': 'a.toml:2', 'optim.lr': 'override'}
+    """
+    found: dict[str, str] = {}
+    table = ""
+    for line in text.splitlines():
+        code, mark, origin = line.rpartition("  # ")
+        if line.startswith("["):
+            table = line.strip("[]") + "."
+        elif mark and origin != "default":
+            found[table + code.partition(" = ")[0].strip('"')] = origin
+    return found
+
+
 def to_json(loaded: Loaded) -> dict[str, Any]:
     """The recipe and the origin of each value, for ``--json``."""
     return {

@@ -102,12 +102,14 @@ def open_run(folder: str | Path, overrides: list[str] | None = None) -> Run:
                 fix=f"only {allowed} may; or start a new run",
             )
     loaded = config.load(path / RECIPE, overrides or ())
+    origins = resolved.origins_of((path / RECIPE).read_text(encoding="utf-8"))
+    origins |= {key: origin for key, origin in loaded.origins.items() if origin == "override"}
     name = (
         json.loads((path / MANIFEST).read_text(encoding="utf-8"))["recipe"]["name"]
         if (path / MANIFEST).is_file()
         else loaded.name
     )
-    return Run(path, replace(loaded, name=name))
+    return Run(path, replace(loaded, name=name, origins=origins))
 
 
 def _next_free(parent: Path, stem: str) -> Path:

@@ -255,7 +255,7 @@ class EarlyStop(Table, frozen=True):
 
 
 class Checkpoint(Table, frozen=True):
-    """A checkpoint every ``every`` steps (default: every epoch); the last ``keep`` stay, and the best."""
+    """A checkpoint every ``every`` steps (default: an epoch, at most 200); the last ``keep`` stay, and the best."""
 
     every: Count | None = None
     keep: Count = 2

@@ -86,6 +86,11 @@ class Store:
             notes.append(f"checkpoint {folder.name} {fault}: renamed to {aside.name} and skipped")
         return None, notes
 
+    def keep_newest(self) -> None:
+        """Drops all but the newest checkpoint and its best weights: a finished run needs no way back."""
+        self.keep = 1
+        self._prune()
+
     def _best_fault(self, folder: Path) -> str:
         best = _record(folder).get("best_step")
         fault = _fault(self.folder / f"best-{best:08d}") if best is not None else ""

@@ -84,6 +84,7 @@ def train(run: Run, progress: Progress | None = None, *, stop_after: int | None 
         if run.finished:
             progress.note(f"{run.folder} is finished already")
             return final_metrics(run)
+        progress.phase("loading data and weights")
         setup = prepare(run.recipe)
         for note in manifest.begin(run, setup.source.hashes, setup.weights):
             progress.note(note)
@@ -179,7 +180,7 @@ def after_update(training: Training) -> None:
         training.log.write({"kind": "hash", "step": at.step, "parameters": hashing.of_arrays(arrays(setup.model.state_dict()))})
     if at.step % (recipe.train.eval_every or setup.steps_per_epoch) == 0 or last:
         validate(training)
-    if at.step % (recipe.train.checkpoint.every or setup.steps_per_epoch) == 0 or last or at.stopped:
+    if at.step % (recipe.train.checkpoint.every or min(setup.steps_per_epoch, 200)) == 0 or last or at.stopped:
         save(training)
 
 
@@ -189,6 +190,7 @@ def validate(training: Training) -> None:
     name = "validation" if len(setup.source.validation) else "test"
     part = getattr(setup.source, name)
     found = batches.for_evaluation(part, setup.task, recipe)
+    training.progress.phase(f"evaluating {len(part)} samples")
     with setup.averaged():
         result = evaluate(setup.model, found, setup.classes)
     record = {"kind": "eval", "step": training.at.step, "epoch": training.at.epoch, "part": name, **result.record()}

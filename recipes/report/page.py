@@ -95,14 +95,16 @@ def _curves(records: Sequence[Mapping[str, Any]]) -> str:
         Line("train", charts.thinned(charts.smoothed(train)), "a"),
         Line(part, points("eval", "loss"), "b", dots=True),
     ]
+    right = [(r["step"], r["correct"] / r["samples"]) for r in records if r["kind"] == "step" and r.get("samples")]
     score = [
+        Line("train accuracy", charts.thinned(charts.smoothed(right)), "faint"),
         Line("accuracy", points("eval", "accuracy"), "b", dots=True),
         Line("macro F1", points("eval", "macro_f1"), "a", dots=True),
     ]
     return "".join(
         [
             charts.line_chart("Loss", loss),
-            charts.line_chart(f"{part.capitalize()} score", score),
+            charts.line_chart(f"Score ({part})", score),
             charts.line_chart("Learning rate", [Line("", charts.thinned(points("step", "lr")), "a")]),
             charts.line_chart("Gradient norm", [Line("", charts.thinned(points("step", "grad_norm")), "a")]),
         ]

@@ -24,6 +24,7 @@ figure { margin:0; } .chart { background:var(--card); border:1px solid var(--rul
   width:18px;
   height:3px; border-radius:2px; margin-right:6px; vertical-align:middle; background:var(--a);
   } .key.b::before { background:var(--b); }
+.key.faint::before { background:var(--faint); }
 .grid { stroke:var(--rule); } .tick { fill:var(--quiet); font-size:12px; } .curve { fill:none; stroke-width:2; stroke:var(--a); }
 .curve.b { stroke:var(--b); } .curve.faint { stroke:var(--faint); stroke-width:1; } .dot { fill:var(--a);
   } .dot.b { fill:var(--b); }

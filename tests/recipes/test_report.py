@@ -10,7 +10,7 @@ import pytest
 from nyala.recipes.report import Sample, charts, render
 
 RECORDS = [
-    *({"kind": "step", "step": s, "loss": 1 / s, "lr": 0.1, "grad_norm": 1.0, "samples": 4} for s in range(1, 9)),
+    *({"kind": "step", "step": s, "loss": 1 / s, "lr": 0.1, "grad_norm": 1.0, "samples": 4, "correct": 2} for s in range(1, 9)),
     {"kind": "eval", "step": 4, "loss": 0.5, "accuracy": 0.7, "macro_f1": 0.6},
     {"kind": "eval", "step": 8, "loss": 0.4, "accuracy": 0.8, "macro_f1": 0.7},
     {"kind": "final", "step": 8, "loss": 0.4, "accuracy": 0.8, "macro_f1": 0.7, "weights_step": 8},

@@ -197,3 +197,20 @@ def test_a_folder_that_cannot_be_made_is_the_worlds_fault(recipe_file: Path) -> 
     from nyala.recipes import cli
 
     assert cli.main(["run", str(recipe_file), "--folder", "/proc/nyala/run", "--quiet"]) == 1
+
+
+def test_a_run_remembers_where_each_value_came_from(recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from nyala.recipes import cli
+
+    runs.create(config.load(recipe_file, ["optim.lr=0.5"]), tmp_path / "run")
+    loaded = runs.open_run(tmp_path / "run", ["data.workers=3"]).loaded
+    origins = {path: loaded.origin(path) for path in ("optim.lr", "seed", "data.workers", "optim.eps", "train.checkpoint.every")}
+    assert origins == {
+        "optim.lr": "override",
+        "seed": "tiny.toml:2",
+        "data.workers": "override",
+        "optim.eps": "default",
+        "train.checkpoint.every": "tiny.toml",
+    }
+    assert cli.main(["show", str(tmp_path / "run")]) == 0
+    assert "lr = 0.5  # override" in capsys.readouterr().out

@@ -1,0 +1,127 @@
+"""A whole run on text: a tiny BERT with dropout, whose every draw is keyed, so a stopped run ends the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nyala.errors import DataError, IndexRangeError, RecipeError
+from nyala.recipes import config, metrics, setup, tasks, trainer
+from nyala.recipes import run as runs
+
+WORDS = {"good": "sun joy warm kind bright", "bad": "rain grief cold harsh dark"}
+SHARED = "the a of and to in it is was on"
+TINY = {
+    "model_type": "bert",
+    "architectures": ["BertModel"],
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 24,
+}
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import nyala
+    from nyala import checkpoint
+    from nyala.text.models import bert
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *" ".join([*WORDS.values(), SHARED]).split()]
+    (folder / "vocab.txt").write_text("\n".join(tokens))
+    config_json = {**TINY, "vocab_size": len(tokens)}
+    (folder / "config.json").write_text(json.dumps(config_json))
+    nyala.manual_seed(1)
+    checkpoint.save_file({n: t.numpy() for n, t in bert.build(config_json).state_dict().items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny_bert: Path) -> Path:
+    rng = np.random.default_rng(0)
+    lines = []
+    for i in range(90):
+        label = ("good", "bad")[i % 2]
+        words = [*rng.choice(WORDS[label].split(), 3), *rng.choice(SHARED.split(), int(rng.integers(2, 12)))]
+        lines.append(json.dumps({"text": " ".join(rng.permutation(words)), "label": label}))
+    (tmp_path / "moods.jsonl").write_text("\n".join(lines))
+    path = tmp_path / "moods.toml"
+    path.write_text(
+        f"""schema = 1
+[data]
+name = "moods.jsonl"
+batch_size = 8
+workers = 0
+augment = [{{ type = "word_dropout", p = 0.1 }}]
+[model]
+name = "{tiny_bert}"
+max_length = 12
+[optim]
+type = "adamw"
+lr = 0.01
+[train]
+epochs = 3
+accumulate = 2
+checkpoint = {{ every = 4 }}
+"""
+    )
+    return path
+
+
+def test_it_learns_stops_goes_on_and_loads(recipe: Path, tmp_path: Path) -> None:
+    import nyala
+
+    loaded = config.load(recipe)
+    assert loaded.recipe.data.name == str(tmp_path / "moods.jsonl")
+    whole, stopped = runs.create(loaded, tmp_path / "whole"), runs.create(loaded, tmp_path / "stopped")
+    scores = trainer.train(whole)
+    assert scores["accuracy"] >= 0.8
+    trainer.train(stopped, stop_after=6)
+    trainer.train(stopped)
+    for name in ("metrics.jsonl", "predictions.jsonl", "model/model.safetensors", "model/config.json"):
+        assert (whole.folder / name).read_bytes() == (stopped.folder / name).read_bytes(), name
+    pipeline = nyala.load(str(whole.folder))
+    assert pipeline.preprocess.max_length == 12
+    assert [p.label for p in pipeline(["sun joy warm", "the rain is cold and dark"])] == ["good", "bad"]
+    assert "<blockquote>" in (whole.folder / "report.html").read_text()
+
+
+def test_dropout_differs_from_step_to_step_and_rates_can_be_set(recipe: Path, tmp_path: Path) -> None:
+    overrides = ["train.steps=3", "train.epochs=none"]
+    none = ["model.dropout={hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0}"]
+    losses = {}
+    for name, more in {"with": [], "again": [], "without": none}.items():
+        run = runs.create(config.load(recipe, [*overrides, *more]), tmp_path / name)
+        trainer.train(run)
+        losses[name] = [r["loss"] for r in metrics.read(run.folder / "metrics.jsonl") if r["kind"] == "step"]
+    assert losses["with"] == losses["again"] != losses["without"]
+
+
+def test_a_model_for_other_data_and_options_for_pictures_are_refused(recipe: Path, tiny_model: Path) -> None:
+    with pytest.raises(RecipeError, match="is a vision model and the data are texts"):
+        setup.prepare(config.load(recipe, [f"model.name={tiny_model}"]).recipe)
+    with pytest.raises(RecipeError, match=r"(?s)train.mixup: only pictures can be blended.*model.image_size: the data are texts"):
+        setup.prepare(config.load(recipe, ["train.mixup=0.2", "model.image_size=32"]).recipe)
+    with pytest.raises(RecipeError, match=r"model.max_length is 500: .* has 24 positions"):
+        setup.prepare(config.load(recipe, ["model.max_length=500"]).recipe)
+
+
+def test_a_token_outside_the_vocabulary_names_its_sample() -> None:
+    ids = np.array([[2, 5, 3], [2, 31, 3]])
+    with pytest.raises(IndexRangeError, match=r"sample 17 has token id 31 at position 1 and the vocabulary has 30"):
+        tasks.check_tokens(ids, 30, np.array([4, 17]))
+    tasks.check_tokens(ids, 32, np.array([4, 17]))
+
+
+def test_a_head_that_is_kept_must_fit(recipe: Path) -> None:
+    with pytest.raises(RecipeError, match=r"model.new_head is false, but .* tells 0 classes apart and the data have 2"):
+        setup.prepare(config.load(recipe, ["model.new_head=false"]).recipe)
+
+
+def test_an_empty_validation_part_is_said(recipe: Path) -> None:
+    with pytest.raises(DataError, match=r"the validation part of .* is empty"):
+        setup.prepare(config.load(recipe, ["data.validation_fraction=0.005"]).recipe)
