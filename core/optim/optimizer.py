@@ -132,6 +132,9 @@ class Optimizer:
         state = self.state[p]
         if not state:
             state.update(self._new_state(p, group))
+        for value in state.values():
+            if isinstance(value, Tensor) and type(value.array) is not type(p.array):  # the model was moved since
+                value.array = devices.move(value.array, p.device)
         return state
 
     # ---- stepping
@@ -144,6 +147,7 @@ class Optimizer:
 
         Raises:
             ShapeError: a gradient of another shape than its parameter; nothing is updated then.
+            DeviceError: a gradient on another device.
             GradError: a parameter on memory that must not be written.
         """
         for hook in self._pre_hooks:
@@ -171,6 +175,8 @@ class Optimizer:
                 if p.grad is None:
                     continue
                 place = f"{type(self).__name__}, parameter group {index}, {_label(group, number)}"
+                if type(p.grad.array) is not type(p.array):
+                    devices.check_same(place, gradient=p.grad, parameter=p)
                 if p.grad.shape != p.shape:
                     raise ShapeError(
                         f"{place}: the gradient has shape {p.grad.shape}, the parameter {p.shape}",
