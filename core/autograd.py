@@ -245,7 +245,7 @@ class _FunctionNode(Node):
 
     def __init__(self, function: type[Function]) -> None:
         self._function = function
-        self.name = function.__name__  # type: ignore[misc] - one class serves all functions
+        self.name = function.__name__  # type: ignore[misc]  # one class serves all functions
         self.materialize = True
         self._saved: tuple[Any, ...] = ()
         self._saved_outputs: dict[int, Any] = {}

@@ -49,7 +49,9 @@ ALL: dict[str, np.dtype[Any]] = {
     "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
     "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
 }
-_SHORT = {"float": float32, "double": float64, "half": float16, "long": int64, "int": int32, "short": int16}
+_SHORT: dict[str, np.dtype[Any]] = {
+    "float": float32, "double": float64, "half": float16, "long": int64, "int": int32, "short": int16,
+}  # fmt: skip
 _EXTENDED = {bfloat16, ALL["float8_e4m3fn"], ALL["float8_e5m2"]}
 _BOOL, _INT, _FLOAT, _COMPLEX = range(4)
 _default = float32

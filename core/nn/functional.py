@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..errors import ShapeError
 from ..ops import activation, elementwise
-from ..ops.activation import hardshrink, prelu, relu_squared, softshrink, softsign, tanhshrink
+from ..ops.activation import gelu, hardshrink, prelu, relu_squared, softplus, softshrink, softsign, tanhshrink
 from ..ops.attention import scaled_dot_product_attention
 from ..ops.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from ..ops.ctc import ctc_loss
@@ -28,7 +28,7 @@ from ..ops.distance import (
     triplet_margin_loss,
 )
 from ..ops.dropout import alpha_dropout, drop_path, dropout, dropout1d, dropout2d, dropout3d
-from ..ops.elementwise import gelu, sigmoid, softplus, tanh
+from ..ops.elementwise import sigmoid, tanh
 from ..ops.grid import affine_grid, grid_sample
 from ..ops.index import embedding, one_hot
 from ..ops.linalg import linear
@@ -110,7 +110,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * tanh(softplus(x)) (Misra, arXiv:1908.08681)."""
-    return _written(input, inplace, "mish", elementwise.mish)
+    return _written(input, inplace, "mish", activation.mish)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
@@ -130,12 +130,12 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where positive, ``negative_slope * x`` elsewhere."""
-    return _written(input, inplace, "leaky_relu", lambda t: elementwise.leaky_relu(t, negative_slope))
+    return _written(input, inplace, "leaky_relu", lambda t: activation.leaky_relu(t, negative_slope))
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al., arXiv:1511.07289)."""
-    return _written(input, inplace, "elu", lambda t: elementwise.elu(t, alpha))
+    return _written(input, inplace, "elu", lambda t: activation.elu(t, alpha))
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:

@@ -1,6 +1,6 @@
-"""Activations made of other operations, under the names of ``torch.nn.functional``.
+"""Activations, under the names of ``torch.nn.functional``.
 
-Each has derivatives of every order because its parts have.
+Those with a kernel of their own have one for the gradient too; the rest are made of other operations.
 
 Example:
     >>> import nyala
@@ -10,6 +10,8 @@ Example:
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from .. import kernels, random
@@ -17,11 +19,71 @@ from ..errors import ArgumentError, ShapeError
 from ..graph import state
 from ..operation import Operation
 from ..tensor import Tensor
-from .elementwise import abs_, elu, maximum, tanh, where
+from .elementwise import Unary, abs_, erf, exp, maximum, minimum, sigmoid, tanh, where
 from .operands import floating
 from .shape import reshape
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
+
+def _activation(derivative: Callable[..., Tensor], kernel: str, fused: str = "") -> type[Unary]:
+    return type(
+        kernel.capitalize(), (Unary,), {"kernel": kernel, "derivative": staticmethod(derivative), "keeps": (0,), "fused": fused}
+    )
+
+
+def _gelu_derivative(g: Tensor, x: Tensor, approximate: str) -> Tensor:
+    if approximate == "quick":
+        s = sigmoid(x * 1.702)
+        return g * (s + 1.702 * x * s * (1 - s))
+    if approximate == "tanh":
+        a = math.sqrt(2 / math.pi)
+        t = tanh(a * (x + 0.044715 * x * x * x))
+        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * a * (1 + 3 * 0.044715 * x * x))
+    return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
+
+
+_Gelu = _activation(_gelu_derivative, "gelu", "gelu_backward")
+_LeakyRelu = _activation(lambda g, x, slope: where(x.detach() > 0, g, g * slope), "leaky_relu")
+_Elu = _activation(lambda g, x, a: where(x.detach() > 0, g, g * a * exp(minimum(x, 0.0))), "elu")
+_Softplus = _activation(lambda g, x, beta, threshold: where(x.detach() * beta > threshold, g, g * sigmoid(x * beta)), "softplus")
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x times the normal distribution function (Hendrycks and Gimpel, arXiv:1606.08415).
+
+    Args:
+        input: floating point, any shape.
+        approximate: "none" for erf, "tanh" as GPT-2 has it, "quick" for x * sigmoid(1.702 x) as CLIP has it.
+
+    Example:
+        >>> import nyala
+        >>> gelu(nyala.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.1587,  0.0000,  0.8413])
+    """
+    if approximate not in ("none", "tanh", "quick"):
+        raise ArgumentError(f"gelu: approximate={approximate!r}", fix="use 'none', 'tanh' or 'quick'")
+    return _Gelu(approximate).apply(floating(input))
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """x where positive, ``negative_slope * x`` elsewhere."""
+    return _LeakyRelu(negative_slope).apply(floating(input))
+
+
+def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al., arXiv:1511.07289)."""
+    return _Elu(alpha).apply(floating(input))
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta, and x itself where beta x is above ``threshold``."""
+    return _Softplus(beta, threshold).apply(floating(input))
+
+
+def mish(input: Tensor) -> Tensor:
+    """x * tanh(softplus(x)) (Misra, arXiv:1908.08681)."""
+    return input * tanh(softplus(input))
 
 
 class Hardtanh(Operation):

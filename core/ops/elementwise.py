@@ -319,7 +319,9 @@ def _ordered(input: Any, other: Any, what: str) -> tuple[Tensor, Tensor]:
 _Derivative = Callable[[Tensor, Tensor], Tensor]
 
 
-class _Unary(Operation):
+class Unary(Operation):
+    """An operation of one input: a kernel, and the derivative in differentiable operations; ``fused`` names a gradient kernel."""
+
     kernel: ClassVar[str]
     derivative: ClassVar[Callable[..., Tensor]]
     fused: ClassVar[str] = ""
@@ -352,7 +354,7 @@ def _unary(
         "keeps_output": needs == "y",
         "fused": fused,
     }
-    cls = type(name.capitalize(), (_Unary,), attributes)
+    cls = type(name.capitalize(), (Unary,), attributes)
 
     def function(input: Any) -> Tensor:
         x = as_tensor(input)
@@ -363,6 +365,8 @@ def _unary(
     return function
 
 
+cos: Callable[[Any], Tensor]
+cosh: Callable[[Any], Tensor]
 exp = _unary("exp", "e to the power of each element.", lambda g, y: g * y, "y")
 expm1 = _unary("expm1", "exp(x) - 1, exact for small x.", lambda g, y: g * (y + 1), "y")
 log = _unary("log", "Natural logarithm.", lambda g, x: g / x, "x")
@@ -484,69 +488,6 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     return Round(decimals).apply(floating(input) if input.array.dtype.kind == "b" else input)
 
 
-def _activation(derivative: Callable[..., Tensor], kernel: str, fused: str = "") -> type[_Unary]:
-    return type(
-        kernel.capitalize(), (_Unary,), {"kernel": kernel, "derivative": staticmethod(derivative), "keeps": (0,), "fused": fused}
-    )
-
-
-def _gelu_derivative(g: Tensor, x: Tensor, approximate: str) -> Tensor:
-    if approximate == "quick":
-        s = sigmoid(x * 1.702)
-        return g * (s + 1.702 * x * s * (1 - s))
-    if approximate == "tanh":
-        a = math.sqrt(2 / math.pi)
-        t = tanh(a * (x + 0.044715 * x * x * x))
-        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * a * (1 + 3 * 0.044715 * x * x))
-    return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
-
-
-_Gelu = _activation(_gelu_derivative, "gelu", "gelu_backward")
-_LeakyRelu = _activation(lambda g, x, slope: where(x.detach() > 0, g, g * slope), "leaky_relu")
-_Elu = _activation(lambda g, x, a: where(x.detach() > 0, g, g * a * exp(minimum(x, 0.0))), "elu")
-_Softplus = _activation(lambda g, x, beta, threshold: where(x.detach() * beta > threshold, g, g * sigmoid(x * beta)), "softplus")
-
-
-def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """x times the normal distribution function (Hendrycks and Gimpel, arXiv:1606.08415).
-
-    Args:
-        input: floating point, any shape.
-        approximate: "none" for erf, "tanh" as GPT-2 has it, "quick" for x * sigmoid(1.702 x) as CLIP has it.
-
-    Example:
-        >>> import nyala
-        >>> gelu(nyala.tensor([-1.0, 0.0, 1.0]))
-        tensor([-0.1587,  0.0000,  0.8413])
-    """
-    if approximate not in ("none", "tanh", "quick"):
-        raise ArgumentError(f"gelu: approximate={approximate!r}", fix="use 'none', 'tanh' or 'quick'")
-    return _Gelu(approximate).apply(floating(input))
-
-
-def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """x where positive, ``negative_slope * x`` elsewhere."""
-    return _LeakyRelu(negative_slope).apply(floating(input))
-
-
-def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
-    """x where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al., arXiv:1511.07289)."""
-    return _Elu(alpha).apply(floating(input))
-
-
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(beta x)) / beta, and x itself where beta x is above ``threshold``."""
-    return _Softplus(beta, threshold).apply(floating(input))
-
-
-def mish(input: Tensor) -> Tensor:
-    """x * tanh(softplus(x)) (Misra, arXiv:1908.08681)."""
-    return input * tanh(softplus(input))
-
-
-# ---- choosing
-
-
 class Where(Operation):
     def forward(self, condition: Any, a: Any, b: Any) -> Any:
         self.shapes = a.shape, b.shape
@@ -607,9 +548,6 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if input.array.dtype.kind in "iub" and (isinstance(min, float) or isinstance(max, float)):
         input = floating(input)
     return Clamp(min, max).apply(input)
-
-
-# ---- dtype
 
 
 class Cast(Operation):

@@ -86,7 +86,7 @@ class GetItem(Operation):
 def _shown(index: Any) -> str:
     parts = index if isinstance(index, tuple) else (index,)
     parts = parts[:-1] if len(parts) > 1 and parts[-1] is Ellipsis else parts
-    return ", ".join(f"array of shape {p.shape}" if hasattr(p, "shape") and getattr(p, "ndim", 0) else str(p) for p in parts)
+    return ", ".join(f"array of shape {p.shape}" if hasattr(p, "shape") and np.ndim(p) else str(p) for p in parts)
 
 
 def _index_error(index: Any, shape: tuple[int, ...], error: IndexError | str) -> IndexRangeError:
@@ -381,10 +381,8 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
 
 def _neutral(input: Tensor, reduce: str) -> Tensor:
     """What changes nothing when it is taken in."""
-    if input.array.dtype.kind in "iu":
-        low, high = np.iinfo(input.dtype).min, np.iinfo(input.dtype).max
-    else:
-        low, high = -np.inf, np.inf
+    whole = input.array.dtype.kind in "iu"
+    low, high = (np.iinfo(input.dtype).min, np.iinfo(input.dtype).max) if whole else (-np.inf, np.inf)
     value = {"amax": low, "amin": high, "prod": 1}.get(reduce, 0)
     return input._like(input._module.asarray(value, input.dtype))
 

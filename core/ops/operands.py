@@ -55,7 +55,7 @@ def _together(a: Tensor, b: Tensor, what: str) -> tuple[Tensor, Tensor]:
 
 def _with_other(t: Tensor, other: Any, what: str) -> tuple[Tensor, Tensor]:
     if isinstance(other, _NUMBERS):
-        value = other.item() if isinstance(other, np.generic) else other
+        value: Any = other.item() if isinstance(other, np.generic) else other
         dtype = t.array.dtype
         if dtype.kind != "f" or isinstance(value, complex):
             dtype = dtypes.result_with_scalar(dtype, value)

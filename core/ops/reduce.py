@@ -98,7 +98,7 @@ def var(
     """
     _floating_only(input, "var")
     if isinstance(dim, bool):
-        dim, unbiased = None, dim
+        unbiased, dim = dim, None
     if is_half(input.array):
         return var(input.to(dtypes.float32), dim, unbiased, keepdim, correction=correction).to(input.dtype)
     axes = axes_of(dim, input.ndim, "var")

@@ -252,7 +252,8 @@ def _transposed(a: Any) -> Any:
 def _strided(a: Any) -> Any:
     """The same values, every second element of a larger array."""
     wide = np.zeros(tuple(2 * n + 1 for n in a.shape), a.dtype)
-    view = wide[(*(slice(1, None, 2) for _ in a.shape), ...)]
+    odd: tuple[Any, ...] = tuple(slice(1, None, 2) for _ in a.shape)
+    view = wide[(*odd, ...)]
     view[...] = a
     return view
 

@@ -20,6 +20,7 @@ TWO_SCALARS = (
     lambda s: (s.positive(2, 1, 3), s.positive(4, 1)),
     lambda s: (s.positive(), s.positive(3)),
 )
+sigmoid = np.vectorize(lambda x: 1 / (1 + math.exp(-x)), otypes=[np.float64])
 erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -36,10 +37,6 @@ def unary(name: str, reference: Any, inputs: Any = None, **options: Any) -> OpCa
     function = options.pop("op", name)
     op = getattr(elementwise, function, None) or getattr(activation, function)
     return OpCase(name, op, inputs or (lambda s: (s.normal(3, 4),)), reference, **options)
-
-
-def sigmoid(x: Any) -> Any:
-    return 1 / (1 + np.exp(-x))
 
 
 UNARY = [
@@ -78,7 +75,7 @@ UNARY = [
     unary("gelu", lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2)))),
     unary("gelu tanh", lambda x, approximate: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
           kwargs={"approximate": "tanh"}, op="gelu",
-          errors=[Bad(lambda: elementwise.gelu(ones(1), "fast"), ArgumentError, "fast")]),
+          errors=[Bad(lambda: activation.gelu(ones(1), "fast"), ArgumentError, "fast")]),
     unary("gelu quick", lambda x, approximate: x * sigmoid(1.702 * x), kwargs={"approximate": "quick"}, op="gelu"),
     unary("neg", np.negative, errors=[Bad(lambda: -nyala.tensor([True]), DtypeError, "logical_not")]),
     unary("abs", np.abs, lambda s: (s.away((3, 4), [0]),), op="abs_"),
@@ -217,13 +214,12 @@ def DISTINCT(s: Any) -> Any:  # noqa: N802 - one of the samplers above
 
 NO_DIM = [Bad(lambda: ones(2, 3).sum(2), ShapeError, r"dimension 2 of a tensor with 2"),
           Bad(lambda: ones(2, 3).sum((0, -2)), ShapeError, "twice")]  # fmt: skip
-NOT_WHOLE = [Bad(lambda: ints(1, 2).mean(), DtypeError, "float")]
 EMPTY = [Bad(lambda: ones(0).max(), ShapeError, "length 0"), Bad(lambda: ones(2, 0).amin(1), ShapeError, "length 0"),
          Bad(lambda: ones(0).argmax(), ShapeError, "length 0")]  # fmt: skip
 
 REDUCTIONS = [
     *dims("sum", np.sum, ALL_DIMS, also=ANY_SIZE, errors=NO_DIM),
-    *dims("mean", lambda x, **k: x.sum(**k) / (x.size / max(x.sum(**k).size, 1)), ALL_DIMS, also=ANY_SIZE[:2], errors=NOT_WHOLE),
+    *dims("mean", lambda x, **k: x.sum(**k) / (x.size / max(x.sum(**k).size, 1)), ALL_DIMS, also=ANY_SIZE[:2], errors=[Bad(lambda: ints(1).mean(), DtypeError, "float")]),
     *dims("var", lambda x, **k: np.var(x, ddof=1, **k), ALL_DIMS, errors=[Bad(lambda: ints(1).var(), DtypeError, "float")]),
     *dims("var", lambda x, correction, **k: np.var(x, ddof=correction, **k), [{"correction": 0}, {"dim": 1, "correction": 2}]),
     *dims("var", lambda x, unbiased, **k: np.var(x, **k), [{"unbiased": False, "dim": [0, 1]}]),
@@ -397,6 +393,17 @@ def reduced(how: str, include_self: bool) -> Any:
     return reference
 
 
+def scattered(how: str, mine: bool) -> OpCase:
+    return OpCase(
+        f"scatter_reduce {how} {mine}",
+        lambda x, i, v: nyala.scatter_reduce(x, 1, i, v, how, include_self=mine),
+        lambda s: (s.distinct(3, 4), TWICE, s.distinct(3, 4) + 0.06),
+        reduced(how, mine),
+        layouts=False,
+        differentiable=how != "prod",
+    )
+
+
 TWICE = np.array([[0, 2, 2], [1, 1, 3]])
 BAD_GATHER = [
     Bad(lambda: ones(2, 2).gather(1, ints(0)), ShapeError, r"index of shape \(1,\) for an input of \(2, 2\)"),
@@ -443,10 +450,7 @@ INDEXING = [
            lambda x, i: written(x, 0, i, np.float64(7)), layouts=False),
     OpCase("scatter add", lambda x, i, v: x.scatter(1, i, v, reduce="add"), lambda s: (s.normal(3, 4), TWICE, s.normal(3, 4)),
            lambda x, i, v: added(x, 1, i, v), layouts=False),
-    *[OpCase(f"scatter_reduce {how} {mine}", lambda x, i, v, how=how,
-           mine=mine: nyala.scatter_reduce(x, 1, i, v, how, include_self=mine),
-             lambda s: (s.distinct(3, 4), TWICE, s.distinct(3, 4) + 0.06), reduced(how, mine), layouts=False, differentiable=how != "prod")
-      for how in ("sum", "mean", "amax", "amin", "prod") for mine in (True, False)],
+    *[scattered(how, mine) for how in ("sum", "mean", "amax", "amin", "prod") for mine in (True, False)],
     OpCase("index_select", lambda x, i: x.index_select(-1, i), lambda s: (s.normal(3, 4), np.array([3, 0, 3])),
            lambda x, i: x.take(i, -1), layouts=False,
            errors=[Bad(lambda: ones(2).index_select(0, ints(-1)), IndexRangeError, "-1")]),
