@@ -58,13 +58,31 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; options may stand between the members of a list, which argparse alone does not allow.
+
+    Example:
+        >>> parse(["run", "text/spam-minilm", "seed=1", "--quiet", "optim.lr=0.1"]).overrides
+        ['seed=1', 'optim.lr=0.1']
+    """
+    parser = build_parser()
+    args, rest = parser.parse_known_args(argv)
+    members = next((getattr(args, name) for name in ("overrides", "names", "inputs") if hasattr(args, name)), None)
+    strange = [text for text in rest if members is None or text.startswith("-")]
+    if strange:
+        parser.error(f"unrecognized arguments: {' '.join(strange)}")
+    if members is not None:
+        members += rest
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code.
 
     Args:
         argv: the arguments after the program's name; ``sys.argv`` by default.
     """
-    args = build_parser().parse_args(argv)
+    args = parse(argv)
     try:
         return int(args.execute(args) or 0)
     except NyalaError as error:

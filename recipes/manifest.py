@@ -68,7 +68,8 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between two manifests' code and environment, as lines for the user."""
     notes = [f"another environment, {line}" for line in environment.differences(old["environment"], new["environment"])]
     if old["code"] != new["code"]:
-        notes.append(f"other nyala code: {old['code']['version']} -> {new['code']['version']}")
+        before, now = (f"{m['code']['version']} ({m['code']['sha256'][:8]})" for m in (old, new))
+        notes.append(f"other nyala code, {before} -> {now}")
     return notes
 
 

@@ -135,3 +135,11 @@ def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -m nyala.recipes list | true"
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=dict(os.environ))
     assert result.stderr == ""
+
+
+def test_options_may_stand_between_overrides(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "vision/fashion-lite0", "seed=5", "--json", "optim.lr=0.5") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["recipe"]["seed"], shown["recipe"]["optim"]["lr"]) == (5, 0.5)
+    assert run("show", "vision/fashion-lite0", "--jsn") == 2 and run("doctor", "extra") == 2
+    assert "unrecognized arguments: extra" in capsys.readouterr().err

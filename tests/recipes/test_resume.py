@@ -199,7 +199,9 @@ def test_a_folder_that_cannot_be_made_is_the_worlds_fault(recipe_file: Path) -> 
     assert cli.main(["run", str(recipe_file), "--folder", "/proc/nyala/run", "--quiet"]) == 1
 
 
-def test_a_run_remembers_where_each_value_came_from(recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_remembers_where_each_value_came_from(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from nyala.recipes import cli
 
     runs.create(config.load(recipe_file, ["optim.lr=0.5"]), tmp_path / "run")
