@@ -15,27 +15,43 @@ import numpy as np
 
 from .errors import DeviceError, DtypeError
 
+_INSTALL = "`pip install 'nyala[cuda13]'` (driver 580 or newer) or `'nyala[cuda12]'`"
+
 
 @functools.lru_cache(maxsize=1)
 def cupy() -> ModuleType:
     """The CuPy module, with a working GPU behind it.
 
     Raises:
-        DeviceError: CuPy is not installed, or no CUDA device answers.
+        DeviceError: CuPy is not installed or does not load, or no CUDA device answers.
     """
     try:
         module = importlib.import_module("cupy")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "cupy":
+            raise _unloadable(error) from error
         raise DeviceError(
             "device 'cuda' was asked for, but CuPy is not installed",
-            fix="install it with `pip install 'nyala[cuda13]'` (driver 580 or newer) or `'nyala[cuda12]'`, or use device='cpu'",
+            why="nyala computes on NVIDIA GPUs through CuPy",
+            fix=f"install it with {_INSTALL}, or use device='cpu'",
         ) from error
+    except ImportError as error:
+        raise _unloadable(error) from error
     if not module.is_available():
         raise DeviceError(
             "device 'cuda' was asked for, but CuPy finds no CUDA device",
-            fix="check `nvidia-smi` and the driver's version, or use device='cpu'",
+            why="there is no NVIDIA GPU here, or its driver is missing or too old",
+            fix="check what `nvidia-smi` says, or use device='cpu'",
         )
     return module
+
+
+def _unloadable(error: ImportError) -> DeviceError:
+    return DeviceError(
+        "device 'cuda' was asked for, but CuPy does not load",
+        why=" ".join(str(error).split()),
+        fix=f"install it anew, and only one of its packages, with {_INSTALL}, or use device='cpu'",
+    )
 
 
 def cuda_is_available() -> bool:
@@ -47,8 +63,8 @@ def cuda_is_available() -> bool:
     return True
 
 
-def parse(device: str | None) -> str:
-    """The device's full name: ``"cpu"`` or ``"cuda:N"``.
+def parse(device: str | int | None) -> str:
+    """The device's full name: ``"cpu"`` or ``"cuda:N"``; a number is that of a CUDA device, None the CPU.
 
     Raises:
         DeviceError: not the name of a device, or the device is not there.
@@ -59,13 +75,23 @@ def parse(device: str | None) -> str:
     """
     if device is None or device == "cpu":
         return "cpu"
-    match = re.fullmatch(r"cuda(?::(\d+))?", str(device))
+    match = re.fullmatch(r"cuda(?::(\d+))?", f"cuda:{device}" if type(device) is int else str(device))
     if match is None:
         raise DeviceError(f"unknown device {device!r}", fix="use 'cpu', 'cuda' or 'cuda:N'")
     number, count = int(match[1] or 0), cupy().cuda.runtime.getDeviceCount()
     if number >= count:
         raise DeviceError(f"device 'cuda:{number}' does not exist: {count} CUDA device(s) found", fix="use a smaller number")
     return f"cuda:{number}"
+
+
+def is_name(value: Any) -> bool:
+    """Whether what was passed to ``.to()`` is meant as a device, of ours or of another library, and not as a dtype.
+
+    Example:
+        >>> is_name("cuda"), is_name("mps"), is_name("float16")
+        (True, True, False)
+    """
+    return type(value) is int or (isinstance(value, str) and re.match("cpu|cuda|gpu|mps|xpu|tpu|meta", value) is not None)
 
 
 def of(array: Any) -> str:

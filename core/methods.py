@@ -9,7 +9,7 @@ import numpy as np
 
 from . import devices, dtypes, random
 from .operation import Operation
-from .ops import elementwise, index, linalg, pad, reduce, shape, softmax
+from .ops import derived, elementwise, index, linalg, pad, reduce, shape, softmax
 from .tensor import Tensor
 
 # Operations that are methods under their own name.
@@ -29,12 +29,16 @@ _METHODS: dict[Any, str] = {
         "narrow split chunk unbind flip roll repeat repeat_interleave contiguous clone alias diagonal tril triu"
     ),
     index: "gather scatter_add scatter scatter_reduce index_select take_along_dim masked_fill masked_select index_put",
+    derived: (
+        "lerp addcmul addcdiv clamp_min clamp_max nonzero index_add index_fill index_copy trace diag tile swapaxes ravel view_as "
+        "reshape_as"
+    ),
     linalg: "matmul mm bmm mv dot outer addmm baddbmm",
     softmax: "softmax log_softmax",
 }
 _IN_PLACE = (
     "add sub mul div remainder pow exp log sqrt rsqrt tanh sigmoid relu floor ceil round neg reciprocal square clamp "
-    "masked_fill scatter_add scatter index_put"
+    "masked_fill scatter_add scatter index_put lerp addcmul addcdiv clamp_min clamp_max index_add index_fill index_copy"
 )
 
 
@@ -135,7 +139,7 @@ def _to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: b
     for a in args:
         if isinstance(a, Tensor):
             dtype, device = a.dtype, a.device
-        elif isinstance(a, str) and (a == "cpu" or a.startswith("cuda")):
+        elif devices.is_name(a):
             device = a
         elif a is not None:
             dtype = a
@@ -235,6 +239,9 @@ def _install() -> None:
         "cuda": lambda t, device="cuda": _to(t, device),
         "new_zeros": lambda t, *size, dtype=None: _new(t, "zeros", size, dtype),
         "new_ones": lambda t, *size, dtype=None: _new(t, "ones", size, dtype),
+        "new_empty": lambda t, *size, dtype=None: _new(t, "empty", size, dtype),
+        "new_full": _new_full,
+        "new_tensor": _new_tensor,
         "allclose": _allclose,
         "equal": _equal,
         "take": lambda t, index: t.reshape(-1)[index],
@@ -256,6 +263,18 @@ def _new(t: Tensor, how: str, size: tuple[Any, ...], dtype: Any) -> Tensor:
     from .ops.operands import shape_of
 
     return t._like(getattr(t._module, how)(shape_of(size, how), dtypes.parse(dtype) if dtype is not None else t.dtype))
+
+
+def _new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
+    """A tensor of one value, with this one's dtype and device."""
+    return _new(self, "empty", (size,) if isinstance(size, int) else tuple(size), dtype).fill_(fill_value)
+
+
+def _new_tensor(self: Tensor, data: Any, dtype: Any = None) -> Tensor:
+    """A tensor of ``data``, with this one's dtype and device."""
+    from .create import tensor
+
+    return tensor(data, dtype if dtype is not None else self.dtype, self.device)
 
 
 _install()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..core.devices import parse as parse_device
 from ..core.errors import ArgumentError, CheckpointError, MissingFileError
 from . import registry
 from .cards import Card
@@ -63,6 +64,7 @@ def load(
         UnknownNameError: no such name, repository, revision or architecture; the message lists the nearest.
         CheckpointError: the weights do not fit: lists missing, unexpected and differently shaped tensors.
         NetworkError, AccessError, IntegrityError, StorageError: see :func:`.client.fetch`.
+        DeviceError: the device is not there.
 
     Example:
         >>> import nyala
@@ -72,6 +74,8 @@ def load(
         ...     print(error.what)
         no model in the catalogue is called 'resnet81'
     """
+    if device is not None:
+        parse_device(device)  # before anything is fetched
     resolved = resolve(str(name), revision=revision)
     files = _fetch(resolved, random_init, offline)
     config = read_config(files, resolved.card)

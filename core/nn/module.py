@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from .. import dtypes
+from .. import devices, dtypes
 from ..errors import ArgumentError, ModuleError, NyalaError, UnknownNameError, did_you_mean
 from ..graph import state
 from ..tensor import Tensor
@@ -419,7 +419,7 @@ class Module:
         for a in args:
             if isinstance(a, Tensor):
                 dtype, device = a.dtype, a.device
-            elif isinstance(a, str) and (a == "cpu" or a.startswith("cuda")):
+            elif devices.is_name(a):
                 device = a
             elif a is not None:
                 dtype = a
