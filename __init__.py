@@ -60,12 +60,18 @@ _NAMES: dict[str, str] = {
             "reshape permute transpose movedim broadcast_to squeeze unsqueeze flatten unflatten cat stack narrow split "
             "chunk unbind flip roll repeat_interleave diagonal tril triu clone"
         ),
-        "core.ops.index": "gather scatter_add scatter scatter_reduce index_select take_along_dim masked_fill masked_select one_hot",
+        "core.ops.index": (
+            "gather scatter_add scatter scatter_reduce index_select take_along_dim masked_fill masked_select one_hot"
+        ),
         "core.ops.softmax": "softmax log_softmax",
         "core.ops.dropout": "dropout",
         "core.ops.distance": "cosine_similarity",
         "core.ops.norm": "batch_norm layer_norm group_norm instance_norm rms_norm",
         "core.ops.spectrogram": "stft istft hann_window hamming_window blackman_window view_as_real view_as_complex",
+        "core.ops.derived": (
+            "lerp addcmul addcdiv clamp_min clamp_max nonzero index_add index_fill index_copy trace diag tile hstack "
+            "vstack swapaxes ravel"
+        ),
         "core.ops.linalg": "matmul mm bmm mv dot outer addmm baddbmm einsum",
         "hub.load": "load pull",
         "hub.catalogue": "list_models",

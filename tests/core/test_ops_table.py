@@ -219,7 +219,8 @@ EMPTY = [Bad(lambda: ones(0).max(), ShapeError, "length 0"), Bad(lambda: ones(2,
 
 REDUCTIONS = [
     *dims("sum", np.sum, ALL_DIMS, also=ANY_SIZE, errors=NO_DIM),
-    *dims("mean", lambda x, **k: x.sum(**k) / (x.size / max(x.sum(**k).size, 1)), ALL_DIMS, also=ANY_SIZE[:2], errors=[Bad(lambda: ints(1).mean(), DtypeError, "float")]),
+    *dims("mean", lambda x, **k: x.sum(**k) / (x.size / max(x.sum(**k).size, 1)), ALL_DIMS, also=ANY_SIZE[:2],
+          errors=[Bad(lambda: ints(1).mean(), DtypeError, "float")]),
     *dims("var", lambda x, **k: np.var(x, ddof=1, **k), ALL_DIMS, errors=[Bad(lambda: ints(1).var(), DtypeError, "float")]),
     *dims("var", lambda x, correction, **k: np.var(x, ddof=correction, **k), [{"correction": 0}, {"dim": 1, "correction": 2}]),
     *dims("var", lambda x, unbiased, **k: np.var(x, **k), [{"unbiased": False, "dim": [0, 1]}]),
