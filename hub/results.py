@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..core.atomic import atomic_write
 from ..core.errors import ArgumentError
@@ -67,3 +70,66 @@ class Results:
         kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(target.suffix.lower(), "PNG")
         self.draw().save(buffer, format=kind)
         atomic_write(target, buffer.getvalue())
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of one input, best first.
+
+    Attributes:
+        labels: their names; indices: their numbers; scores: their probabilities.
+    """
+
+    labels: tuple[str, ...]
+    indices: tuple[int, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The likeliest class."""
+        return self.labels[0]
+
+    @property
+    def score(self) -> float:
+        """Its probability."""
+        return self.scores[0]
+
+
+def predictions(logits: np.ndarray[Any, Any], labels: Sequence[str], top_k: int | None = None) -> list[Prediction]:
+    """(N, classes) logits -> a :class:`Prediction` each, of the ``top_k`` likeliest classes.
+
+    Example:
+        >>> predictions(np.array([[0.0, 2.0]]), ["cat", "dog"])[0].labels
+        ('dog', 'cat')
+    """
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    scores = shifted / shifted.sum(axis=1, keepdims=True)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    return [
+        Prediction(tuple(labels[i] for i in row), tuple(map(int, row)), tuple(float(s[i]) for i in row))
+        for row, s in zip(best, scores, strict=True)
+    ]
+
+
+class Classifications(Results, Sequence[Prediction]):
+    """One :class:`Prediction` an input, and the inputs; subclasses say how they are called and drawn."""
+
+    def __init__(self, found: Sequence[Prediction], inputs: Sequence[Any]) -> None:
+        self.predictions, self.inputs = tuple(found), tuple(inputs)
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.predictions[index]
+
+    def name(self, index: int) -> str:
+        """What an input is called in tables and files."""
+        return str(self.inputs[index])
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """For each input its labels, class numbers and probabilities, best first."""
+        return [
+            {"input": self.name(i), "labels": list(p.labels), "indices": list(p.indices), "scores": list(p.scores)}
+            for i, p in enumerate(self.predictions)
+        ]

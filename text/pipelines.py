@@ -10,10 +10,8 @@ import numpy as np
 
 from ..core.autograd import no_grad
 from ..core.errors import MissingFileError
-from ..core.nn import functional as F
-from ..core.tensor import Tensor
 from ..hub.pipeline import Pipeline, Unavailable
-from ..hub.results import Results, shortened, table
+from ..hub.results import Classifications, Results, predictions, shortened, table
 from .pooling import Pooling
 from .tokenizer import Tokenizer
 
@@ -75,53 +73,18 @@ class Embeddings(Results, Sequence[Any]):
         return similarity(self.similarity(), self.texts)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The classes of one text, likeliest first: ``labels``, their numbers and probabilities."""
-
-    labels: tuple[str, ...]
-    indices: tuple[int, ...]
-    scores: tuple[float, ...]
-
-    @property
-    def label(self) -> str:
-        return self.labels[0]
-
-    @property
-    def score(self) -> float:
-        return self.scores[0]
-
-
-class Classifications(Results, Sequence[Prediction]):
+class TextClasses(Classifications):
     """One :class:`Prediction` a text; prints as a table and draws bars."""
 
-    def __init__(self, predictions: Sequence[Prediction], texts: Sequence[str]) -> None:
-        self.predictions, self.texts = tuple(predictions), tuple(texts)
-
-    def __len__(self) -> int:
-        return len(self.predictions)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.predictions[index]
-
     def __repr__(self) -> str:
-        return table(
-            ["text", "label", "score"],
-            [[shortened(t), p.label, p.score] for t, p in zip(self.texts, self.predictions, strict=True)],
-        )
-
-    def to_dict(self) -> list[dict[str, Any]]:
-        """For each text its labels, class numbers and probabilities, likeliest first."""
-        return [
-            {"input": t, "labels": list(p.labels), "indices": list(p.indices), "scores": list(p.scores)}
-            for t, p in zip(self.texts, self.predictions, strict=True)
-        ]
+        rows = [[shortened(t), p.label, p.score] for t, p in zip(self.inputs, self.predictions, strict=True)]
+        return table(["text", "label", "score"], rows)
 
     def draw(self) -> Image:
         """Each text with bars for its classes."""
         from .drawing import classification
 
-        return classification([(t, p.labels, p.scores) for t, p in zip(self.texts, self.predictions, strict=True)])
+        return classification([(t, p.labels, p.scores) for t, p in zip(self.inputs, self.predictions, strict=True)])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -179,7 +142,7 @@ class TextEmbedding(_TextPipeline):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TextClassification(_TextPipeline):
-    """Texts -> classes. Call it on one text (:class:`Prediction`) or a list (:class:`Classifications`).
+    """Texts -> classes. Call it on one text (:class:`Prediction`) or a list (:class:`TextClasses`).
 
     Attributes:
         labels: names of the classes, in the order of the logits.
@@ -200,20 +163,15 @@ class TextClassification(_TextPipeline):
         return self._run(texts, lambda out, _: out)
 
     def __call__(self, inputs: Any) -> Any:
-        """One text -> :class:`Prediction`; a list -> :class:`Classifications`.
+        """One text -> :class:`Prediction`; a list -> :class:`TextClasses`.
 
         Raises:
             DataError: something that is not a text.
             MissingFileError: the model came without a tokenizer.
         """
         texts = [inputs] if isinstance(inputs, str) else list(inputs)
-        scores = F.softmax(Tensor(self.logits(texts)), dim=-1).numpy()
-        order = np.argsort(-scores, axis=1, kind="stable")
-        found = [
-            Prediction(tuple(self.labels[i] for i in row), tuple(map(int, row)), tuple(float(s[i]) for i in row))
-            for row, s in zip(order, scores, strict=True)
-        ]
-        return found[0] if isinstance(inputs, str) else Classifications(found, texts)
+        found = predictions(self.logits(texts), self.labels)
+        return found[0] if isinstance(inputs, str) else TextClasses(found, texts)
 
 
 def _tokenizer(files: Files, max_length: int) -> Any:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.nn import functional as F
 from ..core.tensor import Tensor
 from ..hub.pipeline import Pipeline
-from ..hub.results import Results, table
+from ..hub.results import Classifications, predictions, table
 from .io import load_image
 from .preprocess import ImagePreprocess
 
@@ -23,64 +22,27 @@ if TYPE_CHECKING:
     from ..hub.files import Files
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The likeliest classes of one picture, best first.
-
-    Attributes:
-        labels: their names; ``indices`` their numbers; ``scores`` their probabilities.
-    """
-
-    labels: tuple[str, ...]
-    indices: tuple[int, ...]
-    scores: tuple[float, ...]
-
-    @property
-    def label(self) -> str:
-        return self.labels[0]
-
-    @property
-    def score(self) -> float:
-        return self.scores[0]
-
-
-class Classifications(Results, Sequence[Prediction]):
+class PictureClasses(Classifications):
     """One :class:`Prediction` a picture; prints as a table and draws the pictures with their classes."""
 
-    def __init__(self, predictions: Sequence[Prediction], sources: Sequence[Any]) -> None:
-        self.predictions, self.sources = tuple(predictions), tuple(sources)
-
-    def __len__(self) -> int:
-        return len(self.predictions)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.predictions[index]
-
-    def _name(self, i: int) -> str:
-        return (
-            str(self.sources[i]) if isinstance(self.sources[i], str) or hasattr(self.sources[i], "__fspath__") else f"picture {i}"
-        )
+    def name(self, index: int) -> str:
+        """The file's path, or the picture's number."""
+        source = self.inputs[index]
+        return str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else f"picture {index}"
 
     def __repr__(self) -> str:
         rows = [
-            [self._name(i) if k == 0 else "", label, score]
+            [self.name(i) if k == 0 else "", label, score]
             for i, p in enumerate(self.predictions)
             for k, (label, score) in enumerate(zip(p.labels, p.scores, strict=True))
         ]
         return table(["picture", "label", "score"], rows)
 
-    def to_dict(self) -> list[dict[str, Any]]:
-        """For each picture its labels, class numbers and probabilities, best first."""
-        return [
-            {"input": self._name(i), "labels": list(p.labels), "indices": list(p.indices), "scores": list(p.scores)}
-            for i, p in enumerate(self.predictions)
-        ]
-
     def draw(self) -> Image:
         """The pictures below each other, each with bars for its classes."""
         from .drawing import classification
 
-        return classification([(load_image(s), p.labels, p.scores) for s, p in zip(self.sources, self.predictions, strict=True)])
+        return classification([(load_image(s), p.labels, p.scores) for s, p in zip(self.inputs, self.predictions, strict=True)])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,7 +79,7 @@ class ImageClassification(Pipeline):
         return np.concatenate(parts)
 
     def __call__(self, inputs: Any, top_k: int | None = None) -> Any:
-        """A :class:`Prediction` for one picture, :class:`Classifications` for a list.
+        """A :class:`Prediction` for one picture, :class:`PictureClasses` for a list.
 
         Raises:
             DataError: a picture that cannot be read.
@@ -125,15 +87,9 @@ class ImageClassification(Pipeline):
         several = isinstance(inputs, (list, tuple))
         sources = list(inputs) if several else [inputs]
         if not sources:
-            return Classifications([], [])
-        scores = F.softmax(Tensor(self.logits(sources)), dim=-1).numpy()
-        count = min(top_k or self.top_k, scores.shape[1])
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-        found = [
-            Prediction(tuple(self.labels[i] for i in row), tuple(map(int, row)), tuple(float(s[i]) for i in row))
-            for row, s in zip(best, scores, strict=True)
-        ]
-        return Classifications(found, sources) if several else found[0]
+            return PictureClasses([], [])
+        found = predictions(self.logits(sources), self.labels, top_k or self.top_k)
+        return PictureClasses(found, sources) if several else found[0]
 
 
 def _as_is(output: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Loads checkpoints in transformers' layout: ``BertModel`` (``sentence-transformers/all-MiniLM-L6-v2``),
 ``BertForSequenceClassification``, ``BertForMaskedLM`` (``google-bert/bert-base-uncased``). Our module names are the published
-ones, and files with or without the prefix ``bert.``, with old names (``LayerNorm.gamma``) or with stored position ids, are read alike.
+ones; files with or without the prefix ``bert.``, with old names (``LayerNorm.gamma``) or stored position ids are read alike.
 """
 
 from __future__ import annotations
@@ -273,7 +273,26 @@ def _check_ids(input_ids: Tensor, vocab_size: int) -> None:
         )
 
 
-class BertForSequenceClassification(_Initialised):
+class _WithHead(_Initialised):
+    """The encoder as ``self.bert``, and ``forward_head`` on its vectors."""
+
+    bert: BertModel
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> Tensor:
+        return self.forward_head(self.forward_features(input_ids, attention_mask, token_type_ids, position_ids))
+
+    def forward_features(self, *args: Any, **kwargs: Any) -> Tensor:
+        """One vector a token: (N, T, D)."""
+        return self.bert.forward_features(*args, **kwargs)
+
+
+class BertForSequenceClassification(_WithHead):
     """The encoder, its pooler, and a linear classifier.
 
     Shape: as :class:`BertModel` -> logits (N, num_labels).
@@ -288,19 +307,6 @@ class BertForSequenceClassification(_Initialised):
         self.dropout = nn.Dropout(config.hidden_dropout_prob if p is None else p)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self._initialise(self.classifier)
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-    ) -> Tensor:
-        return self.forward_head(self.forward_features(input_ids, attention_mask, token_type_ids, position_ids))
-
-    def forward_features(self, *args: Any, **kwargs: Any) -> Tensor:
-        """One vector a token: (N, T, D)."""
-        return self.bert.forward_features(*args, **kwargs)
 
     def forward_head(self, hidden: Tensor) -> Tensor:
         """(N, T, D) -> (N, num_labels)."""
@@ -323,7 +329,7 @@ class PredictionHead(nn.Module):
         return F.linear(self.transform.LayerNorm(self.activation(self.transform.dense(hidden))), table, self.bias)
 
 
-class BertForMaskedLM(_Initialised):
+class BertForMaskedLM(_WithHead):
     """The encoder and a head that says which token stands where; the head shares the token table.
 
     Shape: as :class:`BertModel` -> logits (N, T, vocab_size).
@@ -335,15 +341,6 @@ class BertForMaskedLM(_Initialised):
         self.cls = nn.Module()
         self.cls.predictions = PredictionHead(config)
         self._initialise(self.cls)
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-    ) -> Tensor:
-        return self.forward_head(self.bert.forward_features(input_ids, attention_mask, token_type_ids, position_ids))
 
     def forward_head(self, hidden: Tensor) -> Tensor:
         """(N, T, D) -> (N, T, vocab_size)."""
