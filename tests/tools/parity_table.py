@@ -1,0 +1,97 @@
+"""Print how far nyala is from the reference implementations: ``python tests/tools/parity_table.py [--weights]``.
+
+The largest difference over the largest value, forward and over all frozen gradients, float32 against the goldens in
+``tests/goldens`` (computed by timm and transformers in float64). ``--weights`` adds the published weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import nyala
+from nyala import checkpoint
+from nyala.hub.results import table
+
+GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
+PICTURES = ("resnet_basic", "resnet_bottleneck", "efficientnet_lite")
+TEXTS = ("bert", "bert_classifier", "bert_masked_lm")
+
+
+def relative(actual: Any, expected: np.ndarray) -> float:
+    """Largest difference, over the largest value."""
+    return float(np.abs(np.asarray(actual, np.float64) - expected).max() / np.abs(expected).max())
+
+
+def cotangent(shape: tuple[int, ...]) -> nyala.Tensor:
+    """The weights of the outputs whose gradients were frozen."""
+    return nyala.tensor(np.cos(0.7 * np.arange(int(np.prod(shape))) + 0.3).reshape(shape).astype(np.float32))
+
+
+def row(name: str, model: Any, frozen: dict[str, np.ndarray], inputs: dict[str, Any], reference: str) -> list[object]:
+    """One line of the table."""
+    out = model(**inputs)
+    result = getattr(out, "last_hidden_state", out)
+    kept = frozen["logits" if "logits" in frozen else "last_hidden_state"]
+    rows = frozen["attention_mask"].astype(bool) if kept.ndim == 3 else slice(None)  # what stands at padding means nothing
+    forward = relative(result.detach().numpy()[rows], kept[rows])
+    (result * cotangent(result.shape)).sum().backward()
+    found = {n: p.grad for n, p in model.named_parameters()} | {"input": getattr(inputs.get("x"), "grad", None)}
+    names = [k for k in frozen if k.startswith("grad.")]
+    largest = max(np.abs(frozen[k]).max() for k in names)
+    # gradients that are zero but for rounding say nothing
+    real = [k for k in names if np.abs(frozen[k]).max() > 1e-5 * largest]
+    worst = max(relative(found[k.removeprefix("grad.")], frozen[k]) for k in real)
+    return [name, reference, f"{forward:.1e}", f"{worst:.1e}", len(real)]
+
+
+def tiny() -> list[list[object]]:
+    """The tiny random models of timm and transformers."""
+    rows = []
+    for name in PICTURES:
+        folder = GOLDENS / "vision" / name
+        frozen = checkpoint.load_file(folder / "goldens.safetensors")
+        x = nyala.tensor(frozen["input"], requires_grad=True)
+        rows.append(row(name, nyala.load(str(folder)).model, frozen, {"x": x}, "timm"))
+    for name in TEXTS:
+        folder = GOLDENS / "text" / name
+        frozen = checkpoint.load_file(folder / "goldens.safetensors")
+        inputs = {k: nyala.from_numpy(frozen[k]) for k in ("input_ids", "attention_mask", "token_type_ids")}
+        model = nyala.load(str(folder), task="feature-extraction").model
+        rows.append(row(name, model, frozen, inputs, "transformers"))
+    return rows
+
+
+def published() -> list[list[object]]:
+    """The published weights: golden answers of their cards."""
+    lite, mini = nyala.load("tf_efficientnet_lite0"), nyala.load("all-MiniLM-L6-v2")
+    c, i, j = np.meshgrid(np.arange(3), np.arange(224), np.arange(224), indexing="ij")
+    waves = (np.sin(0.1 * (c + 1) * i) * np.cos(0.07 * (c + 1) * j)).astype(np.float32)
+    golden = lite.card.golden
+    with nyala.no_grad():
+        logits = lite.model(nyala.from_numpy(waves[None])).numpy()[0, : len(golden.output)]
+    shown = f"{relative(logits, np.array(golden.output)):.1e}"
+    rows: list[list[object]] = [["tf_efficientnet_lite0 (published)", "timm", shown, "-", "-"]]
+        ["tf_efficientnet_lite0 (published)", "timm", f"{relative(logits, np.array(golden.output)):.1e}", "-", "-"]
+    ]
+    frozen = checkpoint.load_file(GOLDENS / "real" / "minilm.safetensors")["embeddings"]
+
+    sentences = json.loads(checkpoint.read_header(GOLDENS / "real" / "minilm.safetensors").metadata["sentences"])
+    rows.append(["all-MiniLM-L6-v2 (published)", "transformers", f"{relative(mini(sentences).array, frozen):.1e}", "-", "-"])
+    return rows
+
+
+def main() -> None:
+    """Parse the command line and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", action="store_true", help="also the published weights (fetched if need be)")
+    args = parser.parse_args()
+    rows = tiny() + (published() if args.weights else [])
+    print(table(["model", "reference", "forward", "worst gradient", "gradients"], rows))
+
+
+if __name__ == "__main__":
+    main()
