@@ -75,8 +75,6 @@ def published() -> list[list[object]]:
         logits = lite.model(nyala.from_numpy(waves[None])).numpy()[0, : len(golden.output)]
     shown = f"{relative(logits, np.array(golden.output)):.1e}"
     rows: list[list[object]] = [["tf_efficientnet_lite0 (published)", "timm", shown, "-", "-"]]
-        ["tf_efficientnet_lite0 (published)", "timm", f"{relative(logits, np.array(golden.output)):.1e}", "-", "-"]
-    ]
     frozen = checkpoint.load_file(GOLDENS / "real" / "minilm.safetensors")["embeddings"]
 
     sentences = json.loads(checkpoint.read_header(GOLDENS / "real" / "minilm.safetensors").metadata["sentences"])
