@@ -46,9 +46,12 @@ class NyalaError(Exception):
 
     def __str__(self) -> str:
         place = f"at {'.'.join(self.modules) or 'model'} ({self.module_type}): " if self.module_type else ""
-        why = f": {self.why}" if self.why else ""
-        fix = f" Remedy: {self.fix.rstrip('.')}{'' if self.fix.endswith('?') else '.'}" if self.fix else ""
-        return f"{place}{self.what.rstrip('.')}{why.rstrip('.')}.{fix} [{self.code}]"
+        why = f": {self.why.rstrip('.')}" if self.why else ""
+        said = f"{place}{self.what.rstrip('.')}{why}"
+        fix = f"Remedy: {self.fix.rstrip('.')}{'' if self.fix.endswith('?') else '.'} " if self.fix else ""
+        if "\n" in said:  # what happened is a list: the remedy gets a line of its own below it
+            return f"{said.rstrip()}\n{fix}[{self.code}]"
+        return f"{said}. {fix}[{self.code}]"
 
 
 class ShapeError(NyalaError, ValueError):
