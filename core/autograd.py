@@ -440,3 +440,12 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
         return made if isinstance(results, tuple) else made[0]
 
     return wrapped
+
+
+def __getattr__(name: str) -> Any:
+    """``gradcheck`` and ``gradgradcheck`` have their place in torch.autograd too."""
+    if name in ("gradcheck", "gradgradcheck"):
+        from . import testing
+
+        return getattr(testing, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

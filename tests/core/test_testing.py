@@ -54,6 +54,12 @@ def test_a_wrong_second_derivative_is_found() -> None:
         gradgradcheck(WrongSecond.apply, leaf(1, 2))
 
 
+def test_they_are_found_where_torch_has_them() -> None:
+    assert nyala.autograd.gradcheck is gradcheck and nyala.autograd.gradgradcheck is gradgradcheck
+    with pytest.raises(AttributeError, match="gradchek"):
+        _ = nyala.autograd.gradchek
+
+
 def test_complex_gradients_are_checked() -> None:
     z = nyala.tensor(np.array([1 + 2j, -0.5 + 0.3j]), requires_grad=True)
     assert gradcheck(lambda t: t * t.conj() * t, z)
