@@ -22,11 +22,14 @@ import numpy as np
 
 # dir(numpy) without dir(cupy), CuPy 14.0 and NumPy 2.4
 _LACKING = (
-    "asmatrix block bmat char clongdouble ctypeslib cumulative_prod cumulative_sum datetime64 einsum_path emath errstate "
-    "frompyfunc geomspace geterr getbufsize histogram_bin_edges insert isdtype isnat ma matrix matrix_transpose matvec memmap "
-    "nanpercentile nanquantile ndenumerate nditer nested_iters object_ polyder polydiv polyint rec recarray record seterr "
-    "spacing str_ strings timedelta64 typecodes unstack vecdot vecmat void char core False_ True_"
+    "False_ True_ asmatrix block bmat busday_count busday_offset char core ctypeslib clongdouble cumulative_prod cumulative_sum "
+    "datetime64 datetime_as_string datetime_data einsum_path emath errstate fromregex frompyfunc geomspace get_include geterr "
+    "geterrcall getbufsize histogram_bin_edges info insert is_busday isdtype isnat ma matrix matrix_transpose matvec memmap "
+    "nanpercentile nanquantile ndenumerate nditer nested_iters object_ polyder polydiv polyint rec recarray record setbufsize "
+    "seterr seterrcall show_runtime spacing str_ strings test timedelta64 typecodes unstack vecdot vecmat void"
 )
+# the same of numpy.linalg
+_LACKING_LINALG = "diagonal matmul matrix_norm matrix_transpose multi_dot outer svdvals tensordot test trace vecdot vector_norm"
 LACKING = set(_LACKING.split())
 # dir(numpy.ndarray) without dir(cupy.ndarray)
 LACKING_METHODS = {"byteswap", "ctypes", "getfield", "resize", "setfield", "setflags", "to_device"}
@@ -35,7 +38,7 @@ _REFUSED = {
     "where initial": "all any amax amin max min mean prod sum nansum nanmax nanmin nanprod nanmean",
     "where initial correction mean": "std var nanstd nanvar",
     "order stable": "argsort sort partition argpartition",
-    "device like subok": "arange asarray array empty full ones zeros eye identity linspace tri",
+    "device like": "arange asarray array empty full ones zeros eye identity linspace tri",
     "device": "empty_like full_like ones_like zeros_like",
     "subok": "broadcast_to broadcast_arrays copy",
     "subok writeable": "as_strided",
@@ -327,12 +330,12 @@ class _Ufunc:
 class _Module(types.ModuleType):
     """NumPy's functions under CuPy's names, each made when it is first asked for."""
 
-    def __init__(self, name: str, source: Any) -> None:
+    def __init__(self, name: str, source: Any, lacking: set[str]) -> None:
         super().__init__(name)
-        self._source = source
+        self._source, self._lacking = source, lacking
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in LACKING or not hasattr(self._source, name):
+        if name.startswith("__") or name in self._lacking or not hasattr(self._source, name):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         found = getattr(self._source, name)
         if isinstance(found, np.ufunc):
@@ -363,10 +366,11 @@ class _Exported:
 @functools.lru_cache(maxsize=1)
 def module() -> Any:
     """The module to stand where ``import cupy`` looks."""
-    cupy = _Module("cupy", np)
+    cupy = _Module("cupy", np, LACKING)
     cupy.ndarray = ndarray
-    cupy.fft, cupy.linalg = _Module("cupy.fft", np.fft), _Module("cupy.linalg", np.linalg)
-    cupy.lib = types.SimpleNamespace(stride_tricks=_Module("cupy.lib.stride_tricks", np.lib.stride_tricks))
+    cupy.fft = _Module("cupy.fft", np.fft, {"test"})
+    cupy.linalg = _Module("cupy.linalg", np.linalg, set(_LACKING_LINALG.split()))
+    cupy.lib = types.SimpleNamespace(stride_tricks=_Module("cupy.lib.stride_tricks", np.lib.stride_tricks, set()))
     cupy.is_available = lambda: True
     cupy.asnumpy = lambda array: array.get() if isinstance(array, ndarray) else np.asarray(array)
     cupy.from_dlpack = lambda source: ndarray(np.from_dlpack(_Exported(source)))

@@ -11,7 +11,7 @@ import nyala.nn.functional as F
 import pytest
 from nyala import nn
 from nyala.core import random
-from nyala.errors import DeviceError, DtypeError, GradError, IndexRangeError
+from nyala.errors import DeviceError, DtypeError, GradError, IndexRangeError, NumericError
 from nyala.testing import assert_close
 
 pytestmark = pytest.mark.usefixtures("cuda")
@@ -227,3 +227,106 @@ def test_float8_is_refused_by_name() -> None:
         nyala.ones(2).to("float8_e4m3fn").to("cuda")
     with pytest.raises(DtypeError, match="float8"):
         nyala.ones(2).to("cuda").to("float8_e5m2")
+
+
+def ctc(x: nyala.Tensor) -> nyala.Tensor:
+    targets = nyala.tensor([[1, 2, 2], [3, 1, 0]], device=x.device)
+    return F.ctc_loss(x.log_softmax(-1), targets, nyala.tensor([6, 5]), nyala.tensor([3, 2]), reduction="none")
+
+
+CALLS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "ctc_loss": (ctc, (6, 2, 4)),
+    "ctc_loss concatenated": (
+        lambda x: F.ctc_loss(x.log_softmax(-1), nyala.tensor([1, 2, 2, 3, 1], device=x.device), (6, 5), (3, 2)),
+        (6, 2, 4),
+    ),
+    "selu": (F.selu, (3, 4)),
+    "celu": (F.celu, (3, 4)),
+    "softsign": (F.softsign, (3, 4)),
+    "tanhshrink": (F.tanhshrink, (3, 4)),
+    "hardshrink": (F.hardshrink, (3, 4)),
+    "softshrink": (F.softshrink, (3, 4)),
+    "rrelu": (lambda x: F.rrelu(x, training=True), (3, 4)),
+    "threshold": (lambda x: F.threshold(x, 0.2, -1.0), (3, 4)),
+    "relu_squared": (F.relu_squared, (3, 4)),
+    "gumbel_softmax": (lambda x: F.gumbel_softmax(x, hard=True) * x, (3, 4)),
+    "affine_grid": (lambda x: F.affine_grid(x, [2, 1, 3, 4], align_corners=False), (2, 2, 3)),
+    "prod of zeros": (lambda x: (x * (x > 0)).prod(1), (3, 4)),
+    "cumprod of zeros": (lambda x: (x * (x > 0)).cumprod(1), (3, 4)),
+    "max_pool2d": (lambda x: F.max_pool2d(x, 3, 1), (2, 3, 5, 5)),
+    "lp_pool1d": (lambda x: F.lp_pool1d(x.abs() + 1, 2, 2), (2, 3, 6)),
+    "median": (lambda x: x.median(), (3, 5)),
+    "nonzero": (lambda x: (x > 0).nonzero(), (3, 4)),
+    "unique": (lambda x: x.round().unique(return_counts=True)[1], (3, 4)),
+    "bincount": (lambda x: x.abs().long().bincount(), (12,)),
+    "new_full": (lambda x: x.new_ones(2) + x.new_zeros(2), (1,)),
+    "type_as": (lambda x: x.float().type_as(x), (3,)),
+    "meshgrid": (lambda x: nyala.meshgrid(x, x)[0], (3,)),
+    "repeat_interleave": (lambda x: x.repeat_interleave(nyala.tensor([1, 0, 2], device=x.device), 0), (3, 2)),
+    "normalize": (F.normalize, (3, 4)),
+    "cosine_similarity": (lambda x: F.cosine_similarity(x, x.flip(0)), (3, 4)),
+    "rfft": (lambda x: nyala.fft.irfft(nyala.fft.rfft(x) * 2, n=6), (2, 6)),
+    "stft": (
+        lambda x: nyala.view_as_real(
+            nyala.stft(x, 8, 4, window=nyala.hann_window(8, dtype="float64", device=x.device), return_complex=True)
+        ),
+        (2, 32),
+    ),
+    "complex": (lambda x: ((x + 1j).conj() * 1j).imag, (3,)),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_further_functions_compute_what_they_do_on_the_cpu(name: str, cuda: str) -> None:
+    function, shape = CALLS[name]
+    values = np.sin(np.arange(float(np.prod(shape))) * 1.7).reshape(shape)
+    found = []
+    for device in ("cpu", cuda):
+        nyala.manual_seed(8)
+        x = nyala.tensor(values, device=device, requires_grad=True)
+        out = function(x)
+        assert out.device == device
+        found.append([out.detach().cpu()])
+        if out.requires_grad:
+            (g,) = nyala.autograd.grad((out * out.cos()).sum(), x, create_graph=True)
+            found[-1].append(g.detach().cpu())
+            if g.requires_grad:
+                found[-1].append(nyala.autograd.grad((g * g).sum(), x)[0].cpu())
+    assert len(found[0]) == len(found[1])
+    assert_close(found[1], found[0], 1e-9, 1e-9)
+
+
+class TestGraph:
+    def test_hooks_and_kept_gradients(self, cuda: str) -> None:
+        x, seen = on_gpu([1.0, 2.0], requires_grad=True), []
+        x.register_hook(lambda g: g * 2)
+        x.register_post_accumulate_grad_hook(lambda t: seen.append(t.grad.device))
+        y = x * 3
+        y.retain_grad()
+        y.sum().backward()
+        assert x.grad.tolist() == [6.0, 6.0] and y.grad.tolist() == [1.0, 1.0] and seen == [cuda]
+
+    def test_a_function_of_ones_own(self) -> None:
+        class Cube(nyala.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: nyala.Tensor) -> nyala.Tensor:
+                ctx.save_for_backward(x)
+                return x**3
+
+            @staticmethod
+            def backward(ctx: Any, g: nyala.Tensor) -> nyala.Tensor:
+                return g * 3 * ctx.saved_tensors[0] ** 2
+
+        x = on_gpu([1.0, 2.0], requires_grad=True)
+        Cube.apply(x).sum().backward()
+        assert x.grad.tolist() == [3.0, 12.0]
+
+    def test_anomaly_mode_looks_there_too(self) -> None:
+        x = on_gpu([0.0], requires_grad=True)
+        with nyala.autograd.detect_anomaly(), np.errstate(all="ignore"), pytest.raises(NumericError, match=r"(?i)sqrt"):
+            (x.sqrt() * 0).sum().backward()
+
+    def test_unused_outputs_get_zeros_there(self, cuda: str) -> None:
+        x = on_gpu([[3.0, 1.0]], requires_grad=True)
+        x.split(1, dim=1)[0].sum().backward()
+        assert x.grad.tolist() == [[1.0, 0.0]] and x.grad.device == cuda
