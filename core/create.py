@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import devices, dtypes
-from .errors import ArgumentError, DtypeError
+from .errors import ArgumentError, DtypeError, ShapeError
 from .ops.operands import shape_of
 from .tensor import Tensor
 
@@ -51,8 +51,20 @@ def _from_python(data: Any, kind: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
         elif array.dtype == np.complex128:
             kind = dtypes.complex64
     if array.dtype.kind in "OUSMm":
-        raise DtypeError(f"data of {array.dtype} cannot be a tensor", fix="pass numbers, or encode the strings first")
+        raise DtypeError(f"a tensor cannot hold {_first_stranger(data)}", fix="pass numbers; encode texts first")
     return array if kind is None or kind == array.dtype else array.astype(kind)
+
+
+def _first_stranger(data: Any) -> str:
+    """The first thing in nested lists that is no number, as an error names it."""
+    if isinstance(data, (np.ndarray, np.generic)):
+        return f"dtype {data.dtype}"
+    if isinstance(data, (list, tuple)):
+        return next((_first_stranger(d) for d in data if not isinstance(d, (bool, int, float, complex))), "too large a number")
+    if data is None:
+        return "None"
+    shown = repr(data)
+    return f"the {type(data).__name__} {shown if len(shown) <= 40 else shown[:37] + '...'}"
 
 
 def _holds_tensors(data: Any) -> bool:
@@ -92,9 +104,10 @@ def from_dlpack(source: Any) -> Tensor:
 def _filled(how: str, size: tuple[Any, ...], dtype: Any, device: str | None, requires_grad: bool, *value: Any) -> Tensor:
     place = devices.parse(device)
     xp = np if place == "cpu" else devices.cupy()
-    array = getattr(xp, how)(
-        shape_of(size, how), *value, dtype=dtypes.parse(dtype) if dtype is not None else dtypes.default_dtype()
-    )
+    shape = shape_of(size, how)
+    if shape and min(shape) < 0:
+        raise ShapeError(f"{how}: a shape {shape} with a negative length", fix="use lengths from 0")
+    array = getattr(xp, how)(shape, *value, dtype=dtypes.parse(dtype) if dtype is not None else dtypes.default_dtype())
     return Tensor(devices.move(array, place), requires_grad)
 
 

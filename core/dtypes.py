@@ -88,6 +88,7 @@ def parse(dtype: Any) -> np.dtype[Any]:
         2
     """
     if isinstance(dtype, np.dtype):
+        category(dtype)  # raises where no tensor can hold it
         return dtype
     if isinstance(dtype, str):
         found: np.dtype[Any] | None = ALL.get(dtype) or _SHORT.get(dtype)
@@ -95,7 +96,12 @@ def parse(dtype: Any) -> np.dtype[Any]:
             raise DtypeError(f"unknown dtype {dtype!r}", fix=did_you_mean(dtype, ALL) or f"use one of {', '.join(ALL)}")
         return found
     python_types: dict[Any, np.dtype[Any]] = {float: _default, int: int64, bool: bool_, complex: complex64}
-    return python_types.get(dtype) or np.dtype(dtype)
+    try:
+        named = python_types.get(dtype) or np.dtype(dtype)
+    except TypeError:
+        raise DtypeError(f"{dtype!r} names no dtype", fix=f"use one of {', '.join(ALL)}") from None
+    category(named)
+    return named
 
 
 @cache

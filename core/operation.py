@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .devices import mismatch, module_of, of
+from .errors import ArgumentError
 from .graph import Node, Version, changed_in_place, state
 from .tensor import Tensor
 
@@ -47,7 +48,10 @@ class Operation(Node):
 
     def apply(self, *inputs: Tensor) -> Any:
         """Compute, and record it if an input wants a gradient."""
-        arrays = [t.array for t in inputs]
+        try:
+            arrays = [t.array for t in inputs]
+        except AttributeError:
+            raise _no_tensor(self.name, inputs) from None
         if len(arrays) > 1:
             _check_devices(self, arrays)
         recording = False
@@ -111,6 +115,12 @@ class Operation(Node):
     def release(self) -> None:
         super().release()
         self._output = None
+
+
+def _no_tensor(operation: str, inputs: Sequence[Any]) -> ArgumentError:
+    number, wrong = next((i, x) for i, x in enumerate(inputs) if not isinstance(x, Tensor))
+    kind = "an array" if isinstance(wrong, np.ndarray) else f"a {type(wrong).__name__}"
+    return ArgumentError(f"{operation}: input {number} is {kind}, not a tensor", fix="wrap it: nyala.tensor(...)")
 
 
 def _share(result: Tensor, source: Tensor, recorded: bool) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import operator
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -159,7 +160,9 @@ _ambient = _Ambient()
 
 def manual_seed(seed: int) -> None:
     """Start the ambient stream anew under ``seed``."""
-    _ambient.seed, _ambient.step, _ambient.draws = int(seed), 0, 0
+    if not hasattr(seed, "__index__"):
+        raise ArgumentError(f"manual_seed({seed!r})", fix="pass a whole number")
+    _ambient.seed, _ambient.step, _ambient.draws = operator.index(seed), 0, 0
 
 
 def initial_seed() -> int:

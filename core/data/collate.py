@@ -53,7 +53,8 @@ def stack(samples: Sequence[Any]) -> Tensor:
             kind = dtypes.default_dtype()
         return Tensor(np.array(samples).astype(kind))
     if not isinstance(first, (np.ndarray, Tensor)):
-        raise DataError(f"a {type(first).__name__} cannot be stacked", fix="return arrays or numbers, or pass collate_fn")
+        fix = "return arrays or numbers, or pass collate_fn"
+        raise DataError(f"samples of type {type(first).__name__} cannot be stacked", fix=fix)
     arrays = [s.array if isinstance(s, Tensor) else s for s in samples]
     for i, a in enumerate(arrays):
         if a.shape != arrays[0].shape:

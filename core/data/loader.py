@@ -58,6 +58,12 @@ class DataLoader:
     ) -> None:
         if num_workers < 0 or prefetch < 1:
             raise ArgumentError(f"num_workers={num_workers}, prefetch={prefetch}", fix="use num_workers >= 0 and prefetch >= 1")
+        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+            raise ArgumentError(
+                f"a DataLoader was given a {type(dataset).__name__}",
+                why="a dataset has a length and gives samples by number",
+                fix="define __len__ and __getitem__, or pass a list",
+            )
         if (batch_sampler is not None) + (sampler is not None) + shuffle > 1:
             raise ArgumentError("shuffle, sampler and batch_sampler exclude each other", fix="give one of them")
         self.dataset, self.num_workers, self.prefetch, self.seed = dataset, num_workers, prefetch, seed
@@ -65,8 +71,8 @@ class DataLoader:
         if batch_sampler is None:
             if sampler is None:
                 sampler = RandomSampler(dataset, seed=seed) if shuffle else SequentialSampler(dataset)
-            if batch_size is None:
-                raise ArgumentError("batch_size=None", fix="give a whole number, or a batch_sampler")
+            if batch_size is None or not hasattr(batch_size, "__index__"):
+                raise ArgumentError(f"batch_size={batch_size!r}", fix="give a whole number, or a batch_sampler")
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
         self.batch_sampler = batch_sampler
         self.epoch = 0
@@ -117,7 +123,11 @@ class DataLoader:
                 raise DataError(
                     f"sample {index} of the dataset raised {type(error).__name__}: {error}", fix="look at this sample"
                 ) from error
-        return self.collate_fn(samples)
+        try:
+            return self.collate_fn(samples)
+        except NyalaError as error:
+            error.what += f" (its samples are {', '.join(map(str, indices[:16]))}{', ...' if len(indices) > 16 else ''})"
+            raise
 
     def _threaded(self, lists: Iterator[Sequence[int]], epoch: int) -> Iterator[Any]:
         """Batches in order, ``prefetch`` of them ahead; a closed iterator stops the threads."""

@@ -124,6 +124,8 @@ class GELU(Module):
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
+        if approximate not in ("none", "tanh", "quick"):
+            raise ArgumentError(f"GELU: approximate={approximate!r}", fix="use 'none', 'tanh' or 'quick'")
         self.approximate = approximate
 
     def forward(self, input: Tensor) -> Tensor:

@@ -157,6 +157,17 @@ class Module:
         except NyalaError as error:
             self._passed_by(error)
             raise
+        except AttributeError as error:
+            if self._modules or not type(self).__module__.startswith(__package__) or not args or isinstance(args[0], Tensor):
+                raise  # a mistake in somebody's forward
+            raise self._no_tensor(args[0]) from error
+
+    def _no_tensor(self, given: Any) -> ArgumentError:
+        """The error for a layer of ours that was called on an array, a list or None."""
+        kind = "an array" if hasattr(given, "dtype") else f"a {type(given).__name__}"
+        error = ArgumentError(f"the input is {kind}, not a tensor", fix="wrap it: nyala.tensor(...)")
+        self._passed_by(error)
+        return error
 
     def _hooked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.forward(*args, **kwargs) if self._hooks is None else self._hooks.call(self, args, kwargs)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import devices
-from ..errors import CheckpointError, did_you_mean
+from ..errors import ArgumentError, CheckpointError, did_you_mean
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class IncompatibleKeys(NamedTuple):
 
 def load(module: Module, given: Mapping[str, Any], strict: bool, assign: bool) -> IncompatibleKeys:
     """Put the values of ``given`` into the parameters and persistent buffers of ``module``; see ``Module.load_state_dict``."""
+    if not isinstance(given, Mapping):
+        fix = "read it with nyala.checkpoint.load_file first" if isinstance(given, (str, PathLike)) else "pass a state_dict()"
+        raise ArgumentError(f"load_state_dict of a {type(given).__name__}", why="a state is tensors by name", fix=fix)
     own = module.state_dict(keep_vars=True)
     missing = [name for name in own if name not in given]
     unexpected = [name for name in given if name not in own]
@@ -70,6 +74,13 @@ def _listed(title: str, names: Sequence[str], line: Callable[[str], str]) -> str
     return "".join([f"\n  {title}:", *(f"\n    {text}" for text in lines)])
 
 
+def _common_prefix(missing: Sequence[str], unexpected: Sequence[str]) -> str:
+    """What all unexpected names begin with before a missing one, such as a wrapper's ``module.``; else an empty string."""
+    first = next((u.removesuffix(m) for u in unexpected[:1] for m in missing if u.endswith(f".{m}")), "")
+    wanted = set(missing)
+    return first if first and all(u.startswith(first) and u.removeprefix(first) in wanted for u in unexpected) else ""
+
+
 def _misfit(
     model: str,
     own: Mapping[str, Tensor],
@@ -92,6 +103,8 @@ def _misfit(
         + _listed("shape", wrong, lambda n: f"{n}: given {tuple(arrays[n].shape)}, the model has {own[n].shape}")
     )
     fix = "load the weights of this architecture and configuration"
-    if not wrong:
+    if prefix := _common_prefix(missing, unexpected):
+        fix = f"take the {prefix!r} off the names: {{k.removeprefix({prefix!r}): v for k, v in state.items()}}"
+    elif not wrong:
         fix += ", or pass strict=False if the rest is meant to stay as it is"
     return CheckpointError(what, fix=fix)

@@ -268,6 +268,7 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
         log_target: whether ``target`` holds logarithms.
     """
     check_reduction("kl_div", reduction, ("mean", "sum", "none", "batchmean"))
+    same_shape("kl_div", input, target, broadcast=True)
     if log_target:
         loss = exp(target) * (target - input)
     else:

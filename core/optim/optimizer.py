@@ -64,6 +64,9 @@ class Optimizer:
         name = type(self).__name__
         if isinstance(params, Tensor):
             raise ArgumentError(f"{name} was given one tensor", why="it takes many", fix="put it in a list")
+        if not isinstance(params, Iterable):
+            fix = "pass its .parameters()" if hasattr(params, "parameters") else "pass a list of parameters"
+            raise ArgumentError(f"{name} was given a {type(params).__name__}, not parameters", fix=fix)
         given = list(params)
         if not given:
             raise ArgumentError(

@@ -173,7 +173,7 @@ def test_collating_keeps_the_structure() -> None:
         ([np.zeros(2), np.zeros(3)], ShapeError, r"sample 0 of the batch has shape \(2,\), sample 1 has \(3,\)"),
         ([{"a": 1}, {"b": 1}], DataError, "keys"),
         ([(1, 2), (1,)], DataError, "lengths"),
-        ([object()], DataError, "a object cannot be stacked"),
+        ([object()], DataError, "samples of type object cannot be stacked"),
     ],
 )
 def test_what_cannot_be_collated(samples: list[Any], kind: type[Exception], text: str) -> None:
