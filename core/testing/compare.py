@@ -80,9 +80,7 @@ def _tolerance(a: np.dtype[Any], b: np.dtype[Any], rtol: float | None, atol: flo
     return loosest[0] if rtol is None else rtol, loosest[1] if atol is None else atol
 
 
-def _assert_arrays(
-    a: Any, e: Any, rtol: float | None, atol: float | None, equal_nan: bool, check_dtype: bool, msg: str
-) -> None:
+def _assert_arrays(a: Any, e: Any, rtol: float | None, atol: float | None, equal_nan: bool, check_dtype: bool, msg: str) -> None:
     if a.shape != e.shape:
         raise AssertionError(f"{_lead(msg)}shape {a.shape} where {e.shape} is expected")
     if check_dtype and a.dtype != e.dtype:
@@ -117,5 +115,3 @@ def _report(a: Any, e: Any, good: Any, difference: Any, rtol: float, atol: float
     ]
     lines += [f"  at {tuple(map(int, i))}: {a[tuple(i)]}, expected {e[tuple(i)]}" for i in bad[:_SHOWN]]
     return "\n".join(lines + ([f"  and {len(bad) - _SHOWN} more"] if len(bad) > _SHOWN else []))
-
-

@@ -133,7 +133,12 @@ class TestDistributions:
         first = np.bincount([KEY.fold(i).choice(3, 2, p=weights)[0] for i in range(4000)], minlength=3)
         assert first[0] == 0 and abs(first[2] / 4000 - 0.75) < 0.04
         some_bad: list[Any] = [
-            (2, 3), (3, 3, False, weights), (3, 1, True, [0, 0, 0]), (3, 1, True, [1, -1, 1]), (3, 1, True, [1, 1])]
+            (2, 3),
+            (3, 3, False, weights),
+            (3, 1, True, [0, 0, 0]),
+            (3, 1, True, [1, -1, 1]),
+            (3, 1, True, [1, 1]),
+        ]
         for bad in some_bad:
             with pytest.raises(ArgumentError, match=r"of .* numbers"):
                 KEY.choice(*bad)

@@ -1,6 +1,5 @@
 """Recomputation: the same numbers with less memory."""
 
-
 from __future__ import annotations
 
 import functools
