@@ -27,7 +27,7 @@ def trained(device: str, steps: int = 5) -> dict[str, Any]:
     """A small network with every kind of sum that could depend on the order of threads."""
     nyala.manual_seed(0)
     net = nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Dropout(0.2),
+        nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Dropout(0.2),
         nn.Flatten(), nn.LayerNorm(1024), nn.Linear(1024, 32), nn.GELU(),
     ).to(device)  # fmt: skip
     table = nn.Embedding(50, 32).to(device)
