@@ -11,12 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..core import random
-from ..core.atomic import storage_errors
 from ..core.errors import DataError
 from . import hashing
 from .schema import Data
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 @dataclass(frozen=True)
@@ -169,29 +166,19 @@ def image_folder(folder: Path, labels: list[str] | None = None) -> Raw:
         train = image_folder(folder / "train")
         test = image_folder(folder / "test", train.labels)
         return Raw("image", train.labels, train.train, test.train, {**train.hashes, "test": test.hashes["train"]})
-    with storage_errors(folder, "read"):
-        found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    known = labels or found
-    _check_classes(found, known, labels, folder)
-    paths = [(p, known.index(name)) for name in found for p in sorted((folder / name).rglob("*")) if p.suffix.lower() in PICTURES]
-    empty = [name for name in found if not any(k == known.index(name) for _, k in paths)]
-    if empty:
-        raise DataError(
-            f"{folder / empty[0]} holds no pictures", fix=f"put some there ({', '.join(PICTURES)}), or remove the folder"
-        )
-    part = Part([p for p, _ in paths], np.array([k for _, k in paths], np.int64))
-    return Raw("image", known, part, None, {"train": hashing.of_files((p.relative_to(folder).as_posix(), p) for p, _ in paths)})
+    from ..vision.datasets import ImageFolder
+
+    read = ImageFolder(folder, labels)
+    known = list(read.classes)
+    _enough_classes(known, folder)
+    part = Part([p for p, _ in read.samples], np.array([k for _, k in read.samples], np.int64))
+    named = ((p.relative_to(folder).as_posix(), p) for p, _ in read.samples)
+    return Raw("image", known, part, None, {"train": hashing.of_files(named)})
 
 
-def _check_classes(found: Sequence[str], known: Sequence[str], labels: Sequence[str] | None, where: Path) -> None:
-    unknown = [name for name in found if name not in known]
-    if unknown:
-        raise DataError(
-            f"{where} has class {unknown[0]!r}, which the training part does not have", fix=f"its classes are {', '.join(known)}"
-        )
-    if labels is None and len(found) < 2:
-        fix = "make one subfolder of pictures for each class"
-        raise DataError(f"{where} has {len(found)} class folder(s)", why="a classifier needs at least two classes", fix=fix)
+def _enough_classes(classes: Sequence[str], where: Path) -> None:
+    if len(classes) < 2:
+        raise DataError(f"{where} has {len(classes)} class", why="a classifier needs at least two classes", fix="add another")
 
 
 def json_lines(path: Path, labels: list[str] | None = None) -> Raw:
@@ -204,7 +191,7 @@ def json_lines(path: Path, labels: list[str] | None = None) -> Raw:
 
     read = read_jsonl(path, labels)
     known = list(read.classes)
-    _check_classes(known, known, labels, path)
+    _enough_classes(known, path)
     return Raw("text", known, Part(read.texts, np.array(read.labels, np.int64)), None, {"train": hashing.of_file(path)})
 
 

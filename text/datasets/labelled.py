@@ -18,7 +18,7 @@ class LabelledText:
     Args:
         texts: the texts.
         labels: the class of each, by name.
-        classes: all names, in order; left out, the names that occur, sorted.
+        classes: all names, in order; left out, the names that occur, sorted (whole numbers by value).
 
     Raises:
         DataError: nothing there, unequal counts, or a label outside ``classes``, named with its sample.
@@ -32,7 +32,7 @@ class LabelledText:
     def __init__(self, texts: Sequence[str], labels: Sequence[str], classes: Sequence[str] | None = None) -> None:
         if not texts or len(texts) != len(labels):
             raise DataError(f"{len(texts)} text(s) and {len(labels)} label(s)", fix="give each text one label")
-        self.classes = tuple(classes) if classes is not None else tuple(sorted(set(labels)))
+        self.classes = tuple(classes) if classes is not None else tuple(sorted(set(labels), key=_by_value))
         number = {name: i for i, name in enumerate(self.classes)}
         for i, label in enumerate(labels):
             if label not in number:
@@ -47,6 +47,10 @@ class LabelledText:
 
     def __getitem__(self, index: int) -> tuple[str, int]:
         return self.texts[index], self.labels[index]
+
+
+def _by_value(label: str) -> tuple[bool, int, str]:
+    return not label.isdigit(), int(label) if label.isdigit() else 0, label
 
 
 def read_jsonl(path: str | Path, classes: Sequence[str] | None = None) -> LabelledText:

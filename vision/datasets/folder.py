@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from ...core.atomic import storage_errors
 from ...core.errors import DataError
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 class ImageFolder:
     """The pictures below ``folder``, whose subfolders are the classes, both in the order of their names.
 
+    Args:
+        folder: with one subfolder a class; hidden ones are left out.
+        classes: the classes there may be, where another part of the data says so; the subfolders' names if left out.
+
     Attributes:
-        classes: names of the subfolders.
+        classes: names of the classes, by number.
         samples: (path, label) of every picture.
 
     Raises:
-        DataError: no such folder, no subfolders, or a class without a picture.
+        DataError: no such folder, no subfolder, a class without a picture, or one that is not in ``classes``.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, classes: Sequence[str] | None = None) -> None:
         root = Path(folder)
         if not root.is_dir():
             raise DataError(f"there is no folder {root}", fix="check the path")
-        names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        with storage_errors(root, "read"):
+            names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
         if not names:
             raise DataError(
-                f"{root} has no subfolders", why="each subfolder is a class", fix=f"sort the pictures as {root}/CLASS/picture.jpg"
+                f"{root} has no subfolders", why="each is a class", fix=f"sort the pictures as {root}/CLASS/picture.jpg"
             )
-        self.classes = tuple(names)
+        self.classes = tuple(names if classes is None else classes)
+        unknown = [n for n in names if n not in self.classes]
+        if unknown:
+            raise DataError(
+                f"{root} has class {unknown[0]!r}", why=f"the classes are {', '.join(self.classes)}", fix="rename the folder"
+            )
         self.samples: list[tuple[Path, int]] = []
-        for label, name in enumerate(names):
-            found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+        for name in names:
+            found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
             if not found:
                 raise DataError(
-                    f"class {name!r} of {root} has no picture",
-                    why=f"looked for {', '.join(EXTENSIONS)}",
-                    fix="add some or remove the folder",
+                    f"{root / name} holds no pictures", fix=f"put some there ({', '.join(PICTURES)}), or remove the folder"
                 )
-            self.samples += [(p, label) for p in found]
+            self.samples += [(p, self.classes.index(name)) for p in found]
 
     def __len__(self) -> int:
         return len(self.samples)
