@@ -30,11 +30,15 @@ _REMEDIES = {
     errno.EACCES: "check the permissions of the folder, or write to another one",
     errno.EPERM: "check the permissions of the folder, or write to another one",
     errno.ENOENT: "create the parent folder first, or correct the path",
+    errno.EEXIST: "a file already has this name: choose another name",
     errno.ENOTDIR: "a part of the path is a file, not a folder: correct the path",
     errno.EISDIR: "a folder already has this name: choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EIO: "the disk reports a hardware or network fault: check it, or write elsewhere",
 }
+
+
+_WRITING = ("write", "write to", "create", "lock")
 
 
 @contextmanager
@@ -65,7 +69,8 @@ def storage_errors(path: str | os.PathLike[str], action: str = "write") -> Itera
 
 
 def _storage_error(error: OSError, path: str | os.PathLike[str], action: str) -> StorageError:
-    remedies = _REMEDIES if action == "write" else {errno.EACCES: "check its permissions", errno.EPERM: "check its permissions"}
+    reading = {errno.EACCES: "check its permissions", errno.EPERM: "check its permissions"}
+    remedies = _REMEDIES if action in _WRITING else reading
     fix = remedies.get(error.errno or 0, "check the path and the disk, then try again")
     made = StorageError(f"could not {action} {os.fspath(path)}", why=os.strerror(error.errno or 0), fix=fix)
     made.errno, made.filename = error.errno, os.fspath(path)

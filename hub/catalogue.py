@@ -40,6 +40,10 @@ def _by_any_name() -> dict[str, Card]:
     return names
 
 
+def _tasks() -> list[str]:
+    return sorted({card.task for card in _catalogue().values()})
+
+
 def list_models(
     pattern: str | None = None,
     *,
@@ -59,11 +63,18 @@ def list_models(
         architecture: registry name, with or without its layout: ``"timm:resnet18"`` or ``"resnet18"``.
         max_params: at most this many parameters.
 
+    Raises:
+        UnknownNameError: no model is for such a task, or no such domain; names the nearest.
+
     Example:
         >>> import nyala
         >>> [card.name for card in nyala.list_models("resnet*", max_params=20_000_000)]
         ['resnet18.a1_in1k']
     """
+    for kind, asked, known in (("task", task, _tasks()), ("domain", domain, _DOMAINS)):
+        if asked is not None and asked not in known:
+            fix = did_you_mean(asked, known) or f"use one of {', '.join(known)}"
+            raise UnknownNameError(f"no {kind} is called {asked!r}", fix=fix)
     chosen = []
     for card in _catalogue().values():
         names = [name.casefold() for name in card.names]

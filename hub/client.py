@@ -77,6 +77,8 @@ def resolve(name: str, *, revision: str | None = None) -> Resolved:
         >>> resolve("google-bert/bert-base-uncased@main").sources[0].repo
         'google-bert/bert-base-uncased'
     """
+    if not name:
+        raise UnknownNameError("a model with an empty name", fix="`nyala list` shows the names")
     bare, at, suffix = name.partition("@")
     if at and revision and suffix != revision:
         raise ArgumentError(f"{name!r} names one revision and revision={revision!r} another", fix="give one of them")

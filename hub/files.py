@@ -63,9 +63,11 @@ class Files(Mapping[str, Path]):
         """
         if name in self._paths:
             return self._paths[name]
+        names = sorted(self._paths)
+        there = ", ".join(names[:8]) + (f", ... ({len(names)} files)" if len(names) > 8 else "")
         raise MissingFileError(
             f"{self.origin} has no {name}",
-            why=f"it is needed to {purpose}; there are {', '.join(sorted(self._paths)) or 'no files'}",
+            why=f"it is needed to {purpose}; {f'what is there: {there}' if there else 'no file is there'}",
             fix=f"put {name} beside the weights, or load by a name that has it",
         )
 

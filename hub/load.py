@@ -76,6 +76,12 @@ def load(
     """
     if device is not None:
         parse_device(device)  # before anything is fetched
+    if not isinstance(name, (str, Path)):
+        raise ArgumentError(f"load was given a {type(name).__name__}", fix="pass a name, or the path of a folder")
+    if num_classes is not None and num_classes < 1:
+        raise ArgumentError(
+            f"num_classes={num_classes}", why="a new head has at least one class", fix="for features use .model.forward_features"
+        )
     resolved = resolve(str(name), revision=revision)
     files = _fetch(resolved, random_init, offline)
     config = read_config(files, resolved.card)

@@ -34,8 +34,12 @@ def make_folder(folder: Path) -> Path:
     Raises:
         StorageError: a read-only or full disk, or a file in the way.
     """
-    with storage_errors(folder, "create"):
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with storage_errors(folder, "create"):
+            folder.mkdir(parents=True, exist_ok=True)
+    except StorageError as error:
+        error.fix += ", or set NYALA_CACHE to a folder of yours"
+        raise
     return folder
 
 

@@ -40,11 +40,30 @@ def load_image(source: Any) -> Image:
     elif isinstance(source, (str, Path, bytes, bytearray)):
         image = _from_file(source)
     else:
-        raise DataError(f"a {type(source).__name__} is not a picture", fix="pass a path, bytes, a PIL image or a uint8 array")
-    upright = ImageOps.exif_transpose(image)
+        kind = "None" if source is None else f"an object of type {type(source).__name__}"
+        raise DataError(f"{kind} is not a picture", fix="pass a path, bytes, a PIL image or a uint8 array")
+    upright = ImageOps.exif_transpose(_eight_bits(image))
     if upright.mode in ("RGBA", "LA", "PA") or (upright.mode == "P" and "transparency" in upright.info):
         upright = upright.convert("RGBA")  # what is transparent takes its own colour, as other libraries have it
     return upright.convert("RGB")
+
+
+def _eight_bits(image: Image) -> Image:
+    """Greys of 16 or 32 bits on the scale of 8: Pillow alone would cut everything above 255 off to white."""
+    from PIL import Image as pil
+
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return image
+    array = np.asarray(image)
+    low, high = float(array.min()), float(array.max())
+    top = 65535 if high > 255 or image.mode.startswith("I;16") else 255
+    if low < 0 or high > top or (image.mode == "F" and 0 < high <= 1):
+        raise DataError(
+            f"a picture of {array.dtype} with values from {low:g} to {high:g}",
+            why="its black and white are not known",
+            fix="scale it to 0..255 and save it as uint8",
+        )
+    return pil.fromarray((array * (255 / top)).round().astype(np.uint8))
 
 
 def _from_array(array: np.ndarray[Any, Any]) -> Image:
@@ -65,7 +84,7 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image:
 def _from_file(source: str | Path | bytes | bytearray) -> Image:
     from PIL import Image, UnidentifiedImageError
 
-    name = f"the {len(source)} bytes" if isinstance(source, (bytes, bytearray)) else str(source)
+    name = f"the picture of {len(source)} bytes" if isinstance(source, (bytes, bytearray)) else str(source) or "''"
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         raise DataError(
             f"{source} is an address on the network", why="nyala fetches no pictures", fix="download it and pass the path"
@@ -80,8 +99,10 @@ def _from_file(source: str | Path | bytes | bytearray) -> Image:
     except FileNotFoundError:
         raise DataError(f"there is no file {name}", fix="check the path") from None
     except IsADirectoryError:
-        raise DataError(f"{name} is a folder, not a picture", fix="pass the pictures in it") from None
+        raise DataError(f"{name} is a folder, not a picture", fix="name the pictures in it") from None
     except UnidentifiedImageError:
+        if (len(source) if isinstance(source, (bytes, bytearray)) else Path(source).stat().st_size) == 0:
+            raise DataError(f"{name} is empty", fix="get the file again") from None
         raise DataError(f"{name} is not a picture in a format that Pillow reads", fix="convert it to PNG or JPEG") from None
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: {error}", fix="make it smaller") from None

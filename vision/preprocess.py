@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.errors import ArgumentError, DataError
 from ..core.tensor import Tensor
-from .io import load_image
+from .io import MAX_PIXELS, load_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -110,6 +110,12 @@ class ImagePreprocess:
             new = (round(width * ratio), round(height * ratio))
         if new == image.size:
             return image
+        if new[0] * new[1] > MAX_PIXELS:
+            raise DataError(
+                f"a picture of {width} x {height} pixels is too thin",
+                why=f"with its shorter side at {min(new)} it would have {new[0] * new[1] / 1e6:.0f} million pixels",
+                fix="cut it into pieces",
+            )
         return image.resize(new, getattr(pil.Resampling, self.interpolation.upper()))
 
     def _cropped(self, image: Image) -> Image:

