@@ -161,6 +161,8 @@ def test_wrong_channels_name_the_place(golden: tuple[Any, dict[str, np.ndarray]]
     model, _ = golden
     with pytest.raises(ShapeError, match=r"at conv(1|_stem) \("):
         model(nyala.zeros(1, 4, 32, 32))
+    with pytest.raises(ShapeError, match=r"at conv(1|_stem) \("):
+        model(nyala.zeros(3, 32))
 
 
 @pytest.mark.parametrize(
