@@ -33,8 +33,9 @@ def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_gra
     if isinstance(data, Tensor):
         data, place = data.array, place if device is not None else data.device
     if hasattr(data, "__cuda_array_interface__"):
-        array = data.copy()
-        return Tensor(devices.move(array if kind is None else array.astype(kind), place), requires_grad)
+        devices.use(data)
+        array = data.copy() if kind is None else data.astype(kind)
+        return Tensor(devices.move(array, place if device is not None else devices.of(data)), requires_grad)
     return Tensor(devices.move(_from_python(data, kind), place), requires_grad)
 
 
@@ -102,13 +103,12 @@ def from_dlpack(source: Any) -> Tensor:
 
 
 def _filled(how: str, size: tuple[Any, ...], dtype: Any, device: str | None, requires_grad: bool, *value: Any) -> Tensor:
-    place = devices.parse(device)
-    xp = np if place == "cpu" else devices.cupy()
+    xp = devices.module_for(devices.parse(device))
     shape = shape_of(size, how)
     if shape and min(shape) < 0:
         raise ShapeError(f"{how}: a shape {shape} with a negative length", fix="use lengths from 0")
     array = getattr(xp, how)(shape, *value, dtype=dtypes.parse(dtype) if dtype is not None else dtypes.default_dtype())
-    return Tensor(devices.move(array, place), requires_grad)
+    return Tensor(array, requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:

@@ -101,7 +101,26 @@ def of(array: Any) -> str:
 
 def module_of(array: Any) -> Any:
     """NumPy for a NumPy array (or the number it computes from one without dimensions), CuPy for a CuPy array."""
-    return np if isinstance(array, (np.ndarray, np.generic)) else cupy()
+    if isinstance(array, (np.ndarray, np.generic)):
+        return np
+    use(array)
+    return cupy()
+
+
+def use(array: Any) -> None:
+    """Make the device of a CuPy array the current one, where CuPy computes and makes new arrays; it stays so afterwards."""
+    if array.device.id != cupy().cuda.runtime.getDevice():
+        array.device.use()
+
+
+def module_for(device: str) -> Any:
+    """The module that makes arrays on ``device`` (a full name), which becomes the current one."""
+    if device == "cpu":
+        return np
+    number = int(device.partition(":")[2])
+    if number != cupy().cuda.runtime.getDevice():
+        cupy().cuda.Device(number).use()
+    return cupy()
 
 
 def move(array: Any, device: str) -> Any:
@@ -117,8 +136,12 @@ def move(array: Any, device: str) -> Any:
 
 
 def check_same(what: str, **named: Any) -> None:
-    """Raise a DeviceError where tensors (or arrays) that ``what`` needs together are on different devices; None is left out."""
+    """Raise a DeviceError where tensors (or arrays) that ``what`` needs together are on different devices; None is left out.
+
+    Their device becomes the current one.
+    """
     there = [(name, getattr(t, "array", t)) for name, t in named.items() if t is not None]
+    module_of(there[0][1])
     for name, array in there[1:]:
         if type(array) is not type(there[0][1]) or (type(array) is not np.ndarray and of(array) != of(there[0][1])):
             raise mismatch(what, *there[0], name, array)

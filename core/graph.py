@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from .devices import use
 from .errors import GradError, NumericError, ShapeError
 
 if TYPE_CHECKING:
@@ -192,6 +193,8 @@ class Sink:
     def _own(self, grad: Tensor) -> Tensor:
         """The gradient in memory of its own: users scale ``.grad`` in place, so no two may share it."""
         array = grad.array
+        if type(array) is not np.ndarray:
+            use(array)
         if array.base is not None or not array.flags.c_contiguous or id(array) in self.given:
             array = array.copy()
         self.given.add(id(array))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .devices import mismatch, module_of, of
+from .devices import mismatch, module_of, of, use
 from .errors import ArgumentError
 from .graph import Node, Version, changed_in_place, state
 from .tensor import Tensor
@@ -54,6 +54,8 @@ class Operation(Node):
             raise _no_tensor(self.name, inputs) from None
         if len(arrays) > 1:
             _check_devices(self, arrays)
+        if arrays and type(arrays[0]) is not np.ndarray:
+            use(arrays[0])
         recording = False
         if state.grad:
             for t in inputs:

@@ -198,7 +198,7 @@ def step_scope(seed: int, step: int) -> contextlib.AbstractContextManager[None]:
 
 
 def _module(device: str | None) -> Any:
-    return np if devices.parse(device) == "cpu" else devices.cupy()
+    return devices.module_for(devices.parse(device))
 
 
 def _sample(

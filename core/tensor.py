@@ -230,7 +230,7 @@ class Tensor:
         t = memo[id(self)] = type(self).__new__(type(self))
         own = ("array", "grad", "_version", "_is_view", "_hooks", "_accumulate_hooks")
         t.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
-        t.array = self.array.copy(order="K")
+        t.array = copy.deepcopy(self.array) if self.is_cuda else self.array.copy(order="K")  # CuPy's copy goes to the current GPU
         if self.grad is not None:
             t.grad = copy.deepcopy(self.grad, memo)
         return t

@@ -41,6 +41,7 @@ def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         # sources in CUDA C++ need a GPU: the stand-in shows the reference kernels on arrays that are not NumPy's
         monkeypatch.setattr(importlib.import_module("nyala.core.kernels.cuda"), "KERNELS", {})
     _forget()
+    devices.module_for("cuda:0")  # the current device, whatever a test before left
     yield "cuda:0"
     monkeypatch.undo()
     _forget()

@@ -15,6 +15,7 @@ signatures, and each rule says so where it stands:
 from __future__ import annotations
 
 import functools
+import threading
 import types
 from typing import Any
 
@@ -58,24 +59,35 @@ _CREATING = {"array", "asarray", "asanyarray", "ascontiguousarray"}  # these alo
 _SORTING = {"sort", "argsort", "partition", "argpartition", "lexsort", "unique"}
 
 
-class _Device:
-    """``cupy.cuda.Device``: the one there is, as a context too."""
+class _Current(threading.local):
+    id = 0
 
-    def __init__(self, id: int = 0) -> None:
-        self.id = id
+
+_current = _Current()
+
+
+class _Device:
+    """``cupy.cuda.Device``: one of two; the current one is where arrays are made and computed with."""
+
+    def __init__(self, id: int | None = None) -> None:
+        self.id = _current.id if id is None else id
+
+    def use(self) -> None:
+        _current.id = self.id
 
     def __enter__(self) -> _Device:
+        self._before, _current.id = _current.id, self.id
         return self
 
     def __exit__(self, *exc: object) -> None:
-        pass
+        _current.id = self._before
 
 
 class _Pointer:
     """``ndarray.data``: an address, and the allocation (``mem``) that all views of it share."""
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self.ptr, self.device = array.ctypes.data, _Device()
+        self.ptr = array.ctypes.data
         self.mem: Any = array
         while getattr(self.mem, "base", None) is not None:
             self.mem = self.mem.base
@@ -96,10 +108,11 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     def __init__(self, array: np.ndarray[Any, Any], base: ndarray | None = None) -> None:
         self._array, self.base = array, base
+        self._device = _current.id if base is None else base._device
 
     flags = property(lambda self: _Flags(self._array, self.base is None))
     data = property(lambda self: _Pointer(self._array))
-    device = property(lambda _: _Device())
+    device = property(lambda self: _Device(self._device))
     T = property(lambda self: self if self.ndim < 2 else self.transpose())
 
     @property
@@ -146,10 +159,13 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     def __getitem__(self, index: Any) -> ndarray:
         plain, advanced = _plain_index(index, self._array)
+        if advanced:
+            _check_current([self])
         return _wrapped(self._array[plain], [] if advanced else [self])
 
     def __setitem__(self, index: Any, value: Any) -> None:
         plain, advanced = _plain_index(index, self._array)
+        _check_current([self, value])
         if isinstance(value, ndarray):
             given = value._array
         elif advanced or isinstance(value, _SCALARS):
@@ -185,7 +201,8 @@ class ndarray:  # noqa: N801 - CuPy's name
         return repr(self._array)
 
     def __deepcopy__(self, memo: Any) -> ndarray:
-        return ndarray(self._array.copy())
+        with self.device:
+            return ndarray(self._array.copy())
 
 
 def _operator(name: str, ufunc: str, reflected: bool) -> Any:
@@ -234,6 +251,7 @@ def _plain_index(index: Any, array: np.ndarray[Any, Any]) -> tuple[Any, bool]:
 
 def _index_array(part: Any) -> np.ndarray[Any, Any]:
     if isinstance(part, ndarray):
+        _check_current([part])
         found = part._array
     else:
         found = np.asarray([_index_array(p) for p in part]) if _holds_arrays(part) else np.asarray(part)
@@ -245,6 +263,13 @@ def _index_array(part: Any) -> np.ndarray[Any, Any]:
 
 def _holds_arrays(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(isinstance(v, ndarray) or _holds_arrays(v) for v in value)
+
+
+def _check_current(arrays: Any) -> None:
+    """CuPy computes on the current device; arrays of another it reads only where the two are connected."""
+    for a in arrays:
+        if isinstance(a, ndarray) and a._device != _current.id:
+            raise ValueError(f"the array is on device {a._device}, the current device is {_current.id}")
 
 
 def _plain(value: Any) -> Any:
@@ -282,6 +307,8 @@ def _call(name: str, function: Any, args: Any, kwargs: Any, skip: int = 0) -> An
     if name in _CREATING and args and isinstance(args[0], (np.ndarray, list, tuple, *_SCALARS)):
         return ndarray(np.array(_get(args[0]), *args[1:2], **{k: v for k, v in kwargs.items() if k == "dtype"}))
     sources = [a for a in (*args, *kwargs.values()) if isinstance(a, ndarray)]
+    if name in {*_CREATING, "copy"} and sources and sources[0]._device != _current.id:
+        return ndarray(np.array(sources[0]._array))  # a copy goes to the current device
     if name in ("take", "take_along_axis") and len(args) > 1 and isinstance(args[1], ndarray):
         return _take(name, args[0], args[1], *args[2:], **kwargs)
     if name == "repeat" and any(isinstance(a, ndarray) for a in args[1:]):
@@ -295,11 +322,18 @@ def _call(name: str, function: Any, args: Any, kwargs: Any, skip: int = 0) -> An
     result = function(*[_plain(a) for a in args[skip:]], **{k: _plain(v) for k, v in kwargs.items()})
     out = kwargs.get("out")
     if isinstance(out, ndarray):
+        _check_current(sources)
         return out
     wrapped = _wrapped(result, sources)
     if name == "as_strided":
-        wrapped.base = None
+        wrapped.base, wrapped._device = None, sources[0]._device
+    elif any(w.base is None and not any(w is s for s in sources) for w in _arrays(wrapped)):
+        _check_current(sources)
     return wrapped
+
+
+def _arrays(value: Any) -> list[ndarray]:
+    return [v for v in (value if isinstance(value, (tuple, list)) else [value]) if isinstance(v, ndarray)]
 
 
 def _get(value: Any) -> Any:
@@ -309,6 +343,7 @@ def _get(value: Any) -> Any:
 
 
 def _take(name: str, source: ndarray, index: ndarray, axis: Any = None) -> ndarray:
+    _check_current([source, index])
     size = source.size if axis is None else source.shape[axis]
     places = index._array % size if size else index._array
     return ndarray(np.asarray(getattr(np, name)(source._array, places, axis)))
@@ -374,6 +409,6 @@ def module() -> Any:
     cupy.is_available = lambda: True
     cupy.asnumpy = lambda array: array.get() if isinstance(array, ndarray) else np.asarray(array)
     cupy.from_dlpack = lambda source: ndarray(np.from_dlpack(_Exported(source)))
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0)
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: 2, getDevice=lambda: _current.id)
     cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=_Device)
     return cupy

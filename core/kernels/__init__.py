@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import module_of
 from .interface import Kernels
 
 CPU = Kernels("cpu")
@@ -29,4 +30,7 @@ def of(array: Any) -> Any:
         >>> of(np.ones(2)).exp(np.zeros(1))
         array([1.])
     """
-    return CPU if isinstance(array, np.ndarray) else _cuda()
+    if isinstance(array, np.ndarray):
+        return CPU
+    module_of(array)  # where it is a CuPy array its device is the current one from here on
+    return _cuda()

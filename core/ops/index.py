@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, kernels
-from ..devices import check_same, module_of, move, of
+from ..devices import check_same, module_of, move, of, use
 from ..errors import ArgumentError, DtypeError, GradError, IndexRangeError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
@@ -45,6 +45,7 @@ def _checked_index(index: Any, x: Any) -> Any:
     index = _plain_index(index, x)
     if type(x) is np.ndarray:
         return index
+    use(x)
     parts = index if isinstance(index, tuple) else (index,)
     widths = [p.ndim if _is_mask(p) else 0 if p is None or p is Ellipsis else 1 for p in parts]
     axis = 0
@@ -263,6 +264,7 @@ class ScatterAdd(Operation):
 def _integer_index(index: Tensor, what: str) -> Any:
     if index.dtype.kind not in "iu":
         raise DtypeError(f"{what}: an index of {index.dtype}", fix="convert it with .long()")
+    module_of(index.array)  # its device is the current one from here on
     return index.array
 
 

@@ -287,6 +287,7 @@ def gaussian_nll_loss(
     ``full`` adds the constant log(2 pi) / 2.
     """
     check_reduction("gaussian_nll_loss", reduction)
+    check_same("gaussian_nll_loss", input=input, target=target, var=var if isinstance(var, Tensor) else None)
     variance = var if isinstance(var, Tensor) else input.detach() * 0.0 + var
     if variance.shape != input.shape and variance.ndim == input.ndim - 1 and variance.shape == input.shape[:-1]:
         variance = unsqueeze(variance, -1)

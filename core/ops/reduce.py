@@ -456,6 +456,7 @@ def bincount(input: Tensor, minlength: int = 0) -> Tensor:
     """
     if input.array.dtype.kind not in "iu":
         raise DtypeError(f"bincount of {input.dtype}", fix="convert with .long()")
+    module_of(input.array)  # its device is the current one from here on
     if input.ndim != 1 or (input.array.size and int(input.array.min()) < 0):
         raise ArgumentError(f"bincount of a tensor of shape {input.shape}", why="it takes a vector of numbers from 0 up")
     ones = input._like(input._module.ones(input.shape, np.int64))

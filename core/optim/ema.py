@@ -82,7 +82,7 @@ class EMA:
     @contextlib.contextmanager
     def swapped(self) -> Iterator[None]:
         """Inside, the model holds the average; afterwards its own weights again, bit for bit."""
-        own = {name: t.array.copy() for name, t in self.model.state_dict().items()}
+        own = {name: t.detach().clone().array for name, t in self.model.state_dict().items()}
         self.copy_to()
         try:
             yield
@@ -127,6 +127,7 @@ class EMA:
 
 def _start(array: Any) -> Any:
     """A copy to average in: half precision would lose the small steps."""
+    devices.module_of(array)  # its device is the current one from here on
     half = dtypes.is_floating_point(array.dtype) and array.dtype.itemsize < 4
     return array.astype(dtypes.float32) if half else array.copy(order="K")
 

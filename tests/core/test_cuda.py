@@ -10,7 +10,7 @@ import nyala
 import nyala.nn.functional as F
 import pytest
 from nyala import nn
-from nyala.core import random
+from nyala.core import devices, random
 from nyala.errors import DeviceError, DtypeError, GradError, IndexRangeError, NumericError
 from nyala.testing import assert_close
 
@@ -179,16 +179,12 @@ class TestRandomNumbers:
         lambda k, xp: k.permutation(9, xp), lambda k, xp: k.bernoulli(0.3, (5, 5), xp),
     ])  # fmt: skip
     def test_a_key_gives_the_same_bits_everywhere(self, draw: Any) -> None:
-        from nyala.core import devices
-
         key = random.key(7, "test", 1)
         expected, got = draw(key, np), devices.move(draw(key, devices.cupy()), "cpu")
         assert expected.dtype == got.dtype
         np.testing.assert_array_equal(got, expected)
 
     def test_normal_numbers_agree_to_the_last_digits(self) -> None:
-        from nyala.core import devices
-
         key = random.key(7, "test", 2)
         got = devices.move(key.normal((20,), np.float64, devices.cupy()), "cpu")
         np.testing.assert_allclose(got, key.normal((20,), np.float64), rtol=1e-13, atol=1e-14)
@@ -330,3 +326,31 @@ class TestGraph:
         x = on_gpu([[3.0, 1.0]], requires_grad=True)
         x.split(1, dim=1)[0].sum().backward()
         assert x.grad.tolist() == [[1.0, 0.0]] and x.grad.device == cuda
+
+
+class TestSecondGpu:
+    """Where there are two, CuPy computes on the current one alone: nyala follows the tensors."""
+
+    @pytest.fixture(autouse=True)
+    def _two(self, cuda: str) -> None:  # noqa: ARG002 - its module must be in place
+        if devices.cupy().cuda.runtime.getDeviceCount() < 2:
+            pytest.skip("one CUDA device")
+
+    def test_results_and_gradients_stay_with_their_tensors(self) -> None:
+        leaves = [nyala.tensor([1.0, 2.0], device=f"cuda:{n}", requires_grad=True) for n in (0, 1)]
+        totals = [(x * x).sum() for x in leaves]
+        (totals[0] + totals[1].to("cuda:0")).backward()
+        assert [x.grad.device for x in leaves] == [x.device for x in leaves] == ["cuda:0", "cuda:1"]
+        assert [copy.deepcopy(x).device for x in leaves] == ["cuda:0", "cuda:1"]
+        assert [x.to("cuda:1").device for x in leaves] == ["cuda:1", "cuda:1"]
+
+    def test_what_is_made_is_made_there(self) -> None:
+        x = nyala.zeros(3, device="cuda:1")
+        made = [x, nyala.rand(2, device="cuda:1"), nyala.randn_like(x), x.new_ones(2), nyala.tensor(x), nyala.full_like(x, 2.0),
+                nyala.as_tensor(x.array), nyala.tensor(x.array), nyala.arange(2, device="cuda:1"), x.clone()]  # fmt: skip
+        assert {t.device for t in made} == {"cuda:1"}
+        assert nyala.zeros(1, device="cuda").device == "cuda:0"
+
+    def test_the_two_do_not_mix(self) -> None:
+        with pytest.raises(DeviceError, match=r"on cuda:0.*on cuda:1.*\.to\('cuda:0'\)"):
+            on_gpu([1.0]) * nyala.ones(1, device="cuda:1")
