@@ -33,6 +33,7 @@ _MODULES = {
     "checkpoint": "core.checkpoint",
     "utils": "core.utils",
     "fft": "core.ops.fft",
+    "cuda": "core.cuda",
 }
 # Public name -> the module that defines it.
 _NAMES: dict[str, str] = {

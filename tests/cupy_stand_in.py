@@ -409,6 +409,9 @@ def module() -> Any:
     cupy.is_available = lambda: True
     cupy.asnumpy = lambda array: array.get() if isinstance(array, ndarray) else np.asarray(array)
     cupy.from_dlpack = lambda source: ndarray(np.from_dlpack(_Exported(source)))
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: 2, getDevice=lambda: _current.id)
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: 2, getDevice=lambda: _current.id, deviceSynchronize=lambda: None)
+    runtime.getDeviceProperties = lambda number: {"name": f"stand-in {number}".encode()}
+    pool = types.SimpleNamespace(used_bytes=lambda: 0, free_all_blocks=lambda: None)
+    cupy.get_default_memory_pool = lambda: pool
     cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=_Device)
     return cupy

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..devices import module_of
 from ..errors import DataError, ShapeError
 from ..tensor import Tensor
 
@@ -101,7 +102,7 @@ class PadCollate:
         value = values.get(name, 0) if isinstance(values, Mapping) else values
         shape = [max(lengths) for lengths in zip(*[a.shape for a in arrays], strict=True)]
         shape[0] = -(-shape[0] // self.to_multiple_of) * self.to_multiple_of
-        out = np.full((len(arrays), *shape), value, arrays[0].dtype)
+        out = module_of(arrays[0]).full((len(arrays), *shape), value, arrays[0].dtype)
         for row, a in zip(out, arrays, strict=True):
             row[tuple(slice(0, n) for n in a.shape)] = a
         return Tensor(out)

@@ -14,7 +14,7 @@ import nyala.nn.functional as F
 import pytest
 from nyala import checkpoint, nn, optim
 from nyala.core import devices
-from nyala.data import DataLoader, TensorDataset
+from nyala.data import DataLoader, PadCollate, TensorDataset
 from nyala.errors import DeviceError
 from nyala.testing import assert_close
 from nyala.utils.checkpoint import checkpoint as recomputed
@@ -98,6 +98,16 @@ def wave(*shape: int) -> np.ndarray:
 ])  # fmt: skip
 def test_a_module_computes_what_it_does_on_the_cpu(build: Callable[[], nn.Module], inputs: tuple[np.ndarray, ...]) -> None:
     both(build, *inputs)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_attention_with_rotary_positions_and_a_cache(interleaved: bool) -> None:
+    position = nn.Rotary(4, interleaved=interleaved)
+    both(lambda: nn.Attention(8, 2, num_kv_heads=1, position=position, is_causal=True), wave(2, 5, 8))
+    layer = nn.Attention(8, 2, position=position, is_causal=True).to(dtype="float64").to(far())
+    x, cache = nyala.tensor(wave(1, 4, 8), device=far()), nn.KVCache()
+    steps = nyala.cat([layer(x[:, t : t + 1], cache=cache) for t in range(4)], 1)
+    assert_close(steps, layer(x), 1e-9, 1e-9)
 
 
 class TestMoving:
@@ -244,6 +254,11 @@ def test_batches_of_a_loader_are_moved(cuda: str) -> None:
         there, labels = inputs.to("cuda"), numbers.cuda()
         assert there.device == labels.device == cuda
         assert_close(there, inputs, 0, 0)
+
+
+def test_rows_of_different_lengths_are_padded_wherever_they_lie() -> None:
+    rows = [nyala.tensor([1, 2, 3], device="cuda"), nyala.tensor([4], device="cuda")]
+    assert PadCollate(-1)(rows).tolist() == [[1, 2, 3], [4, -1, -1]]
 
 
 def test_samples_that_lie_there_are_collated_there(cuda: str) -> None:

@@ -119,3 +119,23 @@ def test_every_way_works_where_there_is_one(cuda: str) -> None:
             tensor = made if isinstance(made, nyala.Tensor) else next(made.parameters())
             assert tensor.device == cuda, name
     assert nyala.cuda_is_available()
+
+
+@pytest.mark.usefixtures("no_cupy")
+def test_questions_about_gpus_where_there_are_none() -> None:
+    assert not nyala.cuda.is_available() and nyala.cuda.device_count() == 0
+    for ask in (nyala.cuda.synchronize, nyala.cuda.current_device, nyala.cuda.memory_allocated, nyala.cuda.empty_cache):
+        with pytest.raises(DeviceError, match="CuPy is not installed"):
+            ask()
+
+
+@pytest.mark.usefixtures("cuda")
+def test_questions_about_the_gpus_there_are() -> None:
+    assert nyala.cuda.is_available() and nyala.cuda.device_count() >= 1
+    assert nyala.cuda.current_device() == 0 and isinstance(nyala.cuda.get_device_name(0), str)
+    kept = nyala.ones(100, device="cuda")
+    nyala.cuda.synchronize()
+    nyala.cuda.empty_cache()
+    assert nyala.cuda.memory_allocated() >= 0 and kept.sum().item() == 100.0
+    with pytest.raises(DeviceError, match="'cpu' is no CUDA device"):
+        nyala.cuda.synchronize("cpu")

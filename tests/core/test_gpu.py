@@ -75,8 +75,6 @@ def test_a_large_sum_over_few_rows_is_exact_to_the_dtype() -> None:
 
 
 def test_memory_comes_back_after_a_step() -> None:
-    pool = devices.cupy().get_default_memory_pool()
-
     def step() -> None:
         x = nyala.tensor(wave(64, 256), dtype="float32", device="cuda")
         w = nyala.ones(256, 256, device="cuda", requires_grad=True)
@@ -86,14 +84,20 @@ def test_memory_comes_back_after_a_step() -> None:
 
     step()
     gc.collect()
-    before = pool.used_bytes()
+    before = nyala.cuda.memory_allocated()
     gc.disable()  # what only the collector would free would show
     try:
         for _ in range(3):
             step()
-        assert pool.used_bytes() == before
+        assert nyala.cuda.memory_allocated() == before
     finally:
         gc.enable()
+
+
+def test_memory_in_use_is_counted() -> None:
+    before = nyala.cuda.memory_allocated()
+    kept = nyala.zeros(1 << 20, device="cuda")
+    assert nyala.cuda.memory_allocated() - before >= kept.nbytes
 
 
 def test_arrays_are_shared_with_cupy_both_ways() -> None:
