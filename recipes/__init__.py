@@ -1,6 +1,11 @@
 """nyala.recipes: recipes, the trainer, run folders, and the command line.
 
 Names load when they are first used, so that ``nyala --help`` answers at once.
+
+Example:
+    >>> from nyala import recipes
+    >>> recipes.load_recipe("vision/fashion-lite0", ["train.epochs=1"]).recipe.train.epochs
+    1
 """
 
 from __future__ import annotations
@@ -12,12 +17,12 @@ _WHERE = {
     "load_recipe": ("config", "load"),
     "list_recipes": ("catalog", "names"),
     "Recipe": ("schema", "Recipe"),
+    "create_run": ("run", "create"),
     "train": ("trainer", "train"),
-    "resume": ("trainer", "resume"),
     "verify": ("verify", "verify"),
     "open_run": ("run", "open_run"),
 }
-__all__ = ["Recipe", "list_recipes", "load_recipe", "open_run", "resume", "train", "verify"]
+__all__ = ["Recipe", "create_run", "list_recipes", "load_recipe", "open_run", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from ..core.errors import NyalaError
+from ..core.errors import NyalaError, did_you_mean
 from .commands import COMMANDS, console
 
 _EPILOG = """examples:
@@ -25,6 +27,17 @@ _EPILOG = """examples:
 `nyala COMMAND --help` explains one command."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse's parser, with the nearest command for one that does not exist."""
+
+    def error(self, message: str) -> NoReturn:
+        known = [command.NAME for command in COMMANDS]
+        wrong = re.search(r"COMMAND: invalid choice: '([^']*)'", message)
+        if wrong:
+            message = f"no command is called {wrong[1]!r}; {did_you_mean(wrong[1], known) or 'there are ' + ', '.join(known)}"
+        super().error(message)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line.
 
@@ -34,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     """
     from .. import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="nyala",
         description="Fine-tune pretrained models, with proof.",
         epilog=_EPILOG,
@@ -82,13 +95,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; ``sys.argv`` by default.
     """
-    args = parse(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if not given:
+        build_parser().print_help(sys.stderr)
+        return 2
+    args = parse(given)
     try:
         return int(args.execute(args) or 0)
     except NyalaError as error:
         if os.environ.get("NYALA_TRACEBACK") == "1":
             raise
-        console.say(f"nyala {args.command}: {error}")
+        console.complain(f"nyala {args.command}: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         console.say(f"nyala {args.command}: interrupted.{console.resume_hint()}")

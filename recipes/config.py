@@ -21,6 +21,7 @@ from .check import Problem, problems
 from .schema import Recipe
 
 Tree = dict[str, Any]
+_NO_OVERRIDE = "is not an override"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class RecipeMistakesError(RecipeError):
     def __init__(self, name: str, problems: Sequence[Problem], origins: Mapping[str, str]) -> None:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         self.problems = list(problems)
-        self.lines = [f"{p} [{origins[p.path]}]" if p.path in origins else str(p) for p in problems]
+        self.lines = [f"{p} [{origins[p.path]}]" if p.path in origins and p.cause != _NO_OVERRIDE else str(p) for p in problems]
         super().__init__(f"recipe {name} has {count}", fix="correct these, then start again")
 
     def __str__(self) -> str:
@@ -182,7 +183,7 @@ def _override(tree: Tree, origins: dict[str, str], text: str) -> Iterator[Proble
     key, separator, raw = text.partition("=")
     parts = _key_parts(key.strip())
     if not separator or parts is None:
-        yield Problem(text, "is not an override", "write key=value, e.g. optim.lr=0.01")
+        yield Problem(text, _NO_OVERRIDE, "write key=value, e.g. optim.lr=0.01")
         return
     value = _value(raw.strip())
     if value is None:

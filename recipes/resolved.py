@@ -25,7 +25,7 @@ def to_toml(loaded: Loaded) -> str:
     """
     tree = {k: v for k, v in _tree(loaded.recipe).items() if v is not None}
     head = [
-        f"# {loaded.name} as it ran; sha256 {digest(loaded.recipe)}",
+        f"# {loaded.name} with every value written out; sha256 {digest(loaded.recipe)}",
         "# origin of each value: a file and line, an override, or default",
     ]
     return "\n".join([*head, *_table(tree, "", loaded)]) + "\n"

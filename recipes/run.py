@@ -70,12 +70,24 @@ def create(loaded: Loaded, folder: str | Path | None = None) -> Run:
         path = _next_free(Path(loaded.recipe.run.folder).expanduser(), loaded.recipe.run.name or loaded.name.rpartition("/")[2])
     else:
         path = Path(folder).expanduser().resolve()
+        if path.exists() and not path.is_dir():
+            raise RecipeError(f"{path} is a file", why="a run needs a folder", fix="give another folder, or none")
         with storage_errors(path, "create"):
             path.mkdir(parents=True, exist_ok=True)
         _refuse_strangers(path, loaded)
     if not (path / RECIPE).exists():
         atomic_write(path / RECIPE, resolved.to_toml(loaded))
     return Run(path, loaded)
+
+
+def discard_unbegun(run: Run) -> None:
+    """Removes the folder of a run that failed before it began: where nothing but the recipe is in it."""
+    with storage_errors(run.folder, "remove"):
+        there = list(run.folder.iterdir())
+        if {path.name for path in there} <= {RECIPE, ".lock"}:
+            for path in there:
+                path.unlink()
+            run.folder.rmdir()
 
 
 def open_run(folder: str | Path, overrides: list[str] | None = None) -> Run:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,17 @@ _running: list[Path] = []
 def say(text: str) -> None:
     """A line for the human, on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def complain(text: str) -> None:
+    """An error for the human: on a terminal its long lines are broken between words."""
+    say("\n".join(_broken(line) for line in text.splitlines()) if sys.stderr.isatty() else text)
+
+
+def _broken(line: str) -> str:
+    margin = " " * (len(line) - len(line.lstrip()) + 2)
+    width = max(40, shutil.get_terminal_size().columns)
+    return textwrap.fill(line, width, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False)
 
 
 def emit(value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 
 from . import console
 
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from fnmatch import fnmatchcase
 
+    from ...core.errors import did_you_mean
     from ...hub.catalogue import list_models
     from ...hub.results import table
     from .. import catalog, config
@@ -47,8 +49,14 @@ def execute(args: argparse.Namespace) -> int:
         ]
         console.emit({"models": models, "recipes": found})
         return 0
+    width = shutil.get_terminal_size().columns
     rows = [[c.name, c.task, f"{c.params / 1e6:.1f} M", c.license] for c in cards]
-    print(table(["model", "task", "parameters", "licence"], rows) if rows else "no model fits")
+    tables = [table(["model", "task", "parameters", "licence"], rows)] if rows else []
     if loaded:
-        print("\n" + table(["recipe", "what it does"], [[r.name, r.recipe.description] for r in loaded]))
+        tables.append(table(["recipe", "what it does"], [[r.name, r.recipe.description] for r in loaded], width))
+    if tables:
+        print("\n\n".join(tables))
+    else:
+        known = [*catalog.names(), *(name for card in list_models() for name in card.names)]
+        console.say(f"nothing fits; {did_you_mean(args.pattern or '', known) or '`nyala list` alone shows everything'}")
     return 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from ...core.errors import ArgumentError
 from . import console
 
 NAME = "predict"
@@ -21,7 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from ...hub.load import load
+    from ...hub.results import picture_path
+    from .. import catalog
 
+    if args.output:
+        picture_path(args.output)  # before the work, not after it
+    if args.name in catalog.names():
+        raise ArgumentError(
+            f"{args.name} is a recipe, not a model", fix=f"nyala run {args.name}, then predict with the run folder it prints"
+        )
+    if Path(args.name).is_file():
+        raise ArgumentError(f"{args.name} is a file, not a model", fix="name the model first, then the inputs")
     pipeline = load(args.name)
     results = pipeline(args.inputs)
     if args.output:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from . import console
 
@@ -22,15 +26,19 @@ def execute(args: argparse.Namespace) -> int:
     from ...hub.results import table
     from .. import catalog, config
 
-    fetched = []
+    fetched: list[dict[str, Any]] = []
     for name in args.names:
         model = config.load(name).recipe.model.name if name in catalog.names() else name
         files = fetch(model)
-        fetched += [
-            {"model": model, "file": file, "path": str(files[file]), "bytes": files[file].stat().st_size} for file in files
-        ]
+        sizes = {file: files[file].stat().st_size for file in files}
+        if not args.json:
+            print(f"{model} from {files.origin}, in {_common_folder(files)}")
+            print(table(["file", "bytes"], [[file, f"{size:,}"] for file, size in sizes.items()]))
+        fetched += [{"model": model, "file": file, "path": str(files[file]), "bytes": size} for file, size in sizes.items()]
     if args.json:
         console.emit({"files": fetched})
-    else:
-        print(table(["model", "file", "bytes", "path"], [[f["model"], f["file"], f["bytes"], f["path"]] for f in fetched]))
     return 0
+
+
+def _common_folder(files: Mapping[str, Path]) -> str:
+    return os.path.commonpath([path.parent for path in files.values()])

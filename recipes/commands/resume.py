@@ -14,7 +14,9 @@ EXAMPLES = """  nyala resume runs/fashion-lite0-1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="the run folder")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="only keys that cannot change a result: data.workers")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="only keys that cannot change a result: data.workers"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 

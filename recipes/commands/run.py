@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ...core.errors import NyalaError
 from . import console
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ EXAMPLES = """  nyala run vision/fashion-lite0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a built-in recipe (`nyala list`) or a .toml file")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="TOML values over the recipe's own, e.g. optim.lr=0.01")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="TOML values over the recipe's own, e.g. optim.lr=0.01"
+    )
     parser.add_argument("--folder", help="the run folder; by default runs/<recipe>-<n>")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -30,7 +33,12 @@ def execute(args: argparse.Namespace) -> int:
     from .. import run as runs
 
     loaded = config.load(args.recipe, args.overrides)
-    return carry_out(runs.create(loaded, args.folder), args)
+    run = runs.create(loaded, args.folder)
+    try:
+        return carry_out(run, args)
+    except NyalaError:
+        runs.discard_unbegun(run)
+        raise
 
 
 def carry_out(run: Run, args: argparse.Namespace) -> int:

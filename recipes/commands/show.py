@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+import shutil
 from pathlib import Path
-from typing import Any
 
 from . import console
 
@@ -18,7 +17,7 @@ EXAMPLES = """  nyala show tf_efficientnet_lite0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a model, a recipe, a .toml file, or a run folder")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for a recipe: overrides to apply")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="for a recipe: overrides to apply")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -35,8 +34,8 @@ def execute(args: argparse.Namespace) -> int:
         return _card(args)
     else:
         known = [*catalog.names(), *names.models()]
-        fix = did_you_mean(args.name, known) or "`nyala list` shows models and recipes"
-        raise UnknownNameError(f"nothing is called {args.name!r}", fix=fix)
+        what = f"the folder {args.name} is no run" if folder.is_dir() else f"nothing is called {args.name!r}"
+        raise UnknownNameError(what, fix=did_you_mean(args.name, known) or "`nyala list` shows models and recipes")
     if args.json:
         console.emit(resolved.to_json(loaded))
     else:
@@ -47,26 +46,15 @@ def execute(args: argparse.Namespace) -> int:
 def _card(args: argparse.Namespace) -> int:
     import msgspec
 
+    from ...core.errors import ArgumentError
     from ...hub.catalogue import find
+    from ...hub.describe import describe
 
-    card = msgspec.to_builtins(find(args.name))
+    if args.overrides:
+        raise ArgumentError(f"{args.name} is a model", why=f"{args.overrides[0]} is for recipes", fix="leave it out")
+    card = find(args.name)
     if args.json:
-        console.emit(card)
-        return 0
-    for key, value in _lines(card):
-        print(f"{key:24} {value}")
+        console.emit(msgspec.to_builtins(card))
+    else:
+        print(describe(card, min(shutil.get_terminal_size().columns, 100)))
     return 0
-
-
-def _lines(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """The card flat; a long list, such as a thousand labels, is cut short."""
-    for key, value in tree.items():
-        here = f"{path}.{key}" if path else str(key)
-        if isinstance(value, Mapping):
-            yield from _lines(value, here)
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            yield from _lines({str(i): item for i, item in enumerate(value, 1)}, here)
-        elif isinstance(value, list | tuple) and len(value) > 8:
-            yield here, f"{', '.join(map(str, value[:4]))}, ... ({len(value)})"
-        elif value not in (None, "", (), [], 0):
-            yield here, value
