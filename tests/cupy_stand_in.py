@@ -26,7 +26,7 @@ _LACKING = (
     "False_ True_ asmatrix block bmat busday_count busday_offset char core ctypeslib clongdouble cumulative_prod cumulative_sum "
     "datetime64 datetime_as_string datetime_data einsum_path emath errstate fromregex frompyfunc geomspace get_include geterr "
     "geterrcall getbufsize histogram_bin_edges info insert is_busday isdtype isnat ma matrix matrix_transpose matvec memmap "
-    "nanpercentile nanquantile ndenumerate nditer nested_iters object_ polyder polydiv polyint rec recarray record setbufsize "
+    "nanpercentile nanquantile ndenumerate nditer nested_iters object_ polyder polydiv polyint rec recarray record setbufsize show_config "
     "seterr seterrcall show_runtime spacing str_ strings test timedelta64 typecodes unstack vecdot vecmat void"
 )
 # the same of numpy.linalg
@@ -39,16 +39,17 @@ _REFUSED = {
     "where initial": "all any amax amin max min mean prod sum nansum nanmax nanmin nanprod nanmean",
     "where initial correction mean": "std var nanstd nanvar",
     "order stable": "argsort sort partition argpartition",
-    "device like": "arange asarray array empty full ones zeros eye identity linspace tri",
-    "device": "empty_like full_like ones_like zeros_like",
+    "device like": "arange array asanyarray asarray empty eye full identity linspace ones tri zeros",
+    "like": "ascontiguousarray asfortranarray require",
+    "device": "empty_like full_like ones_like zeros_like fftfreq rfftfreq",
     "subok": "broadcast_to broadcast_arrays copy",
     "subok writeable": "as_strided",
-    "out": "fft ifft rfft irfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn",
+    "out": "hfft ihfft fft ifft rfft irfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn",
     "out optimize": "einsum",
     "casting subok device": "astype",
     "min max": "clip",
     "keepdims": "count_nonzero",
-    "axis": "lexsort",
+    "axis": "lexsort trim_zeros",
     "copy shape": "reshape",
     "mode": "take",
     "sorted": "unique",
