@@ -26,7 +26,7 @@ _LACKING = (
     "False_ True_ asmatrix block bmat busday_count busday_offset char core ctypeslib clongdouble cumulative_prod cumulative_sum "
     "datetime64 datetime_as_string datetime_data einsum_path emath errstate fromregex frompyfunc geomspace get_include geterr "
     "geterrcall getbufsize histogram_bin_edges info insert is_busday isdtype isnat ma matrix matrix_transpose matvec memmap "
-    "nanpercentile nanquantile ndenumerate nditer nested_iters object_ polyder polydiv polyint rec recarray record setbufsize show_config "
+    "nanpercentile nanquantile ndenumerate nditer nested_iters object_ polyder polydiv polyint rec recarray record setbufsize "
     "seterr seterrcall show_runtime spacing str_ strings test timedelta64 typecodes unstack vecdot vecmat void"
 )
 # the same of numpy.linalg
@@ -51,7 +51,7 @@ _REFUSED = {
     "keepdims": "count_nonzero",
     "axis": "lexsort trim_zeros",
     "copy shape": "reshape",
-    "mode": "take",
+    "mode": "take show_config",
     "sorted": "unique",
 }
 LACKING_ARGUMENTS = {name: set(arguments.split()) for arguments, names in _REFUSED.items() for name in names.split()}
