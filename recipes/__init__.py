@@ -19,10 +19,10 @@ _WHERE = {
     "Recipe": ("schema", "Recipe"),
     "create_run": ("run", "create"),
     "train": ("trainer", "train"),
-    "verify": ("verify", "verify"),
+    "verify_run": ("verify", "verify"),
     "open_run": ("run", "open_run"),
 }
-__all__ = ["Recipe", "create_run", "list_recipes", "load_recipe", "open_run", "train", "verify"]
+__all__ = ["Recipe", "create_run", "list_recipes", "load_recipe", "open_run", "train", "verify_run"]
 
 
 def __getattr__(name: str) -> Any:

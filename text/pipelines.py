@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,10 @@ class Embeddings(Results, Sequence[Any]):
 
     def __repr__(self) -> str:
         if len(self) < 2:
-            return f"Embeddings of {len(self)} text(s), {self.array.shape[1]} numbers each"
+            rows = [
+                [shortened(t, 30), " ".join(f"{v:.4f}" for v in e[:4]) + f" ... ({len(e)} numbers)"] for t, e in self._pairs()
+            ]
+            return table(["text", "vector"], rows)
         near = self.similarity()
         np.fill_diagonal(near, -2)
         best = near.argmax(axis=1)
@@ -64,7 +67,10 @@ class Embeddings(Results, Sequence[Any]):
 
     def to_dict(self) -> list[dict[str, Any]]:
         """For each text its vector."""
-        return [{"input": t, "embedding": [float(v) for v in row]} for t, row in zip(self.texts, self.array, strict=True)]
+        return [{"input": t, "embedding": [float(v) for v in row]} for t, row in self._pairs()]
+
+    def _pairs(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+        return zip(self.texts, self.array, strict=True)
 
     def draw(self) -> Image:
         """The cosines between all texts as coloured squares."""

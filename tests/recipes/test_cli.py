@@ -40,7 +40,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_no_command_or_an_unknown_one_is_the_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert (run(), run("rum")) == (2, 2)
-    assert "invalid choice: 'rum'" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "usage: nyala" in err and "no command is called 'rum'; did you mean 'run' or 'resume'?" in err
 
 
 @pytest.mark.parametrize(
