@@ -42,13 +42,20 @@ def load_image(source: Any) -> Image:
     else:
         kind = "None" if source is None else f"an object of type {type(source).__name__}"
         raise DataError(f"{kind} is not a picture", fix="pass a path, bytes, a PIL image or a uint8 array")
-    upright = ImageOps.exif_transpose(_eight_bits(image))
+    upright = ImageOps.exif_transpose(_eight_bits(image, name_of(source)))
     if upright.mode in ("RGBA", "LA", "PA") or (upright.mode == "P" and "transparency" in upright.info):
         upright = upright.convert("RGBA")  # what is transparent takes its own colour, as other libraries have it
     return upright.convert("RGB")
 
 
-def _eight_bits(image: Image) -> Image:
+def name_of(source: Any) -> str:
+    """What messages call a picture: its path, or what is known of it."""
+    if isinstance(source, (bytes, bytearray)):
+        return f"the picture of {len(source)} bytes"
+    return str(source) or "''" if isinstance(source, (str, Path)) else "the picture"
+
+
+def _eight_bits(image: Image, name: str) -> Image:
     """Greys of 16 or 32 bits on the scale of 8: Pillow alone would cut everything above 255 off to white."""
     from PIL import Image as pil
 
@@ -59,7 +66,7 @@ def _eight_bits(image: Image) -> Image:
     top = 65535 if high > 255 or image.mode.startswith("I;16") else 255
     if low < 0 or high > top or (image.mode == "F" and 0 < high <= 1):
         raise DataError(
-            f"a picture of {array.dtype} with values from {low:g} to {high:g}",
+            f"{name} holds {array.dtype} values from {low:g} to {high:g}",
             why="its black and white are not known",
             fix="scale it to 0..255 and save it as uint8",
         )
@@ -84,7 +91,7 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image:
 def _from_file(source: str | Path | bytes | bytearray) -> Image:
     from PIL import Image, UnidentifiedImageError
 
-    name = f"the picture of {len(source)} bytes" if isinstance(source, (bytes, bytearray)) else str(source) or "''"
+    name = name_of(source)
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         raise DataError(
             f"{source} is an address on the network", why="nyala fetches no pictures", fix="download it and pass the path"

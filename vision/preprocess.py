@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.errors import ArgumentError, DataError
 from ..core.tensor import Tensor
-from .io import MAX_PIXELS, load_image
+from .io import MAX_PIXELS, load_image, name_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,7 +65,7 @@ class ImagePreprocess:
 
     def crop(self, source: Any) -> np.ndarray[Any, Any]:
         """The part of a picture that the model sees: (H, W, 3) uint8."""
-        return np.asarray(self._cropped(self._resized(load_image(source))))
+        return np.asarray(self._cropped(self._resized(load_image(source), name_of(source))))
 
     def one(self, source: Any) -> np.ndarray[Any, Any]:
         """One prepared picture: (3, H, W) float32."""
@@ -93,7 +93,7 @@ class ImagePreprocess:
             raise DataError("no picture to work on", fix="pass at least one")
         return Tensor(np.stack([self.one(source) for source in several]))
 
-    def _resized(self, image: Image) -> Image:
+    def _resized(self, image: Image, name: str) -> Image:
         from PIL import Image as pil
 
         # square inputs scale by the shorter side, others to cover the target
@@ -112,7 +112,7 @@ class ImagePreprocess:
             return image
         if new[0] * new[1] > MAX_PIXELS:
             raise DataError(
-                f"a picture of {width} x {height} pixels is too thin",
+                f"{name} has {width} x {height} pixels: that is too thin",
                 why=f"with its shorter side at {min(new)} it would have {new[0] * new[1] / 1e6:.0f} million pixels",
                 fix="cut it into pieces",
             )

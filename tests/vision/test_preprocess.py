@@ -66,7 +66,7 @@ def test_sixteen_bits_are_scaled_to_eight() -> None:
 
 
 def test_a_picture_too_thin_to_enlarge_is_refused() -> None:
-    with pytest.raises(DataError, match=r"a picture of 1 x 100000 pixels is too thin: .* 6554 million pixels"):
+    with pytest.raises(DataError, match=r"the picture has 1 x 100000 pixels: that is too thin: .* 6554 million pixels"):
         ImagePreprocess()(np.zeros((100_000, 1, 3), np.uint8))
 
 
@@ -90,7 +90,7 @@ def test_exif_orientation_is_followed() -> None:
         (np.zeros((8, 8, 3), np.float32), "float32"),
         (np.zeros((0, 8, 3), np.uint8), "is not a picture"),
         (b"", "the picture of 0 bytes is empty"),
-        (Image.fromarray(np.full((2, 2), 70000, np.int32)), "values from 70000 to 70000: its black and white are not known"),
+        (Image.fromarray(np.full((2, 2), 70000, np.int32)), "the picture holds int32 values from 70000 to 70000: its black and white are not known"),
         (Image.fromarray(np.full((2, 2), 0.5, np.float32)), "scale it to 0..255"),
         (None, "None is not a picture"),
         (42, "an object of type int is not a picture"),
