@@ -90,7 +90,7 @@ def test_exif_orientation_is_followed() -> None:
         (np.zeros((8, 8, 3), np.float32), "float32"),
         (np.zeros((0, 8, 3), np.uint8), "is not a picture"),
         (b"", "the picture of 0 bytes is empty"),
-        (Image.fromarray(np.full((2, 2), 70000, np.int32)), "the picture holds int32 values from 70000 to 70000: its black and white are not known"),
+        (Image.fromarray(np.full((2, 2), 70000, np.int32)), "the picture holds int32 values from 70000 to 70000"),
         (Image.fromarray(np.full((2, 2), 0.5, np.float32)), "scale it to 0..255"),
         (None, "None is not a picture"),
         (42, "an object of type int is not a picture"),
