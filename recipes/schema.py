@@ -73,7 +73,8 @@ class Data(Table, frozen=True):
     """Where samples come from, and how they are batched.
 
     ``name``: a registered dataset, a folder with one subfolder of images a class (or ``train/`` and ``test/`` of such),
-    or a ``.jsonl`` file of ``{"text": ..., "label": ...}``. ``limit_train`` and ``limit_test`` keep that many samples, drawn by
+    or a ``.jsonl`` file of ``{"text": ..., "label": ...}``. ``test``: a second folder or file
+    to test on. ``limit_train`` and ``limit_test`` keep that many samples, drawn by
     the seed. ``test_fraction`` splits a dataset that has no test part of its own. ``validation_fraction`` of the training part is
     held out: the best weights are chosen on it, and the test part is looked at once, at the end. ``workers`` are threads: their
     number never changes a bit.
@@ -322,9 +323,9 @@ def canonical(recipe: Recipe) -> bytes:
     ``data.eval_batch_size`` is kept: another batch size rounds a matrix product differently.
     """
     tree = msgspec.to_builtins(recipe)
-    tree.pop("run")
-    tree.pop("description")
-    tree["data"].pop("workers")
+    for path in INDIFFERENT:
+        table, _, key = path.rpartition(".")
+        (tree[table] if table else tree).pop(key)
     return msgspec.json.encode(tree, order="sorted")
 
 
