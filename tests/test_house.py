@@ -112,3 +112,10 @@ def test_nothing_of_this_machine_is_in_the_texts() -> None:
         if path.suffix in (".py", ".md", ".toml", ".sh") and path.is_file():
             hits = re.findall(r"(?<![\w.])/(?:work|farm|root|opt/dev)/[\w.-]+", path.read_text())
             assert not hits, f"{name} names {hits}"
+
+
+@pytest.mark.parametrize("name", ["nyala", "nyala.recipes", "nyala.hub", "nyala.core.nn", "nyala.core.optim", "nyala.core.data"])
+def test_every_public_name_is_there(name: str) -> None:
+    module = importlib.import_module(name)
+    for public in getattr(module, "__all__", None) or dir(module):
+        assert getattr(module, public, None) is not None, f"{name}.{public}"

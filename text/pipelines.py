@@ -52,10 +52,8 @@ class Embeddings(Results, Sequence[Any]):
 
     def __repr__(self) -> str:
         if len(self) < 2:
-            rows = [
-                [shortened(t, 30), " ".join(f"{v:.4f}" for v in e[:4]) + f" ... ({len(e)} numbers)"] for t, e in self._pairs()
-            ]
-            return table(["text", "vector"], rows)
+            vectors = [" ".join(f"{v:.4f}" for v in e[:4]) + f" ... ({len(e)} numbers)" for e in self.array]
+            return table(["text", "vector"], [[shortened(t, 30), v] for t, v in zip(self.texts, vectors, strict=True)])
         near = self.similarity()
         np.fill_diagonal(near, -2)
         best = near.argmax(axis=1)

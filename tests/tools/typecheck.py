@@ -22,7 +22,15 @@ def main() -> int:
         package.mkdir()
         for part in PARTS:
             os.symlink(ROOT / part, package / part)
-        command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
+        command = [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--config-file",
+            str(ROOT / "pyproject.toml"),
+            "--cache-dir",
+            str(ROOT / ".mypy_cache"),
+        ]
         return subprocess.run([*command, "-p", "nyala", *sys.argv[1:]], cwd=folder, check=False).returncode
 
 
