@@ -287,7 +287,11 @@ class Transpose:
 
     def __init__(self, pattern: str, axes: Sequence[int] | None = None) -> None:
         if axes is not None and sorted(axes) != list(range(len(axes))):
-            raise ArgumentError(f"axes {list(axes)} of Transpose({pattern!r})", why="each of 0, 1, ... must appear once")
+            raise ArgumentError(
+                f"axes {list(axes)} of Transpose({pattern!r})",
+                why="each of 0, 1, ... must appear once",
+                fix="name each axis once, e.g. axes=(1, 0)",
+            )
         self.pattern, self.axes = pattern, axes
 
     def _turn(self, arrays: Arrays, axes: Sequence[int] | None) -> Arrays:
@@ -296,7 +300,11 @@ class Transpose:
     def _turned(self, name: str, array: npt.NDArray[Any], axes: Sequence[int] | None) -> npt.NDArray[Any]:
         if array.ndim < 2 or (axes is not None and len(axes) != array.ndim):
             what = f"tensor {name!r} of shape {array.shape} cannot be transposed"
-            raise CheckpointError(what, why=f"the rule {self.pattern!r} needs {len(axes) if axes else '2 or more'} axes")
+            raise CheckpointError(
+                what,
+                why=f"the rule {self.pattern!r} needs {len(axes) if axes else '2 or more'} axes",
+                fix="check that these weights belong to the architecture",
+            )
         return array.swapaxes(-1, -2) if axes is None else array.transpose(axes)
 
     def to_ours(self, arrays: Arrays) -> Arrays:
@@ -370,12 +378,20 @@ class Split:
         missing = [name for name in parts if name not in arrays]
         if missing:
             present = [name for name in parts if name in arrays]
-            raise CheckpointError(f"{whole!r} cannot be joined", why=f"{present[0]!r} is there, {missing[0]!r} is not")
+            raise CheckpointError(
+                f"{whole!r} cannot be joined",
+                why=f"{present[0]!r} is there, {missing[0]!r} is not",
+                fix="check that the file is complete",
+            )
         try:
             return np.concatenate([arrays[name] for name in parts], axis=self.axis)
         except ValueError:
             shapes = ", ".join(f"{name!r} {arrays[name].shape}" for name in parts)
-            raise CheckpointError(f"{whole!r} cannot be joined along axis {self.axis}", why=f"the parts are {shapes}") from None
+            raise CheckpointError(
+                f"{whole!r} cannot be joined along axis {self.axis}",
+                why=f"the parts are {shapes}",
+                fix="check that these weights belong to the architecture",
+            ) from None
 
 
 class Concat(Split):
@@ -454,4 +470,6 @@ def _templates(*texts: str) -> list[_Template]:
     try:
         return [_Template(text, kinds) for text in texts]
     except re.error as error:
-        raise ArgumentError(f"{texts[0]!r} has a placeholder that is no valid expression", why=str(error)) from None
+        raise ArgumentError(
+            f"{texts[0]!r} has a placeholder that is no valid expression", why=str(error), fix="write {name} or {name:regex}"
+        ) from None

@@ -207,7 +207,11 @@ def check_relative(name: str) -> str:
     path = PurePosixPath(name)
     odd = "\\" in name or ":" in name or any(ord(c) < 32 for c in name)
     if name and (odd or path.is_absolute() or ".." in path.parts or str(path) != name):
-        raise ArgumentError(f"the file name {name!r} is not a plain relative path", why="it could lead out of its folder")
+        raise ArgumentError(
+            f"the file name {name!r} is not a plain relative path",
+            why="it could lead out of its folder",
+            fix="write folder/name with forward slashes, inside the source",
+        )
     return name
 
 

@@ -98,7 +98,11 @@ def _writer(download: Download, answer: BinaryIO, size: int) -> Callable[[Binary
             while chunk := answer.read(_CHUNK):
                 done += len(chunk)
                 if done > download.max_bytes:
-                    raise NetworkError(f"the answer is larger than {download.max_bytes} bytes", why="it cannot be this file")
+                    raise NetworkError(
+                        f"the answer is larger than {download.max_bytes} bytes",
+                        why="it cannot be this file",
+                        fix="check the address, and whether the card names the right file",
+                    )
                 file.write(chunk)
                 show(done)
         if size and done != size:

@@ -80,9 +80,15 @@ class WeightedRandomSampler(Sampler):
     def __init__(self, weights: Sequence[float], num_samples: int, replacement: bool = True, seed: int = 0) -> None:
         self.weights = np.asarray(weights, np.float64)
         if self.weights.ndim != 1 or (self.weights < 0).any() or not self.weights.sum() > 0:
-            raise ArgumentError("weights must be a list of numbers that are not negative, and not all zero")
+            raise ArgumentError(
+                "weights must be a list of numbers that are not negative, and not all zero",
+                fix="pass one number a sample, none below 0 and at least one above",
+            )
         if not replacement and num_samples > np.count_nonzero(self.weights):
-            raise ArgumentError(f"{num_samples} samples without repeats from {np.count_nonzero(self.weights)} with a weight")
+            raise ArgumentError(
+                f"{num_samples} samples without repeats from {np.count_nonzero(self.weights)} with a weight",
+                fix="draw fewer, or set replacement=True",
+            )
         self.num_samples, self.replacement, self.seed = num_samples, replacement, seed
 
     def __iter__(self) -> Iterator[int]:

@@ -312,7 +312,11 @@ class Softmax2d(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in (3, 4):
-            raise ArgumentError(f"Softmax2d: an input of shape {input.shape}", why="it takes (N, C, H, W) or (C, H, W)")
+            raise ArgumentError(
+                f"Softmax2d: an input of shape {input.shape}",
+                why="it takes (N, C, H, W) or (C, H, W)",
+                fix="add or remove a dimension, or use Softmax(dim=...)",
+            )
         return F.softmax(input, -3)
 
 

@@ -57,7 +57,7 @@ class Hooks:
     def add(self, kind: str, hook: Hook, prepend: bool) -> HookHandle:
         """Register a hook behind, or with ``prepend`` before, those that are there."""
         if not callable(hook.function):
-            raise ArgumentError(f"a {kind} hook must be a function, not {type(hook.function).__name__}")
+            raise ArgumentError(f"a {kind} hook must be a function, not {type(hook.function).__name__}", fix="pass a function")
         self.by_kind[kind].insert(0 if prepend else len(self.by_kind[kind]), hook)
         return HookHandle(self, kind, hook)
 

@@ -209,7 +209,11 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: rando
 
 def _require(tensor: Tensor, what: str, holds: bool, wanted: str) -> None:
     if not holds:
-        raise ShapeError(f"{what}: a tensor of shape {tensor.shape}", why=f"it needs {wanted}")
+        raise ShapeError(
+            f"{what}: a tensor of shape {tensor.shape}",
+            why=f"it needs {wanted}",
+            fix="choose another initialiser for this tensor",
+        )
 
 
 # Wichura's AS 241 (Applied Statistics 37, 1988): numerator and denominator for the middle and the two parts of the tail.

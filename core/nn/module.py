@@ -141,7 +141,9 @@ class Module:
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child module under ``name``."""
         if module is not None and not isinstance(module, Module):
-            raise ArgumentError(f"{name!r} is a {type(module).__name__}, not a Module")
+            raise ArgumentError(
+                f"{name!r} is a {type(module).__name__}, not a Module", fix="pass a Module, or set it as a plain attribute"
+            )
         self._register("_modules", name, module)
 
     register_module = add_module
@@ -380,7 +382,7 @@ class Module:
     def train(self, mode: bool = True) -> Self:
         """Switch this module and all inside it to training, or with False to evaluation."""
         if not isinstance(mode, bool):
-            raise ArgumentError(f"train({mode!r})", why="the mode is True or False")
+            raise ArgumentError(f"train({mode!r})", why="the mode is True or False", fix="use train() or eval()")
         for module in self.modules():
             module.__dict__["training"] = mode
         return self

@@ -95,7 +95,11 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 
         return diagonal_of(input, diagonal)
     if input.ndim != 1:
-        raise ShapeError(f"diag of a tensor of shape {input.shape}", why="it takes a vector or a matrix")
+        raise ShapeError(
+            f"diag of a tensor of shape {input.shape}",
+            why="it takes a vector or a matrix",
+            fix="use diagonal() for more dimensions",
+        )
     size = input.shape[0] + abs(diagonal)
     xp = input._module
     places = xp.arange(input.shape[0])

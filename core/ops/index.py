@@ -91,7 +91,7 @@ def _shown(index: Any) -> str:
 
 
 def _index_error(index: Any, shape: tuple[int, ...], error: IndexError | str) -> IndexRangeError:
-    return IndexRangeError(f"index [{_shown(index)}] into a tensor of shape {shape}: {error}")
+    return IndexRangeError(f"index [{_shown(index)}] into a tensor of shape {shape}: {error}", fix="check it against the shape")
 
 
 class AddAt(Operation):

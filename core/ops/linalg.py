@@ -208,13 +208,19 @@ def _parse_equation(equation: str, tensors: list[Tensor]) -> tuple[list[str], st
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(tensors):
-        raise ArgumentError(f"einsum {equation!r}: {len(terms)} term(s) for {len(tensors)} tensor(s)")
+        raise ArgumentError(
+            f"einsum {equation!r}: {len(terms)} term(s) for {len(tensors)} tensor(s)",
+            fix="write one term a tensor, with commas between them",
+        )
     free = [c for c in string.ascii_letters if c not in equation]
     widths = [t.ndim - len(term.replace("...", "")) for term, t in zip(terms, tensors, strict=True)]
     for term, width, t in zip(terms, widths, tensors, strict=True):
         letters = term.replace("...", "")
         if width < 0 or (width > 0 and "..." not in term) or (letters and not letters.isalpha()):
-            raise ArgumentError(f"einsum {equation!r}: term {term!r} does not fit a tensor of shape {t.shape}")
+            raise ArgumentError(
+                f"einsum {equation!r}: term {term!r} does not fit a tensor of shape {t.shape}",
+                fix="write one letter a dimension, or ... for the rest",
+            )
     dots = "".join(free[: max(widths, default=0)])
     terms = [term.replace("...", dots[len(dots) - w :] if w else "") for term, w in zip(terms, widths, strict=True)]
     if not arrow:
@@ -265,7 +271,10 @@ def _sizes(ta: str, a: Tensor, tb: str, b: Tensor) -> dict[str, int]:
     sizes = dict(zip(ta, a.shape, strict=True))
     for c, n in zip(tb, b.shape, strict=True):
         if sizes.get(c, n) not in (n, 1) and n != 1:
-            raise ShapeError(f"einsum: letter {c!r} has length {sizes[c]} in one tensor and {n} in another")
+            raise ShapeError(
+                f"einsum: letter {c!r} has length {sizes[c]} in one tensor and {n} in another",
+                fix="give dimensions of different length different letters",
+            )
         sizes[c] = max(n, sizes.get(c, 1))
     return sizes
 

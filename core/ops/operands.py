@@ -41,7 +41,9 @@ def operands(a: Any, b: Any, what: str) -> tuple[Tensor, Tensor]:
     if isinstance(b, Tensor):
         second, first = _with_other(b, a, what)
         return first, second
-    raise DtypeError(f"{what} needs a tensor, not {type(a).__name__} and {type(b).__name__}")
+    raise DtypeError(
+        f"{what} needs a tensor, not {type(a).__name__} and {type(b).__name__}", fix="wrap one of them: nyala.tensor(...)"
+    )
 
 
 def _together(a: Tensor, b: Tensor, what: str) -> tuple[Tensor, Tensor]:

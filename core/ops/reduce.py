@@ -208,7 +208,11 @@ class Median(Amax):
 
 def _not_empty(input: Tensor, axes: tuple[int, ...], what: str) -> None:
     if 0 in [input.shape[i] for i in axes]:
-        raise ShapeError(f"{what} over a dimension of length 0 of {input.shape}", why="there is no element to choose")
+        raise ShapeError(
+            f"{what} over a dimension of length 0 of {input.shape}",
+            why="there is no element to choose",
+            fix="check for an empty tensor first",
+        )
 
 
 def amax(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -458,7 +462,11 @@ def bincount(input: Tensor, minlength: int = 0) -> Tensor:
         raise DtypeError(f"bincount of {input.dtype}", fix="convert with .long()")
     module_of(input.array)  # its device is the current one from here on
     if input.ndim != 1 or (input.array.size and int(input.array.min()) < 0):
-        raise ArgumentError(f"bincount of a tensor of shape {input.shape}", why="it takes a vector of numbers from 0 up")
+        raise ArgumentError(
+            f"bincount of a tensor of shape {input.shape}",
+            why="it takes a vector of numbers from 0 up",
+            fix="flatten it, and count labels from 0",
+        )
     ones = input._like(input._module.ones(input.shape, np.int64))
     size = builtins.max(minlength, int(input.array.max()) + 1 if input.array.size else 0)
     return scatter_add(input._like(input._module.zeros(size, np.int64)), 0, input.to(dtypes.int64), ones)

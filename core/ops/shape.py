@@ -372,7 +372,10 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
     else:
         lengths = list(split_size_or_sections)
         if sum(lengths) != size:
-            raise ShapeError(f"split: lengths {lengths} add up to {sum(lengths)}, dimension {dim} has {size}")
+            raise ShapeError(
+                f"split: lengths {lengths} add up to {sum(lengths)}, dimension {dim} has {size}",
+                fix="make the lengths add up to the dimension",
+            )
     return Split(axis, lengths).apply(input)
 
 
@@ -453,7 +456,10 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
     shape = input.shape
     if isinstance(repeats, Tensor):
         if repeats.numel() not in (1, shape[axis]):
-            raise ShapeError(f"repeat_interleave: {repeats.numel()} count(s) for a dimension of length {shape[axis]}")
+            raise ShapeError(
+                f"repeat_interleave: {repeats.numel()} count(s) for a dimension of length {shape[axis]}",
+                fix="give one count, or one for each element",
+            )
         from .index import index_select
 
         counts = np.broadcast_to(devices.move(repeats.array, "cpu").reshape(-1), (shape[axis],))
@@ -543,7 +549,9 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
     if input.ndim < 2:
-        raise ShapeError(f"a triangle of a tensor of shape {input.shape}", why="it needs two dimensions")
+        raise ShapeError(
+            f"a triangle of a tensor of shape {input.shape}", why="it needs two dimensions", fix="add a dimension with unsqueeze"
+        )
     xp = input._module
     mask = xp.tri(input.shape[-2], input.shape[-1], diagonal if lower else diagonal - 1, dtype=bool)
     from .elementwise import where

@@ -86,7 +86,10 @@ class Optimizer:
             ArgumentError, DtypeError: as for the class.
         """
         if not isinstance(param_group, dict) or "params" not in param_group:
-            raise ArgumentError(f"a parameter group must be a dict with 'params', not {param_group!r}")
+            raise ArgumentError(
+                f"a parameter group must be a dict with 'params', not {param_group!r}",
+                fix="write {'params': parameters, 'lr': 0.1}",
+            )
         group = {**param_group, **_parameters(param_group["params"])}
         group = {**group, **{k: v for k, v in self.defaults.items() if k not in group}}
         place = f"{type(self).__name__}, parameter group {len(self.param_groups)}"
@@ -105,7 +108,9 @@ class Optimizer:
 
     def _check_parameter(self, p: Any, place: str) -> None:
         if not isinstance(p, Tensor):
-            raise ArgumentError(f"{place} is {type(p).__name__}", why="only tensors can be optimized")
+            raise ArgumentError(
+                f"{place} is {type(p).__name__}", why="only tensors can be optimized", fix="pass model.parameters()"
+            )
         if p.grad_fn is not None:
             raise ArgumentError(
                 f"{place} is a result of {p.grad_fn.name}",
@@ -113,7 +118,11 @@ class Optimizer:
                 fix="optimize the parameters it was computed from, or x.detach().requires_grad_()",
             )
         if not dtypes.is_floating_point(p.dtype):
-            raise DtypeError(f"{place} is of {p.dtype}", why="only floating point can be optimized")
+            raise DtypeError(
+                f"{place} is of {p.dtype}",
+                why="only floating point can be optimized",
+                fix="convert it with .float(), or leave it out",
+            )
 
     # ---- what a subclass says
 

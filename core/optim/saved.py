@@ -102,7 +102,10 @@ def fill(state: dict[str, Any], given: Mapping[str, Any], place: str) -> dict[st
             continue
         array = array if hasattr(array, "shape") else np.asarray(array)
         if array.shape != own.shape:
-            raise CheckpointError(f"{place}: {key} has shape {tuple(array.shape)}, it must have {own.shape}")
+            raise CheckpointError(
+                f"{place}: {key} has shape {tuple(array.shape)}, it must have {own.shape}",
+                fix="load the state of an optimizer of this model",
+            )
         own.array[...] = devices.move(array, own.device).astype(own.dtype, copy=False)
     return state
 

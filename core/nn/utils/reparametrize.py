@@ -53,7 +53,10 @@ class _Computed:
             if isinstance(hook, cls) and hook.name == name:
                 hook.handle.remove()
                 return hook
-        raise ModuleError(f"{type(module).__name__}.{name} is not computed by {cls.__name__.strip('_')}")
+        raise ModuleError(
+            f"{type(module).__name__}.{name} is not computed by {cls.__name__.strip('_')}",
+            fix="name the module and parameter it was applied to",
+        )
 
 
 class _WeightNorm(_Computed):
