@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import dtypes
-from .errors import GradError
+from .errors import GradError, kind_of
 from .graph import Node, Sink, Version, changed_in_place, check_grad_shape, run_backward, state
 from .tensor import Tensor
 
@@ -306,7 +306,7 @@ class _FunctionNode(Node):
         if grad is None:
             return None
         if not isinstance(grad, Tensor) or tuple(grad.shape) != self._shapes[number]:
-            what = f"a tensor of shape {tuple(grad.shape)}" if isinstance(grad, Tensor) else f"a {type(grad).__name__}"
+            what = f"a tensor of shape {tuple(grad.shape)}" if isinstance(grad, Tensor) else kind_of(grad)
             raise GradError(
                 f"{self.name}.backward returned {what} for argument {number}, which has shape {self._shapes[number]}",
                 fix="return a tensor of the argument's own shape, or None",

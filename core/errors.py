@@ -180,6 +180,19 @@ class MissingDependencyError(NyalaError, ImportError):
     code = "E601"
 
 
+def kind_of(value: object) -> str:
+    """What a message calls something of an unexpected type.
+
+    Example:
+        >>> kind_of(None), kind_of(3), kind_of([])
+        ('None', 'an int', 'a list')
+    """
+    if value is None:
+        return "None"
+    name = type(value).__name__.replace("ndarray", "array")
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names closest to ``name``, best first, upper and lower case alike.
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .devices import mismatch, module_of, of, use
-from .errors import ArgumentError
+from .errors import ArgumentError, kind_of
 from .graph import Node, Version, changed_in_place, state
 from .tensor import Tensor
 
@@ -121,8 +121,7 @@ class Operation(Node):
 
 def _no_tensor(operation: str, inputs: Sequence[Any]) -> ArgumentError:
     number, wrong = next((i, x) for i, x in enumerate(inputs) if not isinstance(x, Tensor))
-    kind = "an array" if isinstance(wrong, np.ndarray) else f"a {type(wrong).__name__}"
-    return ArgumentError(f"{operation}: input {number} is {kind}, not a tensor", fix="wrap it: nyala.tensor(...)")
+    return ArgumentError(f"{operation}: input {number} is {kind_of(wrong)}, not a tensor", fix="wrap it: nyala.tensor(...)")
 
 
 def _share(result: Tensor, source: Tensor, recorded: bool) -> None:

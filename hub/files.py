@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.atomic import storage_errors
-from ..core.errors import CheckpointError, DataError, MissingFileError
+from ..core.errors import CheckpointError, DataError, MissingFileError, kind_of
 
 # In the order a loader prefers them.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -86,7 +86,7 @@ class Files(Mapping[str, Path]):
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError both
             raise DataError(f"{path} is not JSON: {error}", fix="restore the file from where it came") from error
         if not isinstance(content, dict):
-            raise DataError(f"{path} holds a {type(content).__name__}, not an object", fix="restore the file")
+            raise DataError(f"{path} holds {kind_of(content)}, not an object", fix="restore the file")
         return content
 
     def weights(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..core.devices import parse as parse_device
-from ..core.errors import ArgumentError, CheckpointError, MissingFileError
+from ..core.errors import ArgumentError, CheckpointError, MissingFileError, kind_of
 from . import registry
 from .cards import Card
 from .client import Resolved, fetch, fetch_resolved, resolve
@@ -77,7 +77,7 @@ def load(
     if device is not None:
         parse_device(device)  # before anything is fetched
     if not isinstance(name, (str, Path)):
-        raise ArgumentError(f"load was given a {type(name).__name__}", fix="pass a name, or the path of a folder")
+        raise ArgumentError(f"load was given {kind_of(name)}", fix="pass a name, or the path of a folder")
     if num_classes is not None and num_classes < 1:
         raise ArgumentError(
             f"num_classes={num_classes}", why="a new head has at least one class", fix="for features use .model.forward_features"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import ArgumentError, DataError, MissingFileError
+from ..core.errors import ArgumentError, DataError, MissingFileError, kind_of
 from ..core.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Tokenizer:
             raise DataError("no text to work on", fix="pass at least one")
         for i, text in enumerate(texts):
             if not isinstance(text, str):
-                raise DataError(f"input {i} is a {type(text).__name__}, not a text", fix="pass strings")
+                raise DataError(f"input {i} is {kind_of(text)}, not a text", fix="pass strings")
         limit = min(max_length or self.max_length, self.max_length)
         special = self.backend.num_special_tokens_to_add(False)
         clean = [t.encode("utf-8", "replace").decode("utf-8") for t in texts]  # lone surrogates are no characters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import DataError
+from ..core.errors import DataError, kind_of
 from ..core.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def load_image(source: Any) -> Image:
     elif isinstance(source, (str, Path, bytes, bytearray)):
         image = _from_file(source)
     else:
-        kind = "None" if source is None else f"an object of type {type(source).__name__}"
-        raise DataError(f"{kind} is not a picture", fix="pass a path, bytes, a PIL image or a uint8 array")
+        raise DataError(f"{kind_of(source)} is not a picture", fix="pass a path, bytes, a PIL image or a uint8 array")
     upright = ImageOps.exif_transpose(_eight_bits(image, name_of(source)))
     if upright.mode in ("RGBA", "LA", "PA") or (upright.mode == "P" and "transparency" in upright.info):
         upright = upright.convert("RGBA")  # what is transparent takes its own colour, as other libraries have it

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..atomic import atomic_write, storage_errors
-from ..errors import ArgumentError, CheckpointError, DtypeError, did_you_mean
+from ..errors import ArgumentError, CheckpointError, DtypeError, did_you_mean, kind_of
 from .header import (
     DTYPE_NAMES,
     DTYPES,
@@ -215,7 +215,7 @@ def _view(source: str, buffer: Any, name: str, info: TensorInfo) -> npt.NDArray[
 
 def _prepare(tensors: Mapping[str, npt.ArrayLike], metadata: Mapping[str, str] | None) -> tuple[Arrays, bytes]:
     if not isinstance(tensors, Mapping):
-        raise ArgumentError(f"a {type(tensors).__name__} has no names", fix="pass a dict of names and arrays")
+        raise ArgumentError(f"{kind_of(tensors)} has no names", fix="pass a dict of names and arrays")
     arrays = {name: _as_array(name, tensors[name]) for name in tensors}
     if len(arrays) > MAX_TENSORS:
         raise ArgumentError(f"{len(arrays)} tensors", why=f"a file holds at most {MAX_TENSORS}", fix="use save_sharded")
@@ -236,7 +236,7 @@ def _prepare(tensors: Mapping[str, npt.ArrayLike], metadata: Mapping[str, str] |
 
 
 def _as_array(name: Any, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    problem = name_problem(name) if isinstance(name, str) else f"is a {type(name).__name__}, not a text"
+    problem = name_problem(name) if isinstance(name, str) else f"is {kind_of(name)}, not a text"
     if problem or name == "__metadata__":
         shown = shorten(name) if isinstance(name, str) else repr(name)
         raise ArgumentError(f"tensor name {shown} {problem or 'is reserved'}", fix="rename the tensor")
@@ -244,9 +244,7 @@ def _as_array(name: Any, value: npt.ArrayLike) -> npt.NDArray[Any]:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:  # a list of uneven rows, an array on a GPU
         fix = "give NumPy arrays (of a GPU's array: its .get())"
-        raise ArgumentError(
-            f"tensor {shorten(name)} is a {type(value).__name__}", why=str(error).splitlines()[0], fix=fix
-        ) from error
+        raise ArgumentError(f"tensor {shorten(name)} is {kind_of(value)}", why=str(error).splitlines()[0], fix=fix) from error
     if array.dtype.newbyteorder("=") not in DTYPE_NAMES and array.dtype not in DTYPE_NAMES:
         fix = f"convert it to one of {', '.join(str(dtype) for dtype in DTYPE_NAMES)}"
         raise DtypeError(f"tensor {shorten(name)} has dtype {array.dtype}", why="a safetensors file cannot hold it", fix=fix)
@@ -262,7 +260,7 @@ def _checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
             fix = "convert both to text, e.g. with json.dumps"
-            raise ArgumentError(f"metadata {key!r} is a {type(value).__name__}", why="names and values must be texts", fix=fix)
+            raise ArgumentError(f"metadata {key!r} is {kind_of(value)}", why="names and values must be texts", fix=fix)
     return dict(sorted(metadata.items()))
 
 

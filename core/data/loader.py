@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from .. import random
-from ..errors import ArgumentError, DataError, NyalaError
+from ..errors import ArgumentError, DataError, NyalaError, kind_of
 from .collate import default_collate
 from .dataset import sample
 from .samplers import BatchSampler, RandomSampler, SequentialSampler
@@ -60,7 +60,7 @@ class DataLoader:
             raise ArgumentError(f"num_workers={num_workers}, prefetch={prefetch}", fix="use num_workers >= 0 and prefetch >= 1")
         if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
             raise ArgumentError(
-                f"a DataLoader was given a {type(dataset).__name__}",
+                f"a DataLoader was given {kind_of(dataset)}",
                 why="a dataset has a length and gives samples by number",
                 fix="define __len__ and __getitem__, or pass a list",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
-from ..errors import ArgumentError, IndexRangeError, UnknownNameError, did_you_mean
+from ..errors import ArgumentError, IndexRangeError, UnknownNameError, did_you_mean, kind_of
 from ..tensor import Tensor
 from .module import Module, indented
 from .parameter import Parameter
@@ -197,7 +197,7 @@ def _parameter(value: Any) -> Parameter:
         return value
     if isinstance(value, Tensor):
         return Parameter(value)
-    raise ArgumentError(f"a {type(value).__name__} among parameters", fix="pass Parameters or tensors")
+    raise ArgumentError(f"{kind_of(value)} among parameters", fix="pass Parameters or tensors")
 
 
 class ParameterList(Module):

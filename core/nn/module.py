@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .. import devices, dtypes
-from ..errors import ArgumentError, ModuleError, NyalaError, UnknownNameError, did_you_mean
+from ..errors import ArgumentError, ModuleError, NyalaError, UnknownNameError, did_you_mean, kind_of
 from ..graph import state
 from ..tensor import Tensor
 from . import state as states
@@ -89,7 +89,7 @@ class Module:
         else:
             kind = "a parameter" if name in self._parameters else "a module" if name in self._modules else "a buffer"
             raise ArgumentError(
-                f"{type(self).__name__}.{name} is {kind} and cannot become a {type(value).__name__}",
+                f"{type(self).__name__}.{name} is {kind} and cannot become {kind_of(value)}",
                 fix="assign one of the same kind or None, write into it under no_grad(), or delete the attribute first",
             )
         self.__dict__[name] = value
@@ -122,7 +122,7 @@ class Module:
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter under ``name``; None keeps the name for later."""
         if param is not None and not isinstance(param, Parameter):
-            raise ArgumentError(f"{name!r} is a {type(param).__name__}, not a Parameter", fix="wrap it: Parameter(tensor)")
+            raise ArgumentError(f"{name!r} is {kind_of(param)}, not a Parameter", fix="wrap it: Parameter(tensor)")
         if param is not None and param.grad_fn is not None:
             raise ArgumentError(
                 f"parameter {name!r} is the result of {param.grad_fn.name}",
@@ -134,7 +134,7 @@ class Module:
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that belongs to the state and is not learnt; ``persistent`` ones are in ``state_dict()``."""
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise ArgumentError(f"buffer {name!r} is a {type(tensor).__name__}, not a Tensor", fix="wrap it: nyala.tensor(...)")
+            raise ArgumentError(f"buffer {name!r} is {kind_of(tensor)}, not a Tensor", fix="wrap it: nyala.tensor(...)")
         self._register("_buffers", name, tensor)
         (self.__dict__["_transient"].discard if persistent else self.__dict__["_transient"].add)(name)
 
@@ -142,7 +142,7 @@ class Module:
         """Add a child module under ``name``."""
         if module is not None and not isinstance(module, Module):
             raise ArgumentError(
-                f"{name!r} is a {type(module).__name__}, not a Module", fix="pass a Module, or set it as a plain attribute"
+                f"{name!r} is {kind_of(module)}, not a Module", fix="pass a Module, or set it as a plain attribute"
             )
         self._register("_modules", name, module)
 
@@ -174,8 +174,7 @@ class Module:
 
     def _no_tensor(self, given: Any) -> ArgumentError:
         """The error for a layer or model of ours that was called on an array, a list or None."""
-        kind = "an array" if hasattr(given, "dtype") else "None" if given is None else f"a {type(given).__name__}"
-        error = ArgumentError(f"the input is {kind}, not a tensor", fix="wrap it: nyala.tensor(...)")
+        error = ArgumentError(f"the input is {kind_of(given)}, not a tensor", fix="wrap it: nyala.tensor(...)")
         self._passed_by(error)
         return error
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import devices
-from ..errors import ArgumentError, CheckpointError, did_you_mean
+from ..errors import ArgumentError, CheckpointError, did_you_mean, kind_of
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def load(module: Module, given: Mapping[str, Any], strict: bool, assign: bool) -
     """Put the values of ``given`` into the parameters and persistent buffers of ``module``; see ``Module.load_state_dict``."""
     if not isinstance(given, Mapping):
         fix = "read it with nyala.checkpoint.load_file first" if isinstance(given, (str, PathLike)) else "pass a state_dict()"
-        raise ArgumentError(f"load_state_dict of a {type(given).__name__}", why="a state is tensors by name", fix=fix)
+        raise ArgumentError(f"load_state_dict of {kind_of(given)}", why="a state is tensors by name", fix=fix)
     own = module.state_dict(keep_vars=True)
     missing = [name for name in own if name not in given]
     unexpected = [name for name in given if name not in own]

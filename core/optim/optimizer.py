@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..autograd import enable_grad, no_grad
-from ..errors import ArgumentError, DtypeError, GradError, ShapeError
+from ..errors import ArgumentError, DtypeError, GradError, ShapeError, kind_of
 from ..tensor import Handle, Tensor
 from . import saved
 
@@ -66,7 +66,7 @@ class Optimizer:
             raise ArgumentError(f"{name} was given one tensor", why="it takes many", fix="put it in a list")
         if not isinstance(params, Iterable):
             fix = "pass its .parameters()" if hasattr(params, "parameters") else "pass a list of parameters"
-            raise ArgumentError(f"{name} was given a {type(params).__name__}, not parameters", fix=fix)
+            raise ArgumentError(f"{name} was given {kind_of(params)}, not parameters", fix=fix)
         given = list(params)
         if not given:
             raise ArgumentError(

@@ -343,7 +343,7 @@ class TestFunction:
         [
             (lambda g: (g, g), r"2 gradient\(s\) for 1 argument"),
             (lambda g: g.sum(), r"shape \(\) for argument 0, which has shape \(2,\)"),
-            (lambda g: g.numpy(), "a ndarray for argument 0"),
+            (lambda g: g.numpy(), "an array for argument 0"),
         ],
     )
     def test_wrong_results_of_backward_are_named(self, result: Any, message: str) -> None:

@@ -360,14 +360,14 @@ class OnTheGpu:
         ({"": np.zeros(1)}, None, ArgumentError, "tensor name '' is empty"),
         ({"../x": np.zeros(1)}, None, ArgumentError, "tensor name '../x' climbs out of a folder"),
         ({"__metadata__": np.zeros(1)}, None, ArgumentError, "tensor name '__metadata__' is reserved"),
-        ({3: np.zeros(1)}, None, ArgumentError, "tensor name 3 is a int, not a text"),
+        ({3: np.zeros(1)}, None, ArgumentError, "tensor name 3 is an int, not a text"),
         ({"w": np.zeros(1, "c16")}, None, DtypeError, "tensor 'w' has dtype complex128"),
         ({"w": np.array([object()])}, None, DtypeError, "tensor 'w' has dtype object"),
         ({"w": np.array(["a"])}, None, DtypeError, "tensor 'w' has dtype <U1"),
         ({"w": np.zeros(1, ml_dtypes.int4)}, None, DtypeError, "tensor 'w' has dtype int4"),
         ({"w": [[1.0], [1.0, 2.0]]}, None, ArgumentError, "tensor 'w' is a list: setting an array element with a sequence"),
-        ({"w": OnTheGpu()}, None, ArgumentError, "tensor 'w' is a OnTheGpu: Implicit conversion is not allowed"),
-        ({"w": np.zeros(1)}, {"step": 3}, ArgumentError, "metadata 'step' is a int: names and values must be texts"),
+        ({"w": OnTheGpu()}, None, ArgumentError, "tensor 'w' is an OnTheGpu: Implicit conversion is not allowed"),
+        ({"w": np.zeros(1)}, {"step": 3}, ArgumentError, "metadata 'step' is an int: names and values must be texts"),
     ],
 )
 def test_what_the_format_cannot_hold_is_refused_before_writing(tmp_path, tensors, metadata, error, text):

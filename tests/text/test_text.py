@@ -55,7 +55,7 @@ def test_any_text_has_a_defined_result(tokenizer: Tokenizer, text: str) -> None:
     assert ids[0] == 2 and ids[-1] == 3 and max(ids) < len(WORDS)
 
 
-@pytest.mark.parametrize(("texts", "text"), [([], "no text"), ([3], "input 0 is a int"), (["a", None], "input 1 is a NoneType")])
+@pytest.mark.parametrize(("texts", "text"), [([], "no text"), ([3], "input 0 is an int"), (["a", None], "input 1 is None")])
 def test_what_is_no_text(tokenizer: Tokenizer, texts: Any, text: str) -> None:
     with pytest.raises(DataError, match=text):
         tokenizer(texts)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...errors import ArgumentError, CheckpointError
+from ...errors import ArgumentError, CheckpointError, kind_of
 from ..optimizer import Group, Optimizer
 
 
@@ -128,7 +128,7 @@ class LRScheduler:
 def check_optimizer(name: str, optimizer: Any) -> None:
     """Asks for an optimizer."""
     if not isinstance(optimizer, Optimizer):
-        raise ArgumentError(f"{name} was given a {type(optimizer).__name__}", fix="pass the optimizer first")
+        raise ArgumentError(f"{name} was given {kind_of(optimizer)}", fix="pass the optimizer first")
 
 
 def each(name: str, value: float | Sequence[float], groups: Sequence[Group]) -> list[float]:
