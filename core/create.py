@@ -45,7 +45,8 @@ def _from_python(data: Any, kind: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
     try:
         array = np.array(data)
     except ValueError as error:
-        raise ArgumentError(f"the data is not a regular array: {error}", fix="make the inner lists equally long") from None
+        why = "some inner lists are longer than others" if "inhomogeneous" in str(error) else str(error)
+        raise ArgumentError("the data is not a regular array", why=why, fix="make the inner lists equally long") from None
     if kind is None and not isinstance(data, (np.ndarray, np.generic)):
         if array.dtype == np.float64:
             kind = dtypes.default_dtype()

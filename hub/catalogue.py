@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..core.errors import DataError, UnknownNameError, did_you_mean
 from .cards import Card, read_card
+from .pipeline import TASKS
 
 _DOMAINS = ("vision", "audio", "text")
 
@@ -41,7 +42,7 @@ def _by_any_name() -> dict[str, Card]:
 
 
 def _tasks() -> list[str]:
-    return sorted({card.task for card in _catalogue().values()})
+    return sorted({*TASKS, *(card.task for card in _catalogue().values())})
 
 
 def list_models(
@@ -64,7 +65,7 @@ def list_models(
         max_params: at most this many parameters.
 
     Raises:
-        UnknownNameError: no model is for such a task, or no such domain; names the nearest.
+        UnknownNameError: no such task or domain; names the nearest.
 
     Example:
         >>> import nyala

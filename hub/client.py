@@ -98,7 +98,7 @@ def resolve(name: str, *, revision: str | None = None) -> Resolved:
     if match and not name.startswith("."):
         return Resolved(name, None, [_at(SourceSpec(kind="hub", repo=match["repo"]), revision or "main")])
     if folder.is_absolute() or name.startswith((".", "~")):
-        raise UnknownNameError(f"there is no folder {name}", fix=did_you_mean(name, _siblings(folder)) or "check the path")
+        raise UnknownNameError(f"there is no folder {name}", fix=did_you_mean(folder.name, _siblings(folder)) or "check the path")
     find(bare)  # raises, with the nearest names
     raise AssertionError("unreachable")
 
@@ -122,7 +122,7 @@ def _model_folder(folder: Path) -> Path:
 
 
 def _siblings(folder: Path) -> list[str]:
-    return [str(path) for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    return [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
 
 
 def _at(source: SourceSpec, revision: str) -> SourceSpec:

@@ -60,7 +60,7 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     path = catalog.find(source)
     tree, origins = _read(path, ())
     found: list[Problem] = []
-    for text in overrides:
+    for text in sorted(overrides, key=_chooses_no_type):
         found += _override(tree, origins, text)
     found += problems(tree, names.unknown)
     if found:
@@ -198,6 +198,11 @@ def _override(tree: Tree, origins: dict[str, str], text: str) -> Iterator[Proble
     _resolve_paths(node, Path.cwd())
     _merge(tree, node, origins, {p: "override" for p, _ in leaves(node)})
     yield from ()
+
+
+def _chooses_no_type(text: str) -> bool:
+    """Orders overrides: another type replaces its whole table, so it comes before what is to be set in that table."""
+    return not text.partition("=")[0].strip().endswith(".type")
 
 
 def _key_parts(key: str) -> list[str] | None:

@@ -150,7 +150,7 @@ def _refuse_strangers(path: Path, loaded: Loaded) -> None:
     if digest(old) != digest(loaded.recipe):
         changed = _changed(old, loaded.recipe)
         raise RecipeError(
-            f"{path} holds a run of another recipe: {', '.join(changed[:5])} differ"
+            f"{path} holds a run of another recipe: {', '.join(changed[:5])} {'differs' if len(changed) == 1 else 'differ'}"
             if changed
             else f"{path} holds a run of another recipe",
             why="one folder holds one run",

@@ -66,6 +66,7 @@ def test_extends_merges_key_by_key(base: Path) -> None:
 def test_another_type_replaces_the_whole_table(base: Path) -> None:
     assert config.load(child(base, '[optim]\ntype = "sgd"\n')).recipe.optim == schema.Sgd()
     assert config.load(base, ["optim.type=lion", "optim.lr=1e-5"]).recipe.optim == schema.Lion(lr=1e-5)
+    assert config.load(base, ["optim.lr=1e-5", "optim.type=lion"]).recipe.optim == schema.Lion(lr=1e-5)
 
 
 def test_a_chain_of_three_files_takes_the_nearest_value(base: Path) -> None:
