@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from nyala.core import devices, kernels
@@ -50,3 +51,9 @@ def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 def _forget() -> None:
     devices.cupy.cache_clear()
     kernels._cuda.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What bad input is made of and works on: see ``bad_input.py``."""
+    return load_module(HERE / "bad_input.py").Environment(tmp_path_factory.mktemp("bad-input"))
