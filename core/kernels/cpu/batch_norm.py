@@ -9,9 +9,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ..reference import norm as reference
+from .compiled import njit
 from .threads import run_tiles
 from .vector_math import EXACT, SUMS, TILE, ready, suits
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from .compiled import njit
 from .layout import Pair
 from .simd import fma, load, store
 from .threads import run_tiles

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ..reference import elementwise as reference
+from .compiled import njit
 from .vector_math import EXACT, elementwise, suits
 
 _ZERO = np.float32(0.0)

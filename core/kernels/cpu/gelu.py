@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ..reference import elementwise as reference
+from .compiled import njit
 from .vector_math import EXACT, elementwise, ferf, fexp, suits
 
 _f = np.float32

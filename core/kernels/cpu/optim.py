@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ..reference import optim as reference
+from .compiled import njit
 from .matmul import matmul
 from .threads import run_tiles
 from .vector_math import EXACT, SUMS, TILE, ready

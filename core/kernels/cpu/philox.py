@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ..reference import dropout as reference_dropout
 from ..reference import random as reference_random
+from .compiled import njit
 from .threads import run_tiles
 from .vector_math import EXACT, ready
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
+from .compiled import njit
 
 _jit = njit(nogil=True, cache=True, error_model="numpy")
 

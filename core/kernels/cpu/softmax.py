@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ..reference import softmax as reference
+from .compiled import njit
 from .threads import run_tiles
 from .vector_math import SUMS, TILE, bits_float, fexp, float_bits, ready, suits
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from .compiled import njit
 from .threads import run_tiles
 
 # "contract" allows fused multiply-add. "reassoc" lets a sum be split over vector lanes, in one way for one machine.
