@@ -163,6 +163,9 @@ def atomic_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Ite
             yield temporary
             _fsync_tree(temporary)
             _swap(temporary, path)
+        except StorageError as error:  # of a file in it: people know the folder by its own name
+            error.what = error.what.replace(str(temporary), str(path))
+            raise
         finally:
             if temporary.exists():
                 shutil.rmtree(temporary)

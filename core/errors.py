@@ -200,7 +200,9 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
         >>> nearest("resnet5O", ["resnet50", "resnet18", "bert"])
         ['resnet50', 'resnet18']
     """
-    by_fold = {k.casefold(): k for k in known}
+    by_fold: dict[str, str] = {}
+    for k in known:  # of names that differ in case alone the first counts
+        by_fold.setdefault(k.casefold(), k)
     hits = difflib.get_close_matches(name.casefold(), by_fold, n=count, cutoff=0.55)
     return [by_fold[h] for h in hits]
 

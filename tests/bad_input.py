@@ -184,12 +184,17 @@ class Environment:
     def recipe(self, *overrides: str) -> Any:
         return recipes.load_recipe("vision/fashion-lite0", overrides)
 
-    def run(self, *overrides: str, folder: str = "") -> Any:
+    def recipe_file(self) -> Path:
+        """A run of three steps."""
         recipe = self.tmp / "tiny.toml"
         recipe.write_text(
             f'schema = 1\n[data]\nname = "{self.data}"\nworkers = 0\nbatch_size = 4\n[model]\nname = "{self.resnet}"\n'
             '[optim]\ntype = "adamw"\n[train]\nsteps = 3\n'
         )
+        return recipe
+
+    def run(self, *overrides: str, folder: str = "") -> Any:
+        recipe = self.recipe_file()
         run = recipes.create_run(
             recipes.load_recipe(recipe, overrides), self.tmp / (folder or f"run-{len(list(self.tmp.iterdir()))}")
         )

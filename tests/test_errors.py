@@ -52,12 +52,12 @@ class Bad(NamedTuple):
 TABLE = [
     # ---- names that nothing has: the nearest are given
     Bad("model name", lambda _: nyala.load("resnet51"), UnknownNameError, 2,
-        "no model in the catalogue is called 'resnet51': it knows all-MiniLM-L6-v2, resnet18.a1_in1k, resnet50.a1_in1k, "
-        "tf_efficientnet_lite0. Remedy: did you mean 'resnet50' or 'resnet18' or 'resnet50.a1_in1k'? `nyala list` shows "
+        "no model in the catalogue is called 'resnet51': it knows …resnet50.a1_in1k… "
+        "Remedy: did you mean 'resnet50' or 'resnet18' or 'resnet50.a1_in1k'? `nyala list` shows "
         "them; a …"),
     Bad("model name, nothing near", lambda _: nyala.load("qqq"), UnknownNameError, 2,
-        "no model in the catalogue is called 'qqq': it knows all-MiniLM-L6-v2, resnet18.a1_in1k, resnet50.a1_in1k, "
-        "tf_efficientnet_lite0. Remedy: `nyala list` shows them; a hub id is org/name, a folder needs a path.…"),
+        "no model in the catalogue is called 'qqq': it knows …resnet50.a1_in1k… "
+        "Remedy: `nyala list` shows them; a hub id is org/name, a folder needs a path.…"),
     Bad("empty model name", lambda _: nyala.load(""), UnknownNameError, 2,
         "a model with an empty name. Remedy: `nyala list` shows the names.…"),
     Bad("no model name", lambda _: nyala.load(None), ArgumentError, 2,
@@ -73,8 +73,7 @@ TABLE = [
     Bad("domain of list_models", lambda _: nyala.list_models(domain="visoin"), UnknownNameError, 2,
         "no domain is called 'visoin'. Remedy: did you mean 'vision'?…"),
     Bad("architecture", lambda e: nyala.load(e.folder({"model_type": "bertt"})), UnknownNameError, 2,
-        "nyala does not know the architecture 'transformers:bertt': it knows timm:resnet18, timm:resnet34, timm:resnet50,"
-        " timm:resnet101, timm:resnet152, timm:tf_efficientnet_lite[0-4], … Remedy: did you mean 'transformers:bert'? "
+        "nyala does not know the architecture 'transformers:bertt': it knows timm:resnet18, … Remedy: did you mean 'transformers:bert'? "
         "Otherwise choose a model of a known architecture.…"),
     Bad("option of an architecture", lambda e: nyala.load(e.resnet, drop_rat=0.1), ArgumentError, 2,
         "resnet18 has no option 'drop_rat': it has architecture, block, channels, drop_rate, in_chans, layers, "
