@@ -73,7 +73,8 @@ TABLE = [
     Bad("domain of list_models", lambda _: nyala.list_models(domain="visoin"), UnknownNameError, 2,
         "no domain is called 'visoin'. Remedy: did you mean 'vision'?…"),
     Bad("architecture", lambda e: nyala.load(e.folder({"model_type": "bertt"})), UnknownNameError, 2,
-        "nyala does not know the architecture 'transformers:bertt': it knows timm:resnet18, … Remedy: did you mean 'transformers:bert'? "
+        "nyala does not know the architecture 'transformers:bertt': it knows timm:resnet18, … "
+        "Remedy: did you mean 'transformers:bert'? "
         "Otherwise choose a model of a known architecture.…"),
     Bad("option of an architecture", lambda e: nyala.load(e.resnet, drop_rat=0.1), ArgumentError, 2,
         "resnet18 has no option 'drop_rat': it has architecture, block, channels, drop_rate, in_chans, layers, "
