@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from ..core.errors import DataError, UnknownNameError, did_you_mean
+from ..core.errors import DataError, UnknownNameError, did_you_mean, nearest
 from .cards import Card, read_card
 from .pipeline import TASKS
 
@@ -108,7 +108,10 @@ def find(name: str) -> Card:
     folded = {known.casefold(): card for known, card in names.items()}
     if name.casefold() in folded:
         return folded[name.casefold()]
-    near = did_you_mean(name, names)
+    nearest_of = {}  # each card once, by the nearest of its names
+    for hit in nearest(name, names, count=8):
+        nearest_of.setdefault(names[hit].name, hit)
+    near = did_you_mean(name, list(nearest_of.values())[:3])
     fix = f"{near} " if near else ""
     raise UnknownNameError(
         f"no model in the catalogue is called {name!r}",

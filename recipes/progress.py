@@ -48,7 +48,7 @@ class Plain(Progress):
     def start(self, total: int, done: int) -> None:
         self._total = total
         self._next = time.monotonic()
-        self.note(f"{total} steps" + (f", {done} of them done before" if done else ""))
+        self.note(f"{total} step{'' if total == 1 else 's'}" + (f", {done} of them done before" if done else ""))
 
     def step(self, record: Mapping[str, Any]) -> None:
         if time.monotonic() >= self._next:

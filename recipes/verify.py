@@ -39,7 +39,11 @@ class Result:
     def __str__(self) -> str:
         lines = [f"{'equal ' if same else 'DIFFERS'}  {name}" for name, same in self.compared.items()]
         lines += [f"note     {note}" for note in self.notes]
-        head = f"equal: {self.steps} steps repeated, every bit the same" if self.equal else f"different: {self.first}"
+        head = (
+            f"equal: {self.steps} step{'' if self.steps == 1 else 's'} repeated, every bit the same"
+            if self.equal
+            else f"different: {self.first}"
+        )
         return "\n".join([*lines, head])
 
 
