@@ -99,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not given:
         build_parser().print_help(sys.stderr)
         return 2
+    console.accept_any_character()
     args = parse(given)
     try:
         return int(args.execute(args) or 0)

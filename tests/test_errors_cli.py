@@ -219,3 +219,14 @@ def test_odd_inputs_that_are_no_mistakes(workshop: Any, here: Path) -> None:
     assert result.returncode == 0 and "a b é 猫.png" in result.stdout and result.stderr == "drew out.png\n"
     with Image.open(here / "out.png") as drawn:
         assert drawn.width == 640
+
+
+def test_characters_that_the_terminal_does_not_have(workshop: Any, here: Path) -> None:
+    names = ["猫.png", os.fsdecode(b"no-text-\xff.png")]
+    for name in names:
+        (here / name).write_bytes(workshop.picture)
+    result = nyala("predict", workshop.resnet, *names, PYTHONIOENCODING="ascii")
+    assert result.returncode == 0 and "\\u732b.png" in result.stdout and "no-text-\\udcff.png" in result.stdout
+    for encoding in ("ascii", "utf-8"):
+        result = nyala("predict", workshop.resnet, *names, "--json", PYTHONIOENCODING=encoding)
+        assert [row["input"] for row in json.loads(result.stdout)["results"]] == names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import shutil
@@ -11,6 +12,13 @@ from pathlib import Path
 from typing import Any
 
 _running: list[Path] = []
+
+
+def accept_any_character() -> None:
+    """What standard output or error cannot show is written as an escape, instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:
@@ -31,7 +39,12 @@ def _broken(line: str) -> str:
 
 def emit(value: Any) -> None:
     """One JSON object on one line of standard output."""
-    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a terminal of few characters, or a file name that is no text
+        text = json.dumps(value, default=str)
+    print(text, flush=True)
 
 
 def running(folder: Path) -> None:
