@@ -36,7 +36,7 @@ def begin(run: Run, data: Mapping[str, str], weights: Mapping[str, str]) -> list
         Lines to tell the user: what differs in environment or code, and may change the last bits.
 
     Raises:
-        IntegrityError: the data or the starting weights are not those the run began with.
+        IntegrityError: the recipe, the data or the starting weights are not those the run began with.
     """
     from .. import __version__
 
@@ -53,7 +53,7 @@ def begin(run: Run, data: Mapping[str, str], weights: Mapping[str, str]) -> list
     if not old:
         write(run.folder, inputs)
         return []
-    for part in ("data", "weights"):
+    for part in ("recipe", "data", "weights"):
         if old[part] != inputs[part]:
             changed = [k for k in sorted(old[part] | inputs[part]) if old[part].get(k) != inputs[part].get(k)]
             raise IntegrityError(

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ..core.atomic import atomic_write, storage_errors
-from ..core.errors import RecipeError, StorageError
+from ..core.errors import IntegrityError, RecipeError, StorageError
 from . import config, resolved
 from .config import Loaded
 from .schema import INDIFFERENT, Recipe, digest
@@ -45,12 +45,27 @@ class Run:
         return bool(self.manifest().get("outputs"))
 
     def manifest(self) -> dict[str, Any]:
-        """The manifest as written so far, or an empty dictionary."""
-        path = self.folder / MANIFEST
-        if not path.is_file():
-            return {}
-        with storage_errors(path, "read"):
-            return dict(json.loads(path.read_text(encoding="utf-8")))
+        """The manifest as written so far, or an empty dictionary; see ``read_manifest``."""
+        return read_manifest(self.folder)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder, or an empty dictionary where none is written yet.
+
+    Raises:
+        IntegrityError: it is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return {}
+    with storage_errors(path, "read"):
+        content = path.read_bytes()
+    try:
+        manifest = json.loads(content)
+        _ = manifest["recipe"]["name"], manifest["data"]["name"], manifest["weights"]["name"], dict(manifest.get("outputs", {}))
+    except (ValueError, TypeError, KeyError) as error:
+        raise IntegrityError(f"{path} is damaged", why=repr(error), fix="take this file from a backup, or run again") from error
+    return dict(manifest)
 
 
 def create(loaded: Loaded, folder: str | Path | None = None) -> Run:
@@ -99,6 +114,7 @@ def open_run(folder: str | Path, overrides: list[str] | None = None) -> Run:
 
     Raises:
         RecipeError: not a run folder, or an override that would change the result.
+        IntegrityError: the folder's manifest is damaged.
     """
     path = Path(folder).expanduser().resolve()
     if not (path / RECIPE).is_file():
@@ -116,12 +132,8 @@ def open_run(folder: str | Path, overrides: list[str] | None = None) -> Run:
     loaded = config.load(path / RECIPE, overrides or ())
     origins = resolved.origins_of((path / RECIPE).read_text(encoding="utf-8"))
     origins |= {key: origin for key, origin in loaded.origins.items() if origin == "override"}
-    name = (
-        json.loads((path / MANIFEST).read_text(encoding="utf-8"))["recipe"]["name"]
-        if (path / MANIFEST).is_file()
-        else loaded.name
-    )
-    return Run(path, replace(loaded, name=name, origins=origins))
+    written = read_manifest(path)
+    return Run(path, replace(loaded, name=written["recipe"]["name"] if written else loaded.name, origins=origins))
 
 
 def _next_free(parent: Path, stem: str) -> Path:

@@ -200,6 +200,12 @@ class Environment:
         )
         return recipes.train(run)
 
+    def damaged_run(self, manifest: str) -> Path:
+        folder = self.tmp / "damaged-run"
+        recipes.create_run(recipes.load_recipe(self.recipe_file()), folder)
+        (folder / "manifest.json").write_text(manifest)
+        return folder
+
     def run_twice(self) -> None:
         self.run("seed=1", folder="a-run")
         self.run("seed=2", folder="a-run")

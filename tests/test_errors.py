@@ -24,6 +24,7 @@ from nyala.errors import (
     DtypeError,
     GradError,
     IndexRangeError,
+    IntegrityError,
     MissingFileError,
     ModuleError,
     NumericError,
@@ -513,6 +514,10 @@ TABLE = [
         "…/one-empty/full has 1 class: a classifier needs at least two classes. Remedy: add another.…"),
     Bad("corrupt picture in the data", lambda e: e.run(f"data.name={e.broken_data}"), DataError, 2,
         "sample 9: …/broken/red/3.png is not a picture in a format that Pillow reads. Remedy: convert it to PNG or JPEG.…"),
+    Bad("damaged manifest", lambda e: open_run(e.damaged_run("{")), IntegrityError, 1,
+        "…/manifest.json is damaged: JSONDecodeError(… Remedy: take this file from a backup, or run again.…"),
+    Bad("manifest of something else", lambda e: open_run(e.damaged_run('{"recipe": 3}')), IntegrityError, 1,
+        "…/manifest.json is damaged: … Remedy: take this file from a backup, or run again.…"),
     Bad("folder of another recipe", lambda e: e.run_twice(), RecipeError, 2,
         "…/a-run holds a run of another recipe: seed differs: one folder holds one run. Remedy: give another folder, or "
         "none: a new one is then made.…"),

@@ -173,6 +173,15 @@ def test_other_data_under_a_run_is_refused(recipe_file: Path, tmp_path: Path, ti
         trainer.train(run)
 
 
+def test_a_recipe_that_was_edited_under_a_run_is_refused(recipe_file: Path, tmp_path: Path) -> None:
+    run = runs.create(config.load(recipe_file), tmp_path / "run")
+    trainer.train(run, stop_after=5)
+    path = run.folder / runs.RECIPE
+    path.write_text(path.read_text().replace("lr = 0.01", "lr = 0.02"))
+    with pytest.raises(IntegrityError, match=r"the recipe of .* changed since the run began: sha256.*bring the old recipe back"):
+        trainer.train(runs.open_run(run.folder))
+
+
 SMALL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
