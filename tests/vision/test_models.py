@@ -84,6 +84,13 @@ def test_the_full_model_has_exactly_timms_tensors(name: str) -> None:
     assert model.num_parameters() == FULL[name]
 
 
+@pytest.mark.parametrize(("name", "count"), [("resnet34", 21_797_672), ("resnet101", 44_549_160), ("resnet152", 60_192_808)])
+def test_the_larger_resnets_have_their_published_size(name: str, count: int) -> None:
+    with nyala.nn.init.skip_random():
+        model = registry.get(f"timm:{name}").build({"architecture": name})
+    assert model.num_parameters() == count
+
+
 def test_the_other_librarys_names_map_one_to_one() -> None:
     names = json.loads((GOLDENS.parent / "real" / "lite0_names.json").read_text())
     from nyala.vision.models import efficientnet
