@@ -20,7 +20,7 @@ from ..errors import ArgumentError, DtypeError, GradError, IndexRangeError, Shap
 from ..operation import Operation
 from ..tensor import Tensor
 from .elementwise import sum_to, where
-from .operands import as_tensor, axis_of, broadcast_error
+from .operands import as_tensor, axis_of, broadcast_error, require_tensors
 
 
 def _plain_index(index: Any, x: Any) -> Any:
@@ -262,6 +262,8 @@ class ScatterAdd(Operation):
 
 
 def _integer_index(index: Tensor, what: str) -> Any:
+    if not isinstance(index, Tensor):
+        require_tensors(what, index=index)
     if index.dtype.kind not in "iu":
         raise DtypeError(f"{what}: an index of {index.dtype}", fix="convert it with .long()")
     module_of(index.array)  # its device is the current one from here on

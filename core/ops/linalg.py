@@ -18,6 +18,7 @@ from ..errors import ArgumentError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
 from .elementwise import _conj, sum_to
+from .operands import require_tensors
 from .shape import broadcast_to, permute, reshape, transpose, unsqueeze
 
 
@@ -67,6 +68,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     Raises:
         ShapeError: the shapes do not go together.
     """
+    if not isinstance(input, Tensor) or not isinstance(other, Tensor):
+        require_tensors("matmul", input=input, other=other)
     if input.dtype != other.dtype:
         dtype = dtypes.promote(input.dtype, other.dtype)
         input, other = input.to(dtype), other.to(dtype)
@@ -145,6 +148,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises:
         ShapeError: the last dimension of the input is not the weight's second.
     """
+    if not isinstance(input, Tensor):
+        require_tensors("linear", input=input)
     if input.ndim == 0 or weight.ndim not in (1, 2) or input.shape[-1] != weight.shape[-1]:
         raise ShapeError(
             f"linear: input (..., in={input.shape[-1] if input.ndim else '-'}) of shape {input.shape}, "

@@ -32,6 +32,7 @@ from .distance import (
 )
 from .elementwise import abs_, clamp, exp, log, log1p, where
 from .index import gather
+from .operands import require_tensors
 from .reducing import check_labels, check_reduction, reduced, same_shape
 from .shape import movedim, reshape, unsqueeze
 from .softmax import log_sigmoid, log_softmax
@@ -116,6 +117,7 @@ def cross_entropy(
     check_reduction("cross_entropy", reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ArgumentError(f"cross_entropy: label_smoothing={label_smoothing}", fix="use a number from 0 to 1")
+    require_tensors("cross_entropy", input=input, target=target)
     _check_weight("cross_entropy", input, weight)
     if target.dtype.kind in "fV":
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
@@ -183,6 +185,7 @@ def nll_loss(
 ) -> Tensor:
     """-input at the target class: ``cross_entropy`` for log-probabilities. Arguments and errors as there."""
     check_reduction("nll_loss", reduction)
+    require_tensors("nll_loss", input=input, target=target)
     _check_weight("nll_loss", input, weight)
     _check_target("nll_loss", input, target)
     axis = 0 if input.ndim == 1 else 1

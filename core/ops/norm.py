@@ -20,7 +20,7 @@ from ..errors import ArgumentError, ShapeError
 from ..operation import Composite
 from ..tensor import Tensor
 from .elementwise import clamp, rsqrt
-from .operands import floating
+from .operands import floating, require_tensors
 from .reduce import norm
 from .shape import ZeroPad, narrow, reshape
 
@@ -233,6 +233,8 @@ class LayerNorm(_Norm):
 
 def _trailing(what: str, input: Tensor, normalized_shape: Any, **tensors: Tensor | None) -> int:
     """How many dimensions ``normalized_shape`` has, checked against the input and the parameters."""
+    if not isinstance(input, Tensor):
+        require_tensors(what, input=input)
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or input.shape[input.ndim - len(shape) :] != shape or len(shape) > input.ndim:
         raise ShapeError(

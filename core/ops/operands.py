@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import devices, dtypes
-from ..errors import ArgumentError, DtypeError, ShapeError
+from ..errors import ArgumentError, DtypeError, ShapeError, kind_of
 from ..tensor import Tensor
 
 _NUMBERS = (int, float, complex, bool, np.generic)
@@ -22,6 +22,13 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     from ..create import tensor
 
     return tensor(value, device=like.device if like is not None else None)
+
+
+def require_tensors(what: str, **named: Any) -> None:
+    """Raise an ArgumentError where an argument is an array, a list or anything else that is no tensor."""
+    for name, value in named.items():
+        if not isinstance(value, Tensor):
+            raise ArgumentError(f"{what}: {name} is {kind_of(value)}, not a tensor", fix="wrap it: nyala.tensor(...)")
 
 
 def operands(a: Any, b: Any, what: str) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import numpy as np
 from ..devices import check_same
 from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..tensor import Tensor
+from .operands import require_tensors
 
 
 def check_reduction(what: str, reduction: str, known: tuple[str, ...] = ("mean", "sum", "none")) -> None:
@@ -25,6 +26,7 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
 
 def same_shape(what: str, input: Tensor, target: Tensor, broadcast: bool = False) -> None:
     """Raise a ShapeError where the shapes differ; with ``broadcast`` only warn where they broadcast, as torch does."""
+    require_tensors(what, input=input, target=target)
     check_same(what, input=input, target=target)
     if input.shape == target.shape:
         return

@@ -21,7 +21,7 @@ from ..errors import ArgumentError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
 from .elementwise import sum_to
-from .operands import axes_of, axis_of, shape_of
+from .operands import axes_of, axis_of, require_tensors, shape_of
 
 
 class Reshape(Operation):
@@ -237,15 +237,25 @@ class Cat(Operation):
         )
 
 
+def _listed(tensors: Sequence[Tensor], what: str) -> tuple[Tensor, ...]:
+    if isinstance(tensors, Tensor):
+        raise ArgumentError(f"{what} was given one tensor", why="it takes many", fix="put them in a list")
+    listed = tuple(tensors)
+    if not listed:
+        raise ArgumentError(f"{what} of no tensors", fix="pass at least one")
+    for i, one in enumerate(listed):
+        if not isinstance(one, Tensor):
+            require_tensors(what, **{f"member {i}": one})
+    return listed
+
+
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors joined along a dimension that exists; all other lengths must agree.
 
     Raises:
         ShapeError: the lengths of another dimension differ.
     """
-    tensors = tuple(tensors)
-    if not tensors:
-        raise ArgumentError("cat of no tensors", fix="pass at least one")
+    tensors = _listed(tensors, "cat")
     tensors = tuple(t for t in tensors if t.shape != (0,)) or tensors[:1]  # empty vectors go with anything, as in torch
     axis = axis_of(dim, tensors[0].ndim, "cat")
     rests = [(*t.shape[:axis], *t.shape[axis + 1 :]) for t in tensors]
@@ -264,7 +274,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape joined along a new dimension."""
-    tensors = tuple(tensors)
+    tensors = _listed(tensors, "stack")
     for i, one in enumerate(tensors):
         if one.shape != tensors[0].shape:
             raise ShapeError(f"stack: tensor 0 has shape {tensors[0].shape}, tensor {i} has {one.shape}", fix="make them equal")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import devices, dtypes, kernels
-from ..errors import NumericError
+from ..errors import ArgumentError, NumericError, kind_of
 from ..kernels.reference.half import widened
 from ..tensor import Tensor
 from . import checks
@@ -116,6 +116,8 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    if not isinstance(parameters, Iterable):
+        raise ArgumentError(f"clipping was given {kind_of(parameters)}, not parameters", fix="pass its .parameters()")
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     return [p.grad for p in given if p.grad is not None]
 

@@ -1,1 +1,18 @@
-"""Helpers around the engine: ``utils.checkpoint``."""
+"""Helpers around the engine: ``utils.checkpoint``, loaded when it is first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["checkpoint"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
