@@ -343,7 +343,7 @@ TABLE = [
     Bad("schedule without an optimizer", lambda e: nyala.optim.lr_scheduler.StepLR(e.net, step_size=1), ArgumentError, 2,
         "StepLR was given a Net. Remedy: pass the optimizer first.…"),
     Bad("array instead of a tensor", lambda e: e.net(np.zeros((2, 3, 8, 8), np.float32)), ArgumentError, 2,
-        "at stem.conv (Conv2d): the input is an array, not a tensor. Remedy: wrap it: nyala.tensor(...).…"),
+        "at stem.conv (Conv2d): conv2d: input is an array, not a tensor. Remedy: wrap it: nyala.tensor(...).…"),
     Bad("list instead of a tensor", lambda _: nn.Linear(3, 2)([1.0, 2.0, 3.0]), ArgumentError, 2,
         "at model (Linear): linear: input is a list, not a tensor. Remedy: wrap it: nyala.tensor(...).…"),
     Bad("labels in an array", lambda _: F.cross_entropy(nyala.zeros(2, 3), np.array([0, 1])), ArgumentError, 2,

@@ -22,6 +22,7 @@ from ..operation import Operation
 from ..tensor import Tensor
 from .pad import zero_pad
 from .reduce import sum as sum_
+from .operands import require_tensors
 from .shape import reshape, squeeze
 from .sizes import NAMES, batched, dimensions, each, named
 
@@ -109,6 +110,8 @@ class ConvWeightGrad(Operation):
 
 
 def _check_dtypes(what: str, input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    if not isinstance(input, Tensor):
+        require_tensors(what, input=input)
     for name, t in (("weight", weight), ("bias", bias)):
         if t is not None and t.dtype != input.dtype:
             raise DtypeError(f"{what}: an input of {input.dtype} and a {name} of {t.dtype}", fix="convert one with .to(dtype)")
