@@ -20,9 +20,9 @@ from .. import kernels
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
+from .operands import require_tensors
 from .pad import zero_pad
 from .reduce import sum as sum_
-from .operands import require_tensors
 from .shape import reshape, squeeze
 from .sizes import NAMES, batched, dimensions, each, named
 
