@@ -108,7 +108,7 @@ def find(name: str) -> Card:
     folded = {known.casefold(): card for known, card in names.items()}
     if name.casefold() in folded:
         return folded[name.casefold()]
-    nearest_of = {}  # each card once, by the nearest of its names
+    nearest_of: dict[str, str] = {}  # each card once, by the nearest of its names
     for hit in nearest(name, names, count=8):
         nearest_of.setdefault(names[hit].name, hit)
     near = did_you_mean(name, list(nearest_of.values())[:3])
