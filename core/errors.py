@@ -201,10 +201,16 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
         ['resnet50', 'resnet18']
     """
     by_fold: dict[str, str] = {}
-    for k in known:  # of names that differ in case alone the first counts
-        by_fold.setdefault(k.casefold(), k)
+    for k in known:
+        other = by_fold.setdefault(k.casefold(), k)
+        if _alike(k, name) > _alike(other, name):  # of names that differ in case alone the one with more of the same letters
+            by_fold[k.casefold()] = k
     hits = difflib.get_close_matches(name.casefold(), by_fold, n=count, cutoff=0.55)
     return [by_fold[h] for h in hits]
+
+
+def _alike(a: str, b: str) -> int:
+    return sum(x == y for x, y in zip(a, b, strict=False))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
