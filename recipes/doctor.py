@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..core.errors import ArgumentError
 from ..hub.storage import cache_folder, is_offline
 from . import environment
 
@@ -61,13 +62,16 @@ def _blas() -> Check:
 
 
 def _threads() -> Check:
-    threads, cpus = environment.blas_threads(), _usable_cpus()
-    set_by = [f"{v}={os.environ[v]}" for v in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS") if v in os.environ]
-    finding = f"{cpus} CPUs usable, BLAS uses {threads or 'an unknown number of'} threads" + (
-        f" ({', '.join(set_by)})" if set_by else ""
-    )
-    if threads and threads > cpus:
-        return Check("threads", "warn", finding, f"set OPENBLAS_NUM_THREADS={cpus}: more threads than CPUs slow each other down")
+    from ..core.kernels.cpu.threads import thread_count
+
+    cpus = _usable_cpus()
+    try:
+        threads = thread_count()
+    except ArgumentError as error:
+        return Check("threads", "warn", error.what, error.fix)
+    finding = f"{cpus} CPUs usable, kernels use {threads}, BLAS one inside each"
+    if threads > cpus:
+        return Check("threads", "warn", finding, f"set NYALA_NUM_THREADS={cpus}: more threads than CPUs slow each other down")
     return Check("threads", "ok", finding)
 
 

@@ -110,3 +110,21 @@ def test_an_attribute_error_in_somebodys_forward_stays_what_it_is() -> None:
 
     with pytest.raises(AttributeError, match="'list' object has no attribute 'total'"):
         Mine()([1, 2])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "call", "remedy"),
+    [
+        ("NYALA_NUM_THREADS", "many", lambda: nyala.zeros(900, 900) @ nyala.zeros(900, 900), "a whole number from 1"),
+        ("NYALA_NUM_THREADS", "0", lambda: nyala.zeros(900, 900) @ nyala.zeros(900, 900), "a whole number from 1"),
+        ("NYALA_HUB_TIMEOUT", "soon", lambda: nyala.load("org/name"), "set it to seconds"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(
+    variable: str, value: str, call: Callable[[], Any], remedy: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NYALA_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ArgumentError, match=f"{variable}={value}. Remedy: .*{remedy}"):
+        call()

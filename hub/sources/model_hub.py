@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ...core.atomic import atomic_write, storage_errors
-from ...core.errors import IntegrityError, MissingFileError, NetworkError, NyalaError
+from ...core.errors import ArgumentError, IntegrityError, MissingFileError, NetworkError, NyalaError
 from ..cards import FileSpec, SourceSpec
 from ..files import Files
 from ..integrity import Memory, git_blob_id
@@ -35,7 +35,10 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 def _deadline(patient: bool) -> float:
     """Seconds a hub may take for its first answer, name lookup included: a dead one must not keep the next source waiting."""
-    return float(os.environ.get("NYALA_HUB_TIMEOUT") or (10.0 if patient else 4.0))
+    given = os.environ.get("NYALA_HUB_TIMEOUT", "")
+    if not re.fullmatch(r"(\d+(\.\d+)?)?", given):
+        raise ArgumentError(f"NYALA_HUB_TIMEOUT={given}", fix="set it to seconds, e.g. 10, or unset it")
+    return float(given) if given else 10.0 if patient else 4.0
 
 
 class ModelHub:

@@ -30,3 +30,18 @@ def test_the_doctor_says_when_the_network_is_switched_off(monkeypatch: pytest.Mo
     monkeypatch.setenv("NYALA_OFFLINE", "1")
     network = next(c for c in doctor.examine() if c.name == "network")
     assert network.state == "warn" and "OFFLINE" in network.finding
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "text"),
+    [
+        ("1", "ok", "kernels use 1,"),
+        ("4096", "warn", "kernels use 4096,"),
+        ("many", "warn", "NYALA_NUM_THREADS=many"),
+        ("0", "warn", "NYALA_NUM_THREADS=0"),
+    ],
+)
+def test_the_doctor_looks_at_the_number_of_threads(given: str, state: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NYALA_NUM_THREADS", given)
+    threads = next(c for c in doctor.examine() if c.name == "threads")
+    assert threads.state == state and text in threads.finding and bool(threads.remedy) == (state == "warn")

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from ...errors import ArgumentError
+
 _SETTERS = (
     "scipy_openblas_set_num_threads64_",
     "scipy_openblas_set_num_threads",
@@ -20,9 +22,15 @@ _SETTERS = (
 
 
 def thread_count() -> int:
-    """How many threads kernels use: ``NYALA_NUM_THREADS``, or the cores this process may run on."""
+    """How many threads kernels use: ``NYALA_NUM_THREADS``, or the cores this process may run on.
+
+    Raises:
+        ArgumentError: the variable holds no whole number from 1.
+    """
     given = os.environ.get("NYALA_NUM_THREADS", "")
-    if given.isdigit() and int(given) > 0:
+    if given:
+        if not given.isdecimal() or int(given) < 1:
+            raise ArgumentError(f"NYALA_NUM_THREADS={given}", fix="set it to a whole number from 1, or unset it to use all cores")
         return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
