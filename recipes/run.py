@@ -96,13 +96,15 @@ def create(loaded: Loaded, folder: str | Path | None = None) -> Run:
 
 
 def discard_unbegun(run: Run) -> None:
-    """Removes the folder of a run that failed before it began: where nothing but the recipe is in it."""
+    """Removes the folder of a run that failed before it began, where nothing but the recipe is in it, and an empty ``runs``."""
     with storage_errors(run.folder, "remove"):
         there = list(run.folder.iterdir())
         if {path.name for path in there} <= {RECIPE, ".lock"}:
             for path in there:
                 path.unlink()
             run.folder.rmdir()
+            if run.folder.parent == Path(run.recipe.run.folder).expanduser().resolve() and not any(run.folder.parent.iterdir()):
+                run.folder.parent.rmdir()
 
 
 def open_run(folder: str | Path, overrides: list[str] | None = None) -> Run:
