@@ -106,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NyalaError as error:
         if os.environ.get("NYALA_TRACEBACK") == "1":
             raise
-        console.complain(f"nyala {args.command}: {error}")
+        way_on = console.resume_hint() if error.exit_code == 1 and console.has_begun() else ""
+        console.complain(f"nyala {args.command}: {error}{way_on}")
         return error.exit_code
     except KeyboardInterrupt:
         console.say(f"nyala {args.command}: interrupted.{console.resume_hint()}")

@@ -155,7 +155,8 @@ def test_a_full_disk_while_a_picture_is_drawn(workshop: Any, here: Path) -> None
 
 def test_a_full_disk_while_a_run_is_written_and_the_way_on(workshop: Any, here: Path) -> None:
     run = ["run", workshop.recipe_file(), "--folder", "run", "--quiet", "--json"]
-    told(nyala(*run, limit=20_000), 1, "could not write", "checkpoints/best-00000003")
+    said = told(nyala(*run, limit=20_000), 1, "could not write", "checkpoints/best-00000003")
+    assert said.endswith(f"[E305] Go on with: nyala resume {here / 'run'}\n")
     assert not [name for name in content(here) if "tmp" in name or "step-" in name]
     result = nyala("resume", "run", "--quiet", "--json")
     assert result.returncode == 0 and json.loads(result.stdout)["run"] == str(here / "run")

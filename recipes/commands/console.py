@@ -52,6 +52,11 @@ def running(folder: Path) -> None:
     _running.append(folder)
 
 
+def has_begun() -> bool:
+    """Whether the run that is being written has come as far as its manifest."""
+    return bool(_running) and (_running[-1] / "manifest.json").is_file()
+
+
 def resume_hint() -> str:
     """`` Go on with: nyala resume FOLDER`` where a run was under way, else an empty string."""
     return f" Go on with: nyala resume {shlex.quote(str(_running[-1]))}" if _running else ""
