@@ -90,6 +90,11 @@ _RENAMED = {
     "int": ("core.dtypes", "int32"),
     "cuda_is_available": ("core.devices", "cuda_is_available"),
 }
+# What PyTorch has under a name that nyala has not, and where it is.
+_ELSEWHERE = {
+    "save": "use nyala.checkpoint.save_file(model.state_dict(), path)",
+    "device": "a device is a string: 'cpu', 'cuda' or 'cuda:1'",
+}
 _PACKAGES = ("core", "hub", "vision", "audio", "text", "recipes")
 
 
@@ -130,7 +135,8 @@ def __getattr__(name: str) -> Any:
     if place is None:
         from .core.errors import did_you_mean
 
-        raise AttributeError(f"nyala has no attribute {name!r}. {did_you_mean(name, __dir__())}".rstrip())
+        hint = _ELSEWHERE.get(name) or did_you_mean(name, __dir__())
+        raise AttributeError(f"nyala has no attribute {name!r}. {hint}".rstrip())
     value = getattr(importlib.import_module(f"{__name__}.{place}"), attribute)
     globals()[name] = value
     return value

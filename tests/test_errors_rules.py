@@ -93,6 +93,15 @@ def test_a_misspelt_name_of_the_package_gets_the_nearest(call: Callable[[], Any]
         call()
 
 
+def test_names_of_pytorch_that_are_elsewhere_say_where() -> None:
+    with pytest.raises(AttributeError, match=r"nyala has no attribute 'save'. use nyala.checkpoint.save_file"):
+        _ = nyala.save
+    with pytest.raises(AttributeError, match=r"nyala has no attribute 'device'. a device is a string: 'cpu', 'cuda'"):
+        _ = nyala.device
+    with pytest.raises(AttributeError, match=r"nyala.utils has no attribute 'data'. nyala.data has Dataset and DataLoader"):
+        _ = nyala.utils.data
+
+
 def test_an_error_inside_a_model_keeps_its_path_and_its_cause() -> None:
     model = nn.Sequential(nn.Identity(), nn.Sequential(nn.Linear(2, 3), nn.Linear(4, 2)))
     with pytest.raises(ShapeError) as caught:

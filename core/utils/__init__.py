@@ -11,7 +11,8 @@ __all__ = ["checkpoint"]
 def __getattr__(name: str) -> Any:
     if name in __all__:
         return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    hint = " nyala.data has Dataset and DataLoader" if name == "data" else ""
+    raise AttributeError(f"nyala.utils has no attribute {name!r}.{hint}")
 
 
 def __dir__() -> list[str]:
