@@ -178,15 +178,24 @@ def test_a_run_that_cannot_begin_leaves_no_folder(workshop: Any, here: Path) -> 
     assert (here / "note.txt").read_text() == "mine"
 
 
+def heed_control_c() -> None:
+    """A shell starts background jobs deaf to it, and whoever they start: a user's run is not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_control_c_ends_a_run_with_the_way_on(workshop: Any, here: Path) -> None:
     argv = [*COMMAND, "run", str(workshop.recipe_file()), "train.steps=100000", "--folder", "my run", "--json"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("step "):
-                process.send_signal(signal.SIGINT)
-                break
-        out, err = process.communicate(timeout=60)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(argv, **pipes, text=True, env=ENVIRONMENT, preexec_fn=heed_control_c) as process:
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith("step "):
+                    process.send_signal(signal.SIGINT)
+                    break
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130 and out == "" and "Traceback" not in err
     assert err.endswith(f"nyala run: interrupted. Go on with: nyala resume '{here / 'my run'}'\n")
     assert not [name for name in content(here) if "nyala-tmp" in name]
