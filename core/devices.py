@@ -164,9 +164,3 @@ def check_dtype(dtype: np.dtype[Any]) -> None:
         raise DtypeError(
             f"a tensor of {dtype} on a CUDA device", why="CuPy has no such dtype", fix="convert it to bfloat16 first"
         )
-
-
-def as_array(data: Any, dtype: Any = None, device: str = "cpu") -> Any:
-    """``data`` as an array of ``device``, copied only if it must be."""
-    array = np.asarray(data, dtype) if not hasattr(data, "__cuda_array_interface__") else data
-    return move(array, device)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..core.errors import NyalaError, did_you_mean
+from ..hub.progress import set_progress
 from .commands import COMMANDS, console
 
 _EPILOG = """examples:
@@ -101,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     console.accept_any_character()
     args = parse(given)
+    if getattr(args, "quiet", False):
+        set_progress(False)  # downloads too
     try:
         return int(args.execute(args) or 0)
     except NyalaError as error:
@@ -115,3 +118,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `nyala list | head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        set_progress(None)

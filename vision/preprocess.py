@@ -6,7 +6,7 @@ Source: timm's evaluation transform (``create_transform(is_training=False)``), t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +143,3 @@ def _padded(image: Image, width: int, height: int) -> Image:
 
     across, down = max(width - image.width, 0), max(height - image.height, 0)
     return ImageOps.expand(image, (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2), fill=0)
-
-
-def stack(prepared: Sequence[np.ndarray[Any, Any]]) -> Tensor:
-    """Prepared pictures of one size as a batch: (N, 3, H, W)."""
-    return Tensor(np.stack(prepared))

@@ -75,7 +75,7 @@ def test_pytorch_shards_and_a_single_pytorch_file_are_read(tmp_path):
     [
         "../../etc/passwd",
         "../model-00001-of-00002.safetensors",
-        "/tmp/model.safetensors",
+        "/model.safetensors",
         "sub/model.safetensors",
         "..\\model.safetensors",
         "C:model.safetensors",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from nyala.recipes import progress
+from nyala.recipes import cli, progress
 
 STEP = {"kind": "step", "step": 3, "loss": 0.5, "lr": 0.01}
 EVAL = {"kind": "eval", "step": 3, "part": "validation", "loss": 0.4, "accuracy": 0.75, "macro_f1": 0.7}
@@ -52,3 +52,16 @@ def test_the_display_fits_where_it_goes(monkeypatch: pytest.MonkeyPatch, capsys:
     assert type(progress.choose()) is progress.Live
     show(progress.Progress())
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("options", [["--quiet"], []])
+def test_quiet_silences_downloads_too(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from nyala.hub.progress import progress_enabled
+    from nyala.recipes.commands import run
+
+    monkeypatch.delenv("NYALA_PROGRESS", raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    seen = []
+    monkeypatch.setattr(run, "execute", lambda _: seen.append(progress_enabled()))
+    assert cli.main(["run", "vision/fashion-lite0", *options]) == 0
+    assert seen == [not options] and progress_enabled()
