@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import nyala
 import pytest
+from function_samples import Scaled
 from nyala.autograd import Function, grad, once_differentiable
 from nyala.errors import GradError, ShapeError
 from nyala.testing import assert_close, gradcheck, gradgradcheck
@@ -205,23 +206,6 @@ class TestHooks:
         x = leaf(1)
         x.register_hook(lambda g: g * 5)
         assert values(grad(x * 2, x)[0]) == [10]
-
-
-class Scaled(Function):
-    """x * factor, with everything a Function may do."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Any, factor: float, flag: bool = True) -> Any:
-        ctx.factor = factor
-        out = x * factor
-        ctx.save_for_backward(x, None, out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, g: Any) -> Any:
-        x, nothing, out = ctx.saved_tensors
-        assert nothing is None and out.shape == x.shape
-        return g * ctx.factor, None
 
 
 class TestFunction:

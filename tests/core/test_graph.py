@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import nyala
 import pytest
-from nyala.autograd import Function, grad
+from function_samples import Scaled
+from nyala.autograd import grad
 from nyala.errors import DtypeError, GradError, NumericError, ShapeError
 
 
@@ -21,23 +22,6 @@ def leaf(*values: float) -> nyala.Tensor:
 
 def values(t: Any) -> list[float]:
     return np.atleast_1d(t.detach().numpy()).tolist()
-
-
-class Scaled(Function):
-    """x * factor, that keeps its input and its output."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Any, factor: float) -> Any:
-        ctx.factor = factor
-        out = x * factor
-        ctx.save_for_backward(x, None, out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, g: Any) -> Any:
-        x, nothing, out = ctx.saved_tensors
-        assert nothing is None and out.shape == x.shape
-        return g * ctx.factor, None
 
 
 class TestWriting:
