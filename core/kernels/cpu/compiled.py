@@ -1,21 +1,30 @@
-"""``njit`` whose cache may fail: a full or read-only disk costs the time to compile again, and no result.
+"""``njit`` as the kernels use it: cached on the disk where that is possible, and never out of date.
 
-Numba alone raises where it cannot write a compiled function, long after the function has been computed; and where a cache's
-index could be written and its data could not, the next start may take the data of an older source for it.
+Numba alone raises where it cannot write a compiled function, long after the function has been computed; where a cache's index
+could be written and its data could not, the next start may take the data of an older source for it; and it looks at the time
+stamp of the function's own file only, though compiled code holds what it calls from other files too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
 
 logger = logging.getLogger("nyala.kernels")
 _said = False
+
+# "contract" allows fused multiply-add. "reassoc" lets a sum be split over vector lanes, in one way for one machine.
+EXACT: dict[str, Any] = {"fastmath": {"contract", "nsz"}, "error_model": "numpy", "cache": True, "nogil": True}
+SUMS: dict[str, Any] = {"fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy", "cache": True, "nogil": True}
 
 
 def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -30,17 +39,25 @@ def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        if not cache:
-            return numba.njit(**options)(function)
-        try:
-            dispatcher = numba.njit(cache=True, **options)(function)
-        except RuntimeError as error:  # none of the folders that Numba knows can be written to
-            _say(str(error))
-            return numba.njit(**options)(function)
-        _let_saving_fail(dispatcher._cache)
-        return dispatcher
+        return _cached(functools.partial(numba.njit, **options), function) if cache else numba.njit(**options)(function)
 
     return decorate
+
+
+def compiled_callback(signature: Any, function: Callable[..., Any]) -> Any:
+    """A function that native code can call by its ``address``: ``numba.cfunc``, cached as ``njit`` caches."""
+    return _cached(functools.partial(numba.cfunc, signature), function)
+
+
+def _cached(compiler: Callable[..., Any], function: Callable[..., Any]) -> Any:
+    try:
+        result = compiler(cache=True)(function)
+    except RuntimeError as error:  # none of the folders that Numba knows can be written to
+        _say(str(error))
+        return compiler()(function)
+    _let_saving_fail(result._cache)
+    _add_sources(result._cache, function)
+    return result
 
 
 def _let_saving_fail(cache: Any) -> None:
@@ -55,6 +72,29 @@ def _let_saving_fail(cache: Any) -> None:
             _say(f"{cache.cache_path}: {error.strerror}")
 
     cache.save_overload = save_overload
+
+
+def _add_sources(cache: Any, function: Callable[..., Any]) -> None:
+    """Make the sources of everything the function may call a part of its cache key."""
+    key = cache._index_key
+
+    def index_key(signature: Any, codegen: Any) -> Any:
+        return (*key(signature, codegen), _digest(function.__code__.co_filename))
+
+    cache._index_key = index_key
+
+
+@functools.cache
+def _digest(path: str) -> str:
+    """Of the file and of the files beside it that it imports, directly or not."""
+    todo, seen = [Path(path)], set()
+    while todo:
+        file = todo.pop()
+        if file in seen or not file.is_file():
+            continue
+        seen.add(file)
+        todo += [file.with_name(f"{name}.py") for name in re.findall(r"^from \.(\w+) import", file.read_text(), re.MULTILINE)]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in sorted(seen))).hexdigest()
 
 
 def _say(why: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..reference import conv as reference
+from ..reference.after import After, apply
 from ..reference.half import in_float32
 from ..reference.windows import Size, output_size
 from . import dense
@@ -46,8 +47,20 @@ def _groups(channels: int, groups: int) -> list[slice]:
 
 
 @in_float32
-def conv_forward(x: Any, w: Any, stride: Size, padding: Size, dilation: Size, groups: int, bias: Any = None) -> Any:
+def conv_forward(
+    x: Any,
+    w: Any,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
+    groups: int,
+    bias: Any = None,
+    after: After | None = None,
+    packs: dict[str, Any] | None = None,
+) -> Any:
     """As the reference."""
+    if after is not None:
+        return apply(conv_forward(x, w, stride, padding, dilation, groups, bias, None, packs), after, 1)
     single_threaded_blas()
     way = _way(x.dtype, x.ndim, x.size, w.shape, groups)
     if way == "reference":

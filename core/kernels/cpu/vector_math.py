@@ -14,17 +14,15 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .compiled import njit
+from .compiled import EXACT, SUMS, njit  # noqa: F401
 from .threads import run_tiles
 
-# "contract" allows fused multiply-add. "reassoc" lets a sum be split over vector lanes, in one way for one machine.
-EXACT: dict[str, Any] = {"fastmath": {"contract", "nsz"}, "error_model": "numpy", "cache": True, "nogil": True}
-SUMS: dict[str, Any] = {"fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy", "cache": True, "nogil": True}
 TILE = 1 << 16  # elements that one thread takes at a time
 
 _f = np.float32
 _MAGIC = _f(12582912.0)  # 1.5 * 2**23: adding it rounds to a whole number, which then stands in the low bits
 _LOG2E, _LN2_HIGH, _LN2_LOW = _f(1.44269504088896341), _f(0.693359375), _f(-2.12194440e-4)
+_TOP = _f(88.0)
 _SMALLEST = _f(-87.33654)  # exp of less is below the smallest normal float32: 0
 
 
@@ -81,6 +79,25 @@ def ferf(x: Any) -> Any:
     near = near * s + _f(1.28379166e-1)
     near = near * x + x
     return far if a > _f(0.927734375) else near
+
+
+@njit(**EXACT)
+def fsigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    minus = -x
+    return _f(1.0) / (_f(1.0) + fexp(_TOP if minus > _TOP else minus))
+
+
+@njit(**EXACT)
+def fgelu(x: Any) -> Any:
+    """x times the normal distribution's integral up to x."""
+    return x * (_f(0.5) * (_f(1.0) + ferf(x * _f(0.7071067811865476))))
+
+
+@njit(**EXACT)
+def fgelu_tanh(x: Any) -> Any:
+    """The same in its approximation by tanh."""
+    return x * fsigmoid(_f(1.5957691216057308) * (x + _f(0.044715) * x * x * x))
 
 
 def suits(*arrays: Any) -> bool:

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from ...devices import module_of
+from .after import After, apply
 from .half import in_float32
 from .windows import Size, output_size, padded, taps, unpadded
 
@@ -25,8 +26,21 @@ def _by_tap(w: Any, groups: int) -> Any:
 
 
 @in_float32
-def conv_forward(x: Any, w: Any, stride: Size, padding: Size, dilation: Size, groups: int, bias: Any = None) -> Any:
-    """The cross-correlation of ``x`` with ``w``, plus ``bias`` (O,) where there is one."""
+def conv_forward(
+    x: Any,
+    w: Any,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
+    groups: int,
+    bias: Any = None,
+    after: After | None = None,
+    packs: dict[str, Any] | None = None,  # noqa: ARG001 - a place for kernels to keep what they make of the weight
+) -> Any:
+    """The cross-correlation of ``x`` with ``w``, plus ``bias`` (O,) where there is one, then ``after``.
+
+    ``packs`` belongs to the weight and lives until the weight changes: a kernel may keep its own layout of it there.
+    """
     xp = module_of(x)
     out = output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
     n, o, inner = x.shape[0], w.shape[0], w.shape[1]
@@ -35,7 +49,7 @@ def conv_forward(x: Any, w: Any, stride: Size, padding: Size, dilation: Size, gr
     for matrix, window in zip(_by_tap(w, groups), taps(padded(x, padding), w.shape[2:], stride, dilation, out), strict=True):
         y += product(matrix, window.reshape(n, groups, inner, math.prod(out)))
     y = y.reshape(n, o, *out)
-    return y if bias is None else y + bias.reshape(o, *[1] * len(out))
+    return apply(y if bias is None else y + bias.reshape(o, *[1] * len(out)), after, 1)
 
 
 @in_float32

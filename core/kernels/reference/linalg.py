@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...devices import module_of
+from .after import After, apply
 
 __all__ = ["linear", "matmul"]
 
@@ -19,7 +20,10 @@ def matmul(a: Any, b: Any) -> Any:
     return xp.matmul(a, b)
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """(..., in) @ (out, in) transposed + (out,) -> (..., out)."""
+def linear(x: Any, weight: Any, bias: Any = None, after: After | None = None, packs: dict[str, Any] | None = None) -> Any:  # noqa: ARG001 - a place for kernels to keep what they make of the weight
+    """(..., in) @ (out, in) transposed + (out,) -> (..., out), then ``after``.
+
+    ``packs`` belongs to the weight and lives until the weight changes: a kernel may keep its own layout of it there.
+    """
     out = matmul(x, weight.T)
-    return out if bias is None else out + bias
+    return apply(out if bias is None else out + bias, after, -1)
