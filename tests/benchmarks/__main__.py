@@ -1,104 +1,104 @@
-"""``python -m tests.benchmarks``: nyala's rows, beside torch's where an interpreter with torch is named."""
+"""nyala's workloads, timed alone or beside torch, as ratios."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
 import sys
-from fnmatch import fnmatchcase
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+from . import figures, machine
+from .table import ROWS, Row, select
+from .turns import Contest
+
+_EPILOG = """examples:
+  python -m tests.benchmarks                                       nyala alone
+  python -m tests.benchmarks --against torch                       all workloads beside torch, eager and compiled
+  python -m tests.benchmarks --against torch --torch-python reference/bin/python --json out.json
+  python -m tests.benchmarks --against torch --rows 'minilm/*,import' --seconds 2 --turns 3
+  python -m tests.benchmarks --against torch --rows 'op/*'         single operations
+  python -m tests.benchmarks --list                                the names of the rows
+
+torch is looked for in --torch-python, else in $NYALA_TORCH_PYTHON, this interpreter, and reference/ in the checkout. It needs timm and
+transformers too, and a C++ compiler for torch.compile. Ratios are torch / nyala: above 1 nyala wins."""
 
 
-class Worker:
-    """A process that times the rows of one library."""
-
-    def __init__(self, python: str, library: str) -> None:
-        command = [python, str(HERE / "worker.py"), library]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, row: str, seconds: float) -> dict[str, Any]:
-        """The worker's answer for a row."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"row": row, "seconds": seconds}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the worker ended while timing {row}: see its message above")
-        return json.loads(line)
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--against", metavar="torch", help="'torch', or the path of an interpreter that has it")
+    parser.add_argument("--torch-python", metavar="PATH", help="the interpreter that has torch, timm and transformers")
+    parser.add_argument("--rows", metavar="PATTERNS", help="rows to run, e.g. 'resnet*,import'; without it all workloads")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for each row and variant, all turns together (default 4)")
+    parser.add_argument("--turns", type=int, default=5, help="how often they take turns (default 5)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="save the figures there, and the table beside it as .md")
+    parser.add_argument("--table", metavar="FILE", type=Path, help="save the table there, as Markdown")
+    parser.add_argument("--list", action="store_true", help="print the names of the rows and end")
+    return parser
 
 
-def run(row: str, workers: dict[str, Worker], rounds: int, seconds: float) -> dict[str, Any]:
-    """Times of both libraries on one row, taken in turns."""
-    times: dict[str, list[float]] = {name: [] for name in workers}
-    memory: dict[str, int] = {}
-    for _ in range(rounds):
-        for name, worker in workers.items():
-            answer = worker.ask(row, seconds / rounds)
-            times[name] += answer.get("times", [])
-            memory[name] = answer.get("memory", 0)
-    return {"row": row, "times": times, "memory": memory}
+def _chosen(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[Row]:
+    """The rows, once the rest of the arguments has been found to make sense."""
+    if args.seconds <= 0 or args.turns < 1:
+        parser.error(f"--seconds {args.seconds:g} --turns {args.turns}: both must be above 0")
+    for path in (args.json, args.table):
+        if path is not None and not path.absolute().parent.is_dir():  # before the work, not after it
+            parser.error(f"there is no folder {path.absolute().parent}; make it first")
+    try:
+        return select(args.rows)
+    except ValueError as error:
+        parser.error(f"--rows: {error}")
 
 
-def summary(result: dict[str, Any]) -> dict[str, Any]:
-    """Medians in milliseconds, spread of nyala's, and the ratio torch / nyala."""
-    ours, theirs = result["times"]["nyala"], result["times"].get("torch")
-    median = statistics.median(ours)
-    low, high = sorted(ours)[len(ours) // 10], sorted(ours)[-1 - len(ours) // 10]
-    row = {"row": result["row"], "nyala_ms": median * 1e3, "spread": (high - low) / median}
-    if theirs:
-        row |= {"torch_ms": statistics.median(theirs) * 1e3, "eager": statistics.median(theirs) / median}
-        row |= {"memory": result["memory"]["torch"] / result["memory"]["nyala"]}
-    return row
+def _torch(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[str | None, dict[str, str] | None]:
+    """The interpreter with torch, and its versions; two None where nyala runs alone."""
+    if args.against is None and args.torch_python is None:
+        return None, None
+    named = args.torch_python or (args.against if args.against != "torch" else None)
+    try:
+        return machine.find_torch(named)
+    except machine.NoTorch as error:
+        parser.error(str(error))
 
 
-def show(row: dict[str, Any]) -> str:
-    """One line of the table."""
-    line = f"{row['row']:<38}{row['nyala_ms']:>11.3f}{row['spread']:>9.0%}"
-    return line + (f"{row['torch_ms']:>11.3f}{row['eager']:>9.2f}" if "eager" in row else "")
-
-
-def main() -> None:
-    """Parse the command line, time, print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--against", metavar="PYTHON", help="an interpreter with torch, timm and transformers")
-    parser.add_argument("--rows", default="*", metavar="PATTERN", help="rows to run, e.g. 'op/*'")
-    parser.add_argument("--seconds", type=float, default=4.0, help="time for each row and library")
-    parser.add_argument("--rounds", type=int, default=4, help="how often the two take turns")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
-    args = parser.parse_args()
-    sys.path.insert(0, str(HERE))
-    import rows_nyala
-
-    names = [n for n in rows_nyala.ROWS if fnmatchcase(n, args.rows)]
-    if not names:
-        parser.error(f"no row matches {args.rows!r}; there are {', '.join(rows_nyala.ROWS)}")
-    workers = {"nyala": Worker(sys.executable, "nyala")}
-    if args.against:
-        workers["torch"] = Worker(args.against, "torch")
-    print(f"{'row':<38}{'nyala ms':>11}{'spread':>9}" + (f"{'torch ms':>11}{'ratio':>9}" if args.against else ""), flush=True)
-    found = []
-    for name in names:
-        found.append(summary(run(name, workers, args.rounds, args.seconds)))
-        print(show(found[-1]), flush=True)
-    for worker in workers.values():
-        worker.close()
-    ratios = [r["eager"] for r in found if "eager" in r]
-    if ratios:
-        print(f"\ngeometric mean of the ratios: {statistics.geometric_mean(ratios):.2f} (above 1 nyala is faster)")
+def _save(args: argparse.Namespace, found: list[dict[str, Any]], described: list[tuple[str, str]]) -> None:
+    """After every row, so that an interrupted run keeps what it has."""
+    table = args.table or (args.json.with_suffix(".md") if args.json else None)
     if args.json:
-        Path(args.json).write_text(json.dumps(found, indent=1) + "\n")
+        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if table:
+        table.write_text(figures.markdown(found, described), encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Times, prints and saves; 1 if something failed."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.list:
+        print("\n".join(row.name for row in ROWS))
+        return 0
+    rows = _chosen(parser, args)
+    torch, versions = _torch(parser, args)
+    described = machine.describe(versions)
+    print("\n".join(f"{name}: {value}" for name, value in described) + f"\n\n{figures.heading()}", flush=True)
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="nyala-benchmarks-") as folder:
+        contest = Contest(sys.executable, torch, seconds=args.seconds, turns=args.turns, folder=Path(folder))
+        for row in rows:
+            found.append(figures.figures(row.name, contest.run(row)))
+            print("\n".join([figures.line(figures.cells(found[-1])), *figures.notes(found[-1])]), flush=True)
+            _save(args, found, described)
+    print(figures.line(figures.mean_cells(found)))
+    return 1 if any(figures.notes(row) for row in found) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

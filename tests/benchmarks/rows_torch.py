@@ -1,159 +1,131 @@
-"""The rows as torch, timm and transformers run them, eager, with all cores. Runs in an environment of its own."""
+"""The rows as torch, timm and transformers run them. Runs in an environment of its own."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from .inputs import PICTURE_SIZE, TEXT_MODELS, array, picture_files, token_ids
+from .ops_torch import operation as operation
+from .torchvision_setup import allow_torchvision
+from .variant import Variant
 
 Call = Callable[[], Any]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+torch.set_num_threads(CORES)
 
 
-def _array(*shape: int) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+def picture_inference(variant: Variant, name: str, batch: int) -> Call:
+    """A picture model on a batch."""
+    model, x = _picture_model(variant, name), _picture_batch(variant, batch)
+    return _inference(variant, model, x)
 
 
-def _forward(function: Callable[..., Any], *shapes: tuple[int, ...]) -> Callable[[], Call]:
-    def prepare() -> Call:
-        inputs = [_array(*s) for s in shapes]
-
-        def call() -> None:
-            with torch.no_grad():
-                function(*inputs)
-
-        return call
-
-    return prepare
+def picture_training(variant: Variant, name: str, batch: int) -> Call:
+    """A step of AdamW on a picture model."""
+    model, x = _picture_model(variant, name), _picture_batch(variant, batch)
+    return _training(variant, model, batch, x)
 
 
-def _both(function: Callable[..., Any], *shapes: tuple[int, ...]) -> Callable[[], Call]:
-    def prepare() -> Call:
-        inputs = [_array(*s).requires_grad_() for s in shapes]
+def text_inference(variant: Variant, name: str, rows: int, length: int) -> Call:
+    """A BERT on a batch of token ids."""
+    allow_torchvision()
+    from transformers import BertConfig, BertModel
 
-        def call() -> None:
-            torch.autograd.grad(function(*inputs).sum(), inputs)
-
-        return call
-
-    return prepare
+    return _inference(variant, BertModel(BertConfig(**TEXT_MODELS[name])), **_tokens(rows, length))
 
 
-def _overhead() -> Call:
-    a, b = _array(8).requires_grad_(), _array(8)
-    return lambda: a + b
+def text_training(variant: Variant, name: str, rows: int, length: int) -> Call:
+    """A step of AdamW on a BERT that tells two classes apart, dropout included."""
+    allow_torchvision()
+    from transformers import BertConfig, BertForSequenceClassification
+
+    model = BertForSequenceClassification(BertConfig(**TEXT_MODELS[name], num_labels=2))
+    return _training(variant, model, rows, **_tokens(rows, length))
 
 
-def _import() -> Call:
-    return lambda: subprocess.run([sys.executable, "-c", "import torch; torch.tensor([1.0])"], check=True)
+class Pictures(torch.utils.data.Dataset):
+    """Picture files through torchvision's transforms. At the top of the module so that worker processes find it."""
+
+    def __init__(self, files: list[Path]) -> None:
+        from torchvision import transforms
+
+        self.files = files
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomResizedCrop(PICTURE_SIZE, scale=(0.08, 1.0), antialias=True),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        from PIL import Image
+
+        with Image.open(self.files[index]) as image:
+            return self.transform(image.convert("RGB"))
 
 
-def _timm(name: str) -> Any:
-    import torchvision_shim  # noqa: F401 - must come before timm, which imports torchvision
+def picture_input(variant: Variant, folder: Path, count: int) -> Call:  # noqa: ARG001 - all rows take it
+    """An epoch of a loader: decode, random resized crop, flip, normalise. In worker processes that stay."""
+    allow_torchvision()
+    loader = torch.utils.data.DataLoader(
+        Pictures(picture_files(folder, count)), 16, shuffle=True, num_workers=CORES, persistent_workers=True
+    )
+    return lambda: [None for _ in loader]
+
+
+def _picture_model(variant: Variant, name: str) -> Any:
+    allow_torchvision()
     from timm import create_model
 
-    return create_model(name)
+    model = create_model(name)
+    return model.to(memory_format=torch.channels_last) if variant.channels_last else model
 
 
-def _picture_model(name: str, batch: int) -> Callable[[], Call]:
-    return lambda: _inference(_timm(name), _array(batch, 3, 224, 224))
+def _picture_batch(variant: Variant, batch: int) -> torch.Tensor:
+    x = torch.from_numpy(array(batch, 3, PICTURE_SIZE, PICTURE_SIZE))
+    return x.to(memory_format=torch.channels_last) if variant.channels_last else x
 
 
-def _inference(model: Any, *inputs: Any, **named: Any) -> Call:
+def _tokens(rows: int, length: int) -> dict[str, torch.Tensor]:
+    ids = torch.from_numpy(token_ids(rows, length))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def _inference(variant: Variant, model: Any, *inputs: Any, **named: Any) -> Call:
     model.eval()
+    if variant.compiled:
+        model = torch.compile(model)
 
     def call() -> None:
-        with torch.no_grad():
+        with torch.inference_mode():
             model(*inputs, **named)
 
     return call
 
 
-MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536, "vocab_size": 30522}
+def _training(variant: Variant, model: Any, rows: int, *inputs: Any, **named: Any) -> Call:
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    labels = torch.arange(rows) % 2
+    if variant.compiled:
+        model = torch.compile(model)
 
+    def call() -> None:
+        out = model(*inputs, **named)
+        loss = F.cross_entropy(getattr(out, "logits", out), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 
-def _tokens(rows: int, length: int) -> dict[str, torch.Tensor]:
-    ids = torch.from_numpy(np.random.default_rng(0).integers(1000, 30000, (rows, length)))
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-
-def _minilm(rows: int, length: int) -> Callable[[], Call]:
-    def prepare() -> Call:
-        import torchvision_shim  # noqa: F401 - must come before transformers, which imports torchvision where it is there
-        from transformers import BertConfig, BertModel
-
-        return _inference(BertModel(BertConfig(**MINILM)), **_tokens(rows, length))
-
-    return prepare
-
-
-def _training(make: Callable[[], tuple[Any, dict[str, Any], int]]) -> Callable[[], Call]:
-    def prepare() -> Call:
-        model, inputs, rows = make()
-        model.train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-        labels = torch.arange(rows) % 2
-
-        def call() -> None:
-            out = model(**inputs)
-            loss = F.cross_entropy(getattr(out, "logits", out), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-        return call
-
-    return prepare
-
-
-def _resnet18_batch() -> tuple[Any, dict[str, Any], int]:
-    return _timm("resnet18"), {"x": _array(16, 3, 224, 224)}, 16
-
-
-def _lite0_batch() -> tuple[Any, dict[str, Any], int]:
-    return _timm("tf_efficientnet_lite0"), {"x": _array(32, 3, 96, 96)}, 32
-
-
-def _minilm_batch() -> tuple[Any, dict[str, Any], int]:
-    import torchvision_shim  # noqa: F401 - must come before transformers, which imports torchvision where it is there
-    from transformers import BertConfig, BertForSequenceClassification
-
-    return BertForSequenceClassification(BertConfig(**MINILM, num_labels=2)), _tokens(16, 128), 16
-
-
-ROWS: dict[str, Callable[[], Call]] = {
-    "op/add 8 (with grad)": _overhead,
-    "op/add 1M": _forward(lambda a, b: a + b, (1024, 1024), (1024, 1024)),
-    "op/matmul 1024": _forward(lambda a, b: a @ b, (1024, 1024), (1024, 1024)),
-    "op/linear 4096x384->1536 f+b": _both(F.linear, (4096, 384), (1536, 384)),
-    "op/gelu 32x128x1536 f+b": _both(F.gelu, (32, 128, 1536)),
-    "op/layer_norm 32x128x384 f+b": _both(lambda x: F.layer_norm(x, (384,)), (32, 128, 384)),
-    "op/softmax 32x12x128x128 f+b": _both(lambda x: F.softmax(x, -1), (32, 12, 128, 128)),
-    "op/attention 32x12x128x32 f+b": _both(F.scaled_dot_product_attention, *[(32, 12, 128, 32)] * 3),
-    "op/conv 8x64x56x56 3x3": _forward(lambda x, w: F.conv2d(x, w, padding=1), (8, 64, 56, 56), (64, 64, 3, 3)),
-    "op/conv 8x64x56x56 3x3 f+b": _both(lambda x, w: F.conv2d(x, w, padding=1), (8, 64, 56, 56), (64, 64, 3, 3)),
-    "op/conv 8x256x14x14 1x1 f+b": _both(lambda x, w: F.conv2d(x, w), (8, 256, 14, 14), (256, 256, 1, 1)),
-    "op/depthwise 8x96x56x56 3x3 f+b": _both(lambda x, w: F.conv2d(x, w, padding=1, groups=96), (8, 96, 56, 56), (96, 1, 3, 3)),
-    "op/batch_norm 8x64x56x56 f+b": _both(lambda x: F.batch_norm(x, None, None, training=True), (8, 64, 56, 56)),
-    "op/max_pool 8x64x112x112 f+b": _both(lambda x: F.max_pool2d(x, 3, 2, 1), (8, 64, 112, 112)),
-    "op/interpolate 8x3x224x224 bilinear": _forward(
-        lambda x: F.interpolate(x, size=(256, 256), mode="bilinear"), (8, 3, 224, 224)
-    ),
-    "resnet18/infer 1": _picture_model("resnet18", 1),
-    "resnet18/infer 8": _picture_model("resnet18", 8),
-    "resnet18/train 16": _training(_resnet18_batch),
-    "lite0/infer 1": _picture_model("tf_efficientnet_lite0", 1),
-    "lite0/infer 8": _picture_model("tf_efficientnet_lite0", 8),
-    "lite0/train 32x96px": _training(_lite0_batch),
-    "minilm/infer 1x16": _minilm(1, 16),
-    "minilm/infer 32x128": _minilm(32, 128),
-    "minilm/train 16x128": _training(_minilm_batch),
-    "import": _import,
-}
+    return call

@@ -1,13 +1,15 @@
-"""Times rows on request: reads JSON lines on standard input, answers on standard output.
+"""Times one row of one library, in a process of its own.
 
-``python worker.py LIBRARY`` with LIBRARY "nyala" or "torch". A request is ``{"row": NAME, "seconds": S}``; the answer
-``{"times": [seconds per call, ...], "memory": peak bytes of the process}`` or ``{"missing": REASON}``.
+``python worker.py LIBRARY ROW VARIANT FOLDER`` prepares the row and answers ``{"ready": seconds}``: the first call, in which
+things are compiled and buffers made, is behind it. Then each line on standard input is the seconds of a turn, answered with
+``{"times": [seconds a call, ...]}``. At the end of the input it answers ``{"memory": peak bytes}`` and ends.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 import resource
 import sys
 import time
@@ -15,41 +17,67 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).resolve().parent
+SHORTEST = 2e-3  # seconds: quicker calls are timed in groups
+LONG = 0.2  # seconds: to calls of this length it does not matter what lies in the processor's caches at their start
+WARM = 3  # calls before the first turn
+
 
 def measure(call: Callable[[], Any], seconds: float) -> list[float]:
-    """Seconds per call, in about ``seconds`` altogether; quick calls are timed in groups."""
-    call()
+    """Seconds a call, in about ``seconds`` altogether, at least two calls."""
     start = time.perf_counter()
     call()
-    once = time.perf_counter() - start
-    group = max(1, int(2e-3 / max(once, 1e-9)))
-    times, end = [], time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
+    first = time.perf_counter() - start
+    times = [first] if first > LONG else []
+    group = max(1, int(SHORTEST / max(first, 1e-9)))
+    while len(times) < 2 or time.perf_counter() < start + seconds:
+        begin = time.perf_counter()
         for _ in range(group):
             call()
-        times.append((time.perf_counter() - start) / group)
+        times.append((time.perf_counter() - begin) / group)
     return times
 
 
-def main() -> None:
-    """Answer requests until standard input ends."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    rows = importlib.import_module(f"rows_{sys.argv[1]}").ROWS
-    built: dict[str, Callable[[], Any]] = {}
+def peak_memory(children: bool) -> int:
+    """Most bytes that this process held at any time, or the largest of its children did."""
+    status = Path("/proc/self/status")
+    if not children and status.exists():  # getrusage would count what the process that forked us held
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    used = resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024
+
+
+def prepare(library: str, row: Any, variant: str, folder: Path) -> Callable[[], Any]:
+    """The call to be timed."""
+    arguments = [*([folder] if row.files else []), *row.arguments]
+    if row.process:
+        return getattr(importlib.import_module("benchmarks.processes"), row.make)(library, *arguments)
+    rows = importlib.import_module(f"benchmarks.rows_{library}")
+    if library == "torch":
+        arguments.insert(0, importlib.import_module("benchmarks.variant").Variant.parse(variant))
+    return getattr(rows, row.make)(*arguments)
+
+
+def main(library: str, name: str, variant: str, folder: str) -> None:
+    """Answer until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print must not come between the answers
+    sys.path[0] = str(HERE.parent)  # the folder of this package, not the package: its modules' names are common words
+    row = next(r for r in importlib.import_module("benchmarks.table").ROWS if r.name == name)
+
+    def answer(**content: Any) -> None:
+        print(json.dumps(content), file=answers, flush=True)
+
+    start = time.perf_counter()
+    call = prepare(library, row, variant, Path(folder))
+    for _ in range(1 if row.process else WARM):
+        call()
+    answer(ready=time.perf_counter() - start)
     for line in sys.stdin:
-        request = json.loads(line)
-        name = request["row"]
-        if name not in rows:
-            answer: dict[str, Any] = {"missing": f"{sys.argv[1]} has no row {name}"}
-        else:
-            if name not in built:
-                built.clear()  # one row's arrays at a time
-                built[name] = rows[name]()
-            times = measure(built[name], request["seconds"])
-            answer = {"times": times, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-        print(json.dumps(answer), flush=True)
+        answer(times=measure(call, float(line)))
+    answer(memory=peak_memory(children=row.process))
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -29,7 +29,7 @@ def ends(bias: Any, after: After | None) -> tuple[Ends, tuple[Any, ...]]:
             return PLAIN, ()
         bias = _flat(bias)
         return (bias.ctypes.data, 0, 0, 0, 0), (bias,)
-    held = tuple(None if x is None else _flat(x) for x in (bias, after.scale, after.shift)) + (after.residual,)
+    held = (*(None if x is None else _flat(x) for x in (bias, after.scale, after.shift)), after.residual)
     bias_at, scale_at, shift_at, residual_at = (0 if x is None else x.ctypes.data for x in held)
     return (bias_at, scale_at, shift_at, residual_at, CODES[after.activation]), held
 
