@@ -1,7 +1,8 @@
 """Convolution in any number of dimensions, and its two adjoints: one matrix product for each tap of the window.
 
 Shapes: x (N, C, *S), w (O, C / groups, *K), g and the result (N, O, *L),
-L = (S + 2 padding - dilation (K - 1) - 1) // stride + 1.
+L = (S + zeros - dilation (K - 1) - 1) // stride + 1; ``padding`` holds for each dimension the number of zeros at both ends,
+or the pair (before, after).
 The three kernels are the derivatives of one another, so gradients of any order are made of them.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 from ...devices import module_of
 from .after import After, apply
 from .half import in_float32
-from .windows import Size, output_size, padded, taps, unpadded
+from .windows import Pads, Size, output_size, padded, padded_size, taps, unpadded
 
 __all__ = ["conv_forward", "conv_input_grad", "conv_weight_grad"]
 
@@ -30,7 +31,7 @@ def conv_forward(
     x: Any,
     w: Any,
     stride: Size,
-    padding: Size,
+    padding: Pads,
     dilation: Size,
     groups: int,
     bias: Any = None,
@@ -53,12 +54,12 @@ def conv_forward(
 
 
 @in_float32
-def conv_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Size, dilation: Size, groups: int) -> Any:
+def conv_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
     """The gradient of ``x``, of shape ``input_shape``, from the gradient ``g`` of the result: a transposed convolution."""
     xp = module_of(g)
     n, out, inner = g.shape[0], g.shape[2:], w.shape[1]
     grad = g.reshape(n, groups, w.shape[0] // groups, math.prod(out))
-    wide = xp.zeros((*input_shape[:2], *[s + 2 * p for s, p in zip(input_shape[2:], padding, strict=True)]), g.dtype)
+    wide = xp.zeros((*input_shape[:2], *padded_size(input_shape[2:], padding)), g.dtype)
     product = xp.multiply if w.shape[0] == groups else xp.matmul
     for matrix, window in zip(_by_tap(w, groups), taps(wide, w.shape[2:], stride, dilation, out), strict=True):
         window += product(matrix.swapaxes(-1, -2), grad).reshape(n, groups * inner, *out)
@@ -66,7 +67,7 @@ def conv_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Si
 
 
 @in_float32
-def conv_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: Size, dilation: Size, groups: int) -> Any:
+def conv_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
     """The gradient of ``w``, of shape ``weight_shape``, from the gradient ``g`` of the result and the input ``x``."""
     xp = module_of(g)
     n, out, kernel = g.shape[0], g.shape[2:], weight_shape[2:]

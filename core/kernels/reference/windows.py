@@ -9,27 +9,39 @@ from typing import Any
 from ...devices import module_of
 
 Size = tuple[int, ...]
+Pads = Sequence[int | tuple[int, int]]  # for each dimension: zeros at both ends, or (before, after)
 
 
-def output_size(size: Sequence[int], kernel: Size, stride: Size, padding: Size, dilation: Size) -> Size:
+def sides(padding: Pads) -> tuple[tuple[int, int], ...]:
+    """For each dimension the zeros before and after it."""
+    return tuple((p[0], p[1]) if isinstance(p, (tuple, list)) else (p, p) for p in padding)
+
+
+def output_size(size: Sequence[int], kernel: Size, stride: Size, padding: Pads, dilation: Size) -> Size:
     """How many places a window has along each dimension; negative or 0 where it does not fit."""
     return tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True)
+        (n + before + after - d * (k - 1) - 1) // s + 1
+        for n, k, s, (before, after), d in zip(size, kernel, stride, sides(padding), dilation, strict=True)
     )
 
 
-def padded(x: Any, padding: Size) -> Any:
+def padded_size(size: Sequence[int], padding: Pads) -> Size:
+    """``size`` with the zeros around it."""
+    return tuple(n + before + after for n, (before, after) in zip(size, sides(padding), strict=True))
+
+
+def padded(x: Any, padding: Pads) -> Any:
     """(N, C, *S) with zeros around the last dimensions; ``x`` itself where there are none to add."""
-    if not any(padding):
+    if not any(map(any, sides(padding))):
         return x
-    out = module_of(x).zeros((*x.shape[:2], *[n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True)]), x.dtype)
+    out = module_of(x).zeros((*x.shape[:2], *padded_size(x.shape[2:], padding)), x.dtype)
     unpadded(out, padding)[...] = x
     return out
 
 
-def unpadded(x: Any, padding: Size) -> Any:
-    """A view of ``x`` without ``padding`` elements at both ends of the last dimensions."""
-    return x[(..., *[slice(p, n - p) for n, p in zip(x.shape[2:], padding, strict=True)])]
+def unpadded(x: Any, padding: Pads) -> Any:
+    """A view of ``x`` without the ``padding`` at the ends of the last dimensions."""
+    return x[(..., *[slice(before, n - after) for n, (before, after) in zip(x.shape[2:], sides(padding), strict=True)])]
 
 
 def taps(x: Any, kernel: Size, stride: Size, dilation: Size, out: Size) -> Iterator[Any]:
