@@ -22,8 +22,8 @@ _EPILOG = """examples:
   python -m tests.benchmarks --against torch --rows 'op/*'         single operations
   python -m tests.benchmarks --list                                the names of the rows
 
-torch is looked for in --torch-python, else in $NYALA_TORCH_PYTHON, this interpreter, and reference/ in the checkout. It needs timm and
-transformers too, and a C++ compiler for torch.compile. Ratios are torch / nyala: above 1 nyala wins."""
+torch is looked for in --torch-python, else in $NYALA_TORCH_PYTHON, this interpreter, and reference/ in the checkout. It needs
+timm and transformers too, and a C++ compiler for torch.compile. Ratios are torch / nyala: above 1 nyala wins."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,7 +65,7 @@ def _torch(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[s
     named = args.torch_python or (args.against if args.against != "torch" else None)
     try:
         return machine.find_torch(named)
-    except machine.NoTorch as error:
+    except machine.NoTorchError as error:
         parser.error(str(error))
 
 

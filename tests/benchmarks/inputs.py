@@ -1,0 +1,53 @@
+"""What both libraries are given: the sizes of the models, arrays, token ids and picture files, the same for both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# The keys are those of transformers' configuration; what is left out is BERT's default in both libraries.
+TEXT_MODELS: dict[str, dict[str, Any]] = {
+    "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
+    "bert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+}
+for _config in TEXT_MODELS.values():
+    _config["vocab_size"] = 30522
+
+PICTURE_SIZE = 224
+SENTENCE = "The quick brown fox jumps over the lazy dog."
+
+
+def array(*shape: int) -> np.ndarray[Any, Any]:
+    """Normal numbers of one seed, float32."""
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def token_ids(rows: int, length: int) -> np.ndarray[Any, Any]:
+    """(rows, length) int64 ids of ordinary words in BERT's vocabulary."""
+    return np.random.default_rng(0).integers(1000, 30000, (rows, length))
+
+
+def picture_files(folder: Path, count: int) -> list[Path]:
+    """``count`` JPEG files of 500 x 375 pixels: random clouds with some grain, which compress about as photographs do."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number:03}.jpg" for number in range(count)]
+    for number, path in enumerate(paths):
+        if not path.exists():
+            random = np.random.default_rng(number)
+            coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+            clouds = np.asarray(coarse.resize((500, 375), Image.Resampling.BICUBIC), np.float32)
+            grain = clouds + random.normal(0, 8, clouds.shape)
+            Image.fromarray(grain.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+    return paths
+
+
+def vocabulary(path: Path) -> None:
+    """A ``vocab.txt`` of BERT's size: the special tokens, single letters and their continuations, and made-up words."""
+    letters = "abcdefghijklmnopqrstuvwxyz."
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    tokens += [f"word{number}" for number in range(30522 - len(tokens))]
+    path.write_text("\n".join(tokens) + "\n", encoding="utf-8")

@@ -1,0 +1,100 @@
+"""The rows: what is timed, by name.
+
+How each library does it stands in ``rows_nyala.py``, ``rows_torch.py`` and, for whole processes, ``processes.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: what ``--rows`` matches and the JSON calls it.
+        make: name of the function, the same for both libraries, that prepares the call to be timed.
+        arguments: what that function is called with.
+        compiles: ``torch.compile`` has something to compile here.
+        pictures: a convolutional model: torch is tried contiguous and channels-last, and the faster of the two is kept.
+        files: the function takes a folder for files, as its first argument.
+        process: the call starts a fresh process; its memory is that process's.
+    """
+
+    name: str
+    make: str
+    arguments: tuple[Any, ...] = ()
+    compiles: bool = True
+    pictures: bool = False
+    files: bool = False
+    process: bool = False
+
+    @property
+    def group(self) -> str:
+        """ "op" for single operations, "workload" for all else. Without ``--rows`` the workloads are run."""
+        return "op" if self.name.startswith("op/") else "workload"
+
+
+def _picture_rows() -> list[Row]:
+    rows = []
+    for name, model in (("resnet18", "resnet18"), ("resnet50", "resnet50"), ("lite0", "tf_efficientnet_lite0")):
+        rows += [Row(f"{name}/infer {n}", "picture_inference", (model, n), pictures=True) for n in (1, 8)]
+    for name, model in (("resnet18", "resnet18"), ("lite0", "tf_efficientnet_lite0")):
+        rows.append(Row(f"{name}/train 16", "picture_training", (model, 16), pictures=True))
+    return rows
+
+
+_OPERATIONS = (
+    "add 8 (with grad)",
+    "add 1M",
+    "matmul 1024",
+    "linear 4096x384->1536 f+b",
+    "gelu 32x128x1536 f+b",
+    "layer_norm 32x128x384 f+b",
+    "softmax 32x12x128x128 f+b",
+    "attention 32x12x128x32 f+b",
+    "conv 8x64x56x56 3x3",
+    "conv 8x64x56x56 3x3 f+b",
+    "conv 8x256x14x14 1x1 f+b",
+    "depthwise 8x96x56x56 3x3 f+b",
+    "batch_norm 8x64x56x56 f+b",
+    "max_pool 8x64x112x112 f+b",
+    "interpolate 8x3x224x224 bilinear",
+)
+
+ROWS: tuple[Row, ...] = (
+    *_picture_rows(),
+    Row("minilm/infer 1x16", "text_inference", ("minilm", 1, 16)),
+    Row("minilm/infer 32x128", "text_inference", ("minilm", 32, 128)),
+    Row("minilm/train 32x128", "text_training", ("minilm", 32, 128)),
+    Row("bert-base/infer 8x128", "text_inference", ("bert-base", 8, 128)),
+    Row("pictures/input 64", "picture_input", (64,), compiles=False, files=True),
+    Row("import", "import_library", compiles=False, process=True),
+    Row("cold/lite0", "cold_start", ("picture",), compiles=False, files=True, process=True),
+    Row("cold/minilm", "cold_start", ("text",), compiles=False, files=True, process=True),
+    *(Row(f"op/{name}", "operation", (name,), compiles=False) for name in _OPERATIONS),
+)
+
+
+def select(patterns: str | None, rows: Sequence[Row] = ROWS) -> list[Row]:
+    """The rows that fit one of the comma-separated patterns of the shell's kind; without patterns all workloads.
+
+    Raises:
+        ValueError: a pattern that no row fits; says which rows there are.
+
+    Example:
+        >>> [row.name for row in select("minilm/infer*,import")]
+        ['minilm/infer 1x16', 'minilm/infer 32x128', 'import']
+    """
+    if patterns is None:
+        return [row for row in rows if row.group == "workload"]
+    wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
+    idle = [pattern for pattern in wanted if not any(fnmatchcase(row.name, pattern) for row in rows)]
+    if idle or not wanted:
+        names = ", ".join(repr(row.name) for row in rows)
+        raise ValueError(f"no row fits {idle[0] if idle else patterns!r}: there are {names}")
+    return [row for row in rows if any(fnmatchcase(row.name, pattern) for pattern in wanted)]

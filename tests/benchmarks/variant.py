@@ -1,0 +1,39 @@
+"""How torch runs a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Variant:
+    """``str(variant)`` and ``Variant.parse`` carry it to a worker.
+
+    Example:
+        >>> str(Variant(compiled=True, channels_last=True))
+        'compile channels_last'
+        >>> Variant.parse("eager contiguous")
+        Variant(compiled=False, channels_last=False)
+    """
+
+    compiled: bool = False
+    channels_last: bool = False
+
+    @property
+    def mode(self) -> str:
+        """The column it belongs to."""
+        return "compile" if self.compiled else "eager"
+
+    @property
+    def layout(self) -> str:
+        """Of activations and weights in memory."""
+        return "channels_last" if self.channels_last else "contiguous"
+
+    def __str__(self) -> str:
+        return f"{self.mode} {self.layout}"
+
+    @staticmethod
+    def parse(text: str) -> Variant:
+        """The variant that prints as ``text``."""
+        mode, layout = text.split()
+        return Variant(mode == "compile", layout == "channels_last")
