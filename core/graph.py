@@ -32,6 +32,7 @@ class _State(threading.local):
     inference = False
     anomaly = False
     modules: tuple[str, ...] = ()
+    unfinished: list[weakref.ref[Any]] | None = None  # what waits to be computed; None where nothing may wait
 
 
 state = _State()

@@ -37,6 +37,26 @@ class Handle:
             self._hooks.remove(self._hook)
 
 
+class Packed:
+    """What kernels made of a weight, and the state of the weight that they made it of."""
+
+    def __init__(self, array: Any, version: int) -> None:
+        self.packs: dict[str, Any] = {}
+        self._array, self._version, self._sample = weakref.ref(array), version, _sample(array)
+
+    def is_of(self, array: Any, version: int) -> bool:
+        """Whether the weight is still the same: its array, the count of writes to it, and a sample of its values.
+
+        The sample is for writes that nothing counts, those to ``.array`` itself.
+        """
+        return self._array() is array and self._version == version and self._sample == _sample(array)
+
+
+def _sample(array: Any) -> bytes:
+    flat = array.reshape(-1) if array.flags.c_contiguous else array[0]
+    return bytes(flat[:: max(1, flat.size // 61)].tobytes())
+
+
 class Tensor:
     """An n-dimensional array that can carry a gradient, with torch's vocabulary.
 
@@ -59,6 +79,7 @@ class Tensor:
     _is_view: bool = False
     _hooks: list[Callable[[Tensor], Tensor | None]] | None = None
     _accumulate_hooks: list[Callable[[Tensor], None]] | None = None
+    _packed: Packed | None = None
     __array_priority__ = 1000  # NumPy operators give way to ours
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
@@ -228,7 +249,7 @@ class Tensor:
                 f"a copy of a result of {self.grad_fn.name}", why="copy.deepcopy is for leaves", fix="copy t.detach()"
             )
         t = memo[id(self)] = type(self).__new__(type(self))
-        own = ("array", "grad", "_version", "_is_view", "_hooks", "_accumulate_hooks")
+        own = ("array", "grad", "_version", "_is_view", "_hooks", "_accumulate_hooks", "_packed")
         t.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
         t.array = copy.deepcopy(self.array) if self.is_cuda else self.array.copy(order="K")  # CuPy's copy goes to the current GPU
         if self.grad is not None:
@@ -314,6 +335,22 @@ class Tensor:
         self._accumulate_hooks.append(hook)
         return Handle(self._accumulate_hooks, hook)
 
+    # ---- weights in the kernels' own layout
+
+    def packs(self) -> dict[str, Any] | None:
+        """A place for what kernels make of this weight, emptied when the weight has changed; None on a GPU.
+
+        To be asked for where no graph is recorded: a weight in training changes with every step.
+        """
+        array = self.array
+        if type(array) is not np.ndarray or not array.ndim:
+            return None
+        version = 0 if self._version is None else self._version.count
+        packed = self._packed
+        if packed is None or not packed.is_of(array, version):
+            packed = self._packed = Packed(array, version)
+        return packed.packs
+
     # ---- writing in place
 
     def _bump(self) -> None:
@@ -328,6 +365,10 @@ class Tensor:
 
     def _check_writable(self, what: str, others: Sequence[Tensor] = ()) -> bool:
         """Whether a write must be recorded; raises where it would make a gradient wrong."""
+        if state.unfinished:
+            from .unfinished import finish_all
+
+            finish_all()  # before what they read is written to
         if isinstance(self.array, np.ndarray) and not self.array.flags.writeable:
             raise ArgumentError(
                 f"{what} writes to a tensor of shape {self.shape} whose memory is read-only",

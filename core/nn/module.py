@@ -30,6 +30,7 @@ from .. import devices, dtypes
 from ..errors import ArgumentError, ModuleError, NyalaError, UnknownNameError, did_you_mean, kind_of
 from ..graph import state
 from ..tensor import Tensor
+from ..unfinished import finish_all
 from . import state as states
 from .hooks import Hook, HookHandle, Hooks
 from .parameter import Buffer, Parameter
@@ -155,6 +156,8 @@ class Module:
         raise ModuleError(f"{type(self).__name__} has no forward", fix="define forward(self, ...) in the class")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not state.grad and state.unfinished is None:
+            return self._outermost(args, kwargs)
         try:
             if self._hooks is None and not state.anomaly:
                 return self.forward(*args, **kwargs)
@@ -166,6 +169,16 @@ class Module:
             if args and isinstance(args[0], _NO_TENSORS) and self._is_ours():
                 raise self._no_tensor(args[0]) from error
             raise  # a mistake in somebody's forward
+
+    def _outermost(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that no other forward surrounds, with no graph recorded: products inside may wait for what follows them."""
+        state.unfinished = []
+        try:
+            result = self(*args, **kwargs)
+            finish_all()
+            return result
+        finally:
+            state.unfinished = None
 
     def _is_ours(self) -> bool:
         """Whether nyala wrote this forward, and it is not one that only hands its input on to its members."""

@@ -19,10 +19,12 @@ from ..errors import ArgumentError, ShapeError
 from ..graph import state
 from ..operation import Operation
 from ..tensor import Tensor
+from ..unfinished import Unfinished
 from .elementwise import Unary, abs_, erf, exp, maximum, minimum, sigmoid, tanh, where
 from .operands import floating
 from .shape import reshape
 
+_JOINING = {"none": "gelu", "tanh": "gelu_tanh"}  # kinds of gelu that a product can end with
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
@@ -63,6 +65,12 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """
     if approximate not in ("none", "tanh", "quick"):
         raise ArgumentError(f"gelu: approximate={approximate!r}", fix="use 'none', 'tanh' or 'quick'")
+    if (
+        type(input) is Unfinished
+        and approximate in _JOINING
+        and (joined := input.with_activation(_JOINING[approximate])) is not None
+    ):
+        return joined
     return _Gelu(approximate).apply(floating(input))
 
 
@@ -117,6 +125,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tens
 
 def relu6(input: Tensor) -> Tensor:
     """clip(x, 0, 6)."""
+    if type(input) is Unfinished and (joined := input.with_activation("relu6")) is not None:
+        return joined
     return hardtanh(input, 0.0, 6.0)
 
 

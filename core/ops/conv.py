@@ -16,10 +16,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import kernels
+from ..devices import check_same
 from ..errors import ArgumentError, DtypeError, ShapeError
+from ..graph import state
+from ..kernels.reference.after import After
+from ..kernels.reference.windows import output_size
 from ..operation import Operation
 from ..tensor import Tensor
+from ..unfinished import postponed
 from .operands import require_tensors
 from .pad import zero_pad
 from .reduce import sum as sum_
@@ -197,9 +204,26 @@ def _conv(
             why=f"the kernel covers {reach}, more than the padded input",
             fix="use a larger input or more padding",
         )
-    inputs = (padded, weight) if bias is None else (padded, weight, bias)
-    out = Convolution(Geometry(steps, pads, spread, groups)).apply(*inputs)
+    geometry = Geometry(steps, pads, spread, groups)
+    if not state.grad:
+        out = _unrecorded(padded, weight, bias, geometry)
+    else:
+        out = Convolution(geometry).apply(*((padded, weight) if bias is None else (padded, weight, bias)))
     return out if had_batch else squeeze(out, 0)
+
+
+def _unrecorded(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """With the weight as the kernel packed it before; inside a module's forward, waiting for what follows."""
+    check_same(f"conv{input.ndim - 2}d", input=input, weight=weight, bias=bias)
+    x, w, b, packs = input.array, weight.array, None if bias is None else bias.array, weight.packs()
+
+    def compute(after: After | None) -> Any:
+        return kernels.of(x).conv_forward(x, w, *geometry, b, after, packs)
+
+    if state.unfinished is None or x.dtype != np.float32:
+        return Tensor._made(compute(None), None, 0)
+    size = output_size(x.shape[2:], w.shape[2:], *geometry[:3])
+    return postponed(compute, (x.shape[0], w.shape[0], *size), x)
 
 
 def conv1d(

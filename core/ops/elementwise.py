@@ -23,6 +23,7 @@ from ..errors import ArgumentError, DtypeError, NumericError
 from ..graph import state
 from ..operation import Operation
 from ..tensor import Tensor
+from ..unfinished import Unfinished
 from .logical import (  # noqa: F401 - part of the family for its users
     bitwise_and,
     bitwise_not,
@@ -203,6 +204,11 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     Raises:
         ShapeError: the shapes do not broadcast.
     """
+    if alpha == 1:
+        if type(input) is Unfinished and isinstance(other, Tensor) and (sum_ := input.with_residual(other)) is not None:
+            return sum_
+        if type(other) is Unfinished and isinstance(input, Tensor) and (sum_ := other.with_residual(input)) is not None:
+            return sum_
     a, b = operands(input, other, "add")
     return Add().apply(a, b if alpha == 1 else b * alpha)
 
@@ -341,11 +347,19 @@ class Unary(Operation):
 
 
 def _unary(
-    name: str, doc: str, derivative: Callable[..., Tensor], needs: str, kernel: str = "", fused: str = "", whole: bool = False
+    name: str,
+    doc: str,
+    derivative: Callable[..., Tensor],
+    needs: str,
+    kernel: str = "",
+    fused: str = "",
+    whole: bool = False,
+    joins: bool = False,
 ) -> Callable[[Any], Tensor]:
     """An operation of one input.
 
     ``needs`` says what ``derivative(grad, known)`` is given: "x", "y", or "" for nothing. ``whole``: integers stay integers.
+    ``joins``: it can be done by the product that it follows.
     """
     attributes = {
         "kernel": kernel or name,
@@ -357,6 +371,8 @@ def _unary(
     cls = type(name.capitalize(), (Unary,), attributes)
 
     def function(input: Any) -> Tensor:
+        if joins and type(input) is Unfinished and (joined := input.with_activation(name)) is not None:
+            return joined
         x = as_tensor(input)
         return cls().apply(x if whole and x.array.dtype.kind in "iu" else floating(x))
 
@@ -391,6 +407,7 @@ silu = _unary(
     lambda g, x: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))),
     "x",
     fused="silu_backward",
+    joins=True,
 )
 erf = _unary("erf", "The error function.", lambda g, x: g * exp(-x * x) * (2 / math.sqrt(math.pi)), "x")
 relu = _unary(
@@ -400,6 +417,7 @@ relu = _unary(
     "y",
     whole=True,
     fused="relu_backward",
+    joins=True,
 )
 hardsigmoid = _unary(
     "hardsigmoid", "clip(x + 3, 0, 6) / 6.", lambda g, x: where((x.detach() > -3) & (x.detach() < 3), g * (1 / 6), 0.0), "x"

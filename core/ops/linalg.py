@@ -12,11 +12,16 @@ import math
 import string
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes, kernels
 from ..devices import check_same
 from ..errors import ArgumentError, ShapeError
+from ..graph import state
+from ..kernels.reference.after import After
 from ..operation import Operation
 from ..tensor import Tensor
+from ..unfinished import postponed
 from .elementwise import _conj, sum_to
 from .operands import require_tensors
 from .shape import broadcast_to, permute, reshape, transpose, unsqueeze
@@ -165,7 +170,23 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ShapeError(
             f"linear: bias of shape {bias.shape} for a weight (out, in) = {weight.shape}", fix="give it shape (out,)"
         )
+    if not state.grad:
+        return _unrecorded(input, weight, bias)
     return Linear().apply(input, weight) if bias is None else Linear().apply(input, weight, bias)
+
+
+def _unrecorded(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """With the weight as the kernel packed it before; inside a module's forward, waiting for what follows."""
+    x, w, b, packs = input.array, weight.array, None if bias is None else bias.array, weight.packs()
+    if type(x) is not np.ndarray or (b is not None and type(b) is not np.ndarray):
+        check_same("linear", input=input, weight=weight, bias=bias)
+
+    def compute(after: After | None) -> Any:
+        return kernels.of(x).linear(x, w, b, after, packs)
+
+    if state.unfinished is None or x.dtype != np.float32:
+        return Tensor._made(compute(None), None, 0)
+    return postponed(compute, (*x.shape[:-1], w.shape[0]), x)
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
