@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..reference.after import ACTIVATIONS, After
+from .compiled import EXACT, njit
+from .gemm import finish
+from .parallel import parallel_for
 
+_ROWS = 64  # of a task
 CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 Ends = tuple[int, int, int, int, int]
 PLAIN: Ends = (0, 0, 0, 0, 0)
@@ -36,3 +40,34 @@ def ends(bias: Any, after: After | None) -> tuple[Ends, tuple[Any, ...]]:
 
 def _flat(x: Any) -> Any:
     return x if x.flags.c_contiguous and x.flags.aligned else np.ascontiguousarray(x).copy()
+
+
+@njit(**EXACT)
+def _finish_part(i: Any, y: Any, rows: Any, columns: Any, given: Any) -> None:
+    bias, scale, shift, residual, activation = given
+    step = 4 * columns
+    first = i * _ROWS
+    beside = residual + first * step if residual else 0
+    finish(y + first * step, step, min(_ROWS, rows - first), columns, 0, (bias, scale, shift, beside, activation), step)
+
+
+@njit(**EXACT)
+def _finish(y: Any, rows: Any, columns: Any, given: Any) -> None:
+    parallel_for(_finish_part, (rows + _ROWS - 1) // _ROWS, (y, rows, columns, given))
+
+
+def then(y: Any, bias: Any, after: After | None, axis: int) -> Any:
+    """A bias and ``after`` on a float32 result that has been computed without them: the bits that ``gemm.block`` gives.
+
+    The result is y's own memory where its channels, along ``axis``, lie side by side.
+    """
+    if after is None and bias is None:
+        return y
+    last = np.ascontiguousarray(np.moveaxis(y, axis, -1))
+    if after is not None and after.residual is not None:
+        after = after._replace(residual=np.ascontiguousarray(np.moveaxis(after.residual, axis, -1)))
+    given, held = ends(bias, after)
+    columns = last.shape[-1]
+    _finish(last.ctypes.data, last.size // max(1, columns), columns, given)
+    del held  # the addresses in ``given`` were good until here
+    return np.moveaxis(last, -1, axis)
