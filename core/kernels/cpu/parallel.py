@@ -6,6 +6,12 @@ holds is not, so the bits do not depend on the number of threads.
 
 Threads of the pool wait inside compiled code without the interpreter's lock; a launch costs about a microsecond. Any number of
 Python threads may call kernels: whoever finds the pool taken runs its tiles alone. A forked child gets a pool of its own.
+
+All words that threads share are read and written atomically, in one order for all of them (sequential consistency). Two
+pairs carry the proof. A thread counts itself among the sleepers and then looks at the job's number, a launcher raises the
+number and then looks at the sleepers: one of them sees the other, so nobody sleeps through a job. A thread counts itself
+inside and then looks whether the job is open, a launcher closes the job and then looks who is inside: so nobody enters a job
+whose memory is gone.
 """
 
 # ruff: noqa: ARG001 - Numba fixes what an intrinsic and its generator are given
@@ -14,6 +20,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import logging
 import os
 import threading
 from typing import Any
@@ -23,10 +30,13 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 from .compiled import compiled_callback, njit
 from .threads import thread_count
+
+logger = logging.getLogger("nyala.kernels")
 
 _I1, _I32, _I64, _VOID = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.VoidType()
 _BYTES = ir.IntType(8).as_pointer()
@@ -113,7 +123,10 @@ def _call_body(typing_context, function, body_context, tile):
 # ---- the pool
 
 _state = np.zeros(_WORDS + 16, np.int64)
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_state))  # for ever: a daemon thread may compute while the interpreter goes down
 _BASE = (_state.ctypes.data + 127) // 128 * 128  # words start on a cache line
+_words = _state[(_BASE - _state.ctypes.data) // 8 :][:_WORDS]
+_words[_TAKEN] = 1  # until there are threads
 _POSIX = all(
     hasattr(ctypes.CDLL(None), f) for f in ("pthread_mutex_lock", "pthread_cond_wait", "sched_yield")
 ) if os.name == "posix" else False  # fmt: skip
@@ -122,7 +135,8 @@ if _POSIX:
     _lock = types.ExternalFunction("pthread_mutex_lock", types.int32(types.int64))
     _unlock = types.ExternalFunction("pthread_mutex_unlock", types.int32(types.int64))
     _wait = types.ExternalFunction("pthread_cond_wait", types.int32(types.int64, types.int64))
-    _wake = types.ExternalFunction("pthread_cond_broadcast", types.int32(types.int64))
+    _wake = types.ExternalFunction("pthread_cond_signal", types.int32(types.int64))
+    _wake_all = types.ExternalFunction("pthread_cond_broadcast", types.int32(types.int64))
     _give_way = types.ExternalFunction("sched_yield", types.int32())
 
 
@@ -167,11 +181,17 @@ def _work(base: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _announce(base: Any) -> None:
+def _announce(base: Any, wanted: Any) -> None:
+    """Raise the job's number and wake so many threads; those that are awake see it by themselves."""
     _add(base + 8 * _JOB, 1)
-    if _read(base + 8 * _SLEEPERS):
+    sleepers = _read(base + 8 * _SLEEPERS)
+    if sleepers:
         _lock(base + 8 * _MUTEX)
-        _wake(base + 8 * _CONDITION)
+        if wanted >= sleepers:
+            _wake_all(base + 8 * _CONDITION)
+        else:
+            for _ in range(wanted):
+                _wake(base + 8 * _CONDITION)
         _unlock(base + 8 * _MUTEX)
 
 
@@ -182,7 +202,7 @@ def _share(base: Any, function: Any, body_context: Any, tiles: Any) -> None:
     _write(base + 8 * _TILES, tiles)
     _write(base + 8 * _NEXT, 0)
     _write(base + 8 * _OPEN, 1)
-    _announce(base)
+    _announce(base, tiles - 1)
     _drain(base)
     _write(base + 8 * _OPEN, 0)
     looks = 0
@@ -214,32 +234,54 @@ llvm.add_symbol(_MEMORY, _BASE)
 
 
 _threads: list[threading.Thread] = []
+_switch = threading.Lock()  # who starts or stops threads
+_wanted = 1
 
 
 def start(threads: int) -> None:
     """Have ``threads`` threads in all, the caller's among them; those of an earlier start are stopped first.
 
-    Without POSIX threads kernels run on the caller's thread alone.
+    Without POSIX threads kernels run on the caller's thread alone. Where the system gives fewer threads, those are used.
     """
-    stop()
-    if not _POSIX or threads < 2:
+    global _wanted
+    with _switch:
+        _stop()
+        _wanted = threads
+        _start(threads - 1 if _POSIX else 0)
+
+
+def _start(count: int) -> None:
+    """Only while nobody can enter the pool: its word ``_TAKEN`` is set here and after ``_stop``."""
+    if count < 1:
         return
     libc = ctypes.CDLL(None)
-    _state[:] = 0
+    _words[[_JOB, _OPEN, _INSIDE, _SLEEPERS, _STOP]] = 0
+    _words[_MUTEX:] = 0
     libc.pthread_mutex_init(ctypes.c_void_p(_BASE + 8 * _MUTEX), None)
     libc.pthread_cond_init(ctypes.c_void_p(_BASE + 8 * _CONDITION), None)
-    for i in range(threads - 1):
+    for i in range(count):
         worker = threading.Thread(target=_work, args=(_BASE,), name=f"nyala-kernel-{i}", daemon=True)
-        worker.start()
+        try:
+            worker.start()
+        except RuntimeError as error:  # the system's limit on threads
+            logger.warning("kernels run on %d threads instead of %d: %s", i + 1, count + 1, error)
+            break
         _threads.append(worker)
-    _put(_WORKERS, threads - 1)
+    _words[_WORKERS] = len(_threads)
+    if _threads:
+        _words[_TAKEN] = 0
 
 
 def stop() -> None:
     """End the pool's threads; kernels go on, on the threads that call them."""
+    with _switch:
+        _stop()
+
+
+def _stop() -> None:
     if not _threads:
         return
-    _put(_WORKERS, 0)
+    _words[_WORKERS] = 0
     _close(_BASE)
     while _threads:
         _threads.pop().join()
@@ -250,27 +292,30 @@ def _close(base: Any) -> None:
     while not _take(base + 8 * _TAKEN):
         _give_way()  # a job of another thread is running
     _write(base + 8 * _STOP, 1)
-    _announce(base)
+    _announce(base, _read(base + 8 * _SLEEPERS))
 
 
 def workers() -> int:
     """Threads of the pool, the caller's not counted."""
-    return int(_state[(_BASE - _state.ctypes.data) // 8 + _WORKERS])
-
-
-def _put(place: int, value: int) -> None:
-    _state[(_BASE - _state.ctypes.data) // 8 + place] = value
+    return int(_words[_WORKERS])
 
 
 def _after_fork() -> None:
     """In a forked child only the forking thread lives on: the pool begins anew."""
+    global _switch
+    _switch = threading.Lock()
     _threads.clear()
-    _state[:] = 0
-    start(thread_count())
+    _words[_WORKERS] = 0
+    _words[_TAKEN] = 1
+    global_compiler_lock.release()
+    start(_wanted)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    # a compilation that another thread has begun is finished first: in the child nobody would, and all would wait for it
+    os.register_at_fork(
+        before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release, after_in_child=_after_fork
+    )
 atexit.register(stop)
 start(thread_count())
 
