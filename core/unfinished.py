@@ -39,14 +39,14 @@ class Unfinished(Tensor):
     array = _Array()  # no __set__: what is stored in the instance comes first
     _compute: Callable[[After], Any]
     _shape: tuple[int, ...]
-    _operand: Any  # an array of the result's dtype on its device
+    operand: Any  # an array of the result's dtype on its device
     _after: After
 
     def finish(self) -> Any:
         """Compute the array."""
         array = self._compute(self._after)
         own = self.__dict__
-        for name in ("_compute", "_shape", "_operand", "_after"):
+        for name in ("_compute", "_shape", "operand", "_after"):
             del own[name]
         self.__class__ = Tensor  # type: ignore[assignment]
         self.array = array
@@ -72,7 +72,7 @@ class Unfinished(Tensor):
         return self._then(self._after._replace(activation=name)) if self._after.activation == "none" else None
 
     def _then(self, after: After) -> Unfinished:
-        return _made(self._compute, self._shape, self._operand, after)
+        return _made(self._compute, self._shape, self.operand, after)
 
     # ---- what is known before the numbers are
 
@@ -82,11 +82,11 @@ class Unfinished(Tensor):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self._operand.dtype
+        return self.operand.dtype
 
     @property
     def device(self) -> str:
-        return devices.of(self._operand)
+        return devices.of(self.operand)
 
     @property
     def ndim(self) -> int:
@@ -101,7 +101,7 @@ class Unfinished(Tensor):
 
 def _made(compute: Callable[[After], Any], shape: tuple[int, ...], operand: Any, after: After) -> Unfinished:
     t = Unfinished.__new__(Unfinished)
-    t._compute, t._shape, t._operand, t._after = compute, shape, operand, after
+    t._compute, t._shape, t.operand, t._after = compute, shape, operand, after
     state.unfinished.append(weakref.ref(t))
     return t
 

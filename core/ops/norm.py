@@ -19,6 +19,7 @@ from ..devices import check_same
 from ..errors import ArgumentError, ShapeError
 from ..operation import Composite
 from ..tensor import Tensor
+from ..unfinished import Unfinished
 from .elementwise import clamp, rsqrt
 from .operands import floating, require_tensors
 from .reduce import norm
@@ -125,7 +126,7 @@ class BatchNormEval(_Norm):
 
 
 def _check_channels(what: str, input: Tensor, **tensors: Tensor | None) -> None:
-    check_same(what, input=input, **tensors)
+    check_same(what, input=input.operand if type(input) is Unfinished else input, **tensors)
     channels = input.shape[1]
     for name, t in tensors.items():
         if t is not None and t.shape != (channels,):
@@ -175,7 +176,7 @@ def batch_norm(
         )
     channels = input.shape[1]
     _check_channels("batch_norm", input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    if not input.array.size:
+    if 0 in input.shape:
         return _nothing(input, weight, bias, True)
     parameters = _with(input, weight, bias)
     if not training:
@@ -183,6 +184,8 @@ def batch_norm(
             raise ArgumentError(
                 "batch_norm without running statistics", fix="pass training=True, or running_mean and running_var"
             )
+        if type(input) is Unfinished and (joined := _joined(input, running_mean, running_var, weight, bias, eps)) is not None:
+            return joined
         return BatchNormEval(running_mean.array, running_var.array, weight is not None, bias is not None, eps).apply(*parameters)
     count = input.numel() // channels
     if count == 1:
@@ -197,6 +200,14 @@ def batch_norm(
     _update(running_mean, mean, momentum)
     _update(running_var, var * var.dtype.type(count / (count - 1)), momentum)
     return out
+
+
+def _joined(input: Unfinished, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
+    """The norm as a part of the product that it follows; None where it does not fit."""
+    arrays = [None if t is None else t.array for t in (weight, bias, mean, var)]
+    if any(a is not None and a.dtype != input.dtype for a in arrays):
+        return None
+    return input.with_scale(*kernels.of(mean.array).batch_norm_scale(*arrays, eps))
 
 
 # ---- features

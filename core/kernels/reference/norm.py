@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ...devices import module_of
 from .half import widened
 
@@ -15,6 +17,7 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_eval",
     "batch_norm_eval_backward",
+    "batch_norm_scale",
     "group_norm",
     "group_norm_backward",
     "layer_norm",
@@ -65,11 +68,20 @@ def batch_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, var: Any, eps
     return _affine(gx, weight, None).astype(x.dtype, copy=False), gw, gb
 
 
+def batch_norm_scale(weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any]:
+    """(scale, shift), (C,) each: with statistics that are given, batch norm is x * scale + shift."""
+    wide = [None if v is None else v.astype(np.float64) for v in (weight, bias, mean, var)]
+    scale = _inverse(module_of(var), wide[3], eps)
+    scale = scale if weight is None else scale * wide[0]
+    shift = -wide[2] * scale if bias is None else wide[1] - wide[2] * scale
+    dtype = widened(var).dtype
+    return scale.astype(dtype), shift.astype(dtype)
+
+
 def batch_norm_eval(x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
     """(N, C, ...) normalised with statistics that are given (C,)."""
-    inverse = _inverse(module_of(x), widened(var), eps)
-    y = (widened(x) - _column(mean, x.ndim)) * _column(inverse, x.ndim)
-    return _affine(y, weight, bias).astype(x.dtype, copy=False)
+    scale, shift = batch_norm_scale(weight, bias, mean, var, eps)
+    return (widened(x) * _column(scale, x.ndim) + _column(shift, x.ndim)).astype(x.dtype, copy=False)
 
 
 def batch_norm_eval_backward(grad: Any, x: Any, mean: Any, var: Any, weight: Any, eps: float) -> tuple[Any, Any, Any]:
