@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-_switch: bool | None = None
+from ..core.progress import progress_enabled, set_progress
+
+__all__ = ["HubBar", "download_bar", "progress_enabled", "set_progress"]
+
 _SMALL = 1_000_000  # bytes; such a file is here before a bar could be read
-
-
-def set_progress(enabled: bool | None) -> None:
-    """Switch bars on or off for this process; ``None`` goes back to asking the terminal and ``NYALA_PROGRESS``."""
-    global _switch
-    _switch = enabled
-
-
-def progress_enabled() -> bool:
-    """Bars show on a terminal, unless ``NYALA_PROGRESS=0`` or :func:`set_progress` says otherwise."""
-    if _switch is not None:
-        return _switch
-    return os.environ.get("NYALA_PROGRESS", "1") not in ("0", "false", "off") and sys.stderr.isatty()
 
 
 def _nothing(done: int) -> None:

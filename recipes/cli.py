@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..core.errors import NyalaError, did_you_mean
-from ..hub.progress import set_progress
+from ..core.progress import set_progress, tell_through
 from .commands import COMMANDS, console
 
 _EPILOG = """examples:
@@ -103,7 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.accept_any_character()
     args = parse(given)
     if getattr(args, "quiet", False):
-        set_progress(False)  # downloads too
+        set_progress(False)  # downloads and the preparing of kernels too
+    tell_through(console.say)
     try:
         return int(args.execute(args) or 0)
     except NyalaError as error:
@@ -120,3 +121,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     finally:
         set_progress(None)
+        tell_through(None)

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a catalogue name, a hub id, a folder, or a run folder")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture files, or texts")
     parser.add_argument("--output", metavar="FILE.png", help="draw the results into this picture")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -19,6 +19,8 @@ from typing import Any
 
 import numba
 
+from ...progress import say_kernels_are_compiled
+
 logger = logging.getLogger("nyala.kernels")
 _said = False
 
@@ -56,6 +58,7 @@ def _cached(compiler: Callable[..., Any], function: Callable[..., Any]) -> Any:
         _say(str(error))
         return compiler()(function)
     _let_saving_fail(result._cache)
+    _say_before_compiling(result._cache)
     _add_sources(result._cache, function)
     return result
 
@@ -72,6 +75,18 @@ def _let_saving_fail(cache: Any) -> None:
             _say(f"{cache.cache_path}: {error.strerror}")
 
     cache.save_overload = save_overload
+
+
+def _say_before_compiling(cache: Any) -> None:
+    load = cache.load_overload
+
+    def load_overload(signature: Any, target_context: Any) -> Any:
+        found = load(signature, target_context)
+        if found is None:
+            say_kernels_are_compiled()
+        return found
+
+    cache.load_overload = load_overload
 
 
 def _add_sources(cache: Any, function: Callable[..., Any]) -> None:

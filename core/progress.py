@@ -1,0 +1,48 @@
+"""Who is told that something takes long: a person at a terminal, or whoever runs a command; nobody who wants quiet."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+_switch: bool | None = None
+_tell: Callable[[str], None] | None = None
+_said = False
+
+PREPARING = "preparing kernels for this processor, once: this first run takes longer"
+
+
+def set_progress(enabled: bool | None) -> None:
+    """Switch bars and words on or off for this process; ``None`` goes back to asking the terminal and ``NYALA_PROGRESS``."""
+    global _switch
+    _switch = enabled
+
+
+def progress_enabled() -> bool:
+    """Bars show on a terminal, unless ``NYALA_PROGRESS=0`` or :func:`set_progress` says otherwise."""
+    if _switch is not None:
+        return _switch
+    return _wanted() and sys.stderr.isatty()
+
+
+def tell_through(tell: Callable[[str], None] | None) -> None:
+    """Words go to ``tell``, terminal or not, unless they are switched off; ``None``: on standard error of a terminal."""
+    global _tell
+    _tell = tell
+
+
+def say_kernels_are_compiled() -> None:
+    """One line, once a process, when a kernel is about to be compiled because no cache holds it."""
+    global _said
+    if _said:
+        return
+    _said = True
+    if _tell is not None and _switch is not False and _wanted():
+        _tell(PREPARING)
+    elif progress_enabled():
+        print(PREPARING, file=sys.stderr, flush=True)
+
+
+def _wanted() -> bool:
+    return os.environ.get("NYALA_PROGRESS", "1") not in ("0", "false", "off")
