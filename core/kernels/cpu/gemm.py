@@ -52,6 +52,11 @@ def floats(address: Any, count: Any) -> Any:
 
 
 @njit(**EXACT)
+def hold(array: Any) -> None:
+    """Keep an array until here: Numba frees one after its last use, and does not know of an address that was taken of it."""
+
+
+@njit(**EXACT)
 def _activate(x: Any, activation: Any) -> None:
     if activation == RELU:
         for j in range(x.size):

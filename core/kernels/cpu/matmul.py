@@ -14,7 +14,7 @@ from ..reference import linalg as reference
 from ..reference.after import After
 from .after import PLAIN, ends, suits
 from .compiled import EXACT, njit
-from .gemm import BLOCK_PANELS, BLOCK_ROWS, block, pack, pack_part, packed_size
+from .gemm import BLOCK_PANELS, BLOCK_ROWS, block, hold, pack, pack_part, packed_size
 from .microkernel import COLUMNS
 from .parallel import parallel_for
 from .threads import single_threaded_blas
@@ -54,6 +54,7 @@ def packed_columns(b: Any, k_step: Any, column_step: Any, depth: Any, columns: A
 def _multiply(a: Any, row_step: Any, k_step: Any, b: Any, b_k_step: Any, column_step: Any, c: Any, size: Any, after: Any) -> None:
     packed = pack(b, b_k_step, column_step, size[1], size[2])
     _product(a, row_step, k_step, packed.ctypes.data, c, size, after)
+    hold(packed)
 
 
 @njit(**EXACT)
@@ -67,6 +68,7 @@ def _whole(i: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, b_column: Any
         a + starts[0, i], a_row, a_k, packed.ctypes.data, c + i * rows * step, step, rows, depth, columns,
         0, panels, 0, 0, 0, 0, 0, 0, 0,
     )  # fmt: skip
+    hold(packed)
 
 
 @njit(**EXACT)
