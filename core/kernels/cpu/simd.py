@@ -1,7 +1,7 @@
 """Vectors of 16 floats for Numba kernels: what LLVM does not find by itself in short loops over channels.
 
 On processors with narrower vectors LLVM splits each into two or four. Positions are counted in floats over the array's
-memory, which must be contiguous; nothing checks them.
+memory, which must be contiguous; addresses are of any float. Nothing checks them.
 """
 
 # ruff: noqa: ARG001 - Numba fixes what an intrinsic and its generator are given
@@ -73,3 +73,70 @@ def fma(typing_context, a, b, c):
         return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32"), arguments)
 
     return vector(vector, vector, vector), generate
+
+
+def _vector_at(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, _VECTOR.as_pointer())
+
+
+@intrinsic
+def load_at(typing_context, address):
+    """The 16 floats from an address on."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.load(_vector_at(builder, arguments[0]), align=4)
+
+    return vector(types.int64), generate
+
+
+@intrinsic
+def store_at(typing_context, address, value):
+    """Write 16 floats from an address on."""
+
+    def generate(context, builder, signature, arguments):
+        builder.store(arguments[1], _vector_at(builder, arguments[0]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, vector), generate
+
+
+@intrinsic
+def splat(typing_context, number):
+    """One float32 in all 16 places."""
+
+    def generate(context, builder, signature, arguments):
+        undefined, first = ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(builder.insert_element(undefined, arguments[0], first), undefined, zeros)
+
+    return vector(types.float32), generate
+
+
+@intrinsic
+def add(typing_context, a, b):
+    """a + b."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fadd(*arguments)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def subtract(typing_context, a, b):
+    """a - b."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fsub(*arguments)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def multiply(typing_context, a, b):
+    """a * b."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fmul(*arguments)
+
+    return vector(vector, vector), generate

@@ -1,0 +1,139 @@
+"""The transforms of Winograd's convolution F(4x4, 3x3) on 16 channels at a time: inputs, outputs, weights, and their adjoints.
+
+y = A^T [(G w G^T) * (B^T d B)] A for a tile of 6 x 6 input pixels d and 4 x 4 output pixels y (Lavin and Gray, "Fast
+algorithms for convolutional neural networks", 2015). The polynomials are taken at 0, +-5/8, +-3/2 and infinity: opposite points
+share half of their arithmetic, the points' powers are exact in float32, and of all such points these keep the error smallest:
+half that of the usual 0, +-1, +-2. Addresses are of float32, steps in bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .compiled import EXACT, njit
+from .simd import add, fma, load_at, multiply, splat, store_at, subtract
+
+SIDE = 6
+"""Rows and columns of an input tile."""
+STRIDE = 4
+"""Rows and columns of an output tile."""
+PLACES = SIDE * SIDE
+"""Products for each tile, channel in and channel out."""
+VECTOR = 64
+"""Bytes of 16 floats."""
+
+_f = np.float32
+_A, _B = 5 / 8, 3 / 2
+_A1, _A2, _A3, _B1, _B2, _B3 = _f(_A), _f(_A**2), _f(_A**3), _f(_B), _f(_B**2), _f(_B**3)
+_MINUS_A1, _MINUS_A2, _MINUS_B1, _MINUS_B2 = -_A1, -_A2, -_B1, -_B2
+_MINUS_SUM, _PRODUCT = _f(-(_A**2) - _B**2), _f(_A**2 * _B**2)
+_ONE = _f(1 / (_A**2 * _B**2))  # the weights' factors
+_AT_A = _f(1 / (2 * _A**2 * (_A**2 - _B**2)))
+_AT_B = _f(1 / (2 * _B**2 * (_B**2 - _A**2)))
+
+
+@njit(**EXACT)
+def _input_line(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> Any:
+    """B^T d."""
+    even_a, odd_a = fma(splat(_MINUS_B2), d2, d4), fma(splat(_MINUS_B2), d1, d3)
+    even_b, odd_b = fma(splat(_MINUS_A2), d2, d4), fma(splat(_MINUS_A2), d1, d3)
+    return (
+        fma(splat(_PRODUCT), d0, fma(splat(_MINUS_SUM), d2, d4)),
+        fma(splat(_A1), odd_a, even_a),
+        fma(splat(_MINUS_A1), odd_a, even_a),
+        fma(splat(_B1), odd_b, even_b),
+        fma(splat(_MINUS_B1), odd_b, even_b),
+        fma(splat(_PRODUCT), d1, fma(splat(_MINUS_SUM), d3, d5)),
+    )
+
+
+@njit(**EXACT)
+def _output_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) -> Any:
+    """A^T m."""
+    even_a, odd_a, even_b, odd_b = add(m1, m2), subtract(m1, m2), add(m3, m4), subtract(m3, m4)
+    return (
+        add(add(m0, even_a), even_b),
+        fma(splat(_B1), odd_b, multiply(splat(_A1), odd_a)),
+        fma(splat(_B2), even_b, multiply(splat(_A2), even_a)),
+        fma(splat(_B3), odd_b, fma(splat(_A3), odd_a, m5)),
+    )
+
+
+@njit(**EXACT)
+def _weight_line(g0: Any, g1: Any, g2: Any) -> Any:
+    """G g."""
+    even_a, even_b = fma(splat(_A2), g2, g0), fma(splat(_B2), g2, g0)
+    return (
+        multiply(splat(_ONE), g0),
+        multiply(splat(_AT_A), fma(splat(_A1), g1, even_a)),
+        multiply(splat(_AT_A), fma(splat(_MINUS_A1), g1, even_a)),
+        multiply(splat(_AT_B), fma(splat(_B1), g1, even_b)),
+        multiply(splat(_AT_B), fma(splat(_MINUS_B1), g1, even_b)),
+        g2,
+    )
+
+
+@njit(**EXACT)
+def input_tile(source: Any, row_step: Any, pixel_step: Any, target: Any, place_step: Any, between: Any) -> None:
+    """6 x 6 pixels -> 36 places. ``between``: scratch of 36 vectors."""
+    for j in range(SIDE):
+        at = source + j * pixel_step
+        lines = _input_line(
+            load_at(at), load_at(at + row_step), load_at(at + 2 * row_step), load_at(at + 3 * row_step),
+            load_at(at + 4 * row_step), load_at(at + 5 * row_step),
+        )  # fmt: skip
+        _spread(between + VECTOR * j, SIDE * VECTOR, lines)
+    for i in range(SIDE):
+        at = between + SIDE * VECTOR * i
+        _spread(target + SIDE * i * place_step, place_step, _input_line(*_six(at)))
+
+
+@njit(**EXACT)
+def output_tile(source: Any, place_step: Any, target: Any, row_step: Any, pixel_step: Any, between: Any) -> None:
+    """36 places -> 4 x 4 pixels. ``between``: scratch of 24 vectors."""
+    for j in range(SIDE):
+        at, step = source + j * place_step, SIDE * place_step
+        lines = _output_line(
+            load_at(at), load_at(at + step), load_at(at + 2 * step), load_at(at + 3 * step), load_at(at + 4 * step),
+            load_at(at + 5 * step),
+        )  # fmt: skip
+        for i in range(STRIDE):
+            store_at(between + VECTOR * (SIDE * i + j), lines[i])
+    for i in range(STRIDE):
+        lines = _output_line(*_six(between + SIDE * VECTOR * i))
+        for j in range(STRIDE):
+            store_at(target + i * row_step + j * pixel_step, lines[j])
+
+
+@njit(**EXACT)
+def weight_tile(source: Any, target: Any, place_step: Any, between: Any) -> None:
+    """3 x 3 taps, vectors side by side -> 36 places. ``between``: scratch of 18 vectors."""
+    for j in range(3):
+        at = source + VECTOR * j
+        lines = _weight_line(load_at(at), load_at(at + 3 * VECTOR), load_at(at + 6 * VECTOR))
+        _spread(between + VECTOR * j, 3 * VECTOR, lines)
+    for i in range(SIDE):
+        at = between + 3 * VECTOR * i
+        lines = _weight_line(load_at(at), load_at(at + VECTOR), load_at(at + 2 * VECTOR))
+        _spread(target + SIDE * i * place_step, place_step, lines)
+
+
+@njit(**EXACT)
+def _six(at: Any) -> Any:
+    """Six vectors side by side."""
+    return (
+        load_at(at), load_at(at + VECTOR), load_at(at + 2 * VECTOR), load_at(at + 3 * VECTOR), load_at(at + 4 * VECTOR),
+        load_at(at + 5 * VECTOR),
+    )  # fmt: skip
+
+
+@njit(**EXACT)
+def _spread(target: Any, step: Any, lines: Any) -> None:
+    store_at(target, lines[0])
+    store_at(target + step, lines[1])
+    store_at(target + 2 * step, lines[2])
+    store_at(target + 3 * step, lines[3])
+    store_at(target + 4 * step, lines[4])
+    store_at(target + 5 * step, lines[5])
