@@ -1,49 +1,100 @@
-"""Which way a convolution on the CPU takes: matrix products, the depthwise kernels, group by group, or the reference.
+"""Which way a convolution on the CPU takes, by its shape: Winograd's, gathered windows and matrix products, or depthwise.
 
-float32 in one or two dimensions has ways of its own, and half precision goes them too; results lie in channels-last memory.
+The choice never looks at the batch, so a picture gets the same bits alone and in a batch. Half precision goes the ways of
+float32; other dtypes, and arrays without elements, go to the reference. Results lie in channels-last memory.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..reference import conv as reference
 from ..reference.after import After, apply
 from ..reference.half import in_float32
-from ..reference.windows import Size, output_size
+from ..reference.windows import Pads, Size, output_size
 from . import dense
+from .after import suits
 from .layout import channels_first, channels_last
-from .threads import single_threaded_blas
-
-_LEAST_GROUP = 8  # channels a group below which the reference's batched products are no slower
 
 
-def _way(dtype: Any, ndim: int, size: int, weight_shape: Size, groups: int) -> str:
-    """ "dense", "depthwise", "grouped", or "reference"."""
-    if dtype != np.float32 or ndim not in (3, 4) or not size:
-        return "reference"
-    if groups == 1:
-        return "dense"
-    if weight_shape[0] == groups and weight_shape[1] == 1:
+class Way(NamedTuple):
+    """Three functions with the parameters of the kernels, for float32 arrays with elements."""
+
+    forward: Callable[..., Any]
+    input_grad: Callable[..., Any]
+    weight_grad: Callable[..., Any]
+
+
+def _flat(numbers: Any, filler: Any) -> Any:
+    """Geometry in two dimensions; one dimension is a picture of height 1."""
+    return tuple(numbers) if len(numbers) == 2 else (filler, *numbers)
+
+
+def _picture(x: Any) -> Any:
+    """(N, H, W, C), contiguous, of (N, C, H, W) or (N, C, L)."""
+    return channels_last(x if x.ndim == 4 else x[:, :, None])
+
+
+def _back(y: Any, ndim: int) -> Any:
+    y = channels_first(y)
+    return y if ndim == 4 else y[:, :, 0]
+
+
+def _depthwise_forward(
+    x: Any, w: Any, stride: Size, padding: Pads, dilation: Size, groups: int, bias: Any, after: After | None, packs: Any
+) -> Any:  # fmt: skip
+    from . import depthwise
+
+    stride, padding, dilation, kernel = _flat(stride, 1), _flat(padding, 0), _flat(dilation, 1), _flat(w.shape[2:], 1)
+    image = _picture(x)
+    if after is not None and after.residual is not None and x.ndim == 3:
+        after = after._replace(residual=after.residual[:, :, None])
+    out = output_size(image.shape[1:3], kernel, stride, padding, dilation)
+    w = w.reshape(groups, 1, *kernel)
+    return _back(depthwise.forward(image, w, stride, padding, dilation, out, bias, after, packs), x.ndim)
+
+
+def _depthwise_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
+    from . import depthwise
+
+    geometry, size = (_flat(stride, 1), _flat(padding, 0), _flat(dilation, 1)), _flat(input_shape[2:], 1)
+    return _back(depthwise.input_grad(_picture(g), w.reshape(groups, 1, *_flat(w.shape[2:], 1)), size, *geometry), g.ndim)
+
+
+def _depthwise_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:  # noqa: ARG001
+    from . import depthwise
+
+    geometry, kernel = (_flat(stride, 1), _flat(padding, 0), _flat(dilation, 1)), _flat(weight_shape[2:], 1)
+    return depthwise.weight_grad(_picture(g), _picture(x), kernel, *geometry).reshape(weight_shape)
+
+
+_DENSE = Way(dense.forward, dense.input_grad, dense.weight_grad)
+_REFERENCE = Way(reference.conv_forward, reference.conv_input_grad, reference.conv_weight_grad)
+_WAYS = {
+    "dense": _DENSE,
+    "winograd": _DENSE,
+    "depthwise": Way(_depthwise_forward, _depthwise_input_grad, _depthwise_weight_grad),
+    "reference": _REFERENCE,
+}
+
+
+def _choice(kernel: Size, channels: Size, stride: Size, dilation: Size, groups: int) -> str:
+    """A key of ``_WAYS``; ``channels`` (O, C / groups)."""
+    if channels == (groups, 1) and len(kernel) < 3:
         return "depthwise"
-    return "grouped" if min(weight_shape[0] // groups, weight_shape[1]) >= _LEAST_GROUP else "reference"
+    if kernel == (3, 3) and stride == (1, 1) and dilation == (1, 1) and groups == 1 and min(channels) >= 16:
+        return "winograd"
+    return "dense"
 
 
-def _lifted(numbers: Size, filler: int) -> Size:
-    """One-dimensional geometry as that of an image of width 1: tiles are cut along the height."""
-    return numbers if len(numbers) == 2 else (*numbers, filler)
-
-
-def _image(x: Any) -> Any:
-    """(N, C, L) -> (N, C, L, 1)."""
-    return x if x.ndim == 4 else x[..., None]
-
-
-def _groups(channels: int, groups: int) -> list[slice]:
-    step = channels // groups
-    return [slice(i * step, (i + 1) * step) for i in range(groups)]
+def _way(x: Any, w: Any, weight_shape: Size, stride: Size, dilation: Size, groups: int, out: Size) -> Way:
+    fits = x.dtype == np.float32 == w.dtype and x.size and w.size and min(weight_shape) > 0 and min(out) > 0
+    if not fits or not 3 <= x.ndim <= 5:
+        return _REFERENCE
+    return _WAYS[_choice(tuple(weight_shape[2:]), tuple(weight_shape[:2]), tuple(stride), tuple(dilation), groups)]
 
 
 @in_float32
@@ -51,7 +102,7 @@ def conv_forward(
     x: Any,
     w: Any,
     stride: Size,
-    padding: Size,
+    padding: Pads,
     dilation: Size,
     groups: int,
     bias: Any = None,
@@ -59,66 +110,25 @@ def conv_forward(
     packs: dict[str, Any] | None = None,
 ) -> Any:
     """As the reference."""
-    if after is not None:
-        return apply(conv_forward(x, w, stride, padding, dilation, groups, bias, None, packs), after, 1)
-    single_threaded_blas()
-    way = _way(x.dtype, x.ndim, x.size, w.shape, groups)
-    if way == "reference":
-        return reference.conv_forward(x, w, stride, padding, dilation, groups, bias)
-    if way == "grouped":
-        parts = zip(_groups(x.shape[1], groups), _groups(w.shape[0], groups), strict=True)
-        results = [conv_forward(x[:, i], w[o], stride, padding, dilation, 1, None if bias is None else bias[o]) for i, o in parts]
-        return np.concatenate(results, axis=1)
-    if x.ndim == 3:
-        y = conv_forward(_image(x), _image(w), _lifted(stride, 1), _lifted(padding, 0), _lifted(dilation, 1), groups, bias)
-        return y[..., 0]
+    if not suits(bias, after):
+        return apply(conv_forward(x, w, stride, padding, dilation, groups) + _column(bias, x.ndim), after, 1)
     out = output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    if way == "depthwise":
-        from . import depthwise
-
-        return channels_first(depthwise.forward(channels_last(x), w, stride, padding, dilation, out, bias))
-    return channels_first(dense.forward(x, dense.as_matrix(w).T, w.shape[2:], stride, padding, dilation, out, bias))
+    return _way(x, w, w.shape, stride, dilation, groups, out).forward(x, w, stride, padding, dilation, groups, bias, after, packs)
 
 
-@in_float32
-def conv_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Size, dilation: Size, groups: int) -> Any:
-    """As the reference."""
-    single_threaded_blas()
-    way = _way(g.dtype, g.ndim, g.size, w.shape, groups)
-    if way == "reference":
-        return reference.conv_input_grad(g, w, input_shape, stride, padding, dilation, groups)
-    if way == "grouped":
-        shape = (input_shape[0], input_shape[1] // groups, *input_shape[2:])
-        parts = [conv_input_grad(g[:, o], w[o], shape, stride, padding, dilation, 1) for o in _groups(w.shape[0], groups)]
-        return np.concatenate(parts, axis=1)
-    if g.ndim == 3:
-        shape = (*input_shape, 1)
-        lifted = _lifted(stride, 1), _lifted(padding, 0), _lifted(dilation, 1)
-        return conv_input_grad(_image(g), _image(w), shape, *lifted, groups)[..., 0]
-    if way == "depthwise":
-        from . import depthwise
-
-        return channels_first(depthwise.input_grad(channels_last(g), w, input_shape[2:], stride, padding, dilation))
-    return channels_first(dense.input_grad(g, w, input_shape[2:], stride, padding, dilation))
+def _column(bias: Any, ndim: int) -> Any:
+    return 0 if bias is None else bias.reshape(-1, *[1] * (ndim - 2))
 
 
 @in_float32
-def conv_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: Size, dilation: Size, groups: int) -> Any:
+def conv_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
     """As the reference."""
-    single_threaded_blas()
-    way = _way(g.dtype, g.ndim, g.size, weight_shape, groups)
-    if way == "reference":
-        return reference.conv_weight_grad(g, x, weight_shape, stride, padding, dilation, groups)
-    if way == "grouped":
-        shape = (weight_shape[0] // groups, *weight_shape[1:])
-        parts = zip(_groups(g.shape[1], groups), _groups(x.shape[1], groups), strict=True)
-        return np.concatenate([conv_weight_grad(g[:, o], x[:, i], shape, stride, padding, dilation, 1) for o, i in parts])
-    if g.ndim == 3:
-        shape = (*weight_shape, 1)
-        lifted = _lifted(stride, 1), _lifted(padding, 0), _lifted(dilation, 1)
-        return conv_weight_grad(_image(g), _image(x), shape, *lifted, groups)[..., 0]
-    if way == "depthwise":
-        from . import depthwise
+    way = _way(g, w, w.shape, stride, dilation, groups, input_shape)
+    return way.input_grad(g, w, input_shape, stride, padding, dilation, groups)
 
-        return depthwise.weight_grad(channels_last(g), channels_last(x), weight_shape[2:], stride, padding, dilation)
-    return dense.weight_grad(g, x, weight_shape[2:], stride, padding, dilation)
+
+@in_float32
+def conv_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
+    """As the reference."""
+    way = _way(g, x, weight_shape, stride, dilation, groups, g.shape[2:])
+    return way.weight_grad(g, x, weight_shape, stride, padding, dilation, groups)

@@ -1,0 +1,234 @@
+"""What a dense convolution's shape and layout have to go by, as numbers for compiled code; made once for each shape.
+
+Everything is in three dimensions here: those that a picture does not have are of size 1 and come first. Tiles depend on shapes
+alone, and none of them is wider or narrower for the sake of the threads there are.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..reference.windows import Pads, Size, output_size, sides
+from .gemm import DEPTH
+from .microkernel import COLUMNS, ROWS
+
+_TILE = 96  # places of a tile: with their windows they stay in a core's cache
+_CHUNK = 512  # terms gathered at a time, a multiple of DEPTH
+_TASKS = 8  # tasks that a small convolution is cut into
+_PANELS = 4  # panels of a task whose rows need no gathering, and of one of the weight's gradient
+_ROWS = 192  # rows of a task of the weight's gradient
+_PART = 1024  # places of a part of it, at least
+_KEPT_PLACES = 1024  # places of one picture up to which packing the weight takes a noticeable share
+
+
+class Plan(NamedTuple):
+    """A convolution's result and how to get there."""
+
+    numbers: Any
+    """For ``correlate`` and ``weight_gradient``, int64."""
+    shape: Size
+    """(N, *out, O): the result's memory."""
+    axes: Size
+    """From there to (N, O, *out)."""
+    keeps: bool
+    """Whether the packed weight is worth keeping."""
+
+
+class Class(NamedTuple):
+    """The places of an input, every ``stride``-th along each dimension, that the same taps cover."""
+
+    numbers: Any
+    taps: Any
+    """Of the weight, in the order of the window over the gradient, int64."""
+    offset: int
+    """Bytes to the first place."""
+
+
+class BackPlan(NamedTuple):
+    """An input's gradient and how to get there."""
+
+    classes: tuple[Class, ...]
+    shape: Size
+    axes: Size
+
+
+class _Source(NamedTuple):
+    """A picture in memory; steps in bytes."""
+
+    images: int
+    size: Size
+    floats: int  # of a pixel, in one group
+    planes: int
+    steps: Size  # between images, planes, and along the three dimensions
+    group_step: int
+
+
+class _Window(NamedTuple):
+    """How a window moves over a picture."""
+
+    kernel: Size
+    start: Size
+    move: Size
+    spread: Size
+    out: Size
+
+
+def _up(a: int, b: int) -> int:
+    """a / b, rounded up."""
+    return (a + b - 1) // b
+
+
+def _lifted(numbers: Sequence[int], filler: int) -> Size:
+    return (*(filler,) * (3 - len(numbers)), *numbers)
+
+
+def last_axes(ndim: int) -> Size:
+    """From (N, *S, C) to (N, C, *S)."""
+    return (0, ndim - 1, *range(1, ndim - 1))
+
+
+def _source(shape: Size, strides: Size, groups: int, planar: bool) -> _Source:
+    n, c, *size = shape
+    inner, step = c // groups, 4 if planar else 4 * c
+    steps: list[int] = []
+    for length, stride in zip(reversed(size), reversed(strides[2:]), strict=True):
+        steps.append(step if length == 1 else stride)  # the stride of a dimension of 1 says nothing
+        step = steps[-1] * length
+    spatial = _lifted(steps[::-1], 0)
+    if planar:
+        return _Source(n, _lifted(size, 1), 1, inner, (strides[0], strides[1], *spatial), inner * strides[1])
+    return _Source(n, _lifted(size, 1), inner, 1, (strides[0], 0, *spatial), 4 * inner)
+
+
+def _even(counts: Sequence[int], steps: Sequence[int]) -> int:
+    """The one step between places that follow each other in all dimensions; 0 where they are not evenly spaced."""
+    step = expected = 0
+    for count, own in zip(reversed(counts), reversed(steps), strict=True):
+        if count == 1:
+            continue
+        if not step:
+            step = expected = own
+        if own != expected:
+            return 0
+        expected = own * count
+    return step or 4
+
+
+def _row_step(source: _Source, window: _Window) -> int:
+    """Bytes between windows that lie in memory as the rows of a matrix; 0 where they do not."""
+    if source.planes > 1 or window.kernel[0] * window.kernel[1] > 1:
+        return 0
+    if window.kernel[2] > 1 and (window.spread[2] != 1 or source.steps[4] != 4 * source.floats):
+        return 0
+    last = [s + m * (o - 1) + d * (k - 1) for k, s, m, d, o in zip(*window, strict=True)]
+    if any(s != 0 for s in window.start) or any(b >= n for b, n in zip(last, source.size, strict=True)):
+        return 0
+    moves = [s * m for s, m in zip(source.steps[2:], window.move, strict=True)]
+    return _even((source.images, *window.out), (source.steps[0], *moves))
+
+
+def _numbers(source: _Source, window: _Window, groups: int, width: int, target: Size) -> Any:
+    """``target``: bytes between images and between places of the result."""
+    terms, places = math.prod(window.kernel) * source.floats * source.planes, source.images * math.prod(window.out)
+    row_step, counts = _row_step(source, window), (source.images, *window.out)
+    even = all(n == 1 or a == 4 * width * groups * b for n, a, b in zip(counts, target, _inner(counts), strict=True))
+    tile = _up(_up(places, _up(places, _TILE)), ROWS) * ROWS
+    tiles, panels = _up(places, tile), _up(width, COLUMNS)
+    parts = min(panels, max(_up(panels, _PANELS) if row_step else 1, _up(_TASKS, tiles * groups)))
+    each = _up(panels, parts)
+    return np.array(
+        [
+            source.images, *source.size, source.floats, source.planes, *source.steps,
+            *window.out, *window.kernel, *window.start, *window.move, *window.spread,
+            terms, width, groups, source.group_step, *target, row_step, even, tile, tiles, each, _up(panels, each), _CHUNK,
+        ],
+        np.int64,
+    )  # fmt: skip
+
+
+def _inner(counts: Size) -> list[int]:
+    """How many places one step along each dimension passes."""
+    return [math.prod(counts[i + 1 :]) for i in range(len(counts))]
+
+
+def _steps(shape: Size) -> Size:
+    """Bytes between the images and between the places of channels-last memory (N, *S, C)."""
+    return tuple(4 * shape[-1] * n for n in _inner((shape[0], *_lifted(shape[1:-1], 1))))
+
+
+@functools.lru_cache(maxsize=2048)
+def forward_plan(
+    shape: Size, strides: Size, weight_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int, planar: bool
+) -> Plan:
+    """The plan for an input of this shape and these strides (in bytes)."""
+    kernel = weight_shape[2:]
+    out = output_size(shape[2:], kernel, stride, padding, dilation)
+    start = _lifted([-before for before, _ in sides(padding)], 0)
+    window = _Window(_lifted(kernel, 1), start, _lifted(stride, 1), _lifted(dilation, 1), _lifted(out, 1))
+    result = (shape[0], *out, weight_shape[0])
+    numbers = _numbers(_source(shape, strides, groups, planar), window, groups, weight_shape[0] // groups, _steps(result))
+    return Plan(numbers, result, last_axes(len(shape)), math.prod(out) <= _KEPT_PLACES)
+
+
+class _Residue(NamedTuple):
+    """Along one dimension the places first, first + stride, ... of an input: they take the same taps.
+
+    Window m over the gradient, for place first + stride * m, begins at start + m, its taps ``spread`` apart.
+    """
+
+    first: int
+    places: int
+    start: int
+    spread: int
+    taps: tuple[int, ...]
+
+
+def _residues(size: int, kernel: int, stride: int, before: int, dilation: int) -> list[_Residue]:
+    """Place i takes tap k from the gradient's place (i + before - dilation * k) / stride, where that is whole."""
+    found = []
+    for first in range(min(stride, size)):
+        taps = tuple(k for k in reversed(range(kernel)) if (first + before - dilation * k) % stride == 0)
+        start = (first + before - dilation * taps[0]) // stride if taps else 0
+        found.append(_Residue(first, _up(size - first, stride), start, dilation // math.gcd(stride, dilation), taps))
+    return found
+
+
+@functools.lru_cache(maxsize=2048)
+def back_plan(
+    shape: Size, strides: Size, weight_shape: Size, input_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int
+) -> BackPlan:
+    """The plan for the gradient of an input, given the shape and the strides (in bytes) of the result's gradient."""
+    source, moves, kernel = _source(shape, strides, groups, False), _lifted(stride, 1), _lifted(weight_shape[2:], 1)
+    result = (input_shape[0], *input_shape[2:], input_shape[1])
+    steps, before = _steps(result), _lifted([b for b, _ in sides(padding)], 0)
+    geometry = zip(_lifted(input_shape[2:], 1), kernel, moves, before, _lifted(dilation, 1), strict=True)
+    target = (steps[0], *[s * m for s, m in zip(steps[1:], moves, strict=True)])
+    classes = []
+    for residues in itertools.product(*[_residues(*numbers) for numbers in geometry]):
+        first, out, start, spread, taps = zip(*residues, strict=True)
+        window = _Window(tuple(map(len, taps)), start, (1, 1, 1), spread, out)
+        numbers = _numbers(source, window, groups, input_shape[1] // groups, target)
+        chosen = [(i * kernel[1] + j) * kernel[2] + k for i, j, k in itertools.product(*taps)]
+        offset = sum(f * s for f, s in zip(first, steps[1:], strict=True))
+        classes.append(Class(numbers, np.array(chosen, np.int64), offset))
+    return BackPlan(tuple(classes), result, last_axes(len(shape)))
+
+
+@functools.lru_cache(maxsize=2048)
+def weight_cuts(places: int, groups: int, rows: int, terms: int) -> Any:
+    """How ``weight_gradient`` is cut: rows and panels of a task, and parts of the places where those alone are few tasks."""
+    row_tasks, panels = _up(rows, _ROWS), _up(terms, COLUMNS)
+    panel_tasks = _up(panels, _PANELS)
+    parts = max(1, min(_up(2 * _TASKS, groups * row_tasks * panel_tasks), places // _PART))
+    places_each = _up(_up(places, parts), DEPTH) * DEPTH
+    cuts = [
+        _up(_up(rows, row_tasks), ROWS) * ROWS, row_tasks, _up(panels, panel_tasks), panel_tasks, places_each,
+        _up(places, places_each), 4 * rows * groups,
+    ]  # fmt: skip
+    return np.array(cuts, np.int64)
