@@ -1,7 +1,8 @@
 """Random changes of training samples. Each draw is keyed by (seed, epoch, sample, position in the list), so neither threads, nor
 order, nor an interruption can change one.
 
-Pictures are changed after their preprocessing: arrays (C, H, W) float32 of the size the model sees.
+Pictures are changed after their preprocessing: arrays (C, H, W) float32 of the size the model sees. A random resized crop that
+comes first cuts out of the picture itself: see ``tasks.py``.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ IMAGE = (HorizontalFlip, RandomCrop, RandomResizedCrop, RandomErasing)
 TEXT = (WordDropout,)
 
 
-def image(array: np.ndarray, augments: Sequence[Augment], key: Key) -> np.ndarray:
+def image(array: np.ndarray, augments: Sequence[Augment], key: Key, done: int = 0) -> np.ndarray:
     """Applies the list to one prepared picture; the input is left as it is.
 
     Args:
         array: (C, H, W) float32.
         augments: the recipe's ``data.augment``.
         key: what the draws are keyed by: the loader makes it of (seed, epoch, index).
+        done: how many at the head of the list have been applied already.
     """
-    for place, augment in enumerate(augments):
+    for place, augment in list(enumerate(augments))[done:]:
         u = key.fold(place).uniform((6,))
         match augment:
             case HorizontalFlip(p=p):
@@ -48,6 +50,18 @@ def text(words: str, augments: Sequence[Augment], key: Key) -> str:
             keep = key.fold(place).uniform((max(1, len(parts)),)) >= augment.p
             words = " ".join(w for w, k in zip(parts, keep, strict=False) if k) or " ".join(parts[:1])
     return words
+
+
+def resized_crop_box(size: tuple[int, int], augment: RandomResizedCrop, key: Key) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a random part of a picture.
+
+    Args:
+        size: (width, height) of the picture.
+        augment: the bounds of the part's area and aspect ratio.
+        key: of this sample and this place in the list.
+    """
+    top, left, height, width = _box(size[1], size[0], augment.scale, augment.ratio, key.uniform((6,)))
+    return left, top, left + width, top + height
 
 
 def _crop(array: np.ndarray, padding: int, u: np.ndarray) -> np.ndarray:

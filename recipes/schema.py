@@ -43,7 +43,8 @@ class RandomCrop(Table, frozen=True, tag_field="type", tag="random_crop"):
 
 
 class RandomResizedCrop(Table, frozen=True, tag_field="type", tag="random_resized_crop"):
-    """Cuts out a random area and aspect ratio and scales it back (Inception's crop)."""
+    """Cuts out a random area and aspect ratio and scales it (Inception's crop): of the picture itself where it comes first in
+    the list, else of the prepared image."""
 
     scale: tuple[Fraction, Fraction] = (0.35, 1.0)
     ratio: tuple[Rate, Rate] = (3 / 4, 4 / 3)

@@ -14,7 +14,7 @@ from ..core.errors import IndexRangeError
 from ..core.random import Key
 from ..hub.pipeline import Pipeline
 from . import augment
-from .schema import Augment
+from .schema import Augment, RandomResizedCrop
 
 
 class Task(ABC):
@@ -36,16 +36,26 @@ class Task(ABC):
 class Images(Task):
     """Pictures: the preprocessing that came with the weights, then augmentation on (3, H, W) float32.
 
+    A random resized crop at the head of the list takes the place of resizing and cutting out the middle: it cuts out of the
+    picture itself, which is scaled once.
+
     Args:
-        preprocess: has ``one(picture) -> (3, H, W) float32``.
+        preprocess: has ``one(picture) -> (3, H, W) float32``; see :class:`~nyala.vision.preprocess.ImagePreprocess`.
     """
 
     def __init__(self, preprocess: Any) -> None:
         self.preprocess = preprocess
 
     def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> np.ndarray:
-        prepared: np.ndarray = self.preprocess.one(raw)
-        return prepared if key is None else augment.image(prepared, augments, key)
+        if key is None:
+            return self.preprocess.one(raw)
+        if not augments or not isinstance(augments[0], RandomResizedCrop):
+            return augment.image(self.preprocess.one(raw), augments, key)
+        from ..vision.io import load_image
+
+        image = load_image(raw)
+        pixels = self.preprocess.part(image, augment.resized_crop_box(image.size, augments[0], key.fold(0)))
+        return augment.image(self.preprocess.normalise(pixels), augments, key, done=1)
 
     def collate(self, prepared: Sequence[np.ndarray], indices: np.ndarray) -> Any:  # noqa: ARG002 - the task's signature
         return from_numpy(np.stack(prepared))

@@ -41,10 +41,14 @@ def load_image(source: Any) -> Image:
         image = _from_file(source)
     else:
         raise DataError(f"{kind_of(source)} is not a picture", fix="pass a path, bytes, a PIL image or a uint8 array")
-    upright = ImageOps.exif_transpose(_eight_bits(image, name_of(source)))
+    upright = _eight_bits(image, name_of(source))
+    if upright is source:
+        upright = ImageOps.exif_transpose(upright)  # a copy: the caller's picture stays as it is
+    else:
+        ImageOps.exif_transpose(upright, in_place=True)
     if upright.mode in ("RGBA", "LA", "PA") or (upright.mode == "P" and "transparency" in upright.info):
         upright = upright.convert("RGBA")  # what is transparent takes its own colour, as other libraries have it
-    return upright.convert("RGB")
+    return upright if upright.mode == "RGB" else upright.convert("RGB")
 
 
 def name_of(source: Any) -> str:

@@ -67,15 +67,30 @@ class ImagePreprocess:
         """The part of a picture that the model sees: (H, W, 3) uint8."""
         return np.asarray(self._cropped(self._resized(load_image(source), name_of(source))))
 
+    def part(self, image: Image, box: tuple[int, int, int, int]) -> np.ndarray[Any, Any]:
+        """A part of a picture, scaled to what the model takes: (H, W, 3) uint8.
+
+        Args:
+            image: in RGB, as :func:`.io.load_image` gives it.
+            box: left, top, right and bottom of the part, in its pixels.
+        """
+        from PIL import Image as pil
+
+        height, width = self.size
+        return np.asarray(image.resize((width, height), getattr(pil.Resampling, self.interpolation.upper()), box=box))
+
     def one(self, source: Any) -> np.ndarray[Any, Any]:
         """One prepared picture: (3, H, W) float32."""
         return self.normalise(self.crop(source))
 
     def normalise(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(..., H, W, 3) uint8 -> (..., 3, H, W) float32, scaled and normalised."""
-        scaled = np.moveaxis(pixels, -1, -3).astype(np.float32) / np.float32(255)
         mean, std = (np.asarray(v, np.float32).reshape(3, 1, 1) for v in (self.mean, self.std))
-        return np.ascontiguousarray((scaled - mean) / std)
+        scaled = np.ascontiguousarray(np.moveaxis(pixels, -1, -3), np.float32)
+        scaled /= np.float32(255)
+        scaled -= mean
+        scaled /= std
+        return scaled
 
     def restore(self, prepared: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(3, H, W) float32 -> (H, W, 3) uint8: a prepared picture to look at again."""

@@ -44,11 +44,12 @@ def text_training(name: str, rows: int, length: int) -> Call:
 
 def picture_input(folder: Path, count: int) -> Call:
     """An epoch of a loader: decode, random resized crop, flip, normalise. As recipes do it, in threads."""
-    from nyala.recipes import augment
     from nyala.recipes.schema import HorizontalFlip, RandomResizedCrop
+    from nyala.recipes.tasks import Images
     from nyala.vision.preprocess import ImagePreprocess
 
-    prepare, changes = ImagePreprocess((PICTURE_SIZE, PICTURE_SIZE), "bilinear"), (RandomResizedCrop(), HorizontalFlip())
+    task = Images(ImagePreprocess((PICTURE_SIZE, PICTURE_SIZE), "bilinear"))
+    changes = (RandomResizedCrop(scale=(0.08, 1.0)), HorizontalFlip())
     files = picture_files(folder, count)
 
     class Pictures(nyala.data.Dataset):
@@ -56,7 +57,7 @@ def picture_input(folder: Path, count: int) -> Call:
             return len(files)
 
         def get(self, index: int, key: Any) -> Any:
-            return augment.image(prepare.one(files[index]), changes, key)
+            return task.prepare(files[index], changes, key)
 
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     loader = nyala.data.DataLoader(Pictures(), 16, shuffle=True, num_workers=workers)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from nyala import random
-from nyala.recipes import augment, mixing, schema
+from nyala.recipes import augment, mixing, schema, tasks
+from nyala.vision.preprocess import ImagePreprocess
+from PIL import Image
 
 PICTURE = np.arange(3 * 12 * 10, dtype=np.float32).reshape(3, 12, 10)
 
@@ -86,3 +88,38 @@ def test_the_share_is_beta_distributed(alpha: float) -> None:
     drawn = np.array([mixing.beta(alpha, 0, i) for i in range(600)])
     assert drawn.mean() == pytest.approx(0.5, abs=0.06)
     assert drawn.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.2)
+
+
+def test_a_resized_crop_at_the_head_cuts_out_of_the_picture_itself() -> None:
+    """One scaling, at the picture's own resolution; what follows in the list draws as it would after any other."""
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    prepare = ImagePreprocess((16, 16), "bilinear")
+    crop, flip = schema.RandomResizedCrop(scale=(0.1, 0.5)), schema.HorizontalFlip(p=1.0)
+    result = tasks.Images(prepare).prepare(pixels, [crop, flip], key(0, 0, 3))
+    left, top, right, bottom = augment.resized_crop_box((90, 60), crop, key(0, 0, 3).fold(0))
+    assert 0 <= left < right <= 90
+    assert 0 <= top < bottom <= 60
+    expected = Image.fromarray(pixels).resize((16, 16), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
+    assert np.array_equal(result, prepare.normalise(np.asarray(expected))[:, :, ::-1])
+
+
+def test_areas_and_aspect_ratios_of_resized_crops_are_within_their_bounds() -> None:
+    crop = schema.RandomResizedCrop(scale=(0.2, 0.6), ratio=(0.8, 1.25))
+    boxes = np.array([augment.resized_crop_box((400, 300), crop, key(0, 0, i)) for i in range(300)])
+    widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    area, ratio = widths * heights / 120_000, widths / heights
+    assert 0.195 < area.min() < 0.25 < 0.5 < area.max() < 0.61
+    assert 0.78 < ratio.min() < 0.85 < 1.15 < ratio.max() < 1.28
+
+
+def test_a_resized_crop_further_down_works_on_the_prepared_picture() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    prepare, changes = ImagePreprocess((16, 16)), [schema.RandomCrop(2), schema.RandomResizedCrop()]
+    result = tasks.Images(prepare).prepare(pixels, changes, key(0, 0, 3))
+    assert np.array_equal(result, augment.image(prepare.one(pixels), changes, key(0, 0, 3)))
+
+
+def test_without_a_key_nothing_is_changed() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    prepare = ImagePreprocess((16, 16))
+    assert np.array_equal(tasks.Images(prepare).prepare(pixels, [schema.RandomResizedCrop()]), prepare.one(pixels))

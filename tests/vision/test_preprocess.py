@@ -123,3 +123,11 @@ def test_nonsense_is_refused() -> None:
         ImagePreprocess(crop_pct=0)
     with pytest.raises(DataError, match="no picture to work on"):
         ImagePreprocess()([])
+
+
+def test_the_callers_picture_stays_as_it_is() -> None:
+    image = Image.fromarray(np.zeros((4, 6, 3), np.uint8))
+    loaded = load_image(image)
+    loaded.paste((255, 255, 255), (0, 0, 6, 4))
+    assert loaded is not image
+    assert not np.asarray(image).any()
