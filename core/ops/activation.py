@@ -45,10 +45,18 @@ def _gelu_derivative(g: Tensor, x: Tensor, approximate: str) -> Tensor:
     return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
 
 
+def _mish_derivative(g: Tensor, x: Tensor) -> Tensor:
+    t = tanh(softplus(x))
+    return g * (t + x * sigmoid(x) * (1 - t * t))
+
+
 _Gelu = _activation(_gelu_derivative, "gelu", "gelu_backward")
-_LeakyRelu = _activation(lambda g, x, slope: where(x.detach() > 0, g, g * slope), "leaky_relu")
-_Elu = _activation(lambda g, x, a: where(x.detach() > 0, g, g * a * exp(minimum(x, 0.0))), "elu")
-_Softplus = _activation(lambda g, x, beta, threshold: where(x.detach() * beta > threshold, g, g * sigmoid(x * beta)), "softplus")
+_LeakyRelu = _activation(lambda g, x, slope: where(x.detach() > 0, g, g * slope), "leaky_relu", "leaky_relu_backward")
+_Elu = _activation(lambda g, x, a: where(x.detach() > 0, g, g * a * exp(minimum(x, 0.0))), "elu", "elu_backward")
+_Softplus = _activation(
+    lambda g, x, beta, threshold: where(x.detach() * beta > threshold, g, g * sigmoid(x * beta)), "softplus", "softplus_backward"
+)
+_Mish = _activation(_mish_derivative, "mish", "mish_backward")
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -91,7 +99,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 def mish(input: Tensor) -> Tensor:
     """x * tanh(softplus(x)) (Misra, arXiv:1908.08681)."""
-    return input * tanh(softplus(input))
+    return _Mish().apply(floating(input))
 
 
 class Hardtanh(Operation):

@@ -420,13 +420,18 @@ relu = _unary(
     joins=True,
 )
 hardsigmoid = _unary(
-    "hardsigmoid", "clip(x + 3, 0, 6) / 6.", lambda g, x: where((x.detach() > -3) & (x.detach() < 3), g * (1 / 6), 0.0), "x"
+    "hardsigmoid",
+    "clip(x + 3, 0, 6) / 6.",
+    lambda g, x: where((x.detach() > -3) & (x.detach() < 3), g * (1 / 6), 0.0),
+    "x",
+    fused="hardsigmoid_backward",
 )
 hardswish = _unary(
     "hardswish",
     "x * hardsigmoid(x) (Howard et al., arXiv:1905.02244).",
     lambda g, x: g * where(x.detach() < -3, 0.0, where(x.detach() <= 3, x / 3 + 0.5, 1.0)),
     "x",
+    fused="hardswish_backward",
 )
 floor = _unary("floor", "Round down; the gradient is 0.", lambda g, _: g * 0.0, "", whole=True)
 ceil = _unary("ceil", "Round up; the gradient is 0.", lambda g, _: g * 0.0, "", whole=True)

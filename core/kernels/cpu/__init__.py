@@ -5,8 +5,8 @@ from __future__ import annotations
 from .memory import keep_freed_memory
 
 _UFUNCS = [
-    "add", "subtract", "multiply", "true_divide", "maximum", "minimum", "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt",
-    "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "tanh", "floor", "ceil", "trunc",
+    "add", "subtract", "multiply", "true_divide", "maximum", "minimum", "log2", "log10", "sqrt",
+    "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "floor", "ceil", "trunc",
 ]  # fmt: skip
 
 # Kernel -> "module:function"; a module with a leading dot is one of this folder.
@@ -14,21 +14,18 @@ KERNELS: dict[str, str] = {name: f"numpy:{name}" for name in _UFUNCS}
 KERNELS |= {
     "matmul": ".matmul:matmul",
     "linear": ".matmul:linear",
-    "erf": ".gelu:erf",
-    "gelu": ".gelu:gelu",
-    "gelu_backward": ".gelu:gelu_backward",
-    "relu_backward": ".gates:relu_backward",
-    "hardtanh_backward": ".gates:hardtanh_backward",
-    "silu": ".gelu:silu",
-    "silu_backward": ".gelu:silu_backward",
     "layer_norm": ".layer_norm:layer_norm",
     "layer_norm_backward": ".layer_norm:layer_norm_backward",
+    "rms_norm": ".layer_norm:rms_norm",
+    "rms_norm_backward": ".layer_norm:rms_norm_backward",
     "batch_norm": ".batch_norm:batch_norm",
     "batch_norm_backward": ".batch_norm:batch_norm_backward",
     "batch_norm_eval": ".batch_norm:batch_norm_eval",
     "batch_norm_eval_backward": ".batch_norm:batch_norm_eval_backward",
     "softmax": ".softmax:softmax",
     "softmax_backward": ".softmax:softmax_backward",
+    "attention": ".attention:attention",
+    "attention_backward": ".attention_backward:attention_backward",
     "attention_weights": ".softmax:attention_weights",
     "attention_weights_backward": ".softmax:attention_weights_backward",
     "philox": ".philox:philox",
@@ -49,5 +46,15 @@ KERNELS |= {
     "max_pool": ".pool:max_pool",
     "scatter_planes": ".pool:scatter_planes",
 }
+
+_ELEMENTWISE = {
+    "elementwise": ("erf", "exp", "expm1", "log", "log1p", "sigmoid", "sigmoid_backward", "tanh", "tanh_backward"),
+    "gelu": ("gelu", "gelu_backward", "mish", "mish_backward", "silu", "silu_backward", "softplus", "softplus_backward"),
+    "gates": (
+        "clip", "elu", "elu_backward", "hardsigmoid", "hardsigmoid_backward", "hardswish", "hardswish_backward",
+        "hardtanh_backward", "leaky_relu", "leaky_relu_backward", "relu", "relu_backward",
+    ),
+}  # fmt: skip
+KERNELS |= {name: f".{file}:{name}" for file, names in _ELEMENTWISE.items() for name in names}
 
 keep_freed_memory()  # before the first large array: what is freed until then went back to the system

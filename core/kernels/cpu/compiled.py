@@ -13,11 +13,13 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import sigutils
+from numba.core.ccallback import CFunc
 
 from ...progress import say_kernels_are_compiled
 
@@ -29,8 +31,13 @@ EXACT: dict[str, Any] = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"
 SUMS: dict[str, Any] = {"fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy", "cache": True, "nogil": True}
 
 
-def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+def njit(
+    *, cache: bool = False, signatures: Sequence[Any] = (), parts: tuple[Any, ...] = (), **options: Any
+) -> Callable[[Callable[..., Any]], Any]:
     """``numba.njit(**options)``; with ``cache`` compiled code is kept on the disk where that is possible.
+
+    With ``signatures`` it is compiled for these and no others: see ``any_layout``.
+    ``parts`` are Python functions of other files that the code is made of, where the function's own file does not import them.
 
     Example:
         >>> @njit(nogil=True)
@@ -41,26 +48,58 @@ def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        return _cached(functools.partial(numba.njit, **options), function) if cache else numba.njit(**options)(function)
+        made = _cached(functools.partial(numba.njit, **options), function, parts) if cache else numba.njit(**options)(function)
+        for signature in signatures:
+            made.compile(signature)
+        if signatures:
+            made.disable_compile()
+        return made
 
     return decorate
 
 
+def any_layout(ndim: int, dtype: Any = numba.float32, writable: bool = False, order: str = "A") -> Any:
+    """The type of arrays that arrays of any strides pass for, and read-only and misaligned ones unless ``writable``.
+
+    Numba would compile a kernel anew for each kind of array.
+    """
+    return numba.types.Array(dtype, ndim, order, readonly=not writable, aligned=writable)
+
+
+class _Callback(CFunc):
+    """Looks for its code on the disk as soon as it is compiled: its cache must be prepared when it is made."""
+
+    def enable_caching(self) -> None:
+        super().enable_caching()
+        _prepare(self._cache, (self._pyfunc,))
+
+
 def compiled_callback(signature: Any, function: Callable[..., Any]) -> Any:
     """A function that native code can call by its ``address``: ``numba.cfunc``, cached as ``njit`` caches."""
-    return _cached(functools.partial(numba.cfunc, signature), function)
-
-
-def _cached(compiler: Callable[..., Any], function: Callable[..., Any]) -> Any:
+    callback = _Callback(function, sigutils.normalize_signature(signature), {}, {})
     try:
-        result = compiler(cache=True)(function)
+        callback.enable_caching()
     except RuntimeError as error:  # none of the folders that Numba knows can be written to
         _say(str(error))
+    callback.compile()
+    return callback
+
+
+def _cached(compiler: Callable[..., Any], function: Callable[..., Any], parts: tuple[Any, ...]) -> Any:
+    try:
+        result = compiler(cache=True)(function)
+    except RuntimeError as error:  # as above
+        _say(str(error))
         return compiler()(function)
-    _let_saving_fail(result._cache)
-    _say_before_compiling(result._cache)
-    _add_sources(result._cache, function)
+    _prepare(result._cache, (function, *parts))
     return result
+
+
+def _prepare(cache: Any, parts: tuple[Any, ...]) -> None:
+    _let_saving_fail(cache)
+    _say_before_compiling(cache)
+    for part in parts:
+        _add_sources(cache, part)
 
 
 def _let_saving_fail(cache: Any) -> None:

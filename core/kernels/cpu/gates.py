@@ -1,4 +1,4 @@
-"""Gradients of activations that cut off: the gradient where the result lies between two ends, 0 elsewhere."""
+"""Activations made of cuts and straight lines in float32, and elu; forward and backward."""
 
 from __future__ import annotations
 
@@ -7,32 +7,150 @@ from typing import Any
 import numpy as np
 
 from ..reference import elementwise as reference
-from .compiled import njit
-from .vector_math import EXACT, elementwise, suits
+from .compiled import EXACT, njit
+from .spans import FLOAT32, mapped, over
+from .vector_math import fexp, fexpm1
 
-_ZERO = np.float32(0.0)
-
-
-@njit(**EXACT)
-def _positive(y: Any, grad: Any, out: Any) -> None:
-    for i in range(y.size):
-        out[i] = grad[i] if y[i] > _ZERO else _ZERO
+_f = np.float32
+_ZERO, _HALF, _ONE, _THREE, _SIX = _f(0.0), _f(0.5), _f(1.0), _f(3.0), _f(6.0)
+_SIXTH = _f(1 / 6)
 
 
 @njit(**EXACT)
-def _between(y: Any, grad: Any, low: Any, high: Any, out: Any) -> None:
-    for i in range(y.size):
-        out[i] = grad[i] if (y[i] > low) & (y[i] < high) else _ZERO
+def _relu(x: Any) -> Any:
+    return _ZERO if x < _ZERO else x
+
+
+@njit(**EXACT)
+def _relu_slope(y: Any, g: Any) -> Any:
+    return g if y > _ZERO else _ZERO
+
+
+@njit(**EXACT)
+def _clip(x: Any, low: Any, high: Any) -> Any:
+    v = low if x < low else x
+    return high if v > high else v
+
+
+@njit(**EXACT)
+def _hardtanh_slope(y: Any, g: Any, low: Any, high: Any) -> Any:
+    return g if (y > low) & (y < high) else _ZERO
+
+
+@njit(**EXACT)
+def _leaky_relu(x: Any, slope: Any) -> Any:
+    return x if x > _ZERO else x * slope
+
+
+@njit(**EXACT)
+def _leaky_relu_slope(x: Any, g: Any, slope: Any) -> Any:
+    return g if x > _ZERO else g * slope
+
+
+@njit(**EXACT)
+def _elu(x: Any, alpha: Any) -> Any:
+    return x if x > _ZERO else fexpm1(x) * alpha
+
+
+@njit(**EXACT)
+def _elu_slope(x: Any, g: Any, alpha: Any) -> Any:
+    return g if x > _ZERO else g * alpha * fexp(_ZERO if x > _ZERO else x)
+
+
+@njit(**EXACT)
+def _hardsigmoid(x: Any) -> Any:
+    return _clip(x + _THREE, _ZERO, _SIX) * _SIXTH
+
+
+@njit(**EXACT)
+def _hardsigmoid_slope(x: Any, g: Any) -> Any:
+    return g * _SIXTH if (x > -_THREE) & (x < _THREE) else _ZERO
+
+
+@njit(**EXACT)
+def _hardswish(x: Any) -> Any:
+    return x * _hardsigmoid(x)
+
+
+@njit(**EXACT)
+def _hardswish_slope(x: Any, g: Any) -> Any:
+    rising = x / _THREE + _HALF if x <= _THREE else _ONE
+    return g * (_ZERO if x < -_THREE else rising)
+
+
+_RELU, _RELU_BACKWARD = over(_relu), over(_relu_slope, 2)
+_CLIP, _HARDTANH_BACKWARD = over(_clip), over(_hardtanh_slope, 2)
+_LEAKY_RELU, _LEAKY_RELU_BACKWARD = over(_leaky_relu), over(_leaky_relu_slope, 2)
+_ELU, _ELU_BACKWARD = over(_elu), over(_elu_slope, 2)
+_HARDSIGMOID, _HARDSIGMOID_BACKWARD = over(_hardsigmoid), over(_hardsigmoid_slope, 2)
+_HARDSWISH, _HARDSWISH_BACKWARD = over(_hardswish), over(_hardswish_slope, 2)
+
+
+def relu(x: Any) -> Any:
+    """As the reference."""
+    return mapped(_RELU, x) if x.dtype == FLOAT32 else reference.relu(x)
 
 
 def relu_backward(grad: Any, y: Any) -> Any:
     """As the reference."""
-    return elementwise(_positive, y, grad) if suits(grad, y) else reference.relu_backward(grad, y)
+    return mapped(_RELU_BACKWARD, y, grad) if y.dtype == grad.dtype == FLOAT32 else reference.relu_backward(grad, y)
+
+
+def clip(x: Any, low: float | None, high: float | None) -> Any:
+    """As the reference."""
+    if x.dtype != FLOAT32 or low != low or high != high:
+        return reference.clip(x, low, high)
+    return mapped(_CLIP, x, numbers=(_f(-np.inf if low is None else low), _f(np.inf if high is None else high)))
 
 
 def hardtanh_backward(grad: Any, y: Any, low: float, high: float) -> Any:
     """As the reference."""
-    if not suits(grad, y):
+    if not y.dtype == grad.dtype == FLOAT32:
         return reference.hardtanh_backward(grad, y, low, high)
-    ends = np.float32(low), np.float32(high)
-    return elementwise(lambda y, g, out: _between(y, g, *ends, out), y, grad)
+    return mapped(_HARDTANH_BACKWARD, y, grad, numbers=(_f(low), _f(high)))
+
+
+def leaky_relu(x: Any, slope: float) -> Any:
+    """As the reference."""
+    return mapped(_LEAKY_RELU, x, numbers=(_f(slope),)) if x.dtype == FLOAT32 else reference.leaky_relu(x, slope)
+
+
+def leaky_relu_backward(grad: Any, x: Any, slope: float) -> Any:
+    """As the reference."""
+    if not x.dtype == grad.dtype == FLOAT32:
+        return reference.leaky_relu_backward(grad, x, slope)
+    return mapped(_LEAKY_RELU_BACKWARD, x, grad, numbers=(_f(slope),))
+
+
+def elu(x: Any, alpha: float) -> Any:
+    """As the reference."""
+    return mapped(_ELU, x, numbers=(_f(alpha),)) if x.dtype == FLOAT32 else reference.elu(x, alpha)
+
+
+def elu_backward(grad: Any, x: Any, alpha: float) -> Any:
+    """As the reference."""
+    if not x.dtype == grad.dtype == FLOAT32:
+        return reference.elu_backward(grad, x, alpha)
+    return mapped(_ELU_BACKWARD, x, grad, numbers=(_f(alpha),))
+
+
+def hardsigmoid(x: Any) -> Any:
+    """As the reference."""
+    return mapped(_HARDSIGMOID, x) if x.dtype == FLOAT32 else reference.hardsigmoid(x)
+
+
+def hardsigmoid_backward(grad: Any, x: Any) -> Any:
+    """As the reference."""
+    if not x.dtype == grad.dtype == FLOAT32:
+        return reference.hardsigmoid_backward(grad, x)
+    return mapped(_HARDSIGMOID_BACKWARD, x, grad)
+
+
+def hardswish(x: Any) -> Any:
+    """As the reference."""
+    return mapped(_HARDSWISH, x) if x.dtype == FLOAT32 else reference.hardswish(x)
+
+
+def hardswish_backward(grad: Any, x: Any) -> Any:
+    """As the reference."""
+    return mapped(_HARDSWISH_BACKWARD, x, grad) if x.dtype == grad.dtype == FLOAT32 else reference.hardswish_backward(grad, x)

@@ -13,23 +13,30 @@ import numpy as np
 from ...devices import module_of
 from .half import in_float32, is_half, where
 
-_UFUNCS = [
-    "add", "subtract", "multiply", "true_divide", "maximum", "minimum", "power", "exp", "expm1", "log", "log1p", "log2",
-    "log10", "sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "tanh", "floor", "ceil",
-    "trunc",
+_OF_TWO = ["add", "subtract", "multiply", "true_divide", "maximum", "minimum", "power", "arctan2"]
+_OF_ONE = [
+    "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh",
+    "tanh", "floor", "ceil", "trunc",
 ]  # fmt: skip
 
 __all__ = [
-    *_UFUNCS,
+    *_OF_ONE,
+    *_OF_TWO,
     "clip",
     "elu",
+    "elu_backward",
     "erf",
     "gelu",
     "gelu_backward",
     "hardsigmoid",
+    "hardsigmoid_backward",
     "hardswish",
+    "hardswish_backward",
     "hardtanh_backward",
     "leaky_relu",
+    "leaky_relu_backward",
+    "mish",
+    "mish_backward",
     "power_number",
     "relu",
     "relu_backward",
@@ -40,21 +47,33 @@ __all__ = [
     "silu",
     "silu_backward",
     "softplus",
+    "softplus_backward",
     "tanh_backward",
     "where",
 ]
 
 
-def _ufunc(name: str) -> Any:
-    def kernel(*arrays: Any) -> Any:
-        return getattr(module_of(arrays[0]), name)(*arrays)
+def _of_one(name: str) -> Any:
+    def kernel(x: Any) -> Any:
+        return getattr(module_of(x), name)(x)
 
+    return _named(kernel, name)
+
+
+def _of_two(name: str) -> Any:
+    def kernel(a: Any, b: Any) -> Any:
+        return getattr(module_of(a), name)(a, b)
+
+    return _named(kernel, name)
+
+
+def _named(kernel: Any, name: str) -> Any:
     kernel.__name__ = name
     kernel.__doc__ = f"NumPy's ``{name}``."
     return kernel
 
 
-globals().update({name: _ufunc(name) for name in _UFUNCS})
+globals().update({name: _of_one(name) for name in _OF_ONE} | {name: _of_two(name) for name in _OF_TWO})
 
 
 def relu(x: Any) -> Any:
@@ -86,11 +105,23 @@ def leaky_relu(x: Any, slope: float) -> Any:
     return where(x > 0, x, x * x.dtype.type(slope))
 
 
+def leaky_relu_backward(grad: Any, x: Any, slope: float) -> Any:
+    """Gradient of leaky_relu from its input."""
+    return where(x > 0, grad, grad * grad.dtype.type(slope))
+
+
 @in_float32
 def elu(x: Any, alpha: float) -> Any:
     """x where positive, ``alpha * (exp(x) - 1)`` elsewhere."""
     xp = module_of(x)
     return xp.where(x > 0, x, xp.expm1(xp.minimum(x, x.dtype.type(0))) * x.dtype.type(alpha))
+
+
+@in_float32
+def elu_backward(grad: Any, x: Any, alpha: float) -> Any:
+    """Gradient of elu from its input."""
+    xp = module_of(x)
+    return xp.where(x > 0, grad, grad * x.dtype.type(alpha) * xp.exp(xp.minimum(x, x.dtype.type(0))))
 
 
 @in_float32
@@ -107,10 +138,10 @@ def round(x: Any, decimals: int) -> Any:
 
 @in_float32
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), exact in both tails; the exponent stops where the result is below every normal number."""
+    """1 / (1 + exp(-x)), exact in both tails."""
     xp, one = module_of(x), x.dtype.type(1)
-    floor = x.dtype.type(-708 if x.dtype.itemsize == 8 else -88)
-    return one / (one + xp.exp(-xp.maximum(x, floor)))
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x < 0, e, one) / (one + e)
 
 
 @in_float32
@@ -148,6 +179,32 @@ def softplus(x: Any, beta: float, threshold: float) -> Any:
 
 
 @in_float32
+def softplus_backward(grad: Any, x: Any, beta: float, threshold: float) -> Any:
+    """Gradient of softplus from its input."""
+    scaled = x * x.dtype.type(beta)
+    return module_of(x).where(scaled > x.dtype.type(threshold), grad, grad * sigmoid(scaled))
+
+
+def _mish_tanh(x: Any) -> Any:
+    """tanh(log(1 + exp(x)))."""
+    xp = module_of(x)
+    return xp.tanh(xp.maximum(x, x.dtype.type(0)) + xp.log1p(xp.exp(-xp.abs(x))))
+
+
+@in_float32
+def mish(x: Any) -> Any:
+    """x * tanh(softplus(x))."""
+    return x * _mish_tanh(x)
+
+
+@in_float32
+def mish_backward(grad: Any, x: Any) -> Any:
+    """Gradient of mish from its input."""
+    t, one = _mish_tanh(x), x.dtype.type(1)
+    return grad * (t + x * sigmoid(x) * (one - t * t))
+
+
+@in_float32
 def hardsigmoid(x: Any) -> Any:
     """clip(x + 3, 0, 6) / 6."""
     kind = x.dtype.type
@@ -155,9 +212,22 @@ def hardsigmoid(x: Any) -> Any:
 
 
 @in_float32
+def hardsigmoid_backward(grad: Any, x: Any) -> Any:
+    """Gradient of hardsigmoid from its input; none at the ends."""
+    return module_of(x).where((x > -3) & (x < 3), grad * x.dtype.type(1 / 6), x.dtype.type(0))
+
+
+@in_float32
 def hardswish(x: Any) -> Any:
     """x * hardsigmoid(x)."""
     return x * hardsigmoid(x)
+
+
+@in_float32
+def hardswish_backward(grad: Any, x: Any) -> Any:
+    """Gradient of hardswish from its input."""
+    xp, kind = module_of(x), x.dtype.type
+    return grad * xp.where(x < -3, kind(0), xp.where(x <= 3, x / kind(3) + kind(0.5), kind(1)))
 
 
 # Rational approximations of erf and erfc after W. J. Cody, "Rational Chebyshev Approximation for the Error Function",

@@ -1,0 +1,94 @@
+"""Element-wise kernels from functions of one element: arrays are walked in memory order, in spans that threads take one by one.
+
+``over(f)`` makes a compiled kernel that calls ``f(a[i], b[i], *numbers)``; ``mapped`` feeds it with arrays. An element's bits
+are a function of the element alone: not of the size, the layout or the place of the array it stands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from .compiled import EXACT, njit
+from .parallel import parallel_for
+
+SPAN = 1 << 15  # elements that one thread takes at a time
+FLOAT32 = np.dtype(np.float32)
+
+_function = _body = None  # each kernel has its own: see ``_with``
+
+
+def _one(t: Any, numbers: Any, x: Any, out: Any) -> None:
+    a, y = x[t * SPAN : (t + 1) * SPAN], out[t * SPAN : (t + 1) * SPAN]
+    for i in range(y.size):
+        y[i] = _function(a[i], *numbers)
+
+
+def _two(t: Any, numbers: Any, x: Any, z: Any, out: Any) -> None:
+    a, b, y = x[t * SPAN : (t + 1) * SPAN], z[t * SPAN : (t + 1) * SPAN], out[t * SPAN : (t + 1) * SPAN]
+    for i in range(y.size):
+        y[i] = _function(a[i], b[i], *numbers)
+
+
+def _all_of_one(numbers: Any, x: Any, out: Any) -> None:
+    parallel_for(_body, (out.size + SPAN - 1) // SPAN, (numbers, x, out))
+
+
+def _all_of_two(numbers: Any, x: Any, z: Any, out: Any) -> None:
+    parallel_for(_body, (out.size + SPAN - 1) // SPAN, (numbers, x, z, out))
+
+
+_TEMPLATES = {1: (_one, _all_of_one), 2: (_two, _all_of_two)}
+
+
+def _with(template: Any, name: str, **names: Any) -> Any:
+    """The template under a name of its own, with global names of its own: code that Numba can cache, as closures are not."""
+    made = FunctionType(template.__code__, {**template.__globals__, **names}, name)
+    made.__qualname__, made.__module__ = name, template.__module__
+    return made
+
+
+def over(function: Any, arrays: int = 1) -> Any:
+    """A kernel ``(numbers, *flat arrays, flat out)`` that calls a compiled function of ``arrays`` elements and the numbers."""
+    body, whole = _TEMPLATES[arrays]
+    name = f"{function.__module__.rpartition('.')[2]}_{function.__name__}"
+    inner = njit(**{**EXACT, "cache": False})(_with(body, f"{name}_span", _function=function))
+    return njit(**EXACT, parts=(function.py_func,))(_with(whole, name, _body=inner))
+
+
+def mapped(kernel: Callable[..., None], x: Any, other: Any = None, numbers: tuple[Any, ...] = ()) -> Any:
+    """``kernel`` over x, and over another array of its shape; the result in the shape and memory order of x.
+
+    Dense arrays, such as channels-last ones, are not copied.
+    """
+    flags = x.flags
+    if not (flags.c_contiguous and flags.behaved):
+        return _in_order(kernel, x, other, numbers)
+    out = np.empty(x.shape, FLOAT32)
+    if other is None:
+        kernel(numbers, x.ravel(), out.ravel())
+    else:
+        kernel(numbers, x.ravel(), flat(other), out.ravel())
+    return out
+
+
+def flat(x: Any) -> Any:
+    """The elements in C order, aligned and writable, as the kernels are compiled for; what is not is copied."""
+    return x.ravel() if x.flags.c_contiguous and x.flags.behaved else np.array(x, order="C").ravel()
+
+
+def _in_order(kernel: Callable[..., None], x: Any, other: Any, numbers: Any) -> Any:
+    order = memory_order(x)
+    out = np.empty([x.shape[i] for i in order], FLOAT32)
+    others = [] if other is None else [flat(other.transpose(order))]
+    kernel(numbers, flat(x.transpose(order)), *others, out.ravel())
+    return out.transpose(np.argsort(order))
+
+
+def memory_order(x: Any) -> list[int]:
+    """Dimensions from the outermost in memory to the innermost; as they are where there are gaps or repeats."""
+    order = sorted(range(x.ndim), key=lambda i: -x.strides[i])
+    return order if x.transpose(order).flags.c_contiguous else list(range(x.ndim))
