@@ -44,8 +44,17 @@ class _Norm(Composite):
 
     def wanted(self, gx: Any, *found: Any) -> tuple[Any, ...]:
         """The gradients of the inputs there are, in the dtypes and shapes of their inputs."""
-        grads = [g.reshape(self.parameter_shape) for g, has in zip(found, self.has, strict=False) if has]
-        return gx, *[g.astype(d, copy=False) for g, d in zip(grads, self.dtypes, strict=True)]
+        grads = [g for g, has in zip(found, self.has, strict=False) if has]
+        return gx, *[self._like_parameter(g, d) for g, d in zip(grads, self.dtypes, strict=True)]
+
+    def _like_parameter(self, g: Any, dtype: Any) -> Any:
+        if g is None:
+            return None
+        return (g if g.shape == self.parameter_shape else g.reshape(self.parameter_shape)).astype(dtype, copy=False)
+
+    def trains(self) -> bool:
+        """Whether a gradient of weight or bias is wanted."""
+        return any(e is not None for e in self.edges[1:])
 
     def describe(self, parameters: Sequence[Any]) -> None:
         self.dtypes = [p.dtype for p in parameters]
@@ -213,33 +222,43 @@ def _joined(input: Unfinished, mean: Tensor, var: Tensor, weight: Tensor | None,
 # ---- features
 
 
-class LayerNorm(_Norm):
+class _TrailingNorm(_Norm):
     """Over the last ``axes`` dimensions."""
 
     def __init__(self, axes: int, weight: bool, bias: bool, eps: float) -> None:
         super().__init__(weight, bias, eps)
         self.axes = axes
 
-    def _width(self, x: Any) -> int:
-        return math.prod(x.shape[x.ndim - self.axes :])
+    def rows(self, x: Any) -> Any:
+        """With the normalised dimensions as one, the last."""
+        return x if self.axes == 1 else x.reshape(*x.shape[: x.ndim - self.axes], -1)
+
+    def flat(self, parameter: Any) -> Any:
+        return parameter if parameter is None or self.axes == 1 else parameter.reshape(-1)
+
+    def shaped(self, rows: Any, x: Any) -> Any:
+        return rows if self.axes == 1 else rows.reshape(x.shape)
+
+
+class LayerNorm(_TrailingNorm):
+    """With a mean."""
 
     def forward(self, x: Any, *given: Any) -> Any:
         self.describe(given)
-        rows = x.reshape(-1, self._width(x))
-        flat = [None if p is None else p.reshape(-1) for p in self.parameters(given)]
-        y, mean, inverse = kernels.of(x).layer_norm(rows, *flat, self.eps)
+        weight, bias = self.parameters(given)
+        y, mean, inverse = kernels.of(x).layer_norm(self.rows(x), self.flat(weight), self.flat(bias), self.eps)
         self.remember(mean, inverse)
-        return y.reshape(x.shape)
+        return self.shaped(y, x)
 
     def compose(self, x: Tensor, *given: Tensor) -> Tensor:
         return _affine(_standard(x, tuple(range(x.ndim - self.axes, x.ndim)), self.eps), *self.parameters(given))
 
     def fused_backward(self, grad: Any, x: Any, *given: Any) -> Any:
         weight, _ = self.parameters(given)
-        rows = (-1, self._width(x))
-        flat = None if weight is None else weight.reshape(-1)
-        gx, gw, gb = kernels.of(x).layer_norm_backward(grad.reshape(rows), x.reshape(rows), flat, *self.saved)
-        return self.wanted(gx.reshape(x.shape), gw, gb)
+        gx, gw, gb = kernels.of(x).layer_norm_backward(
+            self.rows(grad), self.rows(x), self.flat(weight), *self.saved, self.trains()
+        )
+        return self.wanted(self.shaped(gx, x), gw, gb)
 
 
 def _trailing(what: str, input: Tensor, normalized_shape: Any, **tensors: Tensor | None) -> int:
@@ -275,22 +294,15 @@ def layer_norm(
     return LayerNorm(axes, weight is not None, bias is not None, eps).apply(*_with(input, weight, bias))
 
 
-class RMSNorm(_Norm):
-    """Over the last ``axes`` dimensions, without a mean."""
-
-    def __init__(self, axes: int, weight: bool, eps: float) -> None:
-        super().__init__(weight, False, eps)
-        self.axes = axes
-
-    def _flat(self, x: Any) -> Any:
-        return x.reshape(-1, math.prod(x.shape[x.ndim - self.axes :]))
+class RMSNorm(_TrailingNorm):
+    """Without a mean."""
 
     def forward(self, x: Any, *given: Any) -> Any:
         self.describe(given)
         weight, _ = self.parameters(given)
-        y, inverse = kernels.of(x).rms_norm(self._flat(x), None if weight is None else weight.reshape(-1), self.eps)
+        y, inverse = kernels.of(x).rms_norm(self.rows(x), self.flat(weight), self.eps)
         self.remember(inverse)
-        return y.reshape(x.shape)
+        return self.shaped(y, x)
 
     def compose(self, x: Tensor, *given: Tensor) -> Tensor:
         axes = tuple(range(x.ndim - self.axes, x.ndim))
@@ -298,9 +310,8 @@ class RMSNorm(_Norm):
 
     def fused_backward(self, grad: Any, x: Any, *given: Any) -> Any:
         weight, _ = self.parameters(given)
-        flat = None if weight is None else weight.reshape(-1)
-        gx, gw = kernels.of(x).rms_norm_backward(self._flat(grad), self._flat(x), flat, *self.saved)
-        return self.wanted(gx.reshape(x.shape), gw)
+        gx, gw = kernels.of(x).rms_norm_backward(self.rows(grad), self.rows(x), self.flat(weight), *self.saved, self.trains())
+        return self.wanted(self.shaped(gx, x), gw)
 
 
 def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
@@ -316,7 +327,7 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
     step = float(np.finfo(wide).eps) if eps is None else eps
     if not input.array.size:
         return _nothing(input, weight, None, False)
-    return RMSNorm(axes, weight is not None, step).apply(*_with(input, weight, None))
+    return RMSNorm(axes, weight is not None, False, step).apply(*_with(input, weight, None))
 
 
 # ---- groups of channels

@@ -93,33 +93,37 @@ def batch_norm_eval_backward(grad: Any, x: Any, mean: Any, var: Any, weight: Any
 
 
 def _rows(v: Any, eps: float) -> tuple[Any, Any, Any]:
-    """(R, D): each row normalised, with its mean and 1 / sqrt(variance + eps), both (R,)."""
-    mean = v.mean(axis=1, keepdims=True, dtype=v.dtype)
+    """(..., D): each row normalised, with its mean and 1 / sqrt(variance + eps), both (...)."""
+    mean = v.mean(axis=-1, keepdims=True, dtype=v.dtype)
     centred = v - mean
-    inverse = _inverse(module_of(v), (centred * centred).mean(axis=1, keepdims=True, dtype=v.dtype), eps)
-    return centred * inverse, mean[:, 0], inverse[:, 0]
+    inverse = _inverse(module_of(v), (centred * centred).mean(axis=-1, keepdims=True, dtype=v.dtype), eps)
+    return centred * inverse, mean[..., 0], inverse[..., 0]
 
 
 def _rows_backward(g: Any, xhat: Any, inverse: Any) -> Any:
     """Gradient of the rows from the gradient of the normalised rows."""
-    along = (g * xhat).mean(axis=1, keepdims=True, dtype=g.dtype)
-    return (g - g.mean(axis=1, keepdims=True, dtype=g.dtype) - xhat * along) * inverse[:, None]
+    along = (g * xhat).mean(axis=-1, keepdims=True, dtype=g.dtype)
+    return (g - g.mean(axis=-1, keepdims=True, dtype=g.dtype) - xhat * along) * inverse[..., None]
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
-    """(R, D), each row normalised, times weight (D,) plus bias (D,); with mean and 1 / std of each row (R,)."""
+    """(..., D), each row normalised, times weight (D,) plus bias (D,); with mean and 1 / std of each row (...)."""
     y, mean, inverse = _rows(widened(x), eps)
     y = y if weight is None else y * widened(weight)
     y = y if bias is None else y + widened(bias)
     return y.astype(x.dtype, copy=False), mean, inverse
 
 
-def layer_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, inverse: Any) -> tuple[Any, Any, Any]:
-    """Gradients of layer_norm's x, weight and bias."""
+def layer_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, inverse: Any, affine: bool = True) -> tuple[Any, Any, Any]:
+    """Gradients of layer_norm's x, weight and bias, the last two None where not ``affine``."""
     g = widened(grad)
-    xhat = (widened(x) - mean[:, None]) * inverse[:, None]
-    gx = _rows_backward(g if weight is None else g * widened(weight), xhat, inverse)
-    return gx.astype(x.dtype, copy=False), (g * xhat).sum(axis=0), g.sum(axis=0)
+    xhat = (widened(x) - mean[..., None]) * inverse[..., None]
+    gx = _rows_backward(g if weight is None else g * widened(weight), xhat, inverse).astype(x.dtype, copy=False)
+    return (gx, _column_sum(g * xhat), _column_sum(g)) if affine else (gx, None, None)
+
+
+def _column_sum(v: Any) -> Any:
+    return v.sum(axis=tuple(range(v.ndim - 1)))
 
 
 def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
@@ -138,17 +142,17 @@ def group_norm_backward(grad: Any, x: Any, groups: int, weight: Any, mean: Any, 
 
 
 def rms_norm(x: Any, weight: Any, eps: float) -> tuple[Any, Any]:
-    """(R, D), each row over its root mean square, times weight (D,); with 1 / rms (R,)."""
+    """(..., D), each row over its root mean square, times weight (D,); with 1 / rms (...)."""
     v = widened(x)
-    inverse = _inverse(module_of(x), (v * v).mean(axis=1, dtype=v.dtype), eps)
-    y = v * inverse[:, None]
+    inverse = _inverse(module_of(x), (v * v).mean(axis=-1, dtype=v.dtype), eps)
+    y = v * inverse[..., None]
     return (y if weight is None else y * widened(weight)).astype(x.dtype, copy=False), inverse
 
 
-def rms_norm_backward(grad: Any, x: Any, weight: Any, inverse: Any) -> tuple[Any, Any]:
-    """Gradients of rms_norm's x and weight."""
+def rms_norm_backward(grad: Any, x: Any, weight: Any, inverse: Any, affine: bool = True) -> tuple[Any, Any]:
+    """Gradients of rms_norm's x and weight, the latter None where not ``affine``."""
     g = widened(grad)
-    xhat = widened(x) * inverse[:, None]
+    xhat = widened(x) * inverse[..., None]
     scaled = g if weight is None else g * widened(weight)
-    gx = (scaled - xhat * (scaled * xhat).mean(axis=1, keepdims=True, dtype=g.dtype)) * inverse[:, None]
-    return gx.astype(x.dtype, copy=False), (g * xhat).sum(axis=0)
+    gx = (scaled - xhat * (scaled * xhat).mean(axis=-1, keepdims=True, dtype=g.dtype)) * inverse[..., None]
+    return gx.astype(x.dtype, copy=False), _column_sum(g * xhat) if affine else None
