@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.core.kernels.cpu import parallel, winograd
-from nyala.core.kernels.cpu.after import PLAIN, ends, then
+from nyala.core.kernels.cpu.after import then
 from nyala.core.kernels.cpu.threads import thread_count
 from nyala.core.kernels.reference import conv as reference
 from nyala.core.kernels.reference.after import ACTIVATIONS, After
@@ -30,15 +30,6 @@ def exact(x: Any, w: Any, padding: Any) -> Any:
     return reference.conv_forward(x.astype(np.float64), w.astype(np.float64), ONE, padding, ONE, 1)
 
 
-def computed(x: Any, w: Any, padding: Any, codes: Any = PLAIN) -> Any:
-    """x (N, C, H, W), ``padding`` ((top, bottom), (left, right))."""
-    (top, bottom), (left, right) = padding
-    out = x.shape[2] + top + bottom - 2, x.shape[3] + left + right - 2
-    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    y = winograd.forward(last, winograd.packed_weight(w), (top, left), out, len(w), codes)
-    return y.transpose(0, 3, 1, 2)
-
-
 def distance(got: Any, wanted: Any) -> float:
     """The largest difference, as a part of the largest element."""
     assert got.shape == wanted.shape
@@ -58,10 +49,10 @@ def test_any_size_agrees_with_sums_in_float64(size: tuple[int, int], channels: t
     s = Sampler(f"size {size} {channels}")
     x, w = normal(s, 2, channels[0], *size), weight(s, channels[1], channels[0])
     for padding in [((1, 1), (1, 1)), ((2, 2), (2, 2)), ((0, 2), (2, 1)), ((5, 1), (1, 7))]:
-        assert distance(computed(x, w, padding), exact(x, w, padding)) < 3e-6
+        assert distance(winograd.forward(x, w, ONE, padding, ONE, 1), exact(x, w, padding)) < 3e-6
     if min(size) > 2:
         none = ((0, 0), (0, 0))
-        assert distance(computed(x, w, none), exact(x, w, none)) < 3e-6
+        assert distance(winograd.forward(x, w, ONE, none, ONE, 1), exact(x, w, none)) < 3e-6
 
 
 @pytest.mark.parametrize("channels", [64, 128, 256, 512])
@@ -69,7 +60,7 @@ def test_the_error_stays_near_that_of_direct_sums(channels: int) -> None:
     s, padding = Sampler("error"), ((1, 1), (1, 1))
     x, w = normal(s, 1, channels, 14, 14), weight(s, 64, channels)
     wanted = exact(x, w, padding)
-    error = np.abs(computed(x, w, padding) - wanted)
+    error = np.abs(winograd.forward(x, w, ONE, padding, ONE, 1) - wanted)
     assert error.max() < 5e-6 * np.abs(wanted).max()
     assert np.sqrt(np.mean(error**2)) < 2.5e-6 * wanted.std()
 
@@ -79,11 +70,11 @@ def test_bits_depend_neither_on_the_threads_nor_on_the_batch(pool: Any) -> None:
     for channels, out, side in [(64, 64, 14), (20, 36, 9), (256, 256, 7)]:
         x, w = normal(s, 5, channels, side, side), weight(s, out, channels)
         pool.start(1)
-        alone = computed(x, w, padding)
+        alone = winograd.forward(x, w, ONE, padding, ONE, 1)
         pool.start(2)
-        np.testing.assert_array_equal(computed(x, w, padding), alone)
+        np.testing.assert_array_equal(winograd.forward(x, w, ONE, padding, ONE, 1), alone)
         for i in range(len(x)):
-            np.testing.assert_array_equal(computed(x[i : i + 1], w, padding), alone[i : i + 1])
+            np.testing.assert_array_equal(winograd.forward(x[i : i + 1], w, ONE, padding, ONE, 1), alone[i : i + 1])
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -91,11 +82,50 @@ def test_what_follows_gives_the_bits_that_it_gives_on_its_own(activation: str) -
     s, padding = Sampler("after"), ((1, 1), (1, 1))
     for channels, size in [(24, (7, 10)), (48, (8, 8))]:
         x, w, bias = normal(s, 2, 16, *size), weight(s, channels, 16), normal(s, channels)
-        residual = np.ascontiguousarray(normal(s, 2, *size, channels))
+        residual = normal(s, 2, channels, *size)
         for after in (After(activation=activation), After(normal(s, channels), normal(s, channels), residual, activation)):
-            codes, held = ends(bias, after)
-            fused = computed(x, w, padding, codes)
-            del held
-            after = after._replace(residual=None if after.residual is None else residual.transpose(0, 3, 1, 2))
-            apart = then(computed(x, w, padding), bias, after, 1)
-            np.testing.assert_array_equal(fused, apart)
+            fused = winograd.forward(x, w, ONE, padding, ONE, 1, bias, after)
+            np.testing.assert_array_equal(fused, then(winograd.forward(x, w, ONE, padding, ONE, 1), bias, after, 1))
+
+
+@pytest.mark.parametrize("channels", [(1, 1), (17, 3), (16, 64), (128, 256)])
+def test_the_gradient_of_the_input_agrees_with_sums_in_float64(channels: tuple[int, int]) -> None:
+    s = Sampler(f"back {channels}")
+    for size, padding in [
+        ((9, 6), ((1, 1), (1, 1))),
+        ((5, 11), ((0, 2), (2, 1))),
+        ((8, 8), ((0, 0), (0, 0))),
+        ((4, 3), ((3, 3), (4, 1))),
+    ]:
+        shape = (2, channels[0], *size)
+        g = normal(s, 2, channels[1], *[n + sum(p) - 2 for n, p in zip(size, padding, strict=True)])
+        w = weight(s, channels[1], channels[0])
+        wanted = reference.conv_input_grad(g.astype(np.float64), w.astype(np.float64), shape, ONE, padding, ONE, 1)
+        assert distance(winograd.input_grad(g, w, shape, ONE, padding, ONE, 1), wanted) < 5e-6
+
+
+def test_layouts_that_kernels_do_not_read_are_copied() -> None:
+    s, padding = Sampler("layouts"), ((1, 1), (1, 1))
+    x, w = normal(s, 2, 24, 9, 9), weight(s, 40, 24)
+    y = winograd.forward(x, w, ONE, padding, ONE, 1)
+    wide = np.zeros((2, 24, 9, 18), np.float32)
+    wide[..., ::2] = x
+    memory = np.zeros(4 * x.size + 1, np.uint8)
+    shifted = memory[1:].view(np.float32).reshape(x.shape)
+    shifted[...] = x
+    fixed, turned = x.copy(), np.asfortranarray(w)
+    fixed.flags.writeable = False
+    for given in (wide[..., ::2], shifted, fixed, np.asfortranarray(x)):
+        np.testing.assert_array_equal(winograd.forward(given, turned, ONE, padding, ONE, 1), y)
+
+
+def test_what_is_not_finite_shows_wherever_it_does_in_direct_sums() -> None:
+    s, padding = Sampler("infinite"), ((1, 1), (1, 1))
+    x, w = normal(s, 1, 20, 11, 9), weight(s, 24, 20)
+    for value in (np.nan, np.inf, -np.inf):
+        spoilt = x.copy()
+        spoilt[0, 3, 5, 2] = spoilt[0, 7, 0, 8] = value
+        direct = np.isfinite(reference.conv_forward(spoilt, w, ONE, padding, ONE, 1))
+        ours = np.isfinite(winograd.forward(spoilt, w, ONE, padding, ONE, 1))
+        assert not np.any(ours & ~direct)
+        assert np.all(ours[..., 8:, :4])  # tiles away from both are as they were

@@ -15,7 +15,7 @@ from ..reference import conv as reference
 from ..reference.after import After, apply
 from ..reference.half import in_float32
 from ..reference.windows import Pads, Size, output_size
-from . import dense
+from . import dense, winograd
 from .after import suits
 from .layout import channels_first, channels_last
 
@@ -71,21 +71,20 @@ def _depthwise_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, pad
     return depthwise.weight_grad(_picture(g), _picture(x), kernel, *geometry).reshape(weight_shape)
 
 
-_DENSE = Way(dense.forward, dense.input_grad, dense.weight_grad)
 _REFERENCE = Way(reference.conv_forward, reference.conv_input_grad, reference.conv_weight_grad)
 _WAYS = {
-    "dense": _DENSE,
-    "winograd": _DENSE,
+    "dense": Way(dense.forward, dense.input_grad, dense.weight_grad),
+    "winograd": Way(winograd.forward, winograd.input_grad, dense.weight_grad),
     "depthwise": Way(_depthwise_forward, _depthwise_input_grad, _depthwise_weight_grad),
     "reference": _REFERENCE,
 }
 
 
-def _choice(kernel: Size, channels: Size, stride: Size, dilation: Size, groups: int) -> str:
-    """A key of ``_WAYS``; ``channels`` (O, C / groups)."""
+def _choice(kernel: Size, channels: Size, stride: Size, dilation: Size, groups: int, out: Size) -> str:
+    """A key of ``_WAYS``; ``channels`` (O, C / groups), ``out``: the size of what is computed from windows."""
     if channels == (groups, 1) and len(kernel) < 3:
         return "depthwise"
-    if kernel == (3, 3) and stride == (1, 1) and dilation == (1, 1) and groups == 1 and min(channels) >= 16:
+    if kernel == (3, 3) and stride == (1, 1) and dilation == (1, 1) and groups == 1 and winograd.pays(channels, out):
         return "winograd"
     return "dense"
 
@@ -94,7 +93,7 @@ def _way(x: Any, w: Any, weight_shape: Size, stride: Size, dilation: Size, group
     fits = x.dtype == np.float32 == w.dtype and x.size and w.size and min(weight_shape) > 0 and min(out) > 0
     if not fits or not 3 <= x.ndim <= 5:
         return _REFERENCE
-    return _WAYS[_choice(tuple(weight_shape[2:]), tuple(weight_shape[:2]), tuple(stride), tuple(dilation), groups)]
+    return _WAYS[_choice(tuple(weight_shape[2:]), tuple(weight_shape[:2]), tuple(stride), tuple(dilation), groups, tuple(out))]
 
 
 @in_float32
@@ -123,7 +122,7 @@ def _column(bias: Any, ndim: int) -> Any:
 @in_float32
 def conv_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
     """As the reference."""
-    way = _way(g, w, w.shape, stride, dilation, groups, input_shape)
+    way = _way(g, w, w.shape, stride, dilation, groups, input_shape[2:])
     return way.input_grad(g, w, input_shape, stride, padding, dilation, groups)
 
 

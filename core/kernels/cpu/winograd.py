@@ -7,6 +7,9 @@ direct convolution in float32 (measured on normal data: at most 4e-6 of the larg
 
 Infinities and NaN: where one is among a tile's input pixels, all of the tile's outputs may be NaN, also those that a direct
 convolution would leave finite; those that it would not are never finite here.
+
+The transformed weight is four times as large as the weight and takes less time to compute than to fetch from memory: it is
+made anew for each call, and never kept.
 """
 
 from __future__ import annotations
@@ -15,213 +18,168 @@ from typing import Any
 
 import numpy as np
 
+from ..reference.after import After
+from ..reference.windows import Pads, Size, output_size, sides
+from .after import PLAIN, ends
 from .compiled import EXACT, njit
-from .gemm import DEPTH, block, finish, floats, hold, packed_size
+from .gemm import BLOCK_ROWS, block, hold
+from .layout import channels_first, channels_last
 from .microkernel import COLUMNS
 from .parallel import parallel_for
-from .simd import load_at, splat, store_at
-from .winograd_transform import PLACES, SIDE, STRIDE, VECTOR, input_tile, output_tile, weight_tile
+from .winograd_tiles import aligned, padded, place_step, tiles_in, tiles_out, weight_in, weight_step
+from .winograd_transform import PLACES, STRIDE
 
-_TASK_BYTES = 448 << 10  # of transformed tiles, in and out: what a thread keeps in the cache
-_LEAST = 12  # tiles of a task, or reading the weight takes longer than the product
-_f = np.float32
-
-
-@njit(**EXACT)
-def aligned(scratch: Any) -> Any:
-    """The first address of an array on a cache line: allow 16 floats for it."""
-    return (scratch.ctypes.data + 63) // 64 * 64
+_WHOLE = 3 << 20  # bytes of a transformed weight up to which tasks take tiles from input to output
+_TASK_BYTES = 448 << 10  # of transformed tiles, in and out: what such a task keeps in the cache
+_LEAST = 12  # tiles of such a task, or reading the weight takes longer than the product
+_PART = 4 << 20  # bytes of the transformed weight that are multiplied at a time otherwise
+_WAVE = 16 << 20  # bytes of the transformed input that are multiplied at a time otherwise
+_FEW = 4  # tiles that are transformed by a task then
 
 
 @njit(**EXACT)
-def padded(channels: Any) -> Any:
-    """Channels in whole vectors."""
-    return (channels + 15) // 16 * 16
+def _products(v: Any, v_step: Any, rows: Any, depth: Any, u: Any, columns: Any, m: Any, m_step: Any, place: Any) -> None:
+    """m (rows, columns) = v (rows, depth) times the weight, at one of the 36 places."""
+    weight, panels = u + place * weight_step(depth, columns), (columns + COLUMNS - 1) // COLUMNS
+    block(
+        v + place * v_step, 4 * padded(depth), 4, weight, m + place * m_step, 4 * padded(columns), rows, depth, columns,
+        0, panels, 0, 0, 0, 0, 0, 0, 0,
+    )  # fmt: skip
+
+
+# ---- narrow layers: a task takes its tiles all the way
 
 
 @njit(**EXACT)
-def place_step(rows: Any, channels: Any) -> Any:
-    """Bytes from place to place of ``rows`` tiles: an odd number of cache lines, so that 36 places do not share a few sets."""
-    return VECTOR * (rows * (padded(channels) // 16) | 1)
-
-
-# ---- weights
-
-
-@njit(**EXACT)
-def _packed_step(depth: Any, columns: Any) -> Any:
-    """Bytes from place to place of a packed weight."""
-    return VECTOR * (packed_size(depth, columns) // 16 | 1)
-
-
-@njit(**EXACT)
-def _weight_task(group: Any, w: Any, k_step: Any, column_step: Any, row_step: Any, tap_step: Any, size: Any, packed: Any) -> None:
-    """16 columns of the transformed weight, in the panels that ``gemm.block`` reads."""
-    depth, columns = size
-    scratch = np.empty(27 * 16 + 16, np.float32)
-    taps = aligned(scratch)
-    lanes = floats(taps, 9 * 16)
-    lanes[:] = _f(0.0)
-    first = 16 * group
-    panel, panels = first // COLUMNS, (columns + COLUMNS - 1) // COLUMNS
-    step = _packed_step(depth, columns)
-    for k in range(depth):
-        for lane in range(min(16, columns - first)):
-            at = w + k * k_step + (first + lane) * column_step
-            for i in range(3):
-                for j in range(3):
-                    lanes[16 * (3 * i + j) + lane] = floats(at + i * row_step + j * tap_step, 1)[0]
-        top = k // DEPTH * DEPTH
-        row = top * panels + panel * min(DEPTH, depth - top) + k - top
-        weight_tile(taps, packed + 4 * (COLUMNS * row + first % COLUMNS), step, taps + 9 * VECTOR)
-    hold(scratch)
-
-
-@njit(**EXACT)
-def _packed_weight(w: Any, k_step: Any, column_step: Any, row_step: Any, tap_step: Any, depth: Any, columns: Any) -> Any:
-    packed = np.empty(PLACES * _packed_step(depth, columns) // 4, np.float32)
-    arguments = (w, k_step, column_step, row_step, tap_step, (depth, columns), packed.ctypes.data)
-    parallel_for(_weight_task, (columns + 15) // 16, arguments)
-    return packed
-
-
-# ---- tiles in, tiles out
-
-
-@njit(**EXACT)
-def _gather(image: Any, size: Any, top: Any, left: Any, c: Any, target: Any) -> None:
-    """6 x 6 pixels from (top, left) on, 16 channels from c on; zeros where there are none."""
-    height, width, channels = size[:3]
-    for i in range(SIDE):
-        for j in range(SIDE):
-            place = target + VECTOR * (SIDE * i + j)
-            inside = top + i >= 0 and top + i < height and left + j >= 0 and left + j < width
-            at = image + 4 * (((top + i) * width + left + j) * channels + c)
-            if inside and c + 16 <= channels:
-                store_at(place, load_at(at))
-                continue
-            store_at(place, splat(_f(0.0)))
-            if inside:
-                source, out = floats(at, channels - c), floats(place, channels - c)
-                for k in range(source.size):
-                    out[k] = source[k]
-
-
-@njit(**EXACT)
-def tiles_in(first: Any, last: Any, x: Any, size: Any, v: Any, v_step: Any) -> None:
-    """The input tiles from ``first`` to ``last``, transformed, as rows of v (36, tiles, channels)."""
-    height, width, channels, out_height, out_width, _, before, beside = size
-    across, down = (out_width + 3) // 4, (out_height + 3) // 4
-    scratch = np.empty(2 * PLACES * 16 + 16, np.float32)
-    pixels = aligned(scratch)
-    between = pixels + PLACES * VECTOR
-    for t in range(first, last):
-        image = x + 4 * (t // (across * down) * height * width * channels)
-        top, left = t // across % down * STRIDE - before, t % across * STRIDE - beside
-        inside = top >= 0 and left >= 0 and top + SIDE <= height and left + SIDE <= width
-        start = image + 4 * (top * width + left) * channels
-        row = v + 4 * (t - first) * padded(channels)
-        for c in range(0, channels, 16):
-            if inside and c + 16 <= channels:
-                input_tile(start + 4 * c, 4 * width * channels, 4 * channels, row + 4 * c, v_step, between)
-            else:
-                _gather(image, size, top, left, c, pixels)
-                input_tile(pixels, SIDE * VECTOR, VECTOR, row + 4 * c, v_step, between)
-    hold(scratch)
-
-
-@njit(**EXACT)
-def _scatter(pixels: Any, target: Any, row_step: Any, pixel_step: Any, rows: Any, columns: Any, many: Any) -> None:
-    for i in range(rows):
-        for j in range(columns):
-            place, at = pixels + VECTOR * (STRIDE * i + j), target + i * row_step + j * pixel_step
-            if many >= 16:
-                store_at(at, load_at(place))
-            else:
-                source, out = floats(place, many), floats(at, many)
-                for k in range(source.size):
-                    out[k] = source[k]
-
-
-@njit(**EXACT)
-def _tiles_out(first: Any, last: Any, m: Any, m_step: Any, y: Any, size: Any, ends: Any) -> None:
-    """The rows of m (36, tiles, channels), transformed and finished, as the output tiles from ``first`` to ``last``."""
-    height, width, channels = size[3:6]
-    bias, scale, shift, residual, activation = ends
-    across, down = (width + 3) // 4, (height + 3) // 4
-    scratch = np.empty((PLACES + 16) * 16 + 16, np.float32)
-    pixels = aligned(scratch)
-    between = pixels + 16 * VECTOR
-    row_step, pixel_step = 4 * width * channels, 4 * channels
-    for t in range(first, last):
-        top, left = t // across % down * STRIDE, t % across * STRIDE
-        start = 4 * ((t // (across * down) * height + top) * width + left) * channels
-        rows, columns = min(STRIDE, height - top), min(STRIDE, width - left)
-        row = m + 4 * (t - first) * padded(channels)
-        for c in range(0, channels, 16):
-            if rows == STRIDE and columns == STRIDE and c + 16 <= channels:
-                output_tile(row + 4 * c, m_step, y + start + 4 * c, row_step, pixel_step, between)
-            else:
-                output_tile(row + 4 * c, m_step, pixels, STRIDE * VECTOR, VECTOR, between)
-                _scatter(pixels, y + start + 4 * c, row_step, pixel_step, rows, columns, channels - c)
-        if bias or scale or residual or activation:
-            for i in range(rows):
-                here = start + i * row_step
-                after = (bias, scale, shift, residual + here if residual else 0, activation)
-                finish(y + here, pixel_step, columns, channels, 0, after, pixel_step)
-    hold(scratch)
-
-
-# ---- forward
-
-
-@njit(**EXACT)
-def _span(size: Any) -> Any:
+def _span(tiles: Any, size: Any) -> Any:
     """Tiles of a task."""
-    fit = _TASK_BYTES // (4 * PLACES * (padded(size[2]) + padded(size[5])))
-    return max(_LEAST, fit // 6 * 6)
+    fit = max(_LEAST, _TASK_BYTES // (4 * PLACES * (padded(size[2]) + padded(size[5]))) // 6 * 6)
+    tasks = max(8, (tiles + fit - 1) // fit)
+    return max(_LEAST, (tiles + 6 * tasks - 1) // (6 * tasks) * 6)
 
 
 @njit(**EXACT)
-def _task(i: Any, x: Any, packed: Any, y: Any, tiles: Any, size: Any, ends: Any) -> None:
-    channels, columns = size[2], size[5]
-    first = i * _span(size)
-    last = min(tiles, first + _span(size))
-    v_step, m_step = place_step(last - first, channels), place_step(last - first, columns)
+def _task(i: Any, x: Any, u: Any, y: Any, tiles: Any, span: Any, size: Any, ends: Any) -> None:
+    depth, columns = size[2], size[5]
+    first = i * span
+    last = min(tiles, first + span)
+    v_step, m_step = place_step(last - first, depth), place_step(last - first, columns)
     scratch = np.empty((v_step + m_step) // 4 * PLACES + 16, np.float32)
     v = aligned(scratch)
     m = v + PLACES * v_step
     tiles_in(first, last, x, size, v, v_step)
-    panels, packed_step = (columns + COLUMNS - 1) // COLUMNS, _packed_step(channels, columns)
-    for e in range(PLACES):
-        block(
-            v + e * v_step, 4 * padded(channels), 4, packed + e * packed_step, m + e * m_step, 4 * padded(columns),
-            last - first, channels, columns, 0, panels, 0, 0, 0, 0, 0, 0, 0,
-        )  # fmt: skip
-    _tiles_out(first, last, m, m_step, y, size, ends)
+    for place in range(PLACES):
+        _products(v, v_step, last - first, depth, u, columns, m, m_step, place)
+    tiles_out(first, last, m, m_step, y, size, 0, columns, ends)
     hold(scratch)
 
 
 @njit(**EXACT)
-def _forward(x: Any, packed: Any, y: Any, images: Any, size: Any, ends: Any) -> None:
+def _narrow(x: Any, w: Any, shape: Any, flipped: Any, y: Any, tiles: Any, size: Any, ends: Any) -> None:
+    columns, span = size[5], _span(tiles, size)
+    scratch = np.empty(PLACES * weight_step(size[2], columns) // 4 + 16, np.float32)
+    u = aligned(scratch)
+    parallel_for(weight_in, padded(columns) // 16, (w, shape, flipped, 0, columns, u))
+    parallel_for(_task, (tiles + span - 1) // span, (x, u, y, tiles, span, size, ends))
+    hold(scratch)
+
+
+# ---- wide layers: stage by stage, some columns of the weight at a time
+
+
+@njit(**EXACT)
+def _in_stage(i: Any, first: Any, last: Any, x: Any, size: Any, v: Any, v_step: Any) -> None:
+    top = first + i * _FEW
+    tiles_in(top, min(last, top + _FEW), x, size, v + 4 * i * _FEW * padded(size[2]), v_step)
+
+
+@njit(**EXACT)
+def _product_stage(i: Any, v: Any, v_step: Any, rows: Any, depth: Any, u: Any, columns: Any, m: Any, m_step: Any) -> None:
+    place, top = i % PLACES, i // PLACES * BLOCK_ROWS
+    row_in, row_out = v + 4 * top * padded(depth), m + 4 * top * padded(columns)
+    _products(row_in, v_step, min(BLOCK_ROWS, rows - top), depth, u, columns, row_out, m_step, place)
+
+
+@njit(**EXACT)
+def _out_stage(i: Any, first: Any, last: Any, m: Any, m_step: Any, y: Any, size: Any, start: Any, many: Any, ends: Any) -> None:
+    top = first + i * _FEW
+    tiles_out(top, min(last, top + _FEW), m + 4 * i * _FEW * padded(many), m_step, y, size, start, many, ends)
+
+
+@njit(**EXACT)
+def _wide(x: Any, w: Any, shape: Any, flipped: Any, y: Any, tiles: Any, size: Any, ends: Any) -> None:
+    depth, columns = size[2], size[5]
+    wave = min(tiles, max(BLOCK_ROWS, _WAVE // (4 * PLACES * padded(depth)) // BLOCK_ROWS * BLOCK_ROWS))
+    part = max(1, _PART // (4 * PLACES * depth * COLUMNS)) * COLUMNS
+    u_size = PLACES * weight_step(depth, min(part, columns))
+    v_step, m_step = place_step(wave, depth), place_step(wave, min(part, columns))
+    scratch = np.empty((u_size + PLACES * (v_step + m_step)) // 4 + 16, np.float32)
+    u = aligned(scratch)
+    v = u + u_size
+    m = v + PLACES * v_step
+    for first in range(0, tiles, wave):
+        last = min(tiles, first + wave)
+        few = (last - first + _FEW - 1) // _FEW
+        parallel_for(_in_stage, few, (first, last, x, size, v, v_step))
+        for start in range(0, columns, part):
+            many = min(part, columns - start)
+            parallel_for(weight_in, padded(many) // 16, (w, shape, flipped, start, many, u))
+            blocks = PLACES * ((last - first + BLOCK_ROWS - 1) // BLOCK_ROWS)
+            parallel_for(_product_stage, blocks, (v, v_step, last - first, depth, u, many, m, m_step))
+            parallel_for(_out_stage, few, (first, last, m, m_step, y, size, start, many, ends))
+    hold(scratch)
+
+
+@njit(**EXACT)
+def _convolve(x: Any, w: Any, shape: Any, flipped: Any, y: Any, images: Any, size: Any, ends: Any) -> None:
     tiles = images * ((size[3] + 3) // 4) * ((size[4] + 3) // 4)
-    parallel_for(_task, (tiles + _span(size) - 1) // _span(size), (x, packed, y, tiles, size, ends))
+    if PLACES * weight_step(size[2], size[5]) <= _WHOLE:
+        _narrow(x, w, shape, flipped, y, tiles, size, ends)
+    else:
+        _wide(x, w, shape, flipped, y, tiles, size, ends)
 
 
-def packed_weight(w: Any, flipped: bool = False) -> Any:
-    """w (O, C, 3, 3), any strides, transformed and packed; ``flipped``: as the input gradient takes it, from O to C channels."""
-    o_step, c_step, row_step, tap_step = w.strides
-    if flipped:
-        return _packed_weight(w[:, :, 2:, 2:].ctypes.data, o_step, c_step, -row_step, -tap_step, w.shape[0], w.shape[1])
-    return _packed_weight(w.ctypes.data, c_step, o_step, row_step, tap_step, w.shape[1], w.shape[0])
+# ---- what convolutions call
 
 
-def forward(x: Any, packed: Any, before: tuple[int, int], out: tuple[int, int], channels: int, ends: tuple[int, ...]) -> Any:
-    """x (N, H, W, C), contiguous -> (N, *out, channels).
+def pays(channels: Size, out: Size) -> bool:
+    """Whether this is the fastest way to an output of ``out`` (height, width) between so many channels.
 
-    ``before``: zeros above and left of x; those below and to the right follow from ``out``. ``ends``: as ``after.ends`` says.
+    The tiles at the edges are computed whole, and one tile of a picture does not earn the weight's transform. Two channels
+    are not worth the error, and panels narrower than a vector (on processors without AVX2) are not written.
     """
-    n, height, width, depth = x.shape
-    y = np.empty((n, *out, channels), np.float32)
-    _forward(x.ctypes.data, packed.ctypes.data, y.ctypes.data, n, (height, width, depth, *out, channels, *before), ends)
-    return y
+    height, width = out
+    tiles = -(-height // STRIDE) * -(-width // STRIDE)
+    return COLUMNS % 16 == 0 and min(channels) > 2 and height * width >= max(STRIDE * STRIDE, 2 * STRIDE * tiles)
+
+
+def forward(
+    x: Any, w: Any, stride: Size, padding: Pads, dilation: Size, groups: int,  # noqa: ARG001
+    bias: Any = None, after: After | None = None, packs: dict[str, Any] | None = None,  # noqa: ARG001
+) -> Any:  # fmt: skip
+    """As the reference, for float32 and 3x3 windows that move and spread by 1, in one group."""
+    x, w = channels_last(x), _contiguous(w)
+    out = output_size(x.shape[1:3], w.shape[2:], stride, padding, dilation)
+    y = np.empty((len(x), *out, len(w)), np.float32)
+    if after is not None and after.residual is not None:
+        after = after._replace(residual=channels_last(np.broadcast_to(after.residual, channels_first(y).shape)))
+    codes, held = ends(bias, after)
+    _run(x, w, False, y, tuple(before for before, _ in sides(padding)), codes)
+    del held  # the addresses in ``codes`` were good until here
+    return channels_first(y)
+
+
+def input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:  # noqa: ARG001
+    """As the reference, for what ``forward`` takes."""
+    x = np.empty((input_shape[0], *input_shape[2:], input_shape[1]), np.float32)
+    _run(channels_last(g), _contiguous(w), True, x, tuple(2 - before for before, _ in sides(padding)), PLAIN)
+    return channels_first(x)
+
+
+def _run(x: Any, w: Any, flipped: bool, y: Any, before: Size, codes: tuple[int, ...]) -> None:
+    size = (*x.shape[1:], *y.shape[1:], *before)
+    _convolve(x.ctypes.data, w.ctypes.data, w.shape[:2], flipped, y.ctypes.data, len(x), size, codes)
+
+
+def _contiguous(w: Any) -> Any:
+    return w if w.flags.c_contiguous and w.flags.aligned else np.array(w, order="C")

@@ -108,11 +108,11 @@ def output_tile(source: Any, place_step: Any, target: Any, row_step: Any, pixel_
 
 
 @njit(**EXACT)
-def weight_tile(source: Any, target: Any, place_step: Any, between: Any) -> None:
-    """3 x 3 taps, vectors side by side -> 36 places. ``between``: scratch of 18 vectors."""
+def weight_tile(source: Any, tap_step: Any, target: Any, place_step: Any, between: Any) -> None:
+    """3 x 3 taps -> 36 places. ``between``: scratch of 18 vectors."""
     for j in range(3):
-        at = source + VECTOR * j
-        lines = _weight_line(load_at(at), load_at(at + 3 * VECTOR), load_at(at + 6 * VECTOR))
+        at = source + tap_step * j
+        lines = _weight_line(load_at(at), load_at(at + 3 * tap_step), load_at(at + 6 * tap_step))
         _spread(between + VECTOR * j, 3 * VECTOR, lines)
     for i in range(SIDE):
         at = between + 3 * VECTOR * i
