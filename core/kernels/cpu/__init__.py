@@ -26,8 +26,6 @@ KERNELS |= {
     "softmax_backward": ".softmax:softmax_backward",
     "attention": ".attention:attention",
     "attention_backward": ".attention_backward:attention_backward",
-    "attention": ".attention:attention",
-    "attention_backward": ".attention_backward:attention_backward",
     "attention_weights": ".softmax:attention_weights",
     "attention_weights_backward": ".softmax:attention_weights_backward",
     "philox": ".philox:philox",
