@@ -1,7 +1,8 @@
-"""Matrix products in float32 by ``gemm``, other dtypes by BLAS kept to one thread.
+"""Matrix products: float32 by ``gemm``, float64 by ``gemm64``, half precision in float32; whole numbers by NumPy.
 
 Every element's bits depend on its row and its column alone, so a row gives the same result alone and in a batch, on one
-thread and on many. A threaded BLAS splits sums by its threads, and the split shows in the last bits.
+thread and on many. A threaded BLAS splits sums by its threads, and the split shows in the last bits. A sum of more than
+``_PART`` terms is cut into parts, which are added in order: where a result is too small for many tasks the parts are tasks.
 """
 
 from __future__ import annotations
@@ -9,104 +10,242 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from ..reference import linalg as reference
 from ..reference.after import After
 from .after import PLAIN, ends, suits
-from .compiled import EXACT, njit
-from .gemm import BLOCK_PANELS, BLOCK_ROWS, block, hold, pack, pack_part, packed_size
-from .microkernel import COLUMNS
+from .compiled import EXACT, any_layout, njit
+from .gemm import DEPTH, block, finish, floats, hold, pack, pack_part
+from .gemm64 import multiply64
+from .microkernel import COLUMNS, ROWS
 from .parallel import parallel_for
 from .threads import single_threaded_blas
 
-_LARGE = 1 << 22  # multiply-adds from which one product of a batch is cut into tasks of its own
+_PART = 2048  # terms of a part of a sum: some blocks of DEPTH
+_ENOUGH = 32  # tasks that keep the cores of a large machine busy
+_GRAIN = 1 << 17  # multiply-adds that are worth a task
+_CHUNK = 64 * ROWS  # rows of a task at most: with packed columns for all of them in a core's cache
 _CACHED_ROWS = 256  # rows up to which packing the weight takes a noticeable share of the time
 
+_MATRIX, _RESULT, _FIVE = any_layout(2), any_layout(2, writable=True), types.UniTuple(types.int64, 5)
+_PLACES = any_layout(2, dtype=types.int64)
+
 
 @njit(**EXACT)
-def _task(t: Any, wide: Any, a: Any, row_step: Any, k_step: Any, packed: Any, c: Any, size: Any, after: Any) -> None:
+def _up(n: Any, step: Any) -> Any:
+    return (n + step - 1) // step
+
+
+@njit(**EXACT)
+def _plan(products: Any, rows: Any, depth: Any, columns: Any) -> Any:
+    """(rows, panels) of a task: how results are tiled leaves the bits alone, so any choice by shape will do."""
+    panels = _up(columns, COLUMNS)
+    chunk = _up(_up(rows, _up(rows, _CHUNK)), ROWS) * ROWS
+    group = min(4, panels)
+    while group > 1 and products * _up(rows, chunk) * _up(panels, group) < _ENOUGH:
+        group //= 2
+    while chunk > 16 * ROWS and products * _up(rows, chunk) * _up(panels, group) < _ENOUGH:
+        chunk = _up(chunk // 2, ROWS) * ROWS
+    while group < panels and max(16, min(rows, chunk)) * depth * group * COLUMNS < _GRAIN:
+        group *= 2
+    return chunk, min(group, panels)
+
+
+@njit(**EXACT)
+def _sum_part(
+    a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, b_column: Any, packed: Any, whole: Any, c: Any, c_step: Any, many: Any,
+    span: Any, columns: Any, first: Any, last: Any, bias: Any, scale: Any, shift: Any, residual: Any, activation: Any, step: Any,
+) -> None:  # fmt: skip
+    """c (many, columns) = a @ b over the terms of ``span``, then the ends. Where ``packed`` is not ``whole``, panels are
+    packed there block by block."""
+    start, stop = span
+    for k in range(start, stop, DEPTH):
+        depth = min(DEPTH, stop - k)
+        source = packed + 4 * COLUMNS * k * _up(columns, COLUMNS) if whole else packed
+        if not whole:
+            for p in range(first, last):
+                pack_part(b + k * b_k, b_k, b_column, depth, columns, packed, p)
+        more, left = k > start, k + depth < stop
+        if left:
+            block(
+                a + k * a_k, a_row, a_k, source, c, c_step, many, depth, columns, first, last, more, 0, 0, 0, 0, 0, 0
+            )  # fmt: skip
+        else:
+            block(
+                a + k * a_k, a_row, a_k, source, c, c_step, many, depth, columns, first, last, more,
+                bias, scale, shift, residual, activation, step,
+            )  # fmt: skip
+
+
+@njit(**EXACT)
+def _tile(t: Any, plan: Any, a: Any, b: Any, c: Any, size: Any, after: Any, starts: Any, sums: Any) -> None:
+    """One task: some rows, some columns, of one product; all the parts of the sum, or where there are ``sums`` one of them."""
+    chunk, group, down, wide, parts = plan
     rows, depth, columns = size
     bias, scale, shift, residual, activation = after
-    top, first = t // wide * BLOCK_ROWS, t % wide * BLOCK_PANELS
-    last = min(first + BLOCK_PANELS, (columns + COLUMNS - 1) // COLUMNS)
+    a_at, a_row, a_k = a
+    b_at, b_k, b_column, packed = b
+    left, t = t % wide * group * COLUMNS, t // wide
+    top, t = t % down * chunk, t // down
+    part, product = t % parts, t // parts
+    many, width, step = min(chunk, rows - top), min(group * COLUMNS, columns - left), 4 * columns
+    a_at += starts[0, product] + top * a_row
+    target = c + (product * rows + top) * step + 4 * left
+    whole = packed != 0
+    room = np.empty(0 if whole else min(DEPTH, depth) * group * COLUMNS, np.float32)
+    if whole:  # panels are counted in all of B, and columns too
+        first, last, total, shown = left // COLUMNS, left // COLUMNS + _up(width, COLUMNS), columns, 0
+    else:
+        first, last, total, shown = 0, _up(width, COLUMNS), width, left
+        b_at += starts[1, product] + left * b_column
+        packed = room.ctypes.data
+    back = 4 * (left - shown)  # from the tile's first column to the one that ``block`` counts from
+    if sums:
+        place = target if part == 0 else sums + ((part - 1) * rows + top) * step + 4 * left
+        span = part * _PART, min(depth, (part + 1) * _PART)
+        _sum_part(
+            a_at, a_row, a_k, b_at, b_k, b_column, packed, whole, place - back, step, many, span, total, first, last,
+            0, 0, 0, 0, 0, 0,
+        )  # fmt: skip
+    elif depth <= _PART:
+        if bias:
+            bias += 4 * shown
+        if scale:
+            scale, shift = scale + 4 * shown, shift + 4 * shown
+        if residual:
+            residual += top * step + 4 * shown
+        _sum_part(
+            a_at, a_row, a_k, b_at, b_k, b_column, packed, whole, target - back, step, many, (0, depth), total, first, last,
+            bias, scale, shift, residual, activation, step,
+        )  # fmt: skip
+    else:
+        extra = np.empty(many * width, np.float32)
+        for k in range(0, depth, _PART):
+            place, place_step = (extra.ctypes.data, 4 * width) if k else (target, step)
+            _sum_part(
+                a_at, a_row, a_k, b_at, b_k, b_column, packed, whole, place - back, place_step, many,
+                (k, min(depth, k + _PART)), total, first, last, 0, 0, 0, 0, 0, 0,
+            )  # fmt: skip
+            if k:
+                _add(target, step, extra.ctypes.data, 4 * width, many, width)
+        hold(extra)
+        beside = residual + top * step if residual else 0
+        finish(target, step, many, width, left, (bias, scale, shift, beside, activation), step)
+    hold(room)
+
+
+@njit(**EXACT)
+def _add(c: Any, c_step: Any, more: Any, step: Any, rows: Any, columns: Any) -> None:
+    for r in range(rows):
+        x, y = floats(c + r * c_step, columns), floats(more + r * step, columns)
+        for j in range(columns):
+            x[j] += y[j]
+
+
+@njit(**EXACT)
+def _join(t: Any, c: Any, sums: Any, parts: Any, size: Any, after: Any) -> None:
+    """Add the parts of some rows in order."""
+    rows, _, columns = size
+    bias, scale, shift, residual, activation = after
     step = 4 * columns
+    top = t * ROWS
+    many = min(ROWS, rows - top)
+    for part in range(1, parts):
+        _add(c + top * step, step, sums + ((part - 1) * rows + top) * step, step, many, columns)
     beside = residual + top * step if residual else 0
-    block(
-        a + top * row_step, row_step, k_step, packed, c + top * step, step, min(BLOCK_ROWS, rows - top), depth, columns,
-        first, last, 0, bias, scale, shift, beside, activation, step,
-    )  # fmt: skip
+    finish(c + top * step, step, many, columns, 0, (bias, scale, shift, beside, activation), step)
 
 
 @njit(**EXACT)
-def _product(a: Any, row_step: Any, k_step: Any, packed: Any, c: Any, size: Any, after: Any) -> None:
-    """c (rows, columns) = a (rows, depth) @ packed, then what comes after. Addresses; steps in bytes."""
-    wide = (size[2] + COLUMNS * BLOCK_PANELS - 1) // (COLUMNS * BLOCK_PANELS)
-    parallel_for(_task, wide * ((size[0] + BLOCK_ROWS - 1) // BLOCK_ROWS), (wide, a, row_step, k_step, packed, c, size, after))
-
-
-@njit(**EXACT)
-def packed_columns(b: Any, k_step: Any, column_step: Any, depth: Any, columns: Any) -> Any:
-    """``gemm.pack``, for Python."""
-    return pack(b, k_step, column_step, depth, columns)
-
-
-@njit(**EXACT)
-def _multiply(a: Any, row_step: Any, k_step: Any, b: Any, b_k_step: Any, column_step: Any, c: Any, size: Any, after: Any) -> None:
-    packed = pack(b, b_k_step, column_step, size[1], size[2])
-    _product(a, row_step, k_step, packed.ctypes.data, c, size, after)
-    hold(packed)
-
-
-@njit(**EXACT)
-def _whole(i: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, b_column: Any, starts: Any, c: Any, size: Any) -> None:
+def _products(a: Any, b: Any, c: Any, size: Any, after: Any, starts: Any) -> None:
+    """c = a @ b, then what comes after. (address, row step, k step) of a and (address, k step, column step, packed or 0) of b
+    in bytes, c an address; ``starts`` (2, products): where the matrices of a batch begin, in bytes from the first."""
     rows, depth, columns = size
-    packed = np.empty(packed_size(depth, columns), np.float32)
-    panels, step = (columns + COLUMNS - 1) // COLUMNS, 4 * columns
-    for p in range(panels):
-        pack_part(b + starts[1, i], b_k, b_column, depth, columns, packed.ctypes.data, p)
-    block(
-        a + starts[0, i], a_row, a_k, packed.ctypes.data, c + i * rows * step, step, rows, depth, columns,
-        0, panels, 0, 0, 0, 0, 0, 0, 0,
-    )  # fmt: skip
-    hold(packed)
+    products = starts.shape[1]
+    chunk, group = _plan(products, rows, depth, columns)
+    down, wide, parts = _up(rows, chunk), _up(_up(columns, COLUMNS), group), _up(depth, _PART)
+    if parts == 1 or products > 1 or down * wide >= _ENOUGH:
+        plan = chunk, group, down, wide, 1
+        parallel_for(_tile, products * down * wide, (plan, a, b, c, size, after, starts, 0))
+    else:
+        sums = np.empty((parts - 1) * rows * columns, np.float32)
+        plan = chunk, group, down, wide, parts
+        parallel_for(_tile, down * wide * parts, (plan, a, b, c, size, after, starts, sums.ctypes.data))
+        parallel_for(_join, _up(rows, ROWS), (c, sums.ctypes.data, parts, size, after))
+        hold(sums)
 
 
-@njit(**EXACT)
-def _batch(a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, b_column: Any, starts: Any, c: Any, size: Any) -> None:
-    """One task for each product of a batch; ``starts`` (2, products) are the places of the matrices, in bytes."""
-    parallel_for(_whole, starts.shape[1], (a, a_row, a_k, b, b_k, b_column, starts, c, size))
+@njit(signatures=[types.void(_MATRIX, _MATRIX, _RESULT, _FIVE)], **EXACT)
+def _multiply(a: Any, b: Any, c: Any, after: Any) -> None:
+    """c (rows, columns), C order, = a (rows, depth) @ b (depth, columns), then what comes after."""
+    size = a.shape[0], a.shape[1], b.shape[1]
+    left = a.ctypes.data, a.strides[0], a.strides[1]
+    right = b.ctypes.data, b.strides[0], b.strides[1], 0
+    _products(left, right, c.ctypes.data, size, after, np.zeros((2, 1), np.int64))
+
+
+@njit(signatures=[types.void(_MATRIX, any_layout(1), _RESULT, _FIVE)], **EXACT)
+def _multiply_packed(a: Any, packed: Any, c: Any, after: Any) -> None:
+    """The same by columns packed before."""
+    size = a.shape[0], a.shape[1], c.shape[1]
+    left = a.ctypes.data, a.strides[0], a.strides[1]
+    _products(left, (0, 0, 0, packed.ctypes.data), c.ctypes.data, size, after, np.zeros((2, 1), np.int64))
+
+
+@njit(signatures=[any_layout(1, order="C", writable=True)(_MATRIX)], **EXACT)
+def packed_columns(b: Any) -> Any:
+    """B (depth, columns) as panels."""
+    return pack(b.ctypes.data, b.strides[0], b.strides[1], b.shape[0], b.shape[1])
+
+
+@njit(signatures=[types.void(_MATRIX, _MATRIX, types.int64, _PLACES)], **EXACT)
+def _multiply_batch(a: Any, b: Any, c: Any, starts: Any) -> None:
+    """Products of matrices that lie as the first ones, a and b, do; results one after the other."""
+    size = a.shape[0], a.shape[1], b.shape[1]
+    left = a.ctypes.data, a.strides[0], a.strides[1]
+    right = b.ctypes.data, b.strides[0], b.strides[1], 0
+    _products(left, right, c, size, (0, 0, 0, 0, 0), starts)
 
 
 def matmul(a: Any, b: Any) -> Any:
     """As the reference."""
-    if not (_ours(a) and _ours(b)) or a.shape[-1] != b.shape[-2]:
-        single_threaded_blas()
-        return reference.matmul(a, b)
-    rows, depth, columns = a.shape[-2], a.shape[-1], b.shape[-1]
+    if a.dtype != np.float32 or b.dtype != np.float32:
+        return _other(a, b)
+    if a.ndim == 2 and b.ndim == 2 and a.shape[1] == b.shape[0] and a.size and b.size:
+        out = np.empty((a.shape[0], b.shape[1]), np.float32)
+        _multiply(_aligned(a), _aligned(b), out, PLAIN)
+        return out
+    if a.ndim < 2 or b.ndim < 2 or not a.size or not b.size or a.shape[-1] != b.shape[-2]:
+        return reference.matmul(a, b)  # nothing to sum, or an error to raise
     if b.ndim == 2:
-        out = np.empty((*a.shape[:-1], columns), np.float32)
-        flat = a if a.ndim == 2 else a.reshape(-1, depth)
-        size = len(flat), depth, columns
-        _multiply(flat.ctypes.data, *flat.strides, b.ctypes.data, *b.strides, out.ctypes.data, size, PLAIN)
-        return out
-    return _batched(a, b, (rows, depth, columns))
+        return matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
+    return _batched(_aligned(a), _aligned(b))
 
 
-def _ours(x: Any) -> bool:
-    return x.dtype == np.float32 and x.ndim > 1 and x.size > 0 and x.flags.aligned
+def _aligned(x: Any) -> Any:
+    return x if x.flags.aligned else x.copy()
 
 
-def _batched(a: Any, b: Any, size: tuple[int, int, int]) -> Any:
+def _other(a: Any, b: Any) -> Any:
+    """Products that are not float32."""
+    kinds = {a.dtype.kind, b.dtype.kind}
+    if a.dtype == b.dtype and a.dtype.itemsize == 2 and a.dtype.kind in "fV":
+        return matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
+    if kinds <= {"f", "i", "u", "b"} and np.result_type(a, b) == np.float64:
+        return multiply64(a, b)
+    single_threaded_blas()
+    return reference.matmul(a, b)
+
+
+def _batched(a: Any, b: Any) -> Any:
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    out = np.empty((*batch, size[0], size[2]), np.float32)
-    a, b = (np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
-    steps = *a.strides[-2:], *b.strides[-2:]
-    if size[0] * size[1] * size[2] >= _LARGE:
-        for i in np.ndindex(batch):
-            _multiply(a[i].ctypes.data, *steps[:2], b[i].ctypes.data, *steps[2:], out[i].ctypes.data, size, PLAIN)
-        return out
-    starts = np.stack([_starts(batch, x.strides[:-2]) for x in (a, b)])
-    _batch(a.ctypes.data, *steps[:2], b.ctypes.data, *steps[2:], starts, out.ctypes.data, size)
+    out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.float32)
+    if out.size:
+        a, b = (np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
+        starts = np.stack([_starts(batch, x.strides[:-2]) for x in (a, b)])
+        first = (0,) * len(batch)
+        _multiply_batch(a[first], b[first], out.ctypes.data, starts)
     return out
 
 
@@ -120,22 +259,29 @@ def _starts(batch: tuple[int, ...], strides: tuple[int, ...]) -> Any:
 
 def linear(x: Any, weight: Any, bias: Any = None, after: After | None = None, packs: dict[str, Any] | None = None) -> Any:
     """As the reference; what follows the product is done while it is in the cache."""
-    if not (_ours(weight) and x.dtype == weight.dtype and x.size and x.flags.aligned and suits(bias, after)):
-        single_threaded_blas()
-        return reference.linear(x, weight, bias, after, packs)
-    columns, depth = weight.shape
-    out = np.empty((*x.shape[:-1], columns), np.float32)
-    rows = x if x.ndim == 2 else x.reshape(-1, depth)
+    depth = x.shape[-1] if x.ndim else 0
+    if x.dtype != np.float32 or not suits(weight, after) or (bias is not None and bias.dtype != np.float32):
+        return reference.apply(_biased(matmul(x, weight.T), bias), after, -1)
+    if not x.size or not weight.size or weight.shape[1:] != (depth,):
+        return reference.linear(x, weight, bias, after, packs)  # nothing to sum, or an error to raise
+    out = np.empty((*x.shape[:-1], len(weight)), np.float32)
+    if x.ndim == 2:
+        rows, results = x, out
+    else:
+        rows, results = x.reshape(-1, depth), out.reshape(-1, len(weight))
     if after is not None and after.residual is not None:
-        after = after._replace(residual=np.ascontiguousarray(np.broadcast_to(after.residual, out.shape)))
+        after = after._replace(residual=np.broadcast_to(after.residual, out.shape))
     codes, held = ends(bias, after)
-    size = len(rows), depth, columns
     if packs is None or len(rows) > _CACHED_ROWS:
-        _multiply(rows.ctypes.data, *rows.strides, weight.ctypes.data, *weight.strides[::-1], out.ctypes.data, size, codes)
+        _multiply(_aligned(rows), _aligned(weight.T), results, codes)
     else:
         packed = packs.get("linear")
         if packed is None:
-            packed = packs["linear"] = packed_columns(weight.ctypes.data, *weight.strides[::-1], depth, columns)
-        _product(rows.ctypes.data, *rows.strides, packed.ctypes.data, out.ctypes.data, size, codes)
+            packed = packs["linear"] = packed_columns(_aligned(weight.T))
+        _multiply_packed(_aligned(rows), packed, results, codes)
     del held  # the addresses in ``codes`` were good until here
     return out
+
+
+def _biased(y: Any, bias: Any) -> Any:
+    return y if bias is None else y + bias
