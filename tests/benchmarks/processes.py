@@ -16,9 +16,9 @@ HERE = Path(__file__).parent
 CATALOGUE = {"picture": "tf_efficientnet_lite0", "text": "all-MiniLM-L6-v2"}
 
 
-def import_library(library: str) -> Call:
+def import_library(library: str, folder: Path) -> Call:
     """Start Python, import the library, make a tensor."""
-    return lambda: _run("-c", f"import {library}; {library}.tensor([1.0])")
+    return lambda: _run(folder, "-c", f"import {library}; {library}.tensor([1.0])")
 
 
 def cold_start(library: str, folder: Path, kind: str) -> Call:
@@ -31,13 +31,23 @@ def cold_start(library: str, folder: Path, kind: str) -> Call:
     place = folder / f"{library}-{kind}"
     if library == "torch":
         script = str(HERE / "cold_torch.py")
-        _run(script, "prepare", kind, str(place))
-        return lambda: _run(script, "predict", kind, str(place), given)
-    model = _run(str(HERE / "cold_nyala.py"), CATALOGUE[kind], kind, str(place)).strip()
-    return lambda: _run("-m", "nyala.recipes", "predict", model, given)
+        _run(folder, script, "prepare", kind, str(place))
+        return lambda: _run(folder, script, "predict", kind, str(place), given)
+    model = _run(folder, str(HERE / "cold_nyala.py"), CATALOGUE[kind], kind, str(place)).strip()
+    return lambda: _run(folder, "-m", "nyala.recipes", "predict", model, given)
 
 
-def _run(*arguments: str) -> str:
-    """The output of this interpreter on ``arguments``. What goes wrong is on standard error."""
-    folder = os.path.expanduser("~")  # not a checkout, whose folders could hide packages
-    return subprocess.run([sys.executable, *arguments], cwd=folder, stdout=subprocess.PIPE, text=True, check=True).stdout
+def _run(folder: Path, *arguments: str) -> str:
+    """The output of this interpreter on ``arguments``; ends with its last word if it fails.
+
+    Bytecode is kept in ``folder``, so that both libraries start from it, as they do where they are installed, even if one of
+    them is a checkout or the environment forbids to write it.
+    """
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+    home = os.path.expanduser("~")  # not a checkout, whose folders could hide packages
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit((done.stderr.strip().splitlines() or [f"{arguments[0]} ended with status {done.returncode}"])[-1])
+    return done.stdout

@@ -73,7 +73,7 @@ ROWS: tuple[Row, ...] = (
     Row("minilm/train 32x128", "text_training", ("minilm", 32, 128)),
     Row("bert-base/infer 8x128", "text_inference", ("bert-base", 8, 128)),
     Row("pictures/input 64", "picture_input", (64,), compiles=False, files=True),
-    Row("import", "import_library", compiles=False, process=True),
+    Row("import", "import_library", compiles=False, files=True, process=True),
     Row("cold/lite0", "cold_start", ("picture",), compiles=False, files=True, process=True),
     Row("cold/minilm", "cold_start", ("text",), compiles=False, files=True, process=True),
     *(Row(f"op/{name}", "operation", (name,), compiles=False) for name in _OPERATIONS),
