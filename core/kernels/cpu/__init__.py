@@ -20,6 +20,7 @@ KERNELS |= {
     "rms_norm_backward": ".layer_norm:rms_norm_backward",
     "batch_norm": ".batch_norm:batch_norm",
     "batch_norm_backward": ".batch_norm:batch_norm_backward",
+    "batch_norm_scale": ".batch_norm:batch_norm_scale",
     "batch_norm_eval": ".batch_norm:batch_norm_eval",
     "batch_norm_eval_backward": ".batch_norm:batch_norm_eval_backward",
     "softmax": ".softmax:softmax",

@@ -1,246 +1,314 @@
-"""batch_norm in float32, on channels-last memory (rows of channels) and on C-order memory (planes of one channel).
+"""batch_norm in float32, in channels-last memory and in C order: each array is read where it lies, in one compiled call.
 
-Statistics come from tiles: mean and sum of squared distances of each, put together in float64 in the tiles' order.
+In evaluation a norm is x * scale + shift, with the arithmetic of ``gemm.finish``: fused into a product it gives the same bits.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from ..reference import norm as reference
-from .compiled import njit
-from .threads import run_tiles
-from .vector_math import EXACT, SUMS, TILE, ready, suits
+from .channels import (
+    channels_of,
+    empty,
+    flat,
+    plane_along,
+    plane_combine,
+    plane_scale,
+    plane_squares,
+    plane_sum,
+    repeat,
+    rows_along,
+    rows_combine,
+    rows_scale,
+    rows_statistics,
+)
+from .compiled import EXACT, SUMS, njit
+from .gemm import floats, hold
+from .parallel import parallel_for
+from .rows import vector
+from .vector_math import suits
 
 _f = np.float32
-_ZERO = _f(0.0)
+_WIDTH = 64  # channels of a task that puts partial results together
 
 
-# ---- rows: x (M, C), numbers a channel (C,)
-
-
-@njit(**EXACT)
-def _rows_statistics(x: Any, mean: Any, squares: Any) -> None:
-    rows, channels = x.shape
-    for c in range(channels):
-        mean[c] = _ZERO
-        squares[c] = _ZERO
-    for r in range(rows):
-        for c in range(channels):
-            mean[c] += x[r, c]
-    share = _f(1.0) / _f(rows)
-    for c in range(channels):
-        mean[c] *= share
-    for r in range(rows):
-        for c in range(channels):
-            d = x[r, c] - mean[c]
-            squares[c] += d * d
-
-
-@njit(**EXACT)
-def _rows_scale(x: Any, mean: Any, scale: Any, bias: Any, out: Any) -> None:
-    for r in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            out[r, c] = (x[r, c] - mean[c]) * scale[c] + bias[c]
-
-
-@njit(**EXACT)
-def _rows_sums(grad: Any, x: Any, mean: Any, plain: Any, along: Any) -> None:
-    for c in range(x.shape[1]):
-        plain[c] = _ZERO
-        along[c] = _ZERO
-    for r in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            plain[c] += grad[r, c]
-            along[c] += grad[r, c] * (x[r, c] - mean[c])
-
-
-@njit(**EXACT)
-def _rows_combine(grad: Any, x: Any, mean: Any, scale: Any, slope: Any, shift: Any, out: Any) -> None:
-    for r in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            out[r, c] = grad[r, c] * scale[c] + (x[r, c] - mean[c]) * slope[c] + shift[c]
-
-
-# ---- planes: x (N * C, L), row r belongs to channel (first + r) % C
+# ---- statistics
 
 
 @njit(**SUMS)
-def _planes_statistics(x: Any, mean: Any, squares: Any) -> None:
-    share = _f(1.0) / _f(x.shape[1])
-    for r in range(x.shape[0]):
-        total = _ZERO
-        for i in range(x.shape[1]):
-            total += x[r, i]
-        m = total * share
-        square = _ZERO
-        for i in range(x.shape[1]):
-            d = x[r, i] - m
-            square += d * d
-        mean[r] = m
-        squares[r] = square
+def _statistics_tile(t: Any, x: Any, layout: Any, parts: Any) -> None:
+    """``parts`` (parts, 2, C): mean and sum of squared distances."""
+    count, channels, places, tile, stretch = layout
+    lo, hi = t * tile, min(count, (t + 1) * tile)
+    if not places:
+        here = parts + 8 * channels * t
+        rows_statistics(x + 4 * lo, hi - lo, channels, stretch, here, here + 4 * channels)
+        return
+    for plane in range(lo // places, hi // places):
+        here = parts + 4 * (plane // channels * 2 * channels + plane % channels)
+        mean = _f(plane_sum(x + 4 * plane * places, places) / places)
+        floats(here, 1)[0] = mean
+        floats(here + 4 * channels, 1)[0] = _f(plane_squares(x + 4 * plane * places, places, mean))
 
 
 @njit(**EXACT)
-def _planes_scale(first: Any, x: Any, mean: Any, scale: Any, bias: Any, out: Any) -> None:
-    for r in range(x.shape[0]):
-        c = (first + r) % mean.size
-        m, s, b = mean[c], scale[c], bias[c]
-        for i in range(x.shape[1]):
-            out[r, i] = (x[r, i] - m) * s + b
-
-
-@njit(**SUMS)
-def _planes_sums(first: Any, grad: Any, x: Any, mean: Any, plain: Any, along: Any) -> None:
-    for r in range(x.shape[0]):
-        m, p, a = mean[(first + r) % mean.size], _ZERO, _ZERO
-        for i in range(x.shape[1]):
-            p += grad[r, i]
-            a += grad[r, i] * (x[r, i] - m)
-        plain[r] = p
-        along[r] = a
-
-
-@njit(**EXACT)
-def _planes_combine(first: Any, grad: Any, x: Any, mean: Any, scale: Any, slope: Any, shift: Any, out: Any) -> None:
-    for r in range(x.shape[0]):
-        c = (first + r) % mean.size
-        m, s, t, b = mean[c], scale[c], slope[c], shift[c]
-        for i in range(x.shape[1]):
-            out[r, i] = grad[r, i] * s + (x[r, i] - m) * t + b
-
-
-class _Rows:
-    """An array (N, C, ...) whose channels lie side by side, as (M, C)."""
-
-    def __init__(self, x: Any) -> None:
-        self.order = (0, *range(2, x.ndim), 1)
-        self.x = self.flat(x)
-        self.shape = x.transpose(self.order).shape
-        self.tile = max(8, TILE // x.shape[1])
-        self.parts = -(-len(self.x) // self.tile)
-
-    def flat(self, x: Any) -> Any:
-        return ready(x.transpose(self.order)).reshape(-1, x.shape[1])
-
-    def restored(self, flat: Any) -> Any:
-        return flat.reshape(self.shape).transpose(0, len(self.shape) - 1, *range(1, len(self.shape) - 1))
-
-    def sums(self, kernel: Any, *arrays: Any) -> tuple[Any, Any, Any]:
-        """Counts and two partial results (parts, C) of the kernel over tiles of rows."""
-        out = np.empty((2, self.parts, self.x.shape[1]), _f)
-
-        def work(lo: int, hi: int) -> None:
-            i = lo // self.tile
-            kernel(*[a[lo:hi] if a.ndim == 2 else a for a in arrays], out[0, i], out[1, i])
-
-        run_tiles(work, len(self.x), self.tile)
-        counts = np.full((self.parts, 1), self.tile, np.float64)
-        counts[-1] = len(self.x) - (self.parts - 1) * self.tile
-        return counts, out[0], out[1]
-
-    def map(self, kernel: Any, *arrays: Any) -> Any:
-        out = np.empty_like(self.x)
-        run_tiles(lambda lo, hi: kernel(*[a[lo:hi] if a.ndim == 2 else a for a in arrays], out[lo:hi]), len(self.x), self.tile)
-        return self.restored(out)
-
-    def kernels(self) -> tuple[Any, Any, Any, Any]:
-        return _rows_statistics, _rows_scale, _rows_sums, _rows_combine
-
-
-class _Planes:
-    """A C-order array (N, C, ...) as (N * C, L)."""
-
-    def __init__(self, x: Any) -> None:
-        self.shape = x.shape
-        self.x = self.flat(x)
-        self.tile = max(1, TILE // self.x.shape[1])
-
-    def flat(self, x: Any) -> Any:
-        return ready(x).reshape(self.shape[0] * self.shape[1], -1)
-
-    def sums(self, kernel: Any, *arrays: Any) -> tuple[Any, Any, Any]:
-        """Counts and two partial results (N, C) of the kernel, one a plane."""
-        out = np.empty((2, len(self.x)), _f)
-        run_tiles(
-            lambda lo, hi: kernel(*self._span(kernel, arrays, lo, hi), out[0, lo:hi], out[1, lo:hi]), len(self.x), self.tile
+def _whole_statistics(i: Any, layout: Any, parts: Any, many: Any, means: Any, variances: Any, spare: Any) -> None:
+    """Mean and variance of 64 channels from those of the parts; ``spare`` (2, C) float64."""
+    count, channels, places, tile, _ = layout
+    lo, rows = i * _WIDTH, count // channels
+    hi = min(channels, lo + _WIDTH)
+    mean, square = spare[0, lo:hi], spare[1, lo:hi]
+    for c in range(mean.size):
+        mean[c] = 0.0
+        square[c] = 0.0
+    for p in range(many):
+        size = np.float64(places if places else min(tile, count - p * tile) // channels)
+        m = floats(parts + 4 * (2 * channels * p + lo), hi - lo)
+        for c in range(mean.size):
+            mean[c] += size * m[c]
+    for c in range(mean.size):
+        mean[c] /= rows
+    for p in range(many):
+        size = np.float64(places if places else min(tile, count - p * tile) // channels)
+        m, s = (
+            floats(parts + 4 * (2 * channels * p + lo), hi - lo),
+            floats(parts + 4 * (2 * channels * p + channels + lo), hi - lo),
         )
-        shape = self.shape[:2]
-        return np.full((shape[0], 1), self.x.shape[1], np.float64), out[0].reshape(shape), out[1].reshape(shape)
-
-    def map(self, kernel: Any, *arrays: Any) -> Any:
-        out = np.empty_like(self.x)
-        run_tiles(lambda lo, hi: kernel(*self._span(kernel, arrays, lo, hi), out[lo:hi]), len(self.x), self.tile)
-        return out.reshape(self.shape)
-
-    @staticmethod
-    def _span(kernel: Any, arrays: tuple[Any, ...], lo: int, hi: int) -> list[Any]:
-        cut = [a[lo:hi] if a.ndim == 2 else a for a in arrays]
-        return cut if kernel is _planes_statistics else [lo, *cut]
-
-    def kernels(self) -> tuple[Any, Any, Any, Any]:
-        return _planes_statistics, _planes_scale, _planes_sums, _planes_combine
+        for c in range(mean.size):
+            d = m[c] - mean[c]
+            square[c] += s[c] + size * d * d
+    for c in range(mean.size):
+        means[lo + c] = mean[c]
+        variances[lo + c] = square[c] / rows
 
 
-def _layout(x: Any) -> _Rows | _Planes:
-    order = (0, *range(2, x.ndim), 1)
-    single = math.prod(x.shape[2:]) == 1
-    return _Rows(x) if single or (x.transpose(order).flags.c_contiguous and not x.flags.c_contiguous) else _Planes(x)
+# ---- maps
 
 
-def _numbers(v: Any, fill: float, channels: int) -> Any:
-    return np.full(channels, fill, np.float64) if v is None else v.astype(np.float64)
+@njit(**EXACT)
+def _scale_tile(t: Any, x: Any, layout: Any, means: Any, scales: Any, shifts: Any, out: Any) -> None:
+    count, channels, places, tile, stretch = layout
+    lo, hi = t * tile, min(count, (t + 1) * tile)
+    if not places:
+        rows_scale(x + 4 * lo, hi - lo, stretch, means, scales, shifts, out + 4 * lo)
+        return
+    m, s, b = floats(means, channels), floats(scales, channels), floats(shifts, channels)
+    for plane in range(lo // places, hi // places):
+        c, start = plane % channels, 4 * plane * places
+        plane_scale(x + start, places, m[c], s[c], b[c], out + start)
+
+
+@njit(**EXACT)
+def _given_tile(t: Any, x: Any, layout: Any, scales: Any, shifts: Any, out: Any) -> None:
+    """out = x * scale + shift."""
+    count, channels, places, tile, stretch = layout
+    lo, hi = t * tile, min(count, (t + 1) * tile)
+    s, b = floats(scales, stretch), floats(shifts, stretch)
+    if not places:
+        for start in range(lo, hi, stretch):
+            many = min(stretch, hi - start)
+            xs, y = floats(x + 4 * start, many), floats(out + 4 * start, many)
+            for c in range(xs.size):
+                y[c] = xs[c] * s[c] + b[c]
+        return
+    for plane in range(lo // places, hi // places):
+        scale, shift = s[plane % channels], b[plane % channels]
+        xs, y = floats(x + 4 * plane * places, places), floats(out + 4 * plane * places, places)
+        for i in range(xs.size):
+            y[i] = xs[i] * scale + shift
+
+
+@njit(**EXACT)
+def _number(v: Any, c: Any, default: Any) -> Any:
+    return np.float64(v[c]) if v.size else default
+
+
+@njit(**EXACT)
+def _repeated(numbers: Any, channels: Any, stretch: Any) -> Any:
+    """``numbers`` (K, C) as (K, stretch)."""
+    out = np.empty((len(numbers), stretch), _f)
+    for k in range(len(numbers)):
+        repeat(numbers[k].ctypes.data, channels, stretch, out[k].ctypes.data)
+    return out
+
+
+@njit(**EXACT)
+def _train(
+    x: Any, layout: Any, tiles: Any, many: Any, weight: Any, bias: Any, eps: Any, y: Any, means: Any, variances: Any
+) -> None:
+    channels, stretch = layout[1], layout[4]
+    parts, spare = np.empty(2 * many * channels, _f), np.empty((2, channels), np.float64)
+    parallel_for(_statistics_tile, tiles, (x.ctypes.data, layout, parts.ctypes.data))
+    blocks = (channels + _WIDTH - 1) // _WIDTH
+    parallel_for(_whole_statistics, blocks, (layout, parts.ctypes.data, many, means, variances, spare))
+    hold(parts)
+    numbers = np.empty((3, channels), _f)
+    for c in range(channels):
+        numbers[0, c] = means[c]
+        numbers[1, c] = _number(weight, c, 1.0) / np.sqrt(np.float64(variances[c]) + eps)
+        numbers[2, c] = _number(bias, c, 0.0)
+    long = _repeated(numbers, channels, stretch)
+    at = long.ctypes.data
+    parallel_for(_scale_tile, tiles, (x.ctypes.data, layout, at, at + 4 * stretch, at + 8 * stretch, y.ctypes.data))
+    hold(long)
 
 
 def batch_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
     """As the reference."""
     if not suits(x, weight, bias) or not x.size:
         return reference.batch_norm(x, weight, bias, eps)
-    layout = _layout(x)
-    statistics, scale, _, _ = layout.kernels()
-    counts, means, squares = layout.sums(statistics, layout.x)
-    total, means = counts.sum() if len(counts) else 0.0, means.astype(np.float64)
-    mean = (means * counts).sum(axis=0) / total
-    var = (squares.sum(axis=0, dtype=np.float64) + (counts * (means - mean) ** 2).sum(axis=0)) / total
-    channels = x.shape[1]
-    factor = _numbers(weight, 1.0, channels) / np.sqrt(var + eps)
-    y = layout.map(scale, layout.x, mean.astype(_f), factor.astype(_f), _numbers(bias, 0.0, channels).astype(_f))
-    return y, mean.astype(_f), var.astype(_f)
+    memory, layout = channels_of(x)
+    last = not layout.places
+    y, mean, var = empty(x, last), np.empty(layout.channels, _f), np.empty(layout.channels, _f)
+    given = layout[:5], layout.tiles, layout.parts, vector(weight), vector(bias), eps
+    _train(memory, *given, flat(y, last), mean, var)
+    return y, mean, var
 
 
-def _gradients(grad: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float, follow: bool) -> tuple[Any, Any, Any]:
-    """Gradients of x, weight and bias; ``follow`` where the statistics depend on x."""
-    layout = _layout(x)
-    _, _, sums, combine = layout.kernels()
-    g, center = layout.flat(grad), mean.astype(_f)
-    _, plain, along = layout.sums(sums, g, layout.x, center)
-    gb, moment = plain.sum(axis=0, dtype=np.float64), along.sum(axis=0, dtype=np.float64)
-    inverse = 1.0 / np.sqrt(var.astype(np.float64) + eps)
-    scale = _numbers(weight, 1.0, x.shape[1]) * inverse
-    count = x.size // x.shape[1]
-    slope, shift = (-scale * inverse**2 * moment / count, -scale * gb / count) if follow else (0 * scale, 0 * scale)
-    gx = layout.map(combine, g, layout.x, center, scale.astype(_f), slope.astype(_f), shift.astype(_f))
-    return gx, (moment * inverse).astype(_f), gb.astype(_f)
+# ---- with statistics that are given
 
 
-def batch_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any, Any]:
+@njit(**EXACT)
+def _scales(weight: Any, bias: Any, mean: Any, var: Any, eps: Any, scale: Any, shift: Any) -> None:
+    """In float64, rounded once, as the reference has it."""
+    for c in range(scale.size):
+        s = 1.0 / np.sqrt(np.float64(var[c]) + eps)
+        s = s * np.float64(weight[c]) if weight.size else s
+        product = np.float64(mean[c]) * s
+        scale[c] = s
+        shift[c] = _number(bias, c, 0.0) - product
+
+
+def batch_norm_scale(weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any]:
     """As the reference."""
-    if not suits(grad, x, weight) or not x.size:
-        return reference.batch_norm_backward(grad, x, weight, mean, var, eps)
-    return _gradients(grad, x, weight, mean, var, eps, True)
+    if not suits(weight, bias, mean, var):
+        return reference.batch_norm_scale(weight, bias, mean, var, eps)
+    scale, shift = np.empty(var.shape, _f), np.empty(var.shape, _f)
+    _scales(vector(weight), vector(bias), vector(mean), vector(var), eps, scale, shift)
+    return scale, shift
+
+
+@njit(**EXACT)
+def _evaluate(x: Any, layout: Any, tiles: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: Any, y: Any) -> None:
+    channels, stretch = layout[1], layout[4]
+    numbers = np.empty((2, channels), _f)
+    _scales(weight, bias, mean, var, eps, numbers[0], numbers[1])
+    long = _repeated(numbers, channels, stretch)
+    at = long.ctypes.data
+    parallel_for(_given_tile, tiles, (x.ctypes.data, layout, at, at + 4 * stretch, y.ctypes.data))
+    hold(long)
 
 
 def batch_norm_eval(x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
     """As the reference."""
     if not suits(x, mean, var, weight, bias) or not x.size:
         return reference.batch_norm_eval(x, mean, var, weight, bias, eps)
-    layout, channels = _layout(x), x.shape[1]
-    factor = _numbers(weight, 1.0, channels) / np.sqrt(var.astype(np.float64) + eps)
-    kernel = layout.kernels()[1]
-    return layout.map(kernel, layout.x, ready(mean), factor.astype(_f), _numbers(bias, 0.0, channels).astype(_f))
+    memory, layout = channels_of(x)
+    last = not layout.places
+    y = empty(x, last)
+    numbers = vector(weight), vector(bias), vector(mean), vector(var), eps
+    _evaluate(memory, layout[:5], layout.tiles, *numbers, flat(y, last))
+    return y
+
+
+# ---- gradients
+
+
+@njit(**SUMS)
+def _along_tile(t: Any, grad: Any, x: Any, layout: Any, means: Any, parts: Any) -> None:
+    """``parts`` (parts, 2, C): sums of grad, and of grad times the distance to the mean."""
+    count, channels, places, tile, stretch = layout
+    lo, hi = t * tile, min(count, (t + 1) * tile)
+    if not places:
+        here = parts + 8 * channels * t
+        rows_along(grad + 4 * lo, x + 4 * lo, hi - lo, channels, stretch, means, here, here + 4 * channels)
+        return
+    mean = floats(means, channels)
+    for plane in range(lo // places, hi // places):
+        c, start = plane % channels, 4 * plane * places
+        here = parts + 4 * (plane // channels * 2 * channels + c)
+        plain, along = plane_along(grad + start, x + start, places, mean[c])
+        floats(here, 1)[0] = plain
+        floats(here + 4 * channels, 1)[0] = along
+
+
+@njit(**EXACT)
+def _whole_sums(i: Any, channels: Any, parts: Any, many: Any, sums: Any) -> None:
+    """``sums`` (2 C,) float64 of 64 columns."""
+    lo = i * _WIDTH
+    hi = min(2 * channels, lo + _WIDTH)
+    total = sums[lo:hi]
+    for c in range(total.size):
+        total[c] = 0.0
+    for p in range(many):
+        part = floats(parts + 4 * (2 * channels * p + lo), hi - lo)
+        for c in range(total.size):
+            total[c] += part[c]
+
+
+@njit(**EXACT)
+def _combine_tile(t: Any, grad: Any, x: Any, layout: Any, numbers: Any, out: Any) -> None:
+    """``numbers`` (4, stretch): mean, scale, slope, shift."""
+    count, channels, places, tile, stretch = layout
+    lo, hi = t * tile, min(count, (t + 1) * tile)
+    m, s, k, b = numbers, numbers + 4 * stretch, numbers + 8 * stretch, numbers + 12 * stretch
+    if not places:
+        rows_combine(grad + 4 * lo, x + 4 * lo, hi - lo, stretch, m, s, k, b, out + 4 * lo)
+        return
+    mean, scale, slope, shift = floats(m, channels), floats(s, channels), floats(k, channels), floats(b, channels)
+    for plane in range(lo // places, hi // places):
+        c, start = plane % channels, 4 * plane * places
+        plane_combine(grad + start, x + start, places, mean[c], scale[c], slope[c], shift[c], out + start)
+
+
+@njit(**EXACT)
+def _backward(
+    grad: Any, x: Any, layout: Any, tiles: Any, many: Any, weight: Any, mean: Any, var: Any, eps: Any, follow: Any,
+    out: Any, gw: Any, gb: Any,
+) -> None:  # fmt: skip
+    channels, stretch = layout[1], layout[4]
+    rows = layout[0] // channels
+    numbers = np.empty((4, channels), _f)
+    for c in range(channels):
+        numbers[0, c] = mean[c]
+    centers = _repeated(numbers[:1], channels, stretch)
+    parts, sums = np.empty(2 * many * channels, _f), np.empty(2 * channels, np.float64)
+    parallel_for(_along_tile, tiles, (grad.ctypes.data, x.ctypes.data, layout, centers.ctypes.data, parts.ctypes.data))
+    hold(centers)
+    parallel_for(_whole_sums, (2 * channels + _WIDTH - 1) // _WIDTH, (channels, parts.ctypes.data, many, sums))
+    hold(parts)
+    for c in range(channels):
+        plain, along = sums[c], sums[channels + c]
+        inverse = 1.0 / np.sqrt(np.float64(var[c]) + eps)
+        scale = _number(weight, c, 1.0) * inverse
+        numbers[1, c] = scale
+        numbers[2, c] = -scale * inverse * inverse * along / rows if follow else 0.0
+        numbers[3, c] = -scale * plain / rows if follow else 0.0
+        gw[c] = along * inverse
+        gb[c] = plain
+    long = _repeated(numbers, channels, stretch)
+    parallel_for(_combine_tile, tiles, (grad.ctypes.data, x.ctypes.data, layout, long.ctypes.data, out.ctypes.data))
+    hold(long)
+
+
+def _gradients(grad: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float, follow: bool) -> tuple[Any, Any, Any]:
+    """Gradients of x, weight and bias; ``follow`` where the statistics depend on x."""
+    memory, layout = channels_of(x)
+    last = not layout.places
+    gx, gw, gb = empty(x, last), np.empty(layout.channels, _f), np.empty(layout.channels, _f)
+    numbers = vector(weight), vector(mean), vector(var), eps, follow
+    _backward(flat(grad, last), memory, layout[:5], layout.tiles, layout.parts, *numbers, flat(gx, last), gw, gb)
+    return gx, gw, gb
+
+
+def batch_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any, Any]:
+    """As the reference."""
+    if not suits(grad, x, weight, mean, var) or not x.size:
+        return reference.batch_norm_backward(grad, x, weight, mean, var, eps)
+    return _gradients(grad, x, weight, mean, var, eps, True)
 
 
 def batch_norm_eval_backward(grad: Any, x: Any, mean: Any, var: Any, weight: Any, eps: float) -> tuple[Any, Any, Any]:

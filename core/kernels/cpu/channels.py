@@ -1,0 +1,224 @@
+"""Statistics, sums and maps over the channels of (N, C, ...), for norms whose numbers belong to channels.
+
+Two orders of memory are read where they lie. Channels side by side: a flat run of floats in which channel numbers repeat; it is
+taken in stretches of several rows, so that loops are long where there are few channels. C order: planes of one channel.
+Tiles are cut by shape; what is found in them is put together in float64, in the tiles' order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .compiled import EXACT, SUMS, njit
+from .gemm import floats
+from .rows import TILE
+from .vector_math import ready
+
+_f = np.float32
+_ZERO = _f(0.0)
+_STRETCH = 512  # floats from which a loop is long
+_CHUNK = 8192  # floats that are summed in float32
+
+
+class Channels(NamedTuple):
+    """(N, C, ...) as compiled code takes it.
+
+    Attributes:
+        count: all floats.
+        channels: C.
+        places: floats of one plane; 0 where channels lie side by side.
+        tile: floats of a tile: whole stretches, or whole planes.
+        stretch: floats taken at a time, a multiple of C; of planes, C.
+        tiles: how many tiles there are.
+        parts: (parts, C) partial results there are: one a tile, or one a sample.
+    """
+
+    count: int
+    channels: int
+    places: int
+    tile: int
+    stretch: int
+    tiles: int
+    parts: int
+
+
+def channels_of(x: Any) -> tuple[Any, Channels]:
+    """The memory of (N, C, ...) in one dimension, and how it is read; a copy only of other orders than the two."""
+    samples, channels, places = x.shape[0], x.shape[1], math.prod(x.shape[2:])
+    if is_last(x):
+        stretch = channels * max(1, _STRETCH // channels)
+        tile = stretch * max(1, 2 * TILE // stretch)
+        tiles = -(-x.size // tile)
+        return flat(x, True), Channels(x.size, channels, 0, tile, stretch, tiles, tiles)
+    tile = places * max(1, 2 * TILE // places)
+    return flat(x, False), Channels(x.size, channels, places, tile, channels, -(-x.size // tile), samples)
+
+
+def is_last(x: Any) -> bool:
+    """Whether the channels lie side by side."""
+    if x.ndim == 2 or x.size == x.shape[0] * x.shape[1]:
+        return True
+    return not x.flags.c_contiguous and _moved(x).flags.c_contiguous
+
+
+def flat(x: Any, last: bool) -> Any:
+    """In one dimension, in the order that is asked for."""
+    return ready(_moved(x) if last else x).reshape(-1)
+
+
+def _moved(x: Any) -> Any:
+    return x.transpose(0, *range(2, x.ndim), 1)
+
+
+def empty(x: Any, last: bool) -> Any:
+    """A new array of the shape of x, in one of the two orders."""
+    if not last:
+        return np.empty(x.shape, _f)
+    return np.empty((x.shape[0], *x.shape[2:], x.shape[1]), _f).transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+
+
+# ---- one plane
+
+
+@njit(**SUMS)
+def plane_sum(x: Any, count: Any) -> Any:
+    """The sum of floats at an address, in float64 beyond some thousands."""
+    total = 0.0
+    for start in range(0, count, _CHUNK):
+        xs, part = floats(x + 4 * start, min(_CHUNK, count - start)), _ZERO
+        for i in range(xs.size):
+            part += xs[i]
+        total += part
+    return total
+
+
+@njit(**SUMS)
+def plane_squares(x: Any, count: Any, mean: Any) -> Any:
+    """The sum of squared distances to ``mean``."""
+    total = 0.0
+    for start in range(0, count, _CHUNK):
+        xs, part = floats(x + 4 * start, min(_CHUNK, count - start)), _ZERO
+        for i in range(xs.size):
+            d = xs[i] - mean
+            part += d * d
+        total += part
+    return total
+
+
+@njit(**SUMS)
+def plane_along(grad: Any, x: Any, count: Any, mean: Any) -> Any:
+    """The sums of grad and of grad times the distance of x to ``mean``."""
+    totals = 0.0, 0.0
+    for start in range(0, count, _CHUNK):
+        many = min(_CHUNK, count - start)
+        g, xs, plain, along = floats(grad + 4 * start, many), floats(x + 4 * start, many), _ZERO, _ZERO
+        for i in range(xs.size):
+            plain += g[i]
+            along += g[i] * (xs[i] - mean)
+        totals = totals[0] + plain, totals[1] + along
+    return totals
+
+
+@njit(**EXACT)
+def plane_scale(x: Any, count: Any, mean: Any, scale: Any, shift: Any, out: Any) -> None:
+    """out = (x - mean) * scale + shift."""
+    xs, y = floats(x, count), floats(out, count)
+    for i in range(xs.size):
+        y[i] = (xs[i] - mean) * scale + shift
+
+
+@njit(**EXACT)
+def plane_combine(grad: Any, x: Any, count: Any, mean: Any, scale: Any, slope: Any, shift: Any, out: Any) -> None:
+    """out = grad * scale + (x - mean) * slope + shift."""
+    g, xs, y = floats(grad, count), floats(x, count), floats(out, count)
+    for i in range(xs.size):
+        y[i] = g[i] * scale + (xs[i] - mean) * slope + shift
+
+
+# ---- stretches of rows
+
+
+@njit(**EXACT)
+def repeat(numbers: Any, channels: Any, stretch: Any, out: Any) -> None:
+    """(C,) again and again, ``stretch`` floats long."""
+    a = floats(numbers, channels)
+    for start in range(0, stretch, channels):
+        b = floats(out + 4 * start, channels)
+        for c in range(b.size):
+            b[c] = a[c]
+
+
+@njit(**EXACT)
+def _fold(long: Any, channels: Any, factor: Any, out: Any) -> None:
+    """out (C,) = the sum over the rows of a stretch, times ``factor``."""
+    y = floats(out, channels)
+    for c in range(y.size):
+        y[c] = long[c]
+    for start in range(channels, long.size, channels):
+        row = long[start : start + channels]
+        for c in range(y.size):
+            y[c] += row[c]
+    for c in range(y.size):
+        y[c] *= factor
+
+
+@njit(**EXACT)
+def rows_statistics(x: Any, count: Any, channels: Any, stretch: Any, mean: Any, squares: Any) -> None:
+    """Mean and sum of squared distances of each channel, (C,) each, of ``count`` floats."""
+    sums, means = np.zeros(stretch, _f), np.empty(stretch, _f)
+    for start in range(0, count, stretch):
+        xs = floats(x + 4 * start, min(stretch, count - start))
+        for c in range(xs.size):
+            sums[c] += xs[c]
+    _fold(sums, channels, _f(1.0) / _f(count // channels), mean)
+    center = floats(mean, channels)
+    for c in range(stretch):
+        sums[c] = _ZERO
+        means[c] = center[c % channels]
+    for start in range(0, count, stretch):
+        xs = floats(x + 4 * start, min(stretch, count - start))
+        for c in range(xs.size):
+            d = xs[c] - means[c]
+            sums[c] += d * d
+    _fold(sums, channels, _f(1.0), squares)
+
+
+@njit(**EXACT)
+def rows_along(grad: Any, x: Any, count: Any, channels: Any, stretch: Any, means: Any, plain: Any, along: Any) -> None:
+    """Sums of grad and of grad times the distance of x to ``means`` (a stretch), (C,) each."""
+    sums, products, center = np.zeros(stretch, _f), np.zeros(stretch, _f), floats(means, stretch)
+    for start in range(0, count, stretch):
+        many = min(stretch, count - start)
+        g, xs = floats(grad + 4 * start, many), floats(x + 4 * start, many)
+        for c in range(xs.size):
+            sums[c] += g[c]
+            products[c] += g[c] * (xs[c] - center[c])
+    _fold(sums, channels, _f(1.0), plain)
+    _fold(products, channels, _f(1.0), along)
+
+
+@njit(**EXACT)
+def rows_scale(x: Any, count: Any, stretch: Any, means: Any, scales: Any, shifts: Any, out: Any) -> None:
+    """out = (x - mean) * scale + shift; the numbers of a stretch each."""
+    m, s, b = floats(means, stretch), floats(scales, stretch), floats(shifts, stretch)
+    for start in range(0, count, stretch):
+        many = min(stretch, count - start)
+        xs, y = floats(x + 4 * start, many), floats(out + 4 * start, many)
+        for c in range(xs.size):
+            y[c] = (xs[c] - m[c]) * s[c] + b[c]
+
+
+@njit(**EXACT)
+def rows_combine(
+    grad: Any, x: Any, count: Any, stretch: Any, means: Any, scales: Any, slopes: Any, shifts: Any, out: Any
+) -> None:
+    """out = grad * scale + (x - mean) * slope + shift; the numbers of a stretch each."""
+    m, s, t, b = floats(means, stretch), floats(scales, stretch), floats(slopes, stretch), floats(shifts, stretch)
+    for start in range(0, count, stretch):
+        many = min(stretch, count - start)
+        g, xs, y = floats(grad + 4 * start, many), floats(x + 4 * start, many), floats(out + 4 * start, many)
+        for c in range(xs.size):
+            y[c] = g[c] * s[c] + (xs[c] - m[c]) * t[c] + b[c]
