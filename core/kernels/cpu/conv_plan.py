@@ -19,7 +19,6 @@ from .gemm import DEPTH
 from .microkernel import COLUMNS, ROWS
 
 _TILE = 96  # places of a tile: with their windows they stay in a core's cache
-_CHUNK = 512  # terms gathered at a time, a multiple of DEPTH
 _TASKS = 8  # tasks that a small convolution is cut into
 _PANELS = 4  # panels of a task whose rows need no gathering, and of one of the weight's gradient
 _ROWS = 192  # rows of a task of the weight's gradient
@@ -32,6 +31,8 @@ class Plan(NamedTuple):
 
     numbers: Any
     """For ``correlate`` and ``weight_gradient``, int64."""
+    held: Any
+    """Arrays whose addresses are among the numbers."""
     shape: Size
     """(N, *out, O): the result's memory."""
     axes: Size
@@ -44,6 +45,7 @@ class Class(NamedTuple):
     """The places of an input, every ``stride``-th along each dimension, that the same taps cover."""
 
     numbers: Any
+    held: Any
     taps: Any
     """Of the weight, in the order of the window over the gradient, int64."""
     offset: int
@@ -133,23 +135,45 @@ def _row_step(source: _Source, window: _Window) -> int:
     return _even((source.images, *window.out), (source.steps[0], *moves))
 
 
-def _numbers(source: _Source, window: _Window, groups: int, width: int, target: Size) -> Any:
-    """``target``: bytes between images and between places of the result."""
+@functools.lru_cache(maxsize=256)
+def _zeros(count: int) -> Any:
+    return np.zeros(count, np.float32)
+
+
+def _pieces(source: _Source, window: _Window) -> tuple[int, Any]:
+    """How many pieces a window has, and the places of the floats of each, in bytes from its start.
+
+    A planar picture is padded already: its windows lie inside it and are all alike, one piece each.
+    """
+    if source.planes == 1:
+        return math.prod(window.kernel), np.arange(0, 4 * source.floats, 4)
+    steps = [source.steps[1], *[s * d for s, d in zip(source.steps[2:], window.spread, strict=True)]]
+    counts = (source.planes, *window.kernel)
+    places = sum(s * i for s, i in zip(steps, np.indices(counts), strict=True))
+    return 1, places.reshape(-1)
+
+
+def _numbers(source: _Source, window: _Window, groups: int, width: int, target: Size) -> tuple[Any, Any]:
+    """The numbers of a plan, and what must live with them; ``target``: bytes between images and between places of the result."""
     terms, places = math.prod(window.kernel) * source.floats * source.planes, source.images * math.prod(window.out)
+    pieces, offsets = _pieces(source, window)
+    zeros = _zeros(offsets.size)
     row_step, counts = _row_step(source, window), (source.images, *window.out)
     even = all(n == 1 or a == 4 * width * groups * b for n, a, b in zip(counts, target, _inner(counts), strict=True))
     tile = _up(_up(places, _up(places, _TILE)), ROWS) * ROWS
     tiles, panels = _up(places, tile), _up(width, COLUMNS)
     parts = min(panels, max(_up(panels, _PANELS) if row_step else 1, _up(_TASKS, tiles * groups)))
     each = _up(panels, parts)
-    return np.array(
+    numbers = np.array(
         [
             source.images, *source.size, source.floats, source.planes, *source.steps,
             *window.out, *window.kernel, *window.start, *window.move, *window.spread,
-            terms, width, groups, source.group_step, *target, row_step, even, tile, tiles, each, _up(panels, each), _CHUNK,
+            terms, width, groups, source.group_step, *target, row_step, even, tile, tiles, each, _up(panels, each),
+            pieces, offsets.size, offsets.ctypes.data, zeros.ctypes.data,
         ],
         np.int64,
     )  # fmt: skip
+    return numbers, (offsets, zeros)
 
 
 def _inner(counts: Size) -> list[int]:
@@ -172,8 +196,8 @@ def forward_plan(
     start = _lifted([-before for before, _ in sides(padding)], 0)
     window = _Window(_lifted(kernel, 1), start, _lifted(stride, 1), _lifted(dilation, 1), _lifted(out, 1))
     result = (shape[0], *out, weight_shape[0])
-    numbers = _numbers(_source(shape, strides, groups, planar), window, groups, weight_shape[0] // groups, _steps(result))
-    return Plan(numbers, result, last_axes(len(shape)), math.prod(out) <= _KEPT_PLACES)
+    numbers, held = _numbers(_source(shape, strides, groups, planar), window, groups, weight_shape[0] // groups, _steps(result))
+    return Plan(numbers, held, result, last_axes(len(shape)), math.prod(out) <= _KEPT_PLACES)
 
 
 class _Residue(NamedTuple):
@@ -213,10 +237,10 @@ def back_plan(
     for residues in itertools.product(*[_residues(*numbers) for numbers in geometry]):
         first, out, start, spread, taps = zip(*residues, strict=True)
         window = _Window(tuple(map(len, taps)), start, (1, 1, 1), spread, out)
-        numbers = _numbers(source, window, groups, input_shape[1] // groups, target)
+        numbers, held = _numbers(source, window, groups, input_shape[1] // groups, target)
         chosen = [(i * kernel[1] + j) * kernel[2] + k for i, j, k in itertools.product(*taps)]
         offset = sum(f * s for f, s in zip(first, steps[1:], strict=True))
-        classes.append(Class(numbers, np.array(chosen, np.int64), offset))
+        classes.append(Class(numbers, held, np.array(chosen, np.int64), offset))
     return BackPlan(tuple(classes), result, last_axes(len(shape)))
 
 

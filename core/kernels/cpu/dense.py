@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..reference.after import After
-from ..reference.windows import Pads, Size
+from ..reference.windows import Pads, Size, padded
 from .after import PLAIN, ends
 from .conv_plan import back_plan, forward_plan, last_axes, weight_cuts
 from .correlate import correlate
@@ -32,7 +32,7 @@ def _address(x: Any) -> int:
 def _readable(x: Any, planar: bool) -> Any:
     """x (N, C, *S) as windows can be gathered from it."""
     if planar:
-        return x if x.flags.aligned and (x.shape[-1] == 1 or x.strides[-1] == 4) else np.array(x, order="C")
+        return x if x.flags.aligned else np.array(x, order="C")
     return x if x.flags.aligned and (x.shape[1] == 1 or x.strides[1] == 4) else channels_last(x).transpose(last_axes(x.ndim))
 
 
@@ -54,6 +54,8 @@ def forward(
 ) -> Any:
     """As the reference, for float32."""
     planar = x.shape[1] <= PLANAR
+    if planar:
+        x, padding = padded(x, padding), (0,) * len(padding)
     x = _readable(x, planar)
     plan = forward_plan(x.shape, x.strides, w.shape, tuple(stride), tuple(padding), tuple(dilation), groups, planar)
     y = np.empty(plan.shape, np.float32)
@@ -81,7 +83,7 @@ def input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, d
     plan = back_plan(g.shape, g.strides, w.shape, tuple(input_shape), tuple(stride), tuple(padding), tuple(dilation), groups)
     x = np.empty(plan.shape, np.float32)
     taps = math.prod(w.shape[2:])
-    for numbers, chosen, offset in plan.classes:
+    for numbers, _, chosen, offset in plan.classes:
         packed = pack_back(_address(w), groups, w.shape[0] // groups, w.shape[1], taps, chosen)
         correlate(numbers, _address(g), _address(packed), _address(x) + offset, PLAIN)
     return x.transpose(plan.axes)
