@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nyala.core.kernels.cpu import parallel, winograd
+from nyala.core.kernels.cpu import parallel, winograd, winograd_grad
 from nyala.core.kernels.cpu.after import then
 from nyala.core.kernels.cpu.threads import thread_count
 from nyala.core.kernels.reference import conv as reference
@@ -129,3 +129,32 @@ def test_what_is_not_finite_shows_wherever_it_does_in_direct_sums() -> None:
         ours = np.isfinite(winograd.forward(spoilt, w, ONE, padding, ONE, 1))
         assert not np.any(ours & ~direct)
         assert np.all(ours[..., 8:, :4])  # tiles away from both are as they were
+
+
+@pytest.mark.parametrize("channels", [(1, 1), (17, 3), (16, 64), (100, 270), (260, 16)])
+def test_the_gradient_of_the_weight_agrees_with_sums_in_float64(channels: tuple[int, int]) -> None:
+    s = Sampler(f"weight {channels}")
+    for size, padding in [
+        ((9, 6), ((1, 1), (1, 1))),
+        ((5, 11), ((0, 2), (2, 1))),
+        ((66, 68), ((1, 1), (1, 1))),
+        ((1, 3), ((1, 1), (3, 0))),
+    ]:
+        x = normal(s, 3, channels[0], *size)
+        g = normal(s, 3, channels[1], *[n + sum(p) - 2 for n, p in zip(size, padding, strict=True)])
+        shape = (channels[1], channels[0], 3, 3)
+        wanted = reference.conv_weight_grad(g.astype(np.float64), x.astype(np.float64), shape, ONE, padding, ONE, 1)
+        assert distance(winograd_grad.weight_grad(g, x, shape, ONE, padding, ONE, 1), wanted) < 5e-6
+
+
+def test_bits_of_gradients_do_not_depend_on_the_threads(pool: Any) -> None:
+    s, padding = Sampler("gradients"), ((1, 1), (1, 1))
+    for channels, out, side in [(40, 24, 30), (256, 130, 7)]:
+        x, w, g = normal(s, 5, channels, side, side), weight(s, out, channels), normal(s, 5, out, side, side)
+        found = []
+        for threads in (1, 2):
+            pool.start(threads)
+            back = winograd.input_grad(g, w, x.shape, ONE, padding, ONE, 1)
+            found.append((back, winograd_grad.weight_grad(g, x, w.shape, ONE, padding, ONE, 1)))
+        for one, two in zip(*found, strict=True):
+            np.testing.assert_array_equal(one, two)

@@ -15,7 +15,7 @@ from ..reference import conv as reference
 from ..reference.after import After, apply
 from ..reference.half import in_float32
 from ..reference.windows import Pads, Size, output_size
-from . import dense, winograd
+from . import dense, winograd, winograd_grad
 from .after import suits
 from .layout import channels_first, channels_last
 
@@ -74,7 +74,7 @@ def _depthwise_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, pad
 _REFERENCE = Way(reference.conv_forward, reference.conv_input_grad, reference.conv_weight_grad)
 _WAYS = {
     "dense": Way(dense.forward, dense.input_grad, dense.weight_grad),
-    "winograd": Way(winograd.forward, winograd.input_grad, dense.weight_grad),
+    "winograd": Way(winograd.forward, winograd.input_grad, winograd_grad.weight_grad),
     "depthwise": Way(_depthwise_forward, _depthwise_input_grad, _depthwise_weight_grad),
     "reference": _REFERENCE,
 }

@@ -17,7 +17,8 @@ from .simd import load_at, splat, store_at
 from .winograd_transform import PLACES, SIDE, STRIDE, VECTOR, input_tile, output_tile, weight_tile
 
 _f = np.float32
-_TAPS = 9
+TAPS = 9
+"""Of a window."""
 
 
 @njit(**EXACT)
@@ -50,20 +51,20 @@ def weight_step(depth: Any, columns: Any) -> Any:
 @njit(**EXACT)
 def _taps(w: Any, lane_step: Any, k_step: Any, lanes: Any, many: Any, end: Any, target: Any) -> None:
     """Rows of 9 vectors: the taps of 16 columns, for ``many`` k. ``end``: of the weight's memory."""
-    if lanes == 16 and many == 16 and k_step == 4 * _TAPS:
-        for i in range(_TAPS):
+    if lanes == 16 and many == 16 and k_step == 4 * TAPS:
+        for i in range(TAPS):
             transpose(w + VECTOR * i, lane_step, target + 16 * VECTOR * i, VECTOR)
         return
     for k in range(many):
-        source, out = w + k * k_step, target + _TAPS * VECTOR * k
+        source, out = w + k * k_step, target + TAPS * VECTOR * k
         if lanes == 16 and source + 15 * lane_step + VECTOR <= end:  # 16 taps are read of each, and the first 9 used
             transpose(source, lane_step, out, VECTOR)
             continue
-        vectors = floats(out, _TAPS * 16)
+        vectors = floats(out, TAPS * 16)
         vectors[:] = _f(0.0)
         for lane in range(lanes):
-            own = floats(source + lane * lane_step, _TAPS)
-            for i in range(_TAPS):
+            own = floats(source + lane * lane_step, TAPS)
+            for i in range(TAPS):
                 vectors[16 * i + lane] = own[i]
 
 
@@ -75,15 +76,15 @@ def weight_in(group: Any, w: Any, shape: Any, flipped: Any, first: Any, columns:
     other way round, as the input's gradient takes them.
     """
     depth = shape[0] if flipped else shape[1]
-    lane_step, k_step = 4 * _TAPS, 4 * _TAPS * shape[1]
-    tap_step, start = -VECTOR, (_TAPS - 1) * VECTOR
+    lane_step, k_step = 4 * TAPS, 4 * TAPS * shape[1]
+    tap_step, start = -VECTOR, (TAPS - 1) * VECTOR
     if not flipped:
         lane_step, k_step = k_step, lane_step
         tap_step, start = VECTOR, 0
-    end = w + 4 * _TAPS * shape[0] * shape[1]
-    scratch = np.empty(17 * _TAPS * 16 + 18 * 16 + 16, np.float32)
+    end = w + 4 * TAPS * shape[0] * shape[1]
+    scratch = np.empty(17 * TAPS * 16 + 18 * 16 + 16, np.float32)
     taps = aligned(scratch)  # one row more than is used: the last of them may be read with what follows
-    between = taps + 17 * _TAPS * VECTOR
+    between = taps + 17 * TAPS * VECTOR
     column = 16 * group
     panel, panels = column // COLUMNS, (columns + COLUMNS - 1) // COLUMNS
     step = weight_step(depth, columns)
@@ -94,7 +95,7 @@ def weight_in(group: Any, w: Any, shape: Any, flipped: Any, first: Any, columns:
             top = (k + i) // DEPTH * DEPTH
             row = top * panels + panel * min(DEPTH, depth - top) + k + i - top
             target = u + 4 * (COLUMNS * row + column % COLUMNS)
-            weight_tile(taps + _TAPS * VECTOR * i + start, tap_step, target, step, between)
+            weight_tile(taps + TAPS * VECTOR * i + start, tap_step, target, step, between)
     hold(scratch)
 
 
@@ -102,12 +103,12 @@ def weight_in(group: Any, w: Any, shape: Any, flipped: Any, first: Any, columns:
 
 
 @njit(**EXACT)
-def _gather(image: Any, size: Any, top: Any, left: Any, c: Any, target: Any) -> None:
-    """6 x 6 pixels from (top, left) on, 16 channels from c on; zeros where there are none."""
-    height, width, channels = size[:3]
-    for i in range(SIDE):
-        for j in range(SIDE):
-            place = target + VECTOR * (SIDE * i + j)
+def gather(image: Any, size: Any, top: Any, left: Any, side: Any, c: Any, target: Any) -> None:
+    """``side`` x ``side`` pixels from (top, left) on, 16 channels from c on; zeros where there are none."""
+    height, width, channels = size
+    for i in range(side):
+        for j in range(side):
+            place = target + VECTOR * (side * i + j)
             inside = top + i >= 0 and top + i < height and left + j >= 0 and left + j < width
             at = image + 4 * (((top + i) * width + left + j) * channels + c)
             if inside and c + 16 <= channels:
@@ -138,7 +139,7 @@ def tiles_in(first: Any, last: Any, x: Any, size: Any, v: Any, v_step: Any) -> N
             if inside and c + 16 <= channels:
                 input_tile(start + 4 * c, 4 * width * channels, 4 * channels, row + 4 * c, v_step, between)
             else:
-                _gather(image, size, top, left, c, pixels)
+                gather(image, size[:3], top, left, SIDE, c, pixels)
                 input_tile(pixels, SIDE * VECTOR, VECTOR, row + 4 * c, v_step, between)
     hold(scratch)
 

@@ -76,6 +76,26 @@ def _weight_line(g0: Any, g1: Any, g2: Any) -> Any:
 
 
 @njit(**EXACT)
+def _gradient_line(g0: Any, g1: Any, g2: Any, g3: Any) -> Any:
+    """A g, the adjoint of ``_output_line``."""
+    even_a, odd_a = fma(splat(_A2), g2, g0), fma(splat(_A3), g3, multiply(splat(_A1), g1))
+    even_b, odd_b = fma(splat(_B2), g2, g0), fma(splat(_B3), g3, multiply(splat(_B1), g1))
+    return g0, add(even_a, odd_a), subtract(even_a, odd_a), add(even_b, odd_b), subtract(even_b, odd_b), g3
+
+
+@njit(**EXACT)
+def _weight_back_line(p0: Any, p1: Any, p2: Any, p3: Any, p4: Any, p5: Any) -> Any:
+    """G^T p, the adjoint of ``_weight_line``."""
+    even_a, odd_a = multiply(splat(_AT_A), add(p1, p2)), multiply(splat(_AT_A), subtract(p1, p2))
+    even_b, odd_b = multiply(splat(_AT_B), add(p3, p4)), multiply(splat(_AT_B), subtract(p3, p4))
+    return (
+        fma(splat(_ONE), p0, add(even_a, even_b)),
+        fma(splat(_B1), odd_b, multiply(splat(_A1), odd_a)),
+        fma(splat(_B2), even_b, fma(splat(_A2), even_a, p5)),
+    )
+
+
+@njit(**EXACT)
 def input_tile(source: Any, row_step: Any, pixel_step: Any, target: Any, place_step: Any, between: Any) -> None:
     """6 x 6 pixels -> 36 places. ``between``: scratch of 36 vectors."""
     for j in range(SIDE):
@@ -118,6 +138,36 @@ def weight_tile(source: Any, tap_step: Any, target: Any, place_step: Any, betwee
         at = between + 3 * VECTOR * i
         lines = _weight_line(load_at(at), load_at(at + VECTOR), load_at(at + 2 * VECTOR))
         _spread(target + SIDE * i * place_step, place_step, lines)
+
+
+@njit(**EXACT)
+def gradient_tile(source: Any, row_step: Any, pixel_step: Any, target: Any, place_step: Any, between: Any) -> None:
+    """4 x 4 pixels of the output's gradient -> 36 places. ``between``: scratch of 24 vectors."""
+    for j in range(STRIDE):
+        at = source + j * pixel_step
+        lines = _gradient_line(load_at(at), load_at(at + row_step), load_at(at + 2 * row_step), load_at(at + 3 * row_step))
+        _spread(between + VECTOR * j, STRIDE * VECTOR, lines)
+    for i in range(SIDE):
+        at = between + STRIDE * VECTOR * i
+        lines = _gradient_line(load_at(at), load_at(at + VECTOR), load_at(at + 2 * VECTOR), load_at(at + 3 * VECTOR))
+        _spread(target + SIDE * i * place_step, place_step, lines)
+
+
+@njit(**EXACT)
+def weight_back_tile(source: Any, place_step: Any, target: Any, between: Any) -> None:
+    """36 places -> 3 x 3 taps, vectors side by side. ``between``: scratch of 18 vectors."""
+    for j in range(SIDE):
+        at, step = source + j * place_step, SIDE * place_step
+        lines = _weight_back_line(
+            load_at(at), load_at(at + step), load_at(at + 2 * step), load_at(at + 3 * step), load_at(at + 4 * step),
+            load_at(at + 5 * step),
+        )  # fmt: skip
+        for i in range(3):
+            store_at(between + VECTOR * (SIDE * i + j), lines[i])
+    for i in range(3):
+        lines = _weight_back_line(*_six(between + SIDE * VECTOR * i))
+        for j in range(3):
+            store_at(target + VECTOR * (3 * i + j), lines[j])
 
 
 @njit(**EXACT)
