@@ -22,7 +22,9 @@ from numba.core import sigutils
 from numba.core.ccallback import CFunc
 
 from ...progress import say_kernels_are_compiled
+from .numba_start import start_without_scipy
 
+start_without_scipy()
 logger = logging.getLogger("nyala.kernels")
 _said = False
 
