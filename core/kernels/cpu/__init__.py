@@ -5,8 +5,8 @@ from __future__ import annotations
 from .memory import keep_freed_memory
 
 _UFUNCS = [
-    "add", "subtract", "multiply", "true_divide", "maximum", "minimum", "log2", "log10", "sqrt",
-    "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "floor", "ceil", "trunc",
+    "log2", "log10", "sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "floor", "ceil",
+    "trunc",
 ]  # fmt: skip
 
 # Kernel -> "module:function"; a module with a leading dot is one of this folder.
@@ -49,6 +49,7 @@ KERNELS |= {
 }
 
 _ELEMENTWISE = {
+    "arithmetic": ("add", "maximum", "minimum", "multiply", "subtract", "true_divide"),
     "elementwise": ("erf", "exp", "expm1", "log", "log1p", "sigmoid", "sigmoid_backward", "tanh", "tanh_backward"),
     "gelu": ("gelu", "gelu_backward", "mish", "mish_backward", "silu", "silu_backward", "softplus", "softplus_backward"),
     "gates": (

@@ -53,7 +53,11 @@ def _with(template: Any, name: str, **names: Any) -> Any:
 
 def over(function: Any, arrays: int = 1) -> Any:
     """A kernel ``(numbers, *flat arrays, flat out)`` that calls a compiled function of ``arrays`` elements and the numbers."""
-    body, whole = _TEMPLATES[arrays]
+    return made_of(function, *_TEMPLATES[arrays])
+
+
+def made_of(function: Any, body: Any, whole: Any) -> Any:
+    """The compiled form of ``whole``, which runs ``_body`` in parallel: that is ``body``, which calls ``_function``."""
     name = f"{function.__module__.rpartition('.')[2]}_{function.__name__}"
     inner = njit(**{**EXACT, "cache": False})(_with(body, f"{name}_span", _function=function))
     return njit(**EXACT, parts=(function.py_func,))(_with(whole, name, _body=inner))
