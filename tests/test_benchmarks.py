@@ -177,6 +177,21 @@ def test_mistakes_are_named_before_anything_is_timed(
     assert message in capsys.readouterr().err
 
 
+def test_an_interrupted_run_keeps_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(_: Any, row: Any) -> dict[str, Any]:
+        if row.name == "import":
+            raise KeyboardInterrupt
+        return {"nyala": turns.Timed([[2.0]], 10)}
+
+    monkeypatch.setattr(turns.Contest, "run", run)
+    out = tmp_path / "out.json"
+    assert cli.main(["--rows", "import,minilm/infer 1x16", "--json", str(out)]) == 130
+    assert [row["row"] for row in json.loads(out.read_text())] == ["minilm/infer 1x16"]
+    assert "interrupted after 1 of 2 rows" in capsys.readouterr().err
+
+
 def test_torch_is_looked_for_in_the_variable_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho \'{"torch": "9.9"}\'\n')

@@ -22,8 +22,8 @@ _EPILOG = """examples:
   python -m tests.benchmarks --against torch --rows 'op/*'         single operations
   python -m tests.benchmarks --list                                the names of the rows
 
-torch is looked for in --torch-python, else in $NYALA_TORCH_PYTHON, this interpreter, and reference/ in the checkout. It needs
-timm and transformers too, and a C++ compiler for torch.compile. Ratios are torch / nyala: above 1 nyala wins."""
+torch is looked for in --torch-python, else in $NYALA_TORCH_PYTHON, this interpreter, reference/ in the checkout, and python3.
+It needs timm and transformers too, and a C++ compiler for torch.compile. Ratios are torch / nyala: above 1 nyala wins."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -92,10 +92,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="nyala-benchmarks-") as folder:
         contest = Contest(sys.executable, torch, seconds=args.seconds, turns=args.turns, folder=Path(folder))
-        for row in rows:
-            found.append(figures.figures(row.name, contest.run(row)))
-            print("\n".join([figures.line(figures.cells(found[-1])), *figures.notes(found[-1])]), flush=True)
-            _save(args, found, described)
+        try:
+            for row in rows:
+                found.append(figures.figures(row.name, contest.run(row)))
+                print("\n".join([figures.line(figures.cells(found[-1])), *figures.notes(found[-1])]), flush=True)
+                _save(args, found, described)
+        except KeyboardInterrupt:
+            print(f"interrupted after {len(found)} of {len(rows)} rows", file=sys.stderr)
+            return 130
     print(figures.line(figures.mean_cells(found)))
     return 1 if any(figures.notes(row) for row in found) else 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -55,15 +56,15 @@ def find_torch(named: str | None) -> tuple[str, dict[str, str]]:
     """An interpreter with torch, and its versions.
 
     Args:
-        named: the one that was asked for; None looks at $NYALA_TORCH_PYTHON, at this interpreter and at ``reference/`` in the
-            checkout, where ``tests/tools/README.md`` puts it.
+        named: the one that was asked for; None looks at $NYALA_TORCH_PYTHON, at this interpreter, at ``reference/`` in the
+            checkout, where ``tests/tools/README.md`` puts it, and at the path's ``python3``.
 
     Raises:
         NoTorchError: none of them has torch.
     """
-    candidates = [named] if named else [os.environ.get(VARIABLE), sys.executable, str(ROOT / "reference" / "bin" / "python")]
+    places = [os.environ.get(VARIABLE), sys.executable, str(ROOT / "reference" / "bin" / "python"), shutil.which("python3")]
     refused = []
-    for python in candidates:
+    for python in dict.fromkeys([named] if named else places):
         if python:
             found = versions(python, "torch", TORCH_PACKAGES)
             if isinstance(found, dict):
