@@ -33,6 +33,7 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
+from .aligned import align_new_arrays
 from .compiled import compiled_callback, njit
 from .threads import thread_count
 
@@ -318,6 +319,7 @@ if hasattr(os, "register_at_fork"):
     )
 atexit.register(stop)
 start(thread_count())
+align_new_arrays()
 
 
 # ---- what kernels call
