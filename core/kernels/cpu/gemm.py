@@ -5,7 +5,8 @@ the result: bias, residual, activation. The sum over k runs in order, in blocks 
 element's bits are a function of its row of A, its column of B and its epilogue, and of nothing else: not of the batch, the
 threads, or the processor's vectors.
 
-``block`` and ``pack_part`` are compiled once and reached by symbols, as a BLAS would be: kernels that call them stay small.
+``block``, ``pack_part`` and ``finish`` are compiled once and reached by symbols, as a BLAS would be: kernels that call them
+stay small.
 """
 
 # ruff: noqa: ARG001 - Numba fixes what an intrinsic and its generator are given
@@ -35,6 +36,9 @@ NONE, RELU, RELU6, GELU, GELU_TANH, SILU = range(6)
 """Activations that ``block`` can end with, in the order of ``reference.after.ACTIVATIONS``."""
 
 _f = np.float32
+_FINISH, _BLOCK, _PACK = (types.void(*[types.int64] * n) for n in (11, 18, 7))
+_finish_at = types.ExternalFunction("nyala_finish", _FINISH)
+_compiled: dict[str, Any] = {}  # the symbols' code
 
 
 @intrinsic
@@ -76,6 +80,31 @@ def _activate(x: Any, activation: Any) -> None:
             x[j] = x[j] * fsigmoid(x[j])
 
 
+@njit(**EXACT)  # a callback's own arithmetic is not contracted
+def _scale(x: Any, m: Any, t: Any) -> None:
+    for j in range(x.size):
+        x[j] = x[j] * m[j] + t[j]
+
+
+def _finish(
+    c: Any, c_step: Any, rows: Any, columns: Any, first: Any,
+    bias: Any, scale: Any, shift: Any, residual: Any, activation: Any, residual_step: Any,
+) -> None:  # fmt: skip
+    for r in range(rows):
+        x = floats(c + r * c_step, columns)
+        if bias:
+            b = floats(bias + 4 * first, columns)
+            for j in range(columns):
+                x[j] += b[j]
+        if scale:
+            _scale(x, floats(scale + 4 * first, columns), floats(shift + 4 * first, columns))
+        if residual:
+            y = floats(residual + r * residual_step + 4 * first, columns)
+            for j in range(columns):
+                x[j] += y[j]
+        _activate(x, activation)
+
+
 @njit(**EXACT)
 def finish(c: Any, c_step: Any, rows: Any, columns: Any, first: Any, ends: Any, residual_step: Any) -> None:
     """c (rows, columns), whose columns count from ``first``: what ``ends`` say. Steps in bytes; c is at its own first column.
@@ -84,21 +113,7 @@ def finish(c: Any, c_step: Any, rows: Any, columns: Any, first: Any, ends: Any, 
     columns), each 0 for none, and the number of an activation.
     """
     bias, scale, shift, residual, activation = ends
-    for r in range(rows):
-        x = floats(c + r * c_step, columns)
-        if bias:
-            b = floats(bias + 4 * first, columns)
-            for j in range(columns):
-                x[j] += b[j]
-        if scale:
-            m, t = floats(scale + 4 * first, columns), floats(shift + 4 * first, columns)
-            for j in range(columns):
-                x[j] = x[j] * m[j] + t[j]
-        if residual:
-            y = floats(residual + r * residual_step + 4 * first, columns)
-            for j in range(columns):
-                x[j] += y[j]
-        _activate(x, activation)
+    _finish_at(c, c_step, rows, columns, first, bias, scale, shift, residual, activation, residual_step)
 
 
 def _block(
@@ -124,8 +139,9 @@ def _block(
                 )  # fmt: skip
                 if ends and k + part == depth:
                     beside = residual + r * residual_step if residual else 0
-                    ends_here = (bias, scale, shift, beside, activation)
-                    finish(target, c_step, many, width, p * COLUMNS, ends_here, residual_step)
+                    _finish_at(
+                        target, c_step, many, width, p * COLUMNS, bias, scale, shift, beside, activation, residual_step
+                    )  # fmt: skip
         k += part
 
 
@@ -143,7 +159,7 @@ def _pack_part(b: Any, k_step: Any, column_step: Any, depth: Any, columns: Any, 
             _pack_columns(source, column_step, part, width, target)
         else:
             _pack_any(source, k_step, column_step, 0, part, 0, width, target)
-        for j in range(width, COLUMNS):
+        for j in range(width, (width + LANES - 1) // LANES * LANES):  # vectors beyond are not read
             out = floats(target, part * COLUMNS)
             for i in range(part):
                 out[i * COLUMNS + j] = _f(0.0)
@@ -175,14 +191,13 @@ def _pack_any(source: Any, k_step: Any, step: Any, top: Any, bottom: Any, left: 
             out[i * COLUMNS + j] = floats(source + j * step + i * k_step, 1)[0]
 
 
-_BLOCK = types.void(*[types.int64] * 18)
-_PACK = types.void(*[types.int64] * 7)
-_compiled = {
-    "nyala_block": compiled_callback(_BLOCK, _block),
-    "nyala_pack_part": compiled_callback(_PACK, _pack_part),
-}
-for _name, _callback in _compiled.items():
-    llvm.add_symbol(_name, _callback.address)
+for _name, _kind, _code in (
+    ("nyala_finish", _FINISH, _finish),
+    ("nyala_block", _BLOCK, _block),
+    ("nyala_pack_part", _PACK, _pack_part),
+):
+    _compiled[_name] = compiled_callback(_kind, _code)
+    llvm.add_symbol(_name, _compiled[_name].address)
 
 block = types.ExternalFunction("nyala_block", _BLOCK)
 """``block(a, row_step, k_step, packed, c, c_step, rows, depth, columns, first, last, add, bias, scale, shift, residual,

@@ -67,8 +67,8 @@ def multiply64(a: Any, b: Any) -> Any:
         return np.matmul(a, b)  # an error to raise
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     out = np.empty((*batch, a.shape[-2], b.shape[-1]))
-    if not out.size:
-        return out
+    if not out.size or not a.size:
+        return np.zeros_like(out)
     flat = []
     for x in (a, b):
         places = np.broadcast_to(np.arange(int(np.prod(x.shape[:-2]))).reshape(x.shape[:-2]), batch).copy()

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
-from numba import types
+from llvmlite import ir
+from numba import carray, types
+from numba.extending import intrinsic
 
 from ..reference import linalg as reference
 from ..reference.after import After
 from .after import PLAIN, ends, suits
-from .compiled import EXACT, any_layout, njit
+from .compiled import EXACT, any_layout, compiled_callback, njit
 from .gemm import DEPTH, block, finish, floats, hold, pack, pack_part
-from .gemm64 import multiply64
 from .microkernel import COLUMNS, ROWS
 from .parallel import parallel_for
 from .threads import single_threaded_blas
@@ -37,6 +39,14 @@ def _up(n: Any, step: Any) -> Any:
     return (n + step - 1) // step
 
 
+@intrinsic
+def _words(typing_context, address):  # noqa: ARG001 - Numba fixes what an intrinsic is given
+    def generate(context, builder, signature, arguments):  # noqa: ARG001
+        return builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+
+    return types.CPointer(types.int64)(types.int64), generate
+
+
 @njit(**EXACT)
 def _plan(products: Any, rows: Any, depth: Any, columns: Any) -> Any:
     """(rows, panels) of a task: how results are tiled leaves the bits alone, so any choice by shape will do."""
@@ -53,86 +63,83 @@ def _plan(products: Any, rows: Any, depth: Any, columns: Any) -> Any:
 
 
 @njit(**EXACT)
-def _sum_part(
-    a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, b_column: Any, packed: Any, whole: Any, c: Any, c_step: Any, many: Any,
-    span: Any, columns: Any, first: Any, last: Any, bias: Any, scale: Any, shift: Any, residual: Any, activation: Any, step: Any,
-) -> None:  # fmt: skip
-    """c (many, columns) = a @ b over the terms of ``span``, then the ends. Where ``packed`` is not ``whole``, panels are
-    packed there block by block."""
+def _sum_part(a: Any, b: Any, whole: Any, c: Any, c_step: Any, many: Any, span: Any, panels: Any, after: Any, step: Any) -> None:
+    """c (many, columns) = a @ b over the terms of ``span``, then what comes after.
+
+    Where B is not packed as a ``whole``, its panels are packed block by block. ``panels``: (columns, first, last).
+    """
+    a_at, a_row, a_k = a
+    b_at, b_k, b_column, packed = b
+    columns, first, last = panels
+    bias, scale, shift, residual, activation = after
     start, stop = span
     for k in range(start, stop, DEPTH):
         depth = min(DEPTH, stop - k)
-        source = packed + 4 * COLUMNS * k * _up(columns, COLUMNS) if whole else packed
-        if not whole:
+        source = packed
+        if whole:
+            source += 4 * COLUMNS * k * _up(columns, COLUMNS)
+        else:
             for p in range(first, last):
-                pack_part(b + k * b_k, b_k, b_column, depth, columns, packed, p)
-        more, left = k > start, k + depth < stop
-        if left:
-            block(
-                a + k * a_k, a_row, a_k, source, c, c_step, many, depth, columns, first, last, more, 0, 0, 0, 0, 0, 0
-            )  # fmt: skip
+                pack_part(b_at + k * b_k, b_k, b_column, depth, columns, packed, p)
+        if k + depth < stop:
+            block(a_at + k * a_k, a_row, a_k, source, c, c_step, many, depth, columns, first, last, k > start, 0, 0, 0, 0, 0, 0)
         else:
             block(
-                a + k * a_k, a_row, a_k, source, c, c_step, many, depth, columns, first, last, more,
+                a_at + k * a_k, a_row, a_k, source, c, c_step, many, depth, columns, first, last, k > start,
                 bias, scale, shift, residual, activation, step,
             )  # fmt: skip
 
 
 @njit(**EXACT)
+def _start(starts: Any, i: Any) -> Any:
+    return carray(_words(starts), i + 1)[i] if starts else 0
+
+
+@njit(**EXACT)
 def _tile(t: Any, plan: Any, a: Any, b: Any, c: Any, size: Any, after: Any, starts: Any, sums: Any) -> None:
     """One task: some rows, some columns, of one product; all the parts of the sum, or where there are ``sums`` one of them."""
-    chunk, group, down, wide, parts = plan
+    chunk, group, down, wide, parts, products = plan
     rows, depth, columns = size
     bias, scale, shift, residual, activation = after
-    a_at, a_row, a_k = a
     b_at, b_k, b_column, packed = b
     left, t = t % wide * group * COLUMNS, t // wide
     top, t = t % down * chunk, t // down
-    part, product = t % parts, t // parts
+    only, product = t % parts, t // parts
     many, width, step = min(chunk, rows - top), min(group * COLUMNS, columns - left), 4 * columns
-    a_at += starts[0, product] + top * a_row
+    left_side = a[0] + top * a[1] + _start(starts, product), a[1], a[2]
     target = c + (product * rows + top) * step + 4 * left
-    whole = packed != 0
+    whole, long = packed != 0, depth > _PART
     room = np.empty(0 if whole else min(DEPTH, depth) * group * COLUMNS, np.float32)
-    if whole:  # panels are counted in all of B, and columns too
-        first, last, total, shown = left // COLUMNS, left // COLUMNS + _up(width, COLUMNS), columns, 0
+    extra = np.empty(many * width if long and not sums else 0, np.float32)
+    shown, first = left, 0  # columns and panels are counted from the tile's first one, or where all of B is packed from B's
+    if whole:
+        shown, first = 0, left // COLUMNS
+        panels = columns, first, first + _up(width, COLUMNS)
     else:
-        first, last, total, shown = 0, _up(width, COLUMNS), width, left
-        b_at += starts[1, product] + left * b_column
-        packed = room.ctypes.data
-    back = 4 * (left - shown)  # from the tile's first column to the one that ``block`` counts from
-    if sums:
-        place = target if part == 0 else sums + ((part - 1) * rows + top) * step + 4 * left
+        b_at += left * b_column + _start(starts, products + product)
+        panels, packed = (width, 0, _up(width, COLUMNS)), room.ctypes.data
+    ends = PLAIN
+    if not long:
+        ends = (
+            bias + 4 * shown if bias else 0, scale + 4 * shown if scale else 0, shift + 4 * shown if shift else 0,
+            residual + top * step + 4 * shown if residual else 0, activation,
+        )  # fmt: skip
+    for part in range(only, only + 1 if sums else _up(depth, _PART)):
+        place, place_step = target, step
+        if part and sums:
+            place = sums + ((part - 1) * rows + top) * step + 4 * left
+        elif part:
+            place, place_step = extra.ctypes.data, 4 * width
         span = part * _PART, min(depth, (part + 1) * _PART)
-        _sum_part(
-            a_at, a_row, a_k, b_at, b_k, b_column, packed, whole, place - back, step, many, span, total, first, last,
-            0, 0, 0, 0, 0, 0,
-        )  # fmt: skip
-    elif depth <= _PART:
-        if bias:
-            bias += 4 * shown
-        if scale:
-            scale, shift = scale + 4 * shown, shift + 4 * shown
-        if residual:
-            residual += top * step + 4 * shown
-        _sum_part(
-            a_at, a_row, a_k, b_at, b_k, b_column, packed, whole, target - back, step, many, (0, depth), total, first, last,
-            bias, scale, shift, residual, activation, step,
-        )  # fmt: skip
-    else:
-        extra = np.empty(many * width, np.float32)
-        for k in range(0, depth, _PART):
-            place, place_step = (extra.ctypes.data, 4 * width) if k else (target, step)
-            _sum_part(
-                a_at, a_row, a_k, b_at, b_k, b_column, packed, whole, place - back, place_step, many,
-                (k, min(depth, k + _PART)), total, first, last, 0, 0, 0, 0, 0, 0,
-            )  # fmt: skip
-            if k:
-                _add(target, step, extra.ctypes.data, 4 * width, many, width)
-        hold(extra)
+        right_side = b_at, b_k, b_column, packed
+        _sum_part(left_side, right_side, whole, place - 4 * (left - shown), place_step, many, span, panels, ends, step)
+        if part and not sums:
+            _add(target, step, place, place_step, many, width)
+    if long and not sums:
         beside = residual + top * step if residual else 0
         finish(target, step, many, width, left, (bias, scale, shift, beside, activation), step)
     hold(room)
+    hold(extra)
 
 
 @njit(**EXACT)
@@ -157,55 +164,69 @@ def _join(t: Any, c: Any, sums: Any, parts: Any, size: Any, after: Any) -> None:
     finish(c + top * step, step, many, columns, 0, (bias, scale, shift, beside, activation), step)
 
 
-@njit(**EXACT)
-def _products(a: Any, b: Any, c: Any, size: Any, after: Any, starts: Any) -> None:
-    """c = a @ b, then what comes after. (address, row step, k step) of a and (address, k step, column step, packed or 0) of b
-    in bytes, c an address; ``starts`` (2, products): where the matrices of a batch begin, in bytes from the first."""
-    rows, depth, columns = size
-    products = starts.shape[1]
+def _products(
+    a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, b_column: Any, packed: Any, c: Any, rows: Any, depth: Any, columns: Any,
+    bias: Any, scale: Any, shift: Any, residual: Any, activation: Any, starts: Any, products: Any,
+) -> None:  # fmt: skip
+    left, right, size = (a, a_row, a_k), (b, b_k, b_column, packed), (rows, depth, columns)
+    after = bias, scale, shift, residual, activation
     chunk, group = _plan(products, rows, depth, columns)
     down, wide, parts = _up(rows, chunk), _up(_up(columns, COLUMNS), group), _up(depth, _PART)
-    if parts == 1 or products > 1 or down * wide >= _ENOUGH:
-        plan = chunk, group, down, wide, 1
-        parallel_for(_tile, products * down * wide, (plan, a, b, c, size, after, starts, 0))
-    else:
-        sums = np.empty((parts - 1) * rows * columns, np.float32)
-        plan = chunk, group, down, wide, parts
-        parallel_for(_tile, down * wide * parts, (plan, a, b, c, size, after, starts, sums.ctypes.data))
-        parallel_for(_join, _up(rows, ROWS), (c, sums.ctypes.data, parts, size, after))
-        hold(sums)
+    split = parts > 1 and products == 1 and down * wide < _ENOUGH
+    sums = np.empty((parts - 1) * rows * columns if split else 0, np.float32)
+    places = sums.ctypes.data if split else 0
+    plan = chunk, group, down, wide, parts if split else 1, products
+    parallel_for(_tile, products * down * wide * plan[4], (plan, left, right, c, size, after, starts, places))
+    if split:
+        parallel_for(_join, _up(rows, ROWS), (c, places, parts, size, after))
+    hold(sums)
+
+
+_PRODUCTS = types.void(*[types.int64] * 18)
+_compiled = compiled_callback(_PRODUCTS, _products)  # once, for the small kernels below
+llvm.add_symbol("nyala_products", _compiled.address)
+products = types.ExternalFunction("nyala_products", _PRODUCTS)
+"""``products(a, a_row, a_k, b, b_k, b_column, packed, c, rows, depth, columns, bias, scale, shift, residual, activation, starts,
+products)``: c = a @ b, then what comes after, for every product of a batch; c in C order.
+
+Addresses; steps in bytes. ``packed``: all of B as ``gemm.pack`` left it, or 0. ``starts``: of 2 x ``products`` whole numbers,
+where the matrices a and then the matrices b begin, in bytes from the first; 0 for one product."""
 
 
 @njit(signatures=[types.void(_MATRIX, _MATRIX, _RESULT, _FIVE)], **EXACT)
 def _multiply(a: Any, b: Any, c: Any, after: Any) -> None:
     """c (rows, columns), C order, = a (rows, depth) @ b (depth, columns), then what comes after."""
-    size = a.shape[0], a.shape[1], b.shape[1]
-    left = a.ctypes.data, a.strides[0], a.strides[1]
-    right = b.ctypes.data, b.strides[0], b.strides[1], 0
-    _products(left, right, c.ctypes.data, size, after, np.zeros((2, 1), np.int64))
+    rows, depth = a.shape
+    products(
+        a.ctypes.data, a.strides[0], a.strides[1], b.ctypes.data, b.strides[0], b.strides[1], 0, c.ctypes.data,
+        rows, depth, b.shape[1], after[0], after[1], after[2], after[3], after[4], 0, 1,
+    )  # fmt: skip
 
 
 @njit(signatures=[types.void(_MATRIX, any_layout(1), _RESULT, _FIVE)], **EXACT)
 def _multiply_packed(a: Any, packed: Any, c: Any, after: Any) -> None:
     """The same by columns packed before."""
-    size = a.shape[0], a.shape[1], c.shape[1]
-    left = a.ctypes.data, a.strides[0], a.strides[1]
-    _products(left, (0, 0, 0, packed.ctypes.data), c.ctypes.data, size, after, np.zeros((2, 1), np.int64))
+    rows, depth = a.shape
+    products(
+        a.ctypes.data, a.strides[0], a.strides[1], 0, 0, 0, packed.ctypes.data, c.ctypes.data,
+        rows, depth, c.shape[1], after[0], after[1], after[2], after[3], after[4], 0, 1,
+    )  # fmt: skip
+
+
+@njit(signatures=[types.void(_MATRIX, _MATRIX, types.int64, _PLACES)], **EXACT)
+def _multiply_batch(a: Any, b: Any, c: Any, starts: Any) -> None:
+    """Products of matrices that lie as the first ones, a and b, do; results one after the other."""
+    rows, depth = a.shape
+    products(
+        a.ctypes.data, a.strides[0], a.strides[1], b.ctypes.data, b.strides[0], b.strides[1], 0, c,
+        rows, depth, b.shape[1], 0, 0, 0, 0, 0, starts.ctypes.data, starts.shape[1],
+    )  # fmt: skip
 
 
 @njit(signatures=[any_layout(1, order="C", writable=True)(_MATRIX)], **EXACT)
 def packed_columns(b: Any) -> Any:
     """B (depth, columns) as panels."""
     return pack(b.ctypes.data, b.strides[0], b.strides[1], b.shape[0], b.shape[1])
-
-
-@njit(signatures=[types.void(_MATRIX, _MATRIX, types.int64, _PLACES)], **EXACT)
-def _multiply_batch(a: Any, b: Any, c: Any, starts: Any) -> None:
-    """Products of matrices that lie as the first ones, a and b, do; results one after the other."""
-    size = a.shape[0], a.shape[1], b.shape[1]
-    left = a.ctypes.data, a.strides[0], a.strides[1]
-    right = b.ctypes.data, b.strides[0], b.strides[1], 0
-    _products(left, right, c, size, (0, 0, 0, 0, 0), starts)
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -233,6 +254,8 @@ def _other(a: Any, b: Any) -> Any:
     if a.dtype == b.dtype and a.dtype.itemsize == 2 and a.dtype.kind in "fV":
         return matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
     if kinds <= {"f", "i", "u", "b"} and np.result_type(a, b) == np.float64:
+        from .gemm64 import multiply64  # compiled for those who need it
+
         return multiply64(a, b)
     single_threaded_blas()
     return reference.matmul(a, b)

@@ -10,23 +10,26 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 _F32, _I1, _I32, _I64, _VOID = ir.FloatType(), ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.VoidType()
 
 
 def _width() -> tuple[int, int]:
-    """(floats in a vector, vectors in a panel): what fills the registers of this processor and leaves room for operands."""
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
+    """(floats in a vector, vectors in a panel): what fills the processor's registers and leaves room for operands.
+
+    The processor is the one that Numba compiles for: this one, or that of ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES``.
+    """
+    features = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+    if "+avx512f" in features:
         return 16, 4
-    if features.get("avx2"):
+    if "+avx2" in features:
         return 8, 2
-    return 4, 4 if features.get("neon") else 2
+    return 4, 4 if "+neon" in features else 2
 
 
 LANES, VECTORS = _width()
