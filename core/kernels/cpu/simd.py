@@ -140,3 +140,25 @@ def multiply(typing_context, a, b):
         return builder.fmul(*arguments)
 
     return vector(vector, vector), generate
+
+
+@intrinsic
+def at_least(typing_context, a, b):
+    """b where a < b, else a: NaN stays."""
+
+    def generate(context, builder, signature, arguments):
+        a, b = arguments
+        return builder.select(builder.fcmp_ordered("<", a, b), b, a)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def at_most(typing_context, a, b):
+    """b where a > b, else a: NaN stays."""
+
+    def generate(context, builder, signature, arguments):
+        a, b = arguments
+        return builder.select(builder.fcmp_ordered(">", a, b), b, a)
+
+    return vector(vector, vector), generate

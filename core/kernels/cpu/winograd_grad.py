@@ -49,7 +49,7 @@ def _gradient_in(
             if inside and c + 16 <= many:
                 gradient_tile(corner + 4 * c, 4 * width * channels, 4 * channels, target, u_step, between)
             else:
-                gather(image, size, top, left, STRIDE, start + c, pixels)
+                gather(image, size, top, left, STRIDE, start + c, pixels, c == 0)
                 gradient_tile(pixels, STRIDE * VECTOR, VECTOR, target, u_step, between)
     hold(scratch)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import EXACT, njit
-from .gemm import DEPTH, finish, floats, hold, packed_size
+from .gemm import DEPTH, RELU6, finish, floats, hold, packed_size
 from .microkernel import COLUMNS, transpose
 from .simd import load_at, splat, store_at
 from .winograd_transform import PLACES, SIDE, STRIDE, VECTOR, input_tile, output_tile, weight_tile
@@ -103,22 +103,38 @@ def weight_in(group: Any, w: Any, shape: Any, flipped: Any, first: Any, columns:
 
 
 @njit(**EXACT)
-def gather(image: Any, size: Any, top: Any, left: Any, side: Any, c: Any, target: Any) -> None:
-    """``side`` x ``side`` pixels from (top, left) on, 16 channels from c on; zeros where there are none."""
+def _copy_pixels(
+    source: Any, row_step: Any, pixel_step: Any, target: Any, target_row_step: Any, target_pixel_step: Any,
+    rows: Any, columns: Any, many: Any,
+) -> None:  # fmt: skip
+    """The first ``many`` channels, at most 16, of rows x columns pixels."""
+    for i in range(rows):
+        for j in range(columns):
+            at, to = source + i * row_step + j * pixel_step, target + i * target_row_step + j * target_pixel_step
+            if many >= 16:
+                store_at(to, load_at(at))
+            else:
+                x, out = floats(at, many), floats(to, many)
+                for k in range(x.size):
+                    out[k] = x[k]
+
+
+@njit(**EXACT)
+def gather(image: Any, size: Any, top: Any, left: Any, side: Any, c: Any, target: Any, fresh: Any) -> None:
+    """``side`` x ``side`` pixels from (top, left) on, 16 channels from c on; zeros where there are none.
+
+    ``fresh``: the target does not hold other channels of the same tile.
+    """
     height, width, channels = size
-    for i in range(side):
-        for j in range(side):
-            place = target + VECTOR * (side * i + j)
-            inside = top + i >= 0 and top + i < height and left + j >= 0 and left + j < width
-            at = image + 4 * (((top + i) * width + left + j) * channels + c)
-            if inside and c + 16 <= channels:
-                store_at(place, load_at(at))
-                continue
-            store_at(place, splat(_f(0.0)))
-            if inside:
-                source, out = floats(at, channels - c), floats(place, channels - c)
-                for k in range(source.size):
-                    out[k] = source[k]
+    many = channels - c
+    if fresh or many < 16:
+        for i in range(side * side):
+            store_at(target + VECTOR * i, splat(_f(0.0)))
+    row, column = max(0, -top), max(0, -left)
+    rows, columns = min(side, height - top) - row, min(side, width - left) - column
+    source = image + 4 * (((top + row) * width + left + column) * channels + c)
+    into = target + VECTOR * (side * row + column)
+    _copy_pixels(source, 4 * width * channels, 4 * channels, into, side * VECTOR, VECTOR, rows, columns, many)
 
 
 @njit(**EXACT)
@@ -139,50 +155,52 @@ def tiles_in(first: Any, last: Any, x: Any, size: Any, v: Any, v_step: Any) -> N
             if inside and c + 16 <= channels:
                 input_tile(start + 4 * c, 4 * width * channels, 4 * channels, row + 4 * c, v_step, between)
             else:
-                gather(image, size[:3], top, left, SIDE, c, pixels)
+                gather(image, size[:3], top, left, SIDE, c, pixels, c == 0)
                 input_tile(pixels, SIDE * VECTOR, VECTOR, row + 4 * c, v_step, between)
     hold(scratch)
 
 
 @njit(**EXACT)
-def _scatter(pixels: Any, target: Any, row_step: Any, pixel_step: Any, rows: Any, columns: Any, many: Any) -> None:
-    for i in range(rows):
-        for j in range(columns):
-            place, at = pixels + VECTOR * (STRIDE * i + j), target + i * row_step + j * pixel_step
-            if many >= 16:
-                store_at(at, load_at(place))
-            else:
-                source, out = floats(place, many), floats(at, many)
-                for k in range(source.size):
-                    out[k] = source[k]
+def _shifted(ends: Any, channel: Any, place: Any) -> Any:
+    """``ends`` from a channel on, and from a place of the result on (bytes)."""
+    bias, scale, shift, residual, activation = ends
+    c = 4 * channel
+    return bias + c if bias else 0, scale + c if scale else 0, shift + c, residual + place + c if residual else 0, activation
 
 
 @njit(**EXACT)
 def tiles_out(first: Any, last: Any, m: Any, m_step: Any, y: Any, size: Any, start: Any, many: Any, ends: Any) -> None:
     """The rows of m (36, tiles, many), transformed and finished: ``many`` channels from ``start`` on of the output tiles."""
     height, width, channels = size[3:6]
-    bias, scale, shift, residual, activation = ends
     across, down = (width + 3) // 4, (height + 3) // 4
     scratch = np.empty((PLACES + 16) * 16 + 16, np.float32)
     pixels = aligned(scratch)
     between = pixels + 16 * VECTOR
     row_step, pixel_step = 4 * width * channels, 4 * channels
+    at_once = ends[4] <= RELU6
     for t in range(first, last):
         top, left = t // across % down * STRIDE, t % across * STRIDE
         place = 4 * ((t // (across * down) * height + top) * width + left) * channels
-        target = y + place + 4 * start
         rows, columns = min(STRIDE, height - top), min(STRIDE, width - left)
         row = m + 4 * (t - first) * padded(many)
         for c in range(0, many, 16):
-            if rows == STRIDE and columns == STRIDE and c + 16 <= many:
-                output_tile(row + 4 * c, m_step, target + 4 * c, row_step, pixel_step, between)
-            else:
-                output_tile(row + 4 * c, m_step, pixels, STRIDE * VECTOR, VECTOR, between)
-                _scatter(pixels, target + 4 * c, row_step, pixel_step, rows, columns, many - c)
-        if bias or scale or residual or activation:
-            for i in range(rows):
-                beside = residual + place + i * row_step if residual else 0
-                finish(
-                    target + i * row_step, pixel_step, columns, many, start, (bias, scale, shift, beside, activation), pixel_step
-                )
+            source, target = row + 4 * c, y + place + 4 * (start + c)
+            after = _shifted(ends, start + c, place)
+            if at_once and rows == STRIDE and columns == STRIDE and c + 16 <= many:
+                output_tile(source, m_step, target, row_step, pixel_step, between, after)
+                continue
+            output_tile(source, m_step, pixels, STRIDE * VECTOR, VECTOR, between, (0, 0, 0, 0, 0))
+            _copy_pixels(pixels, STRIDE * VECTOR, VECTOR, target, row_step, pixel_step, rows, columns, many - c)
+            _finish_pixels(target, row_step, pixel_step, rows, columns, min(16, many - c), after)
     hold(scratch)
+
+
+@njit(**EXACT)
+def _finish_pixels(target: Any, row_step: Any, pixel_step: Any, rows: Any, columns: Any, many: Any, ends: Any) -> None:
+    bias, scale, shift, residual, activation = ends
+    if not (bias or scale or residual or activation):
+        return
+    for i in range(rows):
+        at = i * row_step
+        after = (bias, scale, shift, residual + at if residual else 0, activation)
+        finish(target + at, pixel_step, columns, many, 0, after, pixel_step)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from .compiled import EXACT, njit
-from .simd import add, fma, load_at, multiply, splat, store_at, subtract
+from .gemm import RELU6
+from .simd import add, at_least, at_most, fma, load_at, multiply, splat, store_at, subtract
 
 SIDE = 6
 """Rows and columns of an input tile."""
@@ -111,8 +112,36 @@ def input_tile(source: Any, row_step: Any, pixel_step: Any, target: Any, place_s
 
 
 @njit(**EXACT)
-def output_tile(source: Any, place_step: Any, target: Any, row_step: Any, pixel_step: Any, between: Any) -> None:
-    """36 places -> 4 x 4 pixels. ``between``: scratch of 24 vectors."""
+def _ended(lines: Any, ends: Any, at: Any, step: Any) -> Any:
+    """What ``gemm.finish`` does, on four vectors; ``at``: bytes from the residual's first to the first of them."""
+    y0, y1, y2, y3 = lines
+    bias, scale, shift, residual, activation = ends
+    if bias:
+        b = load_at(bias)
+        y0, y1, y2, y3 = add(y0, b), add(y1, b), add(y2, b), add(y3, b)
+    if scale:
+        m, t = load_at(scale), load_at(shift)
+        y0, y1, y2, y3 = fma(y0, m, t), fma(y1, m, t), fma(y2, m, t), fma(y3, m, t)
+    if residual:
+        r = residual + at
+        y0, y1 = add(y0, load_at(r)), add(y1, load_at(r + step))
+        y2, y3 = add(y2, load_at(r + 2 * step)), add(y3, load_at(r + 3 * step))
+    if activation:
+        low = splat(_f(0.0))
+        y0, y1, y2, y3 = at_least(y0, low), at_least(y1, low), at_least(y2, low), at_least(y3, low)
+        if activation == RELU6:
+            top = splat(_f(6.0))
+            y0, y1, y2, y3 = at_most(y0, top), at_most(y1, top), at_most(y2, top), at_most(y3, top)
+    return y0, y1, y2, y3
+
+
+@njit(**EXACT)
+def output_tile(source: Any, place_step: Any, target: Any, row_step: Any, pixel_step: Any, between: Any, ends: Any) -> None:
+    """36 places -> 4 x 4 pixels. ``between``: scratch of 24 vectors.
+
+    ``ends`` are those of ``gemm.finish``, at the addresses for these channels and pixels, the residual's pixels as far apart as
+    the target's; of activations there may be RELU and RELU6.
+    """
     for j in range(SIDE):
         at, step = source + j * place_step, SIDE * place_step
         lines = _output_line(
@@ -122,9 +151,12 @@ def output_tile(source: Any, place_step: Any, target: Any, row_step: Any, pixel_
         for i in range(STRIDE):
             store_at(between + VECTOR * (SIDE * i + j), lines[i])
     for i in range(STRIDE):
-        lines = _output_line(*_six(between + SIDE * VECTOR * i))
-        for j in range(STRIDE):
-            store_at(target + i * row_step + j * pixel_step, lines[j])
+        y0, y1, y2, y3 = _ended(_output_line(*_six(between + SIDE * VECTOR * i)), ends, i * row_step, pixel_step)
+        at = target + i * row_step
+        store_at(at, y0)
+        store_at(at + pixel_step, y1)
+        store_at(at + 2 * pixel_step, y2)
+        store_at(at + 3 * pixel_step, y3)
 
 
 @njit(**EXACT)
