@@ -70,9 +70,9 @@ class CrossEntropy(Composite):
         self.target, self.weight, self.smoothing = target, weight, smoothing
 
     def forward(self, x: Any) -> Any:
-        loss, self.row_weight, logp = kernels.of(x).cross_entropy(x, self.target, self.weight, self.smoothing)
+        loss, self.row_weight, kept = kernels.of(x).cross_entropy(x, self.target, self.weight, self.smoothing)
         if self.recording:
-            self.saved = (logp,)
+            self.saved = (kept,)
         return loss.astype(x.dtype, copy=False)
 
     def compose(self, x: Tensor) -> Tensor:
@@ -88,8 +88,7 @@ class CrossEntropy(Composite):
         return where(valid, loss, 0.0)
 
     def fused_backward(self, grad: Any, x: Any) -> Any:
-        found = kernels.of(x).cross_entropy_backward(grad, *self.saved, self.target, self.weight, self.smoothing)
-        return (found.astype(x.dtype, copy=False),)
+        return (kernels.of(x).cross_entropy_backward(grad, x, *self.saved, self.target, self.weight, self.smoothing),)
 
 
 def cross_entropy(

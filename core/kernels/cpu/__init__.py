@@ -25,6 +25,10 @@ KERNELS |= {
     "batch_norm_eval_backward": ".batch_norm:batch_norm_eval_backward",
     "softmax": ".softmax:softmax",
     "softmax_backward": ".softmax:softmax_backward",
+    "log_softmax": ".softmax:log_softmax",
+    "log_softmax_backward": ".softmax:log_softmax_backward",
+    "cross_entropy": ".cross_entropy:cross_entropy",
+    "cross_entropy_backward": ".cross_entropy:cross_entropy_backward",
     "attention": ".attention:attention",
     "attention_backward": ".attention_backward:attention_backward",
     "attention_weights": ".softmax:attention_weights",
@@ -49,6 +53,7 @@ KERNELS |= {
 }
 
 _ELEMENTWISE = {
+    "reduce": ("mean", "sum"),
     "arithmetic": ("add", "maximum", "minimum", "multiply", "subtract", "true_divide"),
     "elementwise": ("erf", "exp", "expm1", "log", "log1p", "sigmoid", "sigmoid_backward", "tanh", "tanh_backward"),
     "gelu": ("gelu", "gelu_backward", "mish", "mish_backward", "silu", "silu_backward", "softplus", "softplus_backward"),

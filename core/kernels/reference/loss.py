@@ -22,10 +22,10 @@ def _weights_of(xp: Any, target: Any, weight: Any, dtype: Any) -> Any:
 
 
 def cross_entropy(x: Any, target: Any, weight: Any, smoothing: float) -> tuple[Any, Any, Any]:
-    """(R, C) logits and (R,) classes: loss and weight of each row, and the log-probabilities (R, C).
+    """(R, C) logits and (R,) classes: loss and weight of each row, and what the backward needs (R, 2).
 
-    A row with a negative target has loss 0. ``weight`` (C,) may be None. With ``smoothing`` that share of the target
-    is spread over all classes.
+    That is the largest logit and the logarithm of the sum of exponentials of the differences to it. A row with a negative
+    target has loss 0. ``weight`` (C,) may be None. With ``smoothing`` that share of the target is spread over all classes.
     """
     xp, v = module_of(x), widened(x)
     logp = log_softmax(v, 1)
@@ -36,22 +36,32 @@ def cross_entropy(x: Any, target: Any, weight: Any, smoothing: float) -> tuple[A
     if smoothing:
         spread = logp if weight is None else logp * widened(weight)
         loss = loss - spread.sum(axis=1) * v.dtype.type(smoothing / x.shape[1])
-    return xp.where(valid, loss, 0).astype(v.dtype), row_weight, logp
+    return xp.where(valid, loss, 0).astype(v.dtype), row_weight, _kept(xp, v)
 
 
-def cross_entropy_backward(grad: Any, logp: Any, target: Any, weight: Any, smoothing: float) -> Any:
-    """Gradient of the logits from the gradient of each row's loss (R,)."""
-    xp, kind = module_of(logp), logp.dtype.type
+def _kept(xp: Any, v: Any) -> Any:
+    if not v.size:
+        return xp.zeros((len(v), 2), v.dtype)
+    top = v.max(axis=1)
+    with np.errstate(invalid="ignore"):  # -inf - -inf is NaN
+        return xp.stack([top, xp.log(xp.exp(v - top[:, None]).sum(axis=1))], axis=1)
+
+
+def cross_entropy_backward(grad: Any, x: Any, kept: Any, target: Any, weight: Any, smoothing: float) -> Any:
+    """Gradient of the logits from the gradient of each row's loss (R,), and what ``cross_entropy`` left."""
+    xp, v, kind = module_of(x), widened(x), kept.dtype.type
     valid = target >= 0
-    rows = xp.where(valid, grad, 0).astype(logp.dtype)
-    row_weight = _weights_of(xp, target, weight, logp.dtype) * kind(1 - smoothing)
+    rows = xp.where(valid, grad, 0).astype(kept.dtype)
+    row_weight = _weights_of(xp, target, weight, kept.dtype) * kind(1 - smoothing)
     share, total = kind(0), row_weight
     if smoothing:
-        share = kind(smoothing / logp.shape[1]) * (xp.ones(logp.shape[1], logp.dtype) if weight is None else widened(weight))
+        share = kind(smoothing / x.shape[1]) * (xp.ones(x.shape[1], kept.dtype) if weight is None else widened(weight))
         total = total + share.sum()
-    out = (xp.exp(logp) * total[:, None] - share) * rows[:, None]
+    with np.errstate(invalid="ignore"):
+        probabilities = xp.exp((v - kept[:, :1]) - kept[:, 1:])
+    out = (probabilities * total[:, None] - share) * rows[:, None]
     out[xp.arange(len(target)), xp.where(valid, target, 0)] -= row_weight * rows
-    return xp.where(valid[:, None], out, kind(0))
+    return xp.where(valid[:, None], out, kind(0)).astype(x.dtype, copy=False)
 
 
 def _log_add(xp: Any, *terms: Any) -> Any:
