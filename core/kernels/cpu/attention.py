@@ -12,44 +12,53 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from ..reference import attention as reference
 from ..reference.dropout import threshold
 from ..reference.half import is_half, widened
+from .attention_masks import ROW, add_mask, fill_dropout, fill_mask
 from .attention_parts import (
     BYTES,
     KEYS,
     QUERIES,
     STEP,
-    add_mask,
     aligned,
-    fill_dropout,
-    fill_mask,
     keys_seen,
     multiply_block,
     pack_queries,
     place,
+    places,
     soften,
     up,
 )
-from .compiled import EXACT, njit
-from .gemm import block, floats, pack_part, packed_size
+from .compiled import EXACT, any_layout, njit
+from .gemm import block, floats, hold, pack_part, packed_size
 from .microkernel import COLUMNS
 from .parallel import parallel_for
 from .threads import single_threaded_blas
 
 _f = np.float32
-Places = tuple[int, ...]
-"""An address and the strides of batch, head, row and column in bytes; all 0 for no array."""
-NOTHING: Places = (0, 0, 0, 0, 0)
-Drop = tuple[Any, Any, Any, Any]
+FOUR, WRITTEN, MARKS = any_layout(4), any_layout(4, writable=True), any_layout(4, dtype=types.boolean)
+DROP = types.Tuple((types.uint64, types.uint64, types.uint32, types.float32))
+_KEEP = np.uint64(0), np.uint64(0), np.uint32(0), _f(1.0)
+_NOTHING, _NO_MARKS = np.empty((0, 0, 0, 0), _f), np.empty((0, 0, 0, 0), bool)
 
 
 @njit(**EXACT)
-def _forward(shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, statistics: Any) -> None:
-    """``shape``: (batch, heads of keys, heads of a group, L, S, E, V); ``arrays``: places of q, k, v, out, allowed, mask."""
-    batch, shared, group, length = shape[:4]
-    parallel_for(_task, batch * shared * up(group * length, QUERIES), (shape, arrays, scale, start, drop, statistics))
+def shape_of(q: Any, k: Any, v: Any) -> Any:
+    """(batch, heads of keys, heads of queries that share one, L, S, E, V)."""
+    return q.shape[0], k.shape[1], q.shape[1] // k.shape[1], q.shape[2], k.shape[2], q.shape[3], v.shape[3]
+
+
+@njit(**EXACT)
+def stretched(x: Any) -> Any:
+    """``places`` of an array that is broadcast: its dimensions of 1 have no stride; all 0 where it is empty."""
+    if not x.size:
+        return 0, 0, 0, 0, 0
+    a, b, c, d = x.shape
+    at, batch, head, row, column = places(x)
+    return at, batch if a > 1 else 0, head if b > 1 else 0, row if c > 1 else 0, column if d > 1 else 0
 
 
 @njit(**EXACT)
@@ -63,13 +72,13 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
     panels = up(many, COLUMNS)
     numbers = panels * STEP  # so many lanes: maxima, sums, shrinkages
     memory = np.empty(
-        16 + panels * COLUMNS * width + KEYS * (2 * STEP + 16) + packed_size(KEYS, deep) + QUERIES * deep + 3 * numbers, _f
+        16 + panels * COLUMNS * width + 2 * KEYS * STEP + 16 * ROW + packed_size(KEYS, deep) + QUERIES * deep + 3 * numbers, _f
     )
     queries = aligned(memory.ctypes.data)
     scores = queries + 4 * panels * COLUMNS * width
     added = scores + KEYS * BYTES
     rows = added + KEYS * BYTES
-    values = rows + 4 * KEYS * 16
+    values = rows + 4 * ROW * 16
     sums = values + 4 * packed_size(KEYS, deep)
     mixed = sums + 4 * 3 * numbers
     _begin(floats(sums, 3 * numbers), numbers)
@@ -96,13 +105,13 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
             )  # fmt: skip
             factor = scale
             if allowed[0] or mask[0] or all_see < key + use:
-                fill_mask(allowed, mask, start, b, h * group, length, n, here, key, use, rows, added)
+                fill_mask(*allowed, *mask, start, b, h * group, length, n, here, key, use, rows, added)
                 add_mask(scores, use, lanes, scale, added)
                 factor = _f(1.0)
             at = sums + 4 * p * STEP
             soften(scores, use, lanes, factor, at + 4 * numbers, at, at + 8 * numbers)
             if drop[2]:
-                fill_dropout(drop, (b * shared + h) * group, length, size, n, here, key, use, rows, added)
+                fill_dropout(*drop, (b * shared + h) * group, length, size, n, here, key, use, rows, added)
                 multiply_block(scores, added, use, lanes)
             target = mixed + 4 * p * COLUMNS * deep
             if key:
@@ -119,6 +128,7 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
         if statistics:
             place_of = statistics + 4 * ((b * shared + h) * group * length + n)
             _keep(at + 4 * numbers, at, here, place_of, 4 * shape[0] * shared * group * length)
+    hold(memory)
 
 
 @njit(**EXACT)
@@ -157,6 +167,18 @@ def _keep(tops: Any, sums: Any, rows: Any, statistics: Any, apart: Any) -> None:
         sums_out[i] = total[i]
 
 
+@njit(signatures=[types.void(*[FOUR] * 3, WRITTEN, MARKS, FOUR, types.float32, types.int64, DROP, WRITTEN)], **EXACT)
+def _forward(
+    q: Any, k: Any, v: Any, out: Any, allowed: Any, mask: Any, scale: Any, start: Any, drop: Any, statistics: Any
+) -> None:
+    """The arrays of ``attention``; empty ones for none, and ``start`` -1."""
+    shape = shape_of(q, k, v)
+    arrays = places(q), places(k), places(v), places(out), stretched(allowed), stretched(mask)
+    keep = statistics.ctypes.data if statistics.size else 0
+    tasks = shape[0] * shape[1] * up(shape[2] * shape[3], QUERIES)
+    parallel_for(_task, tasks, (shape, arrays, scale, start, drop, keep))
+
+
 def attention(
     q: Any, k: Any, v: Any, scale: float, allowed: Any = None, mask: Any = None, start: int | None = None,
     dropout: tuple[float, tuple[int, int]] | None = None, statistics: bool = False,
@@ -169,41 +191,33 @@ def attention(
     if not suits(q, k, v, mask):
         single_threaded_blas()
         return reference.attention(q, k, v, scale, allowed, mask, start, dropout, statistics)
-    batch, heads, length, width = q.shape
-    shared, size, deep = k.shape[1], k.shape[2], v.shape[3]
-    out = np.empty((batch, length, heads, deep), _f)
+    batch, heads, length, _ = q.shape
+    out = np.empty((batch, length, heads, v.shape[3]), _f).transpose(0, 2, 1, 3)
     found = np.empty((2, batch, heads, length), _f) if statistics else None
-    b, l, h, c = out.strides
-    over = batch, heads, length, size
-    arrays = places(q), places(k), places(v), (out.ctypes.data, b, h, l, c), stretched(allowed, over), stretched(mask, over)
     _forward(
-        (batch, shared, heads // shared, length, size, width, deep), arrays, _f(scale), -1 if start is None else start,
-        drop_of(dropout), 0 if found is None else found.ctypes.data,
+        q, k, v, out, *masks(allowed, mask), _f(scale), -1 if start is None else start, drop_of(dropout),
+        _NOTHING if found is None else found,
     )  # fmt: skip
-    return out.transpose(0, 2, 1, 3), found
+    return out, found
 
 
 def suits(q: Any, k: Any, v: Any, mask: Any, *more: Any) -> bool:
     """Whether the kernels can take these arrays."""
-    for x in (q, k, v, *more):
-        if x.dtype != _f or not x.size or not x.flags.aligned:
-            return False
-    return mask is None or (mask.dtype == _f and mask.flags.aligned)
+    return all(x.dtype == _f and x.size > 0 for x in (q, k, v, *more)) and (mask is None or mask.dtype == _f)
 
 
-def places(x: Any) -> Places:
-    """See ``Places``."""
-    return x.ctypes.data, *x.strides
+def masks(allowed: Any, mask: Any) -> tuple[Any, Any]:
+    """Both with four dimensions, empty where there is none."""
+    return _NO_MARKS if allowed is None else _four(allowed), _NOTHING if mask is None else _four(mask)
 
 
-def stretched(x: Any, shape: tuple[int, ...]) -> Places:
-    """Of an array that broadcasts to ``shape``."""
-    return NOTHING if x is None else places(np.broadcast_to(x, shape))
+def _four(x: Any) -> Any:
+    return x if x.ndim == 4 else x[(None,) * (4 - x.ndim)]
 
 
-def drop_of(dropout: tuple[float, tuple[int, int]] | None) -> Drop:
+def drop_of(dropout: tuple[float, tuple[int, int]] | None) -> tuple[Any, Any, Any, Any]:
     """Dropout as kernels take it: two words of a key, what words must reach (0: nothing is dropped), the factor of the rest."""
     if dropout is None:
-        return np.uint64(0), np.uint64(0), np.uint32(0), _f(1.0)
+        return _KEEP
     p, key = dropout
     return np.uint64(key[0]), np.uint64(key[1]), np.uint32(threshold(p)), _f(1.0 / (1.0 - p))

@@ -10,27 +10,27 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from ..reference import attention as reference
 from ..reference.half import is_half, widened
-from .attention import drop_of, places, stretched, suits
+from .attention import DROP, FOUR, MARKS, WRITTEN, drop_of, masks, shape_of, stretched, suits
+from .attention_masks import ROW, add_mask, fill_dropout, fill_mask
 from .attention_parts import (
     BYTES,
     KEYS,
     STEP,
     UNFUSED,
-    add_mask,
     aligned,
-    fill_dropout,
-    fill_mask,
     keys_seen,
     pack_queries,
     pack_rows,
     place,
+    places,
     up,
 )
-from .compiled import EXACT, njit
-from .gemm import block, floats, pack_part
+from .compiled import EXACT, any_layout, njit
+from .gemm import block, floats, hold, pack_part
 from .microkernel import COLUMNS
 from .parallel import parallel_for
 from .simd import add, fma, load_at, multiply, splat, store_at, subtract
@@ -38,12 +38,6 @@ from .simd_math import exp
 from .threads import single_threaded_blas
 
 _f = np.float32
-
-
-@njit(**EXACT)
-def _backward(shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, statistics: Any) -> None:
-    """``shape`` as for ``attention``; ``arrays``: places of q, k, v, out, allowed, mask, grad, and gradients of q, k and v."""
-    parallel_for(_task, shape[0] * shape[1], (shape, arrays, scale, start, drop, statistics))
 
 
 @njit(**EXACT)
@@ -55,7 +49,7 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
     block_size = KEYS * STEP
     memory = np.empty(
         16 + up(size, KEYS) * KEYS * across + 2 * COLUMNS * (across + along) + COLUMNS * (width + deep) + 4 * block_size
-        + 16 * KEYS + 3 * STEP, _f,
+        + 16 * ROW + 3 * STEP, _f,
     )  # fmt: skip
     turned_keys = aligned(memory.ctypes.data)
     weights = turned_keys + 4 * up(size, KEYS) * KEYS * across
@@ -64,7 +58,7 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
     kept = added + 4 * block_size
     numbers = kept + 4 * block_size
     rows = numbers + 4 * 3 * STEP
-    q_turned = rows + 4 * 16 * KEYS
+    q_turned = rows + 4 * 16 * ROW
     grad_turned = q_turned + 4 * COLUMNS * across
     q_rows = grad_turned + 4 * COLUMNS * along
     grad_rows = q_rows + 4 * COLUMNS * across
@@ -94,11 +88,11 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
             _scores(v, b, h, key, use, grad_turned, deep, lanes, slopes)
             factor = scale
             if masked:
-                fill_mask(allowed, mask, start, b, h * group, length, n, here, key, use, rows, added)
+                fill_mask(*allowed, *mask, start, b, h * group, length, n, here, key, use, rows, added)
                 add_mask(weights, use, lanes, scale, added)
                 factor = _f(1.0)
             if drop[2]:
-                fill_dropout(drop, t * group, length, size, n, here, key, use, rows, kept)
+                fill_dropout(*drop, t * group, length, size, n, here, key, use, rows, kept)
             _slopes(weights, slopes, kept if drop[2] else 0, use, lanes, factor, scale, numbers)
             _add_products(weights, BYTES, 4, grad_rows, here, place(gv, b, h, key), gv[3], use, here, deep, 1)
             _add_products(slopes, BYTES, 4, q_rows, here, place(gk, b, h, key), gk[3], use, here, width, 1)
@@ -111,6 +105,7 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
             )
             for c in range(width):
                 y[c] = x[c]
+    hold(memory)
 
 
 @njit(**EXACT)
@@ -175,6 +170,27 @@ def _add_products(
         )  # fmt: skip
 
 
+@njit(
+    signatures=[
+        types.void(
+            *[FOUR] * 5, WRITTEN, WRITTEN, WRITTEN, MARKS, FOUR, types.float32, types.int64, DROP, any_layout(4, order="C")
+        )
+    ],
+    **EXACT,
+)
+def _backward(
+    grad: Any, q: Any, k: Any, v: Any, out: Any, gq: Any, gk: Any, gv: Any, allowed: Any, mask: Any, scale: Any, start: Any,
+    drop: Any, statistics: Any,
+) -> None:  # fmt: skip
+    """The arrays of ``attention_backward`` and the gradients; empty masks for none, and ``start`` -1."""
+    shape = shape_of(q, k, v)
+    arrays = (
+        places(q), places(k), places(v), places(out), stretched(allowed), stretched(mask), places(grad),
+        places(gq), places(gk), places(gv),
+    )  # fmt: skip
+    parallel_for(_task, shape[0] * shape[1], (shape, arrays, scale, start, drop, statistics.ctypes.data))
+
+
 def attention_backward(
     grad: Any, q: Any, k: Any, v: Any, out: Any, statistics: Any, scale: float, allowed: Any = None, mask: Any = None,
     start: int | None = None, dropout: tuple[float, tuple[int, int]] | None = None,
@@ -186,17 +202,9 @@ def attention_backward(
     if not suits(q, k, v, mask, grad, out, statistics):
         single_threaded_blas()
         return reference.attention_backward(grad, q, k, v, out, statistics, scale, allowed, mask, start, dropout)
-    batch, heads, length, width = q.shape
-    shared, size, deep = k.shape[1], k.shape[2], v.shape[3]
     gradients = [np.empty((n, rows, h, c), _f).transpose(0, 2, 1, 3) for n, h, rows, c in (q.shape, k.shape, v.shape)]
-    over = batch, heads, length, size
-    arrays = (
-        places(q), places(k), places(v), places(out), stretched(allowed, over), stretched(mask, over), places(grad),
-        *(places(g) for g in gradients),
-    )  # fmt: skip
     found = np.ascontiguousarray(statistics)
     _backward(
-        (batch, shared, heads // shared, length, size, width, deep), arrays, _f(scale), -1 if start is None else start,
-        drop_of(dropout), found.ctypes.data,
-    )  # fmt: skip
+        grad, q, k, v, out, *gradients, *masks(allowed, mask), _f(scale), -1 if start is None else start, drop_of(dropout), found
+    )
     return tuple(gradients)

@@ -20,7 +20,7 @@ _CHUNK = 256  # blocks between making words and using them: they stay in the fir
 
 
 @njit(**EXACT)
-def _words(first: Any, k0: Any, k1: Any, out: Any) -> None:
+def random_blocks(first: Any, k0: Any, k1: Any, out: Any) -> None:
     """Blocks first, first + 1, ... into the columns of out (4, blocks): apart, so that the loop runs in vectors."""
     for i in range(out.shape[1]):
         index = first + _u64(i)
@@ -42,7 +42,7 @@ def _words(first: Any, k0: Any, k1: Any, out: Any) -> None:
 def _blocks(first: Any, k0: Any, k1: Any, words: Any, out: Any) -> None:
     """Words of blocks first, first + 1, ... into out (blocks, 4); ``words`` is working memory (4, chunk)."""
     for start in range(0, out.shape[0], words.shape[1]):
-        _words(first + _u64(start), k0, k1, words)
+        random_blocks(first + _u64(start), k0, k1, words)
         for i in range(min(words.shape[1], out.shape[0] - start)):
             for j in range(4):
                 out[start + i, j] = words[j, i]
@@ -53,7 +53,7 @@ def _drop(first: Any, k0: Any, k1: Any, threshold: Any, scale: Any, x: Any, word
     """out = x * scale where its word reaches the threshold, else 0; ``words`` is working memory (4, chunk)."""
     whole = x.size // 4
     for start in range(0, whole, words.shape[1]):
-        _words(first + _u64(start), k0, k1, words)
+        random_blocks(first + _u64(start), k0, k1, words)
         count = min(words.shape[1], whole - start)
         source = x[4 * start : 4 * (start + count)].reshape(count, 4)
         target = out[4 * start : 4 * (start + count)].reshape(count, 4)
@@ -61,7 +61,7 @@ def _drop(first: Any, k0: Any, k1: Any, threshold: Any, scale: Any, x: Any, word
             for j in range(4):
                 target[i, j] = source[i, j] * scale if words[j, i] >= threshold else np.float32(0.0)
     if 4 * whole < x.size:
-        _words(first + _u64(whole), k0, k1, words[:, :1])
+        random_blocks(first + _u64(whole), k0, k1, words[:, :1])
         for j in range(x.size - 4 * whole):
             out[4 * whole + j] = x[4 * whole + j] * scale if words[j, 0] >= threshold else np.float32(0.0)
 
