@@ -54,11 +54,18 @@ def _some_rows(t: Any, x: Any, size: Any, parts: Any) -> None:
     outer, kept, inner = size
     pieces = (inner + _PIECE - 1) // _PIECE
     many = max(1, _PIECE // inner)
-    for n in range(t * many, min((t + 1) * many, outer * kept * pieces)):
-        row, piece = n // pieces, n % pieces
-        start = row * inner
+    n = t * many
+    piece, row = n % pieces, n // pieces
+    o, k = row // kept, row % kept
+    for _ in range(n, min(n + many, outer * kept * pieces)):
+        start = (o * kept + k) * inner
         value = _row_sum(x, start + piece * _PIECE, min(start + inner, start + (piece + 1) * _PIECE))
-        parts[row // kept * pieces + piece, row % kept] = value
+        parts[o * pieces + piece, k] = value
+        piece += 1
+        if piece == pieces:
+            piece, k = 0, k + 1
+        if k == kept:
+            k, o = 0, o + 1
 
 
 @njit(**EXACT)
