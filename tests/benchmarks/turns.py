@@ -137,6 +137,7 @@ class Contest:
     @contextmanager
     def _open(self, row: Row, column: str, timed: Timed) -> Iterator[Worker]:
         if column == "nyala":
+            self._start(row, None).stop()  # kernels that no cache holds are compiled there: that takes memory, once on a machine
             worker = self._start(row, None)
         else:
             worker, timed.variant = self._best(row, compiled=column == "compile")
