@@ -1,8 +1,9 @@
-"""Depthwise convolutions, one filter a channel, in channels-last memory: loops over pixels and taps, vectors over channels.
+"""Depthwise convolutions, one filter a channel, in channels-last memory.
 
-Shapes: x (N, H, W, C), w (KH, KW, C), g and results (N, HO, WO, C). Every loop that is cut for the threads writes rows (or
-images) of its own, so the bits do not depend on the number of threads. Channels go in blocks of 48 (mobile networks have
-multiples of it), then of 16, then one by one.
+Shapes: x (N, H, W, C), w (C, 1, KH, KW), g and results (N, HO, WO, C). A tile is a block of pixels of the result and some
+channels. It keeps the rows of the source under its window in scratch memory of the first cache, zeros around them, and goes
+down row by row; nothing is padded or copied as a whole. Tiles write places of their own and the weight's gradient is summed over
+fixed parts in their order: the bits do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -11,171 +12,341 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import njit
-from .layout import Pair
-from .simd import fma, load, store
-from .threads import run_tiles
+from ..reference.after import After
+from ..reference.windows import Pads, sides
+from .after import PLAIN, ends
+from .compiled import EXACT, njit
+from .gemm import RELU6, finish, floats, hold
+from .layout import channels_last
+from .microkernel import LANES
+from .moves import clear, copy
+from .parallel import parallel_for
+from .strips import NUMBERS, PIXELS, row, row_back
 
-_ROWS = 16  # output rows in a tile
-_jit = njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
+Pair = tuple[int, ...]  # two numbers: height and width
 
+_TILE = 1 << 16  # elements of a result in a tile, about
+_TILES = 8  # so many tiles, where there is work for them
+_ROOM = 96 << 10  # elements of the source under the windows of a row, at most
+_NEAR = 8 << 10  # and where they are copied to scratch, which is to stay in the first cache
+_THIN = 48  # channels that a tile has at least
+_LINE = 16  # floats in a line of the cache
+_PART = 1 << 12  # elements of a sum of parts in a tile
 
-@_jit
-def _inside(start, step, count, size):
-    """The taps lo..hi of a window of ``count`` taps that lie in 0..size."""
-    lo = 0
-    while lo < count and start + lo * step < 0:
-        lo += 1
-    hi = count
-    while hi > lo and start + (hi - 1) * step >= size:
-        hi -= 1
-    return lo, hi
-
-
-@_jit
-def _pixel(x, w, bias, y, places, taps, count, target, channels):
-    """One pixel of y, flat at ``target``: the bias plus ``count`` products of pixels of x and taps of w, flat at their places."""
-    blocks, whole = channels // 48 * 48, channels // 16 * 16
-    for c in range(0, blocks, 48):
-        a0, a1, a2 = load(bias, c), load(bias, c + 16), load(bias, c + 32)
-        for k in range(count):
-            place, tap = places[k] + c, taps[k] + c
-            a0 = fma(load(x, place), load(w, tap), a0)
-            a1 = fma(load(x, place + 16), load(w, tap + 16), a1)
-            a2 = fma(load(x, place + 32), load(w, tap + 32), a2)
-        store(y, target + c, a0)
-        store(y, target + c + 16, a1)
-        store(y, target + c + 32, a2)
-    for c in range(blocks, whole, 16):
-        a0 = load(bias, c)
-        for k in range(count):
-            a0 = fma(load(x, places[k] + c), load(w, taps[k] + c), a0)
-        store(y, target + c, a0)
-    for c in range(whole, channels):
-        single = bias[c]
-        for k in range(count):
-            single += x[places[k] + c] * w[taps[k] + c]
-        y[target + c] = single
+@njit(**EXACT)
+def _up(a: Any, b: Any) -> Any:
+    """a / b rounded up, for b > 0."""
+    return -(-a // b)
 
 
-@_jit
-def _forward_rows(x, w, bias, y, sizes, sh, sw, p, q, dh, dw, lo, hi):
-    """Rows lo..hi of the N * HO rows of y; arrays flat, ``sizes`` = (C, H, W, HO, WO, KH, KW)."""
-    channels, height, width, ho, wo, kh, kw = sizes
-    places, taps = np.empty(kh * kw, np.int64), np.empty(kh * kw, np.int64)
-    for t in range(lo, hi):
-        n, top = t // ho, t % ho * sh - p
-        i0, i1 = _inside(top, dh, kh, height)
-        for ox in range(wo):
-            left = ox * sw - q
-            j0, j1 = _inside(left, dw, kw, width)
-            count = 0
-            for i in range(i0, i1):
-                for j in range(j0, j1):
-                    places[count] = ((n * height + top + i * dh) * width + left + j * dw) * channels
-                    taps[count] = (i * kw + j) * channels
-                    count += 1
-            _pixel(x, w, bias, y, places, taps, count, (t * wo + ox) * channels, channels)
+@njit(**EXACT)
+def _gcd(a: Any, b: Any) -> Any:
+    while b:
+        a, b = b, a % b
+    return a
 
 
-@_jit
-def _input_rows(g, w, bias, x, sizes, sh, sw, p, q, dh, dw, lo, hi):
-    """Rows lo..hi of the N * H rows of x, the gradient: each pixel gathers from the windows that cover it."""
-    channels, height, width, ho, wo, kh, kw = sizes
-    places, taps = np.empty(kh * kw, np.int64), np.empty(kh * kw, np.int64)
-    for t in range(lo, hi):
-        n, iy = t // height, t % height
-        for ix in range(width):
-            count = 0
-            for i in range(kh):
-                down = iy + p - i * dh
-                if down < 0 or down % sh != 0 or down // sh >= ho:
-                    continue
-                for j in range(kw):
-                    right = ix + q - j * dw
-                    if right >= 0 and right % sw == 0 and right // sw < wo:
-                        places[count] = ((n * ho + down // sh) * wo + right // sw) * channels
-                        taps[count] = (i * kw + j) * channels
-                        count += 1
-            _pixel(g, w, bias, x, places, taps, count, (t * width + ix) * channels, channels)
+@njit(**EXACT)
+def _window(place: Any, back: Any, taps: Any, stride: Any, before: Any, dilation: Any) -> Any:
+    """What one place of the result reads along a dimension: (first tap, step of taps, their count, first source, its step).
+
+    Forwards that is every tap. Backwards (``back``: the gradient of the input) the taps whose window began at a whole stride,
+    the last one first, so that the source's step is never negative.
+    """
+    if not back:
+        return 0, 1, taps, place * stride - before, dilation
+    first = 0
+    while first < taps and (place + before - first * dilation) % stride:
+        first += 1
+    step = stride // _gcd(stride, dilation)
+    count = _up(taps - first, step)
+    last = first + (count - 1) * step
+    return last, -step, count, (place + before - last * dilation) // stride, step * dilation // stride
 
 
-@_jit
-def _weight_images(g, x, sums, sh, sw, p, q, dh, dw, lo, hi):
-    """sums (N, KH, KW, C), zeros at first: the weight's gradient from each of the images lo..hi."""
-    _, height, width, channels = x.shape
-    _, ho, wo, _ = g.shape
-    _, kh, kw, _ = sums.shape
-    blocks, whole = channels // 48 * 48, channels // 16 * 16
-    for n in range(lo, hi):
-        for oy in range(ho):
-            for i in range(kh):
-                iy = oy * sh - p + i * dh
-                if iy < 0 or iy >= height:
-                    continue
-                for j in range(kw):
-                    o0, o1 = _inside(j * dw - q, sw, wo, width)
-                    source = ((n * height + iy) * width + o0 * sw - q + j * dw) * channels
-                    grad = ((n * ho + oy) * wo + o0) * channels
-                    total = ((n * kh + i) * kw + j) * channels
-                    for c in range(0, blocks, 48):
-                        at = total + c
-                        a0, a1, a2 = load(sums, at), load(sums, at + 16), load(sums, at + 32)
-                        for k in range(o1 - o0):
-                            b, d = grad + k * channels + c, source + k * sw * channels + c
-                            a0 = fma(load(g, b), load(x, d), a0)
-                            a1 = fma(load(g, b + 16), load(x, d + 16), a1)
-                            a2 = fma(load(g, b + 32), load(x, d + 32), a2)
-                        store(sums, at, a0)
-                        store(sums, at + 16, a1)
-                        store(sums, at + 32, a2)
-                    for c in range(blocks, whole, 16):
-                        a0 = load(sums, total + c)
-                        for k in range(o1 - o0):
-                            a0 = fma(load(g, grad + k * channels + c), load(x, source + k * sw * channels + c), a0)
-                        store(sums, total + c, a0)
-                    for c in range(whole, channels):
-                        for k in range(o0, o1):
-                            sums[n, i, j, c] += g[n, oy, k, c] * x[n, iy, k * sw - q + j * dw, c]
+@njit(**EXACT)
+def _inside(start: Any, step: Any, count: Any, size: Any) -> Any:
+    """The range of i below ``count`` for which start + i * step lies in 0..size."""
+    low, high = 0, count
+    while low < high and start + low * step < 0:
+        low += 1
+    while high > low and start + (high - 1) * step >= size:
+        high -= 1
+    return low, high
 
 
-def _by_tap(w: Any) -> Any:
+@njit(**EXACT)
+def _fetch(x: Any, target: Any, first: Any, last: Any, width: Any, pixel: Any, channels: Any, step: Any) -> None:
+    """Columns first to last of a row at x, some of its channels, to ``target``, whose pixels are ``step`` bytes apart."""
+    a, b = min(max(first, 0), last), max(min(last, width), first)
+    if first < a:
+        clear(target, (a - first) * (step // 4))
+    if b < last:
+        clear(target + (b - first) * step, (last - b) * (step // 4))
+    if step == pixel:
+        copy(x + a * pixel, target + (a - first) * step, (b - a) * channels)
+        return
+    for column in range(a, b):
+        copy(x + column * pixel, target + (column - first) * step, channels)
+
+
+@njit(**EXACT)
+def _aligned(array: Any) -> Any:
+    """The first address in a float32 array that is a multiple of 64."""
+    return (np.int64(array.ctypes.data) + 63) // 64 * 64
+
+
+@njit(**EXACT)
+def _reach(back: Any, taps: Any, stride: Any, dilation: Any) -> Any:
+    """Rows (or columns) of the source from the first to the last that one place of the result reads, at most."""
+    step = stride // _gcd(stride, dilation)
+    return (_up(taps, step) - 1) * (step * dilation // stride) + 1 if back else (taps - 1) * dilation + 1
+
+
+@njit(**EXACT)
+def _columns(left: Any, right: Any, back: Any, taps: Any, stride: Any, before: Any, dilation: Any) -> Any:
+    """The range of columns of the source that the pixels left..right read."""
+    first, last = left * stride - before, (right - 1) * stride - before + (taps - 1) * dilation + 1
+    if back:
+        first = (left + before - (taps - 1) * dilation) // stride
+        last = (right - 1 + before) // stride + 1
+    return first, last
+
+
+@njit(**EXACT)
+def _segments(left: Any, right: Any, back: Any, taps: Any, stride: Any, before: Any, dilation: Any, width: Any) -> Any:
+    """Where left..right is cut: between the two places windows lie inside the source, so that it can be read as it lies."""
+    first, last = _columns(left, right, back, taps, stride, before, dilation)
+    edge = PIXELS * stride if back else PIXELS
+    a, b = left + edge if first < 0 else left, right - edge if last > width else right
+    return (a, b) if a + edge <= b else (right, right)
+
+
+@njit(**EXACT)
+def _tile(t: Any, x: Any, w: Any, y: Any, source: Any, target: Any, taps: Any, channels: Any, back: Any, geometry: Any,
+          cut: Any, after: Any) -> None:  # fmt: skip
+    spans, slices, blocks = _up(target[1], cut[1]), _up(channels, cut[2]), _up(target[0], cut[0])
+    t, c = t // slices, t % slices * cut[2]
+    t, left = t // spans, t % spans * cut[1]
+    n, top = t // blocks, t % blocks * cut[0]
+    right, many = min(target[1], left + cut[1]), min(cut[2], channels - c)
+    x, y = x + 4 * (n * source[0] * source[1] * channels + c), y + 4 * (n * target[0] * target[1] * channels + c)
+    bias, scale, shift, beside, activation = after
+    bias, scale, shift = bias + 4 * c if bias else 0, scale + 4 * c if scale else 0, shift + 4 * c if shift else 0
+    beside = beside + 4 * (n * target[0] * target[1] * channels + c) if beside else 0
+    after = (bias, scale, shift, beside, activation)
+    a, b = _segments(left, right, back, taps[1], geometry[1], geometry[3], geometry[5], source[1])
+    rows = (top, min(target[0], top + cut[0]))
+    for low, high in ((left, a), (a, b), (b, right)):
+        if low < high:
+            _segment(x, w + 4 * c, y, source, target, taps, channels, many, back, geometry, rows, low, high, after)
+
+
+@njit(**EXACT)
+def _segment(x: Any, w: Any, y: Any, source: Any, target: Any, taps: Any, channels: Any, many: Any, back: Any, geometry: Any,
+             rows: Any, left: Any, right: Any, after: Any) -> None:  # fmt: skip
+    """Pixels left..right of some rows of one image, ``many`` channels."""
+    sh, sw, p, q, dh, dw = geometry
+    bias, scale, shift, beside, activation = after
+    width, pixel = source[1], 4 * channels
+    classes, moves, clamp = sw if back else 1, 1 if back else sw, activation if activation <= RELU6 else 0
+    first, last = _columns(left, right, back, taps[1], sw, q, dw)
+    ring, step = _reach(back, taps[0], sh, dh), 4 * _up(many, _LINE) * _LINE
+    line, inside = (last - first) * step, first >= 0 and last <= width
+    scratch = np.empty(_LINE if inside else ring * line // 4 + _LINE, np.float32)
+    book = np.empty(NUMBERS + 2 * taps[0] + ring, np.int64)
+    near, x_rows, w_rows, held = _aligned(scratch), book[NUMBERS:], book[NUMBERS + taps[0]:], book[NUMBERS + 2 * taps[0]:]
+    held[:] = -1
+    if inside:
+        step = pixel
+    for oy in range(rows[0], rows[1]):
+        i, i_step, count, iy, iy_step = _window(oy, back, taps[0], sh, p, dh)
+        i0, i1 = _inside(iy, iy_step, count, source[0])
+        for k in range(i0, i1):
+            at = iy + k * iy_step
+            slot = at % ring
+            if inside:
+                x_rows[k - i0] = x + (at * width + first) * pixel
+            else:
+                x_rows[k - i0] = near + slot * line
+                if held[slot] != at:
+                    held[slot] = at
+                    _fetch(x + at * width * pixel, near + slot * line, first, last, width, pixel, many, step)
+            w_rows[k - i0] = w + (i + k * i_step) * taps[1] * pixel
+        for r in range(classes):
+            low, high = _up(left - r, classes), _up(right - r, classes)
+            if low < high:
+                j, j_step, j_count, ix, ix_step = _window(r, back, taps[1], sw, q, dw)
+                for k in range(i1 - i0):
+                    x_rows[k] += (ix + low * moves - first) * step
+                    w_rows[k] += j * pixel
+                moved = (oy * target[1] + low * classes + r) * pixel
+                row(
+                    book, x_rows, w_rows, i1 - i0, j_count, ix_step * step, j_step * pixel, moves * step,
+                    y + moved, classes * pixel, high - low, many,
+                    (bias, scale, shift, beside + moved if beside else 0, clamp),
+                )  # fmt: skip
+                for k in range(i1 - i0):
+                    x_rows[k] -= (ix + low * moves - first) * step
+                    w_rows[k] -= j * pixel
+        if activation > RELU6:
+            finish(y + (oy * target[1] + left) * pixel, pixel, right - left, many, 0, (0, 0, 0, 0, activation), 0)
+    hold(scratch)
+    hold(book)
+
+
+@njit(**EXACT)
+def _slices(parts: Any, channels: Any) -> Any:
+    """Channels of a tile: near equal parts, none too thin."""
+    parts = max(1, min(parts, channels // _THIN))
+    return channels if parts == 1 else _up(_up(channels, parts), LANES) * LANES
+
+
+@njit(**EXACT)
+def _cut(batch: Any, target: Any, taps: Any, channels: Any, back: Any, geometry: Any) -> Any:
+    """(rows, columns, channels) of a tile: all of a row where that is not too much, for long runs of memory."""
+    rows = max(2 * taps[0], _TILE // (target[1] * channels))
+    rows = _up(target[0], _up(target[0], rows))
+    columns, tiles = target[1], batch * _up(target[0], rows)
+    first, last = _columns(0, columns, back, taps[1], geometry[1], geometry[3], geometry[5])
+    while columns > 8 * PIXELS and ((last - first) * taps[0] * channels > _ROOM or tiles * _up(target[1], columns) < _TILES):
+        columns = _up(columns, 2)
+        first, last = _columns(0, columns, back, taps[1], geometry[1], geometry[3], geometry[5])
+    room = _ROOM if columns >= 3 * PIXELS else _NEAR  # read as it lies, or from scratch
+    parts = max(_up((last - first) * taps[0] * channels, room), _up(_TILES, tiles * _up(target[1], columns)))
+    return rows, columns, _slices(parts, channels)
+
+
+@njit(**EXACT)
+def _convolve(x: Any, w: Any, y: Any, batch: Any, source: Any, target: Any, taps: Any, channels: Any, back: Any, geometry: Any,
+              after: Any) -> None:  # fmt: skip
+    """y (batch, *target, channels) from x (batch, *source, channels) and w (*taps, channels); addresses."""
+    cut = _cut(batch, target, taps, channels, back, geometry)
+    tiles = batch * _up(target[0], cut[0]) * _up(target[1], cut[1]) * _up(channels, cut[2])
+    parallel_for(_tile, tiles, (x, w, y, source, target, taps, channels, back, geometry, cut, after))
+
+
+# ---- the weight's gradient
+
+
+@njit(**EXACT)
+def _weight_tile(t: Any, g: Any, x: Any, sums: Any, size: Any, out: Any, taps: Any, channels: Any, geometry: Any, rows_each: Any,
+                 channels_each: Any) -> None:  # fmt: skip
+    """The gradient's part from some rows of an image, for some channels."""
+    (height, width), (out_height, out_width) = size, out
+    sh, sw, p, q, dh, dw = geometry
+    slices, blocks = _up(channels, channels_each), _up(out_height, rows_each)
+    part, c = t // slices, t % slices * channels_each
+    n, top = part // blocks, part % blocks * rows_each
+    many, pixel = min(channels_each, channels - c), 4 * channels
+    g, x = g + n * out_height * out_width * pixel + 4 * c, x + n * height * width * pixel + 4 * c
+    sums += part * taps[0] * taps[1] * pixel + 4 * c
+    first, last = _columns(0, out_width, 0, taps[1], sw, q, dw)
+    ring, step = _reach(0, taps[0], sh, dh), 4 * _up(many, _LINE) * _LINE
+    line = (last - first) * step
+    scratch, book = np.empty(ring * line // 4 + _LINE, np.float32), np.empty(NUMBERS + 2 * taps[0] + ring, np.int64)
+    near, x_rows, w_rows, held = _aligned(scratch), book[NUMBERS:], book[NUMBERS + taps[0]:], book[NUMBERS + 2 * taps[0]:]
+    held[:] = -1
+    for oy in range(top, min(out_height, top + rows_each)):
+        iy = oy * sh - p
+        i0, i1 = _inside(iy, dh, taps[0], height)
+        for i in range(i0, i1):
+            at = iy + i * dh
+            slot = at % ring
+            if held[slot] != at:
+                held[slot] = at
+                _fetch(x + at * width * pixel, near + slot * line, first, last, width, pixel, many, step)
+            x_rows[i - i0] = near + slot * line
+            w_rows[i - i0] = sums + i * taps[1] * pixel
+        row_back(
+            book, x_rows, w_rows, i1 - i0, taps[1], dw * step, pixel, sw * step,
+            g + oy * out_width * pixel, pixel, out_width, many,
+        )  # fmt: skip
+    hold(scratch)
+    hold(book)
+
+
+@njit(**EXACT)
+def _add_parts(t: Any, sums: Any, parts: Any, span: Any, each: Any) -> None:
+    """Into the first of the parts all of them, in their order, for some elements."""
+    first = t * each
+    total = floats(sums + 4 * first, min(each, span - first))
+    for k in range(1, parts):
+        part = floats(sums + 4 * (k * span + first), total.size)
+        for j in range(total.size):
+            total[j] += part[j]
+
+
+@njit(**EXACT)
+def _weight_gradient(g: Any, x: Any, batch: Any, size: Any, out: Any, taps: Any, channels: Any, geometry: Any) -> Any:
+    """(*taps, channels), flat."""
+    rows = max(2 * taps[0], _TILE // (out[1] * channels))
+    rows = _up(out[0], _up(out[0], rows))
+    each = _slices(_up(_TILES, batch * _up(out[0], rows)), channels)
+    parts, span = batch * _up(out[0], rows), taps[0] * taps[1] * channels
+    sums = np.zeros((parts, span), np.float32)
+    tiles = parts * _up(channels, each)
+    parallel_for(_weight_tile, tiles, (g, x, sums.ctypes.data, size, out, taps, channels, geometry, rows, each))
+    parallel_for(_add_parts, _up(span, _PART), (sums.ctypes.data, parts, span, _PART))
+    return sums[0]
+
+
+# ---- for Python
+
+
+def _address(x: Any) -> int:
+    return x.__array_interface__["data"][0]
+
+
+def _by_tap(w: Any, packs: dict[str, Any] | None) -> Any:
     """(C, 1, KH, KW) -> (KH, KW, C)."""
-    return np.ascontiguousarray(w[:, 0].transpose(1, 2, 0))
+    kept = None if packs is None else packs.get("depthwise")
+    if kept is None:
+        kept = np.ascontiguousarray(w[:, 0].transpose(1, 2, 0))
+        if packs is not None:
+            packs["depthwise"] = kept
+    return kept
 
 
-def forward(x: Any, w: Any, stride: Pair, padding: Pair, dilation: Pair, out: Pair, bias: Any) -> Any:
-    """x (N, H, W, C), w (C, 1, KH, KW) -> (N, HO, WO, C)."""
-    return _forward(x, _by_tap(w), stride, padding, dilation, out, bias)
+def _geometry(stride: Pair, padding: Pads, dilation: Pair) -> tuple[int, ...]:
+    (top, _), (left, _) = sides(padding)
+    return (*stride, top, left, *dilation)
 
 
-def _forward(x: Any, taps: Any, stride: Pair, padding: Pair, dilation: Pair, out: Pair, bias: Any) -> Any:
-    n, h, w, c = x.shape
-    y = np.empty((n, *out, c), np.float32)
-    start = np.zeros(c, np.float32) if bias is None else np.ascontiguousarray(bias)
-    arrays = x.reshape(-1), taps.reshape(-1), start, y.reshape(-1)
-    numbers = (c, h, w, *out, *taps.shape[:2]), *stride, *padding, *dilation
-    run_tiles(lambda lo, hi: _forward_rows(*arrays, *numbers, lo, hi), n * out[0], _ROWS)
+def forward(
+    x: Any,
+    w: Any,
+    stride: Pair,
+    padding: Pads,
+    dilation: Pair,
+    out: Pair,
+    bias: Any = None,
+    after: After | None = None,
+    packs: dict[str, Any] | None = None,
+) -> Any:
+    """x (N, H, W, C), w (C, 1, KH, KW) -> (N, HO, WO, C); the residual of ``after`` is (N, C, HO, WO)."""
+    n, h, width, c = x.shape
+    taps, y = _by_tap(w, packs), np.empty((n, *out, c), np.float32)
+    if after is not None and after.residual is not None:
+        after = after._replace(residual=channels_last(after.residual))
+    codes, held = ends(bias, after)
+    geometry = _geometry(stride, padding, dilation)
+    _convolve(_address(x), _address(taps), _address(y), n, (h, width), out, taps.shape[:2], c, 0, geometry, codes)
+    del held  # the addresses in ``codes`` were good until here
     return y
 
 
-def input_grad(g: Any, w: Any, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Any:
+def input_grad(g: Any, w: Any, size: Pair, stride: Pair, padding: Pads, dilation: Pair) -> Any:
     """g (N, HO, WO, C), w (C, 1, KH, KW) -> (N, H, W, C)."""
-    taps = _by_tap(w)
-    back = tuple(d * (k - 1) - p for k, p, d in zip(taps.shape[:2], padding, dilation, strict=True))
-    if stride == (1, 1) and min(back) >= 0:
-        return _forward(g, np.ascontiguousarray(taps[::-1, ::-1]), stride, back, dilation, size, None)
     n, ho, wo, c = g.shape
-    x = np.empty((n, *size, c), np.float32)
-    arrays = g.reshape(-1), taps.reshape(-1), np.zeros(c, np.float32), x.reshape(-1)
-    numbers = (c, *size, ho, wo, *taps.shape[:2]), *stride, *padding, *dilation
-    run_tiles(lambda lo, hi: _input_rows(*arrays, *numbers, lo, hi), n * size[0], _ROWS)
+    taps, x = _by_tap(w, None), np.empty((n, *size, c), np.float32)
+    geometry = _geometry(stride, padding, dilation)
+    _convolve(_address(g), _address(taps), _address(x), n, (ho, wo), size, taps.shape[:2], c, 1, geometry, PLAIN)
     return x
 
 
-def weight_grad(g: Any, x: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Any:
-    """g (N, HO, WO, C), x (N, H, W, C) -> (C, 1, KH, KW), the images summed in their order."""
-    n, c = x.shape[0], x.shape[3]
-    sums = np.zeros((n, *kernel, c), np.float32)
-    run_tiles(lambda lo, hi: _weight_images(g, x, sums, *stride, *padding, *dilation, lo, hi), n, 1)
-    return np.ascontiguousarray(sums.sum(0).transpose(2, 0, 1))[:, None]
+def weight_grad(g: Any, x: Any, kernel: Pair, stride: Pair, padding: Pads, dilation: Pair) -> Any:
+    """g (N, HO, WO, C), x (N, H, W, C) -> (C, 1, KH, KW), images and parts of them summed in their order."""
+    (n, h, w, c), out = x.shape, g.shape[1:3]
+    sums = _weight_gradient(_address(g), _address(x), n, (h, w), out, kernel, c, _geometry(stride, padding, dilation))
+    return np.ascontiguousarray(sums.reshape(*kernel, c).transpose(2, 0, 1))[:, None]

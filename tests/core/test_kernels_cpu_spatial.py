@@ -1,0 +1,142 @@
+"""The CPU kernels over images: depthwise convolutions, pooling and resizing against the reference in float64, and their bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from nyala.core.kernels import CPU, reference
+from nyala.core.kernels.cpu import parallel
+from nyala.core.kernels.cpu.threads import thread_count
+from nyala.core.kernels.reference.after import After
+from nyala.core.kernels.reference.windows import output_size
+from nyala.testing import Sampler
+
+
+@pytest.fixture
+def threads() -> Iterator[Any]:
+    """``parallel.start``, undone afterwards."""
+    yield parallel.start
+    parallel.start(thread_count())
+
+
+def last(x: Any) -> Any:
+    """The same values with the channels side by side in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+
+
+def wide(given: Any) -> Any:
+    """Arguments with every array in float64."""
+    if isinstance(given, np.ndarray):
+        return given.astype(np.float64) if given.dtype.kind == "f" else given
+    return type(given)(*map(wide, given)) if isinstance(given, After) else given
+
+
+# ---- depthwise convolutions: channels, size, kernel, stride, padding, dilation
+
+DEPTHWISE = {
+    "3x3": (48, (13, 30), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "3x3, wide enough to be read as it lies": (40, (9, 61), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "3x3 of 1 channel": (1, (9, 8), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "3x3 of 17 channels": (17, (5, 9), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "3x3 strided, uneven": (33, (14, 57), (3, 3), (2, 2), ((0, 1), (0, 1)), (1, 1)),
+    "5x5 strided, uneven": (50, (15, 60), (5, 5), (2, 2), ((1, 2), (2, 1)), (1, 1)),
+    "5x5 of an image of 7": (112, (7, 7), (5, 5), (1, 1), (2, 2), (1, 1)),
+    "7x7": (96, (8, 43), (7, 7), (1, 1), (3, 3), (1, 1)),
+    "7x7 strided": (20, (16, 50), (7, 7), (2, 2), (3, 3), (1, 1)),
+    "2x2, more behind than before": (24, (9, 30), (2, 2), (1, 1), ((0, 1), (0, 1)), (1, 1)),
+    "wider than the image": (20, (2, 3), (5, 5), (1, 1), (2, 2), (1, 1)),
+    "more padding than kernel": (18, (3, 4), (2, 2), (1, 1), (3, 2), (1, 1)),
+    "dilated": (16, (20, 31), (3, 3), (1, 1), (4, (4, 3)), (4, 3)),
+    "dilated and strided": (19, (20, 31), (3, 5), (2, 3), (2, 4), (3, 2)),
+    "stride beyond the kernel": (16, (11, 40), (1, 1), (3, 2), (0, 0), (1, 1)),
+    "a row of 2000": (16, (1, 2000), (1, 31), (1, 1), (0, 15), (1, 1)),
+    "a kernel of 9": (32, (11, 33), (9, 9), (1, 1), (4, 4), (1, 1)),
+}
+KERNELS = ("conv_forward", "conv_input_grad", "conv_weight_grad")
+
+
+def depthwise(name: str, images: int = 2) -> list[list[Any]]:
+    """For each of the three kernels its arguments."""
+    c, size, kernel, *geometry = DEPTHWISE[name]
+    s, out = Sampler(name), output_size(size, kernel, *geometry)
+    x, g = (last(s.normal(images, c, *shape).astype(np.float32)) for shape in (size, out))
+    w, bias = s.normal(c, 1, *kernel).astype(np.float32), s.normal(c).astype(np.float32)
+    return [[x, w, *geometry, c, bias], [g, w, x.shape, *geometry, c], [g, x, w.shape, *geometry, c]]
+
+
+@pytest.mark.parametrize("name", DEPTHWISE)
+def test_depthwise_kernels_equal_the_reference_in_float64(name: str) -> None:
+    for kernel, given in zip(KERNELS, depthwise(name), strict=True):
+        got, expected = getattr(CPU, kernel)(*given), reference.KERNELS[kernel](*map(wide, given))
+        assert got.shape == expected.shape and got.dtype == np.float32
+        assert np.abs(got - expected).max() <= 3e-6 * np.abs(expected).max(), f"{kernel}: {np.abs(got - expected).max()}"
+
+
+@pytest.mark.parametrize("name", DEPTHWISE)
+def test_depthwise_bits_depend_neither_on_threads_nor_on_the_batch(name: str, threads: Any) -> None:
+    for i, (kernel, given) in enumerate(zip(KERNELS, depthwise(name, images=3), strict=True)):
+        found = []
+        for count in (1, 2):
+            threads(count)
+            found.append(getattr(CPU, kernel)(*given))
+        np.testing.assert_array_equal(*found)
+        if i < 2:
+            alone = [given[0][1:2], given[1], (1, *given[2][1:]) if i else given[2], *given[3:]]
+            np.testing.assert_array_equal(getattr(CPU, kernel)(*alone)[0], found[0][1])
+
+
+@pytest.mark.parametrize("activation", ["none", "relu", "relu6", "gelu", "silu"])
+@pytest.mark.parametrize("name", ["3x3, wide enough to be read as it lies", "5x5 of an image of 7", "3x3 of 17 channels"])
+def test_what_follows_a_depthwise_convolution_gives_the_bits_it_gives_alone(name: str, activation: str) -> None:
+    x, w, *geometry, bias = depthwise(name)[0]
+    s, plain = Sampler("after"), CPU.conv_forward(x, w, *geometry)
+    scale, shift = (s.normal(plain.shape[1]).astype(np.float32) for _ in range(2))
+    after = After(scale, shift, last(s.normal(*plain.shape).astype(np.float32)), activation)
+    fused, packs = CPU.conv_forward(x, w, *geometry, bias, after, {}), {}
+    from nyala.core.kernels.cpu.after import then
+
+    np.testing.assert_array_equal(fused, then(plain.copy("K"), bias, after, 1))
+    for _ in range(2):  # the second time from the packed weight
+        np.testing.assert_array_equal(CPU.conv_forward(x, w, *geometry, bias, after, packs), fused)
+    expected = reference.KERNELS["conv_forward"](*map(wide, (x, w, *geometry, bias, after)))
+    np.testing.assert_allclose(fused, expected, rtol=2e-5, atol=2e-5)
+
+
+def test_depthwise_kernels_take_any_memory() -> None:
+    for kernel, given in zip(KERNELS, depthwise("3x3"), strict=True):
+        expected = getattr(CPU, kernel)(*given)
+        for change in (
+            np.ascontiguousarray,
+            lambda a: np.asfortranarray(a),
+            lambda a: np.repeat(a, 2, -1)[..., ::2],
+            misaligned,
+            frozen,
+        ):
+            changed = [change(a) if isinstance(a, np.ndarray) and a.ndim == 4 else a for a in given]
+            np.testing.assert_array_equal(getattr(CPU, kernel)(*changed), expected)
+
+
+def misaligned(x: Any) -> Any:
+    """The same values, one byte off."""
+    held = np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    held[...] = x
+    return held
+
+
+def frozen(x: Any) -> Any:
+    """The same values, read-only."""
+    x = x.copy("K")
+    x.flags.writeable = False
+    return x
+
+
+def test_depthwise_kernels_carry_nan_and_infinity_to_the_pixels_they_reach() -> None:
+    x, w, *rest = depthwise("3x3, wide enough to be read as it lies")[0]
+    x = x.copy("K")
+    x[0, 3, 4, 30], x[1, 5, 0, 0] = np.nan, np.inf
+    got, expected = CPU.conv_forward(x, w, *rest), reference.KERNELS["conv_forward"](x, w, *rest)
+    assert np.isnan(got).sum() == 9
+    np.testing.assert_array_equal(np.isfinite(got), np.isfinite(expected))
