@@ -1,96 +1,139 @@
 """Philox4x32-10 in vector code, and the dropout made of it: the reference's bits."""
 
+# ruff: noqa: ARG001 - Numba fixes what an intrinsic and its generator are given
+
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from ..reference import dropout as reference_dropout
 from ..reference import random as reference_random
-from .compiled import njit
-from .threads import run_tiles
-from .vector_math import EXACT, ready
+from .compiled import EXACT, njit
+from .parallel import parallel_for
+from .spans import FLOAT32, flat
 
-_u64, _u32 = np.uint64, np.uint32
-_M0, _M1, _LOW, _HALF = _u64(0xD2511F53), _u64(0xCD9E8D57), _u64(0xFFFFFFFF), _u64(32)
-_W0, _W1 = _u64(0x9E3779B9), _u64(0xBB67AE85)
-_BLOCKS = 1 << 14  # blocks of four words that one thread makes at a time
-_CHUNK = 256  # blocks between making words and using them: they stay in the first-level cache
+_u64, _u32, _f = np.uint64, np.uint32, np.float32
+_M0, _M1, _LOW = 0xD2511F53, 0xCD9E8D57, 0xFFFFFFFF
+_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+_BLOCKS = 8  # blocks of four words made at once, one in each 64-bit lane
+_STEP = 4 * _BLOCKS
+_TILE = 1 << 15  # words that one thread makes at a time
+_CHUNK = 1 << 10  # words between making and using them: they stay in the first-level cache
+_LANES = ir.VectorType(ir.IntType(64), _BLOCKS)
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    undefined, zero = ir.Constant(_LANES, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), _BLOCKS), [0] * _BLOCKS)
+    return builder.shuffle_vector(builder.insert_element(undefined, value, zero), undefined, zeros)
+
+
+def _same(value: int) -> Any:
+    return ir.Constant(_LANES, [value] * _BLOCKS)
+
+
+def _rounds(builder: Any, c: list[Any], k0: Any, k1: Any) -> list[Any]:
+    """Ten rounds over four words a lane; what lies above their 32 bits means nothing."""
+    low, half = _same(_LOW), _same(32)
+    for turn in range(10):
+        a, b = (_splat(builder, builder.add(k, ir.Constant(k.type, turn * w))) for k, w in ((k0, _W0), (k1, _W1)))
+        p0 = builder.mul(builder.and_(c[0], low), _same(_M0))
+        p1 = builder.mul(builder.and_(c[2], low), _same(_M1))
+        c = [
+            builder.xor(builder.xor(builder.lshr(p1, half), c[1]), a), p1,
+            builder.xor(builder.xor(builder.lshr(p0, half), c[3]), b), p0,
+        ]  # fmt: skip
+    return c
+
+
+@intrinsic
+def _make_words(typing_context, first, k0, k1, out, position):
+    """The words of blocks ``first`` to ``first + 7`` into 32 places of a contiguous uint32 array."""
+
+    def generate(context, builder, signature, arguments):
+        start, k0, k1, out, position = arguments
+        index = builder.add(_splat(builder, start), ir.Constant(_LANES, list(range(_BLOCKS))))
+        c = _rounds(builder, [index, builder.lshr(index, _same(32)), _same(0), _same(0)], k0, k1)
+        pairs = [builder.or_(builder.and_(c[i], _same(_LOW)), builder.shl(c[i + 1], _same(32))) for i in (0, 2)]
+        order = [lane for i in range(_BLOCKS) for lane in (i, i + _BLOCKS)]
+        mixed = builder.shuffle_vector(*pairs, ir.Constant(ir.VectorType(ir.IntType(32), 2 * _BLOCKS), order))
+        data = context.make_array(signature.args[3])(context, builder, value=out).data
+        words = builder.bitcast(mixed, ir.VectorType(ir.IntType(32), _STEP))
+        builder.store(words, builder.bitcast(builder.gep(data, [position]), words.type.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.uint64, out, types.intp), generate
+
+
+@njit(**EXACT)
+def random_words(first: Any, k0: Any, k1: Any, out: Any) -> None:
+    """Words of blocks first, first + 1, ... into ``out`` (words,), whose length is a multiple of 32."""
+    for i in range(0, out.size, _STEP):
+        _make_words(first + _u64(i // 4), k0, k1, out, i)
 
 
 @njit(**EXACT)
 def random_blocks(first: Any, k0: Any, k1: Any, out: Any) -> None:
-    """Blocks first, first + 1, ... into the columns of out (4, blocks): apart, so that the loop runs in vectors."""
-    for i in range(out.shape[1]):
-        index = first + _u64(i)
-        c0, c1 = index & _LOW, index >> _HALF
-        c2, c3 = _u64(0), _u64(0)
-        a, b = k0, k1
-        for _ in range(10):
-            p0, p1 = c0 * _M0, c2 * _M1
-            c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ a, p1 & _LOW, (p0 >> _HALF) ^ c3 ^ b, p0 & _LOW
-            a = (a + _W0) & _LOW
-            b = (b + _W1) & _LOW
-        out[0, i] = _u32(c0)
-        out[1, i] = _u32(c1)
-        out[2, i] = _u32(c2)
-        out[3, i] = _u32(c3)
+    """Blocks first, first + 1, ... into the columns of ``out`` (4, blocks)."""
+    words = np.empty(_STEP, _u32)
+    for start in range(0, out.shape[1], _BLOCKS):
+        _make_words(first + _u64(start), k0, k1, words, 0)
+        for i in range(min(_BLOCKS, out.shape[1] - start)):
+            for j in range(4):
+                out[j, start + i] = words[4 * i + j]
 
 
 @njit(**EXACT)
-def _blocks(first: Any, k0: Any, k1: Any, words: Any, out: Any) -> None:
-    """Words of blocks first, first + 1, ... into out (blocks, 4); ``words`` is working memory (4, chunk)."""
-    for start in range(0, out.shape[0], words.shape[1]):
-        random_blocks(first + _u64(start), k0, k1, words)
-        for i in range(min(words.shape[1], out.shape[0] - start)):
-            for j in range(4):
-                out[start + i, j] = words[j, i]
+def _some_words(t: Any, k0: Any, k1: Any, out: Any) -> None:
+    here = out[t * _TILE : (t + 1) * _TILE]
+    whole = here.size // _STEP * _STEP
+    random_words(_u64(t * _TILE // 4), k0, k1, here[:whole])
+    if whole < here.size:
+        rest = np.empty(_STEP, _u32)
+        random_words(_u64((t * _TILE + whole) // 4), k0, k1, rest)
+        here[whole:] = rest[: here.size - whole]
 
 
 @njit(**EXACT)
-def _drop(first: Any, k0: Any, k1: Any, threshold: Any, scale: Any, x: Any, words: Any, out: Any) -> None:
-    """out = x * scale where its word reaches the threshold, else 0; ``words`` is working memory (4, chunk)."""
-    whole = x.size // 4
-    for start in range(0, whole, words.shape[1]):
-        random_blocks(first + _u64(start), k0, k1, words)
-        count = min(words.shape[1], whole - start)
-        source = x[4 * start : 4 * (start + count)].reshape(count, 4)
-        target = out[4 * start : 4 * (start + count)].reshape(count, 4)
-        for i in range(count):
-            for j in range(4):
-                target[i, j] = source[i, j] * scale if words[j, i] >= threshold else np.float32(0.0)
-    if 4 * whole < x.size:
-        random_blocks(first + _u64(whole), k0, k1, words[:, :1])
-        for j in range(x.size - 4 * whole):
-            out[4 * whole + j] = x[4 * whole + j] * scale if words[j, 0] >= threshold else np.float32(0.0)
+def _all_words(k0: Any, k1: Any, out: Any) -> None:
+    parallel_for(_some_words, (out.size + _TILE - 1) // _TILE, (k0, k1, out))
 
 
-def _memory() -> Any:
-    return np.empty((4, _CHUNK), _u32)
+@njit(**EXACT)
+def _drop_some(t: Any, k0: Any, k1: Any, threshold: Any, scale: Any, x: Any, out: Any) -> None:
+    words = np.empty(_CHUNK, _u32)
+    for start in range(t * _TILE, min((t + 1) * _TILE, x.size), _CHUNK):
+        random_words(_u64(start // 4), k0, k1, words)
+        a, y = x[start : start + _CHUNK], out[start : start + _CHUNK]
+        for i in range(y.size):
+            y[i] = a[i] * scale if words[i] >= threshold else _f(0.0)
+
+
+@njit(**EXACT)
+def _drop(k0: Any, k1: Any, threshold: Any, scale: Any, x: Any, out: Any) -> None:
+    """out = x * scale where its word reaches the threshold, else 0."""
+    parallel_for(_drop_some, (x.size + _TILE - 1) // _TILE, (k0, k1, threshold, scale, x, out))
 
 
 def philox(xp: Any, key: tuple[int, int], count: int) -> Any:
     """As the reference."""
     if xp is not np:
         return reference_random.philox(xp, key, count)
-    out = np.empty(((count + 3) // 4, 4), _u32)
-    k0, k1 = _u64(key[0]), _u64(key[1])
-    run_tiles(lambda lo, hi: _blocks(_u64(lo), k0, k1, _memory(), out[lo:hi]), len(out), _BLOCKS)
-    return out.reshape(-1)[:count]
+    out = np.empty(count, _u32)
+    _all_words(_u64(key[0]), _u64(key[1]), out)
+    return out
 
 
 def dropout(x: Any, p: float, key: tuple[int, int]) -> Any:
     """As the reference."""
-    if x.dtype != np.float32:
+    if x.dtype != FLOAT32:
         return reference_dropout.dropout(x, p, key)
-    flat = ready(x).reshape(-1)
-    out = np.empty_like(flat)
-    k0, k1 = _u64(key[0]), _u64(key[1])
-    threshold, scale = _u32(reference_dropout.threshold(p)), np.float32(1.0 / (1.0 - p))
-
-    def work(lo: int, hi: int) -> None:
-        _drop(_u64(lo // 4), k0, k1, threshold, scale, flat[lo:hi], _memory(), out[lo:hi])
-
-    run_tiles(work, flat.size, 4 * _BLOCKS)
-    return out.reshape(x.shape)
+    out = np.empty(x.shape, FLOAT32)
+    threshold, scale = _u32(reference_dropout.threshold(p)), _f(1.0 / (1.0 - p))
+    _drop(_u64(key[0]), _u64(key[1]), threshold, scale, flat(x), out.ravel())
+    return out
