@@ -41,6 +41,7 @@ _NAMES: dict[str, str] = {
     for module, names in {
         "core.tensor": "Tensor",
         "core.autograd": "no_grad enable_grad set_grad_enabled inference_mode is_grad_enabled",
+        "core.invariance": "batch_invariant",
         "core.create": (
             "tensor as_tensor from_numpy from_dlpack zeros ones empty full zeros_like ones_like empty_like full_like "
             "arange linspace eye meshgrid"

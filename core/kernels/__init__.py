@@ -12,9 +12,17 @@ from typing import Any
 import numpy as np
 
 from ..devices import module_of
+from ..invariance import mode
 from .interface import Kernels
 
 CPU = Kernels("cpu")
+
+
+@functools.lru_cache(maxsize=1)
+def _invariant() -> Kernels:
+    from .invariant import InvariantKernels
+
+    return InvariantKernels()
 
 
 @functools.lru_cache(maxsize=1)
@@ -31,6 +39,6 @@ def of(array: Any) -> Any:
         array([1.])
     """
     if isinstance(array, np.ndarray):
-        return CPU
+        return _invariant() if mode.depth else CPU
     module_of(array)  # where it is a CuPy array its device is the current one from here on
     return _cuda()

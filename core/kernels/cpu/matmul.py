@@ -1,4 +1,4 @@
-"""Matrix products: float32 by ``gemm``, float64 by ``gemm64``, half precision in float32; whole numbers by NumPy.
+"""Matrix products: float32 by ``gemm``, float64 by ``gemm64``, half and complex numbers by these; whole numbers by NumPy.
 
 Every element's bits depend on its row and its column alone, so a row gives the same result alone and in a batch, on one
 thread and on many. A threaded BLAS splits sums by its threads, and the split shows in the last bits. A sum of more than
@@ -22,7 +22,6 @@ from .compiled import EXACT, any_layout, compiled_callback, njit
 from .gemm import DEPTH, block, finish, floats, hold, pack, pack_part
 from .microkernel import COLUMNS, ROWS
 from .parallel import parallel_for
-from .threads import single_threaded_blas
 
 _PART = 2048  # terms of a part of a sum: some blocks of DEPTH
 _ENOUGH = 32  # tasks that keep the cores of a large machine busy
@@ -249,16 +248,28 @@ def _aligned(x: Any) -> Any:
 
 
 def _other(a: Any, b: Any) -> Any:
-    """Products that are not float32."""
-    kinds = {a.dtype.kind, b.dtype.kind}
-    if a.dtype == b.dtype and a.dtype.itemsize == 2 and a.dtype.kind in "fV":
-        return matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
-    if kinds <= {"f", "i", "u", "b"} and np.result_type(a, b) == np.float64:
+    """Products that are not of two float32 arrays: in the precision of their common type, half precision in float32."""
+    dtype = np.result_type(a, b)
+    if dtype.itemsize == 2 and dtype.kind in "fV":
+        return matmul(a.astype(np.float32), b.astype(np.float32)).astype(dtype)
+    if dtype == np.float32:
+        return matmul(a.astype(dtype, copy=False), b.astype(dtype, copy=False))
+    if dtype == np.float64:
         from .gemm64 import multiply64  # compiled for those who need it
 
         return multiply64(a, b)
-    single_threaded_blas()
-    return reference.matmul(a, b)
+    if dtype in (np.complex64, np.complex128):
+        return _complex(a, b, dtype)
+    return reference.matmul(a, b)  # whole numbers: NumPy's own loops
+
+
+def _complex(a: Any, b: Any, dtype: Any) -> Any:
+    """Of four real products."""
+    x, y = matmul(a.real, b.real), matmul(a.real, b.imag)
+    out = np.empty(x.shape, dtype)
+    np.subtract(x, matmul(a.imag, b.imag), out=out.real)
+    np.add(y, matmul(a.imag, b.real), out=out.imag)
+    return out
 
 
 def _batched(a: Any, b: Any) -> Any:
