@@ -16,7 +16,7 @@ import numpy as np
 
 from ..reference.windows import Pads, Size, output_size, sides
 from .gemm import DEPTH
-from .microkernel import COLUMNS, ROWS
+from .microkernel import COLUMNS, LANES, ROWS, VECTORS
 
 _TILE = 96  # places of a tile: with their windows they stay in a core's cache
 _TASKS = 8  # tasks that a small convolution is cut into
@@ -122,14 +122,19 @@ def _even(counts: Sequence[int], steps: Sequence[int]) -> int:
     return step or 4
 
 
+def _lies_inside(source: _Source, window: _Window) -> bool:
+    """Whether no window leaves the picture."""
+    last = [s + m * (o - 1) + d * (k - 1) for k, s, m, d, o in zip(*window, strict=True)]
+    return min(window.start) >= 0 and all(b < n for b, n in zip(last, source.size, strict=True))
+
+
 def _row_step(source: _Source, window: _Window) -> int:
     """Bytes between windows that lie in memory as the rows of a matrix; 0 where they do not."""
     if source.planes > 1 or window.kernel[0] * window.kernel[1] > 1:
         return 0
     if window.kernel[2] > 1 and (window.spread[2] != 1 or source.steps[4] != 4 * source.floats):
         return 0
-    last = [s + m * (o - 1) + d * (k - 1) for k, s, m, d, o in zip(*window, strict=True)]
-    if any(s != 0 for s in window.start) or any(b >= n for b, n in zip(last, source.size, strict=True)):
+    if any(window.start) or not _lies_inside(source, window):
         return 0
     moves = [s * m for s, m in zip(source.steps[2:], window.move, strict=True)]
     return _even((source.images, *window.out), (source.steps[0], *moves))
@@ -169,7 +174,7 @@ def _numbers(source: _Source, window: _Window, groups: int, width: int, target: 
             source.images, *source.size, source.floats, source.planes, *source.steps,
             *window.out, *window.kernel, *window.start, *window.move, *window.spread,
             terms, width, groups, source.group_step, *target, row_step, even, tile, tiles, each, _up(panels, each),
-            pieces, offsets.size, offsets.ctypes.data, zeros.ctypes.data,
+            pieces, offsets.size, offsets.ctypes.data, zeros.ctypes.data, pieces == 1 and _lies_inside(source, window),
         ],
         np.int64,
     )  # fmt: skip
@@ -244,15 +249,50 @@ def back_plan(
     return BackPlan(tuple(classes), result, last_axes(len(shape)))
 
 
+class WeightPlan(NamedTuple):
+    """A weight's gradient and how to get there: what ``weight_gradient`` takes."""
+
+    numbers: Any
+    elements: Any
+    cuts: Any
+
+
 @functools.lru_cache(maxsize=2048)
-def weight_cuts(places: int, groups: int, rows: int, terms: int) -> Any:
-    """How ``weight_gradient`` is cut: rows and panels of a task, and parts of the places where those alone are few tasks."""
-    row_tasks, panels = _up(rows, _ROWS), _up(terms, COLUMNS)
+def weight_plan(
+    shape: Size, strides: Size, weight_shape: Size, stride: Size, dilation: Size, groups: int, planar: bool, out: Size
+) -> WeightPlan:
+    """The plan for an input of this shape and these strides (in bytes), padded already."""
+    kernel, spread = _lifted(weight_shape[2:], 1), _lifted(dilation, 1)
+    window = _Window(kernel, (0, 0, 0), _lifted(stride, 1), spread, _lifted(out, 1))
+    source, width = _source(shape, strides, groups, planar), weight_shape[0] // groups
+    numbers, _ = _numbers(source, window, groups, width, (0, 0, 0, 0))
+    tap_steps = [s * d for s, d in zip(source.steps[2:], spread, strict=True)]
+    steps, counts = [source.steps[1], *tap_steps, 4], (source.planes, *kernel, source.floats)
+    elements = sum(s * i for s, i in zip(steps, np.indices(counts), strict=True)).reshape(-1)
+    single = math.prod(kernel) == source.planes == 1
+    return WeightPlan(numbers, elements, _cuts(shape[0] * math.prod(out), groups, width, elements.size, single))
+
+
+def _cost(rows: int, columns: int) -> int:
+    """Clock cycles, about, that a product takes for each of its terms."""
+    vectors = _up(columns, LANES)
+    panels, rest = vectors // VECTORS, vectors % VECTORS
+    return _up(rows, ROWS) * (panels * ROWS * VECTORS // 2 + (max(4, ROWS * rest // 2) if rest else 0))
+
+
+def _cuts(places: int, groups: int, width: int, terms: int, single: bool) -> Any:
+    """How ``weight_gradient`` is cut: rows and panels of a task, and parts of the places where those alone are few tasks.
+
+    With a ``single`` tap the output channels may be the rows, and the result then lies as the weight does.
+    """
+    outputs = single and _cost(width, terms) <= _cost(terms, width) + width * terms / places
+    rows, columns = (width, terms) if outputs else (terms, width)
+    row_tasks, panels = _up(rows, _ROWS), _up(columns, COLUMNS)
     panel_tasks = _up(panels, _PANELS)
     parts = max(1, min(_up(2 * _TASKS, groups * row_tasks * panel_tasks), places // _PART))
     places_each = _up(_up(places, parts), DEPTH) * DEPTH
     cuts = [
         _up(_up(rows, row_tasks), ROWS) * ROWS, row_tasks, _up(panels, panel_tasks), panel_tasks, places_each,
-        _up(places, places_each), 4 * rows * groups,
+        _up(places, places_each), 4 * width * groups, outputs,
     ]  # fmt: skip
     return np.array(cuts, np.int64)

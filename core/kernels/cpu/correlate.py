@@ -10,24 +10,23 @@ from typing import Any
 
 import numpy as np
 
+from . import window as at
 from .compiled import EXACT, njit
-from .gather import (
-    GATHERED, IMAGES, IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, MOVE_D, MOVE_H, MOVE_W, OUT_D, OUT_H, OUT_W, SPREAD_D,
-    SPREAD_H, SPREAD_W, START_D, START_H, START_W, STEP_D, STEP_H, STEP_N, STEP_W,
-)  # fmt: skip
 from .gemm import block, hold, packed_size
 from .indirect import indirect_block
 from .microkernel import COLUMNS, ROWS
 from .moves import clear, copy
 from .parallel import parallel_for
+from .window import following, place
 
-# Numbers of a plan after those of ``gather``. ROW_STEP: bytes between windows that lie as the rows of a matrix, or 0; otherwise
-# a window is PIECES pieces of RUN floats, whose offsets in bytes lie at the address OFFSETS; ZEROS is the address of RUN zeros.
+# Numbers of a plan after those of ``window``. ROW_STEP: bytes between windows that lie as the rows of a matrix, or 0; otherwise
+# a window is PIECES pieces of RUN floats, whose offsets in bytes lie at the address OFFSETS; ZEROS is the address of RUN zeros;
+# INSIDE: 1 where there is one piece and all windows lie inside the picture.
 # EVEN: 1 where the result's places are evenly spaced. A task is TILE places times PANELS panels of a group's columns.
 (
     TERMS, WIDTH, GROUPS, GROUP_STEP, TARGET_N, TARGET_D, TARGET_H, TARGET_W, ROW_STEP, EVEN, TILE, TILES, PANELS, PARTS,
-    PIECES, RUN, OFFSETS, ZEROS,
-) = range(GATHERED, GATHERED + 18)  # fmt: skip
+    PIECES, RUN, OFFSETS, ZEROS, INSIDE,
+) = range(at.NUMBERS, at.NUMBERS + 19)  # fmt: skip
 
 
 @njit(**EXACT)
@@ -42,35 +41,46 @@ def _shifted(ends: Any, column: Any, place: Any) -> Any:
 
 
 @njit(**EXACT)
+def _point_rows(plan: Any, source: Any, top: Any, rows: Any, table: Any) -> None:
+    """Pointers to ``rows`` windows of one piece each, which lie inside the picture."""
+    n, z, y, x = place(plan, top)
+    start, step = plan[at.START_W] * plan[at.STEP_W], plan[at.MOVE_W] * plan[at.STEP_W]
+    r = 0
+    while r < rows:
+        front, down = z * plan[at.MOVE_D] + plan[at.START_D], y * plan[at.MOVE_H] + plan[at.START_H]
+        line = source + n * plan[at.STEP_N] + front * plan[at.STEP_D] + down * plan[at.STEP_H] + start
+        many = min(rows - r, plan[at.OUT_W] - x)
+        for i in range(many):
+            table[r + i] = line + (x + i) * step
+        r += many
+        n, z, y, x = following(plan, n, z, y)
+
+
+@njit(**EXACT)
 def _point(plan: Any, source: Any, top: Any, rows: Any, table: Any) -> None:
-    """Pointers to the taps of ``rows`` windows, as ``indirect_block`` takes them."""
-    x, rest = top % plan[OUT_W], top // plan[OUT_W]
-    y, rest = rest % plan[OUT_H], rest // plan[OUT_H]
-    z, n = rest % plan[OUT_D], rest // plan[OUT_D]
-    pieces = plan[PIECES]
-    kd, kh, kw = (plan[KERNEL_D], plan[KERNEL_H], plan[KERNEL_W]) if pieces > 1 else (1, 1, 1)
+    """Pointers to the taps of ``rows`` windows, as ``indirect_block`` takes them; zeros outside the picture."""
+    n, z, y, x = place(plan, top)
+    pieces, kd, kh, kw = plan[PIECES], plan[at.KERNEL_D], plan[at.KERNEL_H], plan[at.KERNEL_W]
+    depth, height, width, zeros = plan[at.IN_D], plan[at.IN_H], plan[at.IN_W], plan[ZEROS]
+    step, spread = plan[at.STEP_W], plan[at.SPREAD_W]
     for r in range(rows):
-        at = (r // ROWS * pieces) * ROWS + r % ROWS
-        front, left = z * plan[MOVE_D] + plan[START_D], x * plan[MOVE_W] + plan[START_W]
+        where = (r // ROWS * pieces) * ROWS + r % ROWS
+        front, left = z * plan[at.MOVE_D] + plan[at.START_D], x * plan[at.MOVE_W] + plan[at.START_W]
         for _ in range(kd):
-            top = y * plan[MOVE_H] + plan[START_H]
+            down = y * plan[at.MOVE_H] + plan[at.START_H]
             for _ in range(kh):
-                line = source + n * plan[STEP_N] + front * plan[STEP_D] + top * plan[STEP_H]
-                inside = 0 <= front < plan[IN_D] and 0 <= top < plan[IN_H]
+                line = source + n * plan[at.STEP_N] + front * plan[at.STEP_D] + down * plan[at.STEP_H]
+                inside = 0 <= front < depth and 0 <= down < height
                 column = left
                 for _ in range(kw):
-                    table[at] = line + column * plan[STEP_W] if inside and 0 <= column < plan[IN_W] else plan[ZEROS]
-                    at += ROWS
-                    column += plan[SPREAD_W]
-                top += plan[SPREAD_H]
-            front += plan[SPREAD_D]
+                    table[where] = line + column * step if inside and 0 <= column < width else zeros
+                    where += ROWS
+                    column += spread
+                down += plan[at.SPREAD_H]
+            front += plan[at.SPREAD_D]
         x += 1
-        if x == plan[OUT_W]:
-            x, y = 0, y + 1
-            if y == plan[OUT_H]:
-                y, z = 0, z + 1
-                if z == plan[OUT_D]:
-                    z, n = 0, n + 1
+        if x == plan[at.OUT_W]:
+            n, z, y, x = following(plan, n, z, y)
 
 
 @njit(**EXACT)
@@ -86,7 +96,10 @@ def _multiply(
         )  # fmt: skip
         return
     table = np.empty((rows + ROWS) * plan[PIECES], np.int64)
-    _point(plan, source, top, rows, table)
+    if plan[INSIDE]:
+        _point_rows(plan, source, top, rows, table)
+    else:
+        _point(plan, source, top, rows, table)
     indirect_block(
         table.ctypes.data, plan[PIECES], plan[OFFSETS], plan[RUN], packed, c, step, rows, plan[WIDTH], first, last,
         bias, scale, shift, residual, activation, step,
@@ -97,23 +110,16 @@ def _multiply(
 @njit(**EXACT)
 def _spread(plan: Any, source: Any, target: Any, top: Any, rows: Any, first: Any, last: Any) -> None:
     """Columns first to last of the tile's rows to places that are not evenly spaced; zeros where there is no source."""
-    many = last - first
-    x, rest = top % plan[OUT_W], top // plan[OUT_W]
-    y, rest = rest % plan[OUT_H], rest // plan[OUT_H]
-    z, n = rest % plan[OUT_D], rest // plan[OUT_D]
+    n, z, y, x = place(plan, top)
     for r in range(rows):
-        place = target + n * plan[TARGET_N] + z * plan[TARGET_D] + y * plan[TARGET_H] + x * plan[TARGET_W] + 4 * first
+        there = target + n * plan[TARGET_N] + z * plan[TARGET_D] + y * plan[TARGET_H] + x * plan[TARGET_W] + 4 * first
         if source:
-            copy(source + 4 * (r * plan[WIDTH] + first), place, many)
+            copy(source + 4 * (r * plan[WIDTH] + first), there, last - first)
         else:
-            clear(place, many)
+            clear(there, last - first)
         x += 1
-        if x == plan[OUT_W]:
-            x, y = 0, y + 1
-            if y == plan[OUT_H]:
-                y, z = 0, z + 1
-                if z == plan[OUT_D]:
-                    z, n = 0, n + 1
+        if x == plan[at.OUT_W]:
+            n, z, y, x = following(plan, n, z, y)
 
 
 @njit(**EXACT)
@@ -121,7 +127,7 @@ def _task(t: Any, plan: Any, source: Any, packed: Any, target: Any, ends: Any) -
     depth, columns = plan[TERMS], plan[WIDTH]
     part, rest = t % plan[PARTS], t // plan[PARTS]
     top, group = rest % plan[TILES] * plan[TILE], rest // plan[TILES]
-    places = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
+    places = plan[at.IMAGES] * plan[at.OUT_D] * plan[at.OUT_H] * plan[at.OUT_W]
     rows = min(plan[TILE], places - top)
     first = part * plan[PANELS]
     last = min(first + plan[PANELS], (columns + COLUMNS - 1) // COLUMNS)
@@ -129,8 +135,9 @@ def _task(t: Any, plan: Any, source: Any, packed: Any, target: Any, ends: Any) -
     packed += 4 * group * packed_size(depth, columns)
     column = group * columns
     if plan[EVEN] and depth:
-        place = top * plan[TARGET_W] + 4 * column
-        _multiply(plan, source, packed, top, rows, first, last, target + place, plan[TARGET_W], _shifted(ends, column, place))
+        bytes_before = top * plan[TARGET_W] + 4 * column
+        ends = _shifted(ends, column, bytes_before)
+        _multiply(plan, source, packed, top, rows, first, last, target + bytes_before, plan[TARGET_W], ends)
         return
     left, right = first * COLUMNS, min(last * COLUMNS, columns)
     if depth == 0:

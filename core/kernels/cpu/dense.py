@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..reference.after import After
-from ..reference.windows import Pads, Size, padded
+from ..reference.windows import Pads, Size, sides
 from .after import PLAIN, ends
-from .conv_plan import back_plan, forward_plan, last_axes, weight_cuts
+from .conv_plan import back_plan, forward_plan, last_axes, weight_plan
 from .correlate import correlate
-from .layout import channels_last
+from .layout import channels_last, padded
 from .weight_grad import weight_gradient
 from .weight_pack import pack_back, pack_forward
 
@@ -34,6 +34,11 @@ def _readable(x: Any, planar: bool) -> Any:
     if planar:
         return x if x.flags.aligned else np.array(x, order="C")
     return x if x.flags.aligned and (x.shape[1] == 1 or x.strides[1] == 4) else channels_last(x).transpose(last_axes(x.ndim))
+
+
+def _unpadded(x: Any, padding: Pads, planar: bool) -> Any:
+    """x with its padding, to be read without any."""
+    return padded(x, padding, planar) if any(map(any, sides(padding))) else _readable(x, planar)
 
 
 def _natural(w: Any) -> Any:
@@ -55,8 +60,9 @@ def forward(
     """As the reference, for float32."""
     planar = x.shape[1] <= PLANAR
     if planar:
-        x, padding = padded(x, padding), (0,) * len(padding)
-    x = _readable(x, planar)
+        x, padding = _unpadded(x, padding, planar), (0,) * len(padding)
+    else:
+        x = _readable(x, planar)
     plan = forward_plan(x.shape, x.strides, w.shape, tuple(stride), tuple(padding), tuple(dilation), groups, planar)
     y = np.empty(plan.shape, np.float32)
     if after is not None and after.residual is not None:
@@ -91,11 +97,11 @@ def input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, d
 
 def weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
     """As the reference, for float32."""
-    planar = x.shape[1] <= PLANAR
-    x, g = _readable(x, planar), channels_last(g)
-    plan = forward_plan(x.shape, x.strides, tuple(weight_shape), tuple(stride), tuple(padding), tuple(dilation), groups, planar)
-    o, channels, terms = weight_shape[0], weight_shape[1], math.prod(weight_shape[1:])
-    cuts = weight_cuts(g.size // o, groups, o // groups, terms)
-    out = np.empty(weight_shape, np.float32)
-    weight_gradient(plan.numbers, cuts, _address(g), _address(x), terms if planar else channels, _address(out))
+    planar, g = x.shape[1] <= PLANAR, channels_last(g)
+    x = _unpadded(x, padding, planar)
+    shape, geometry = tuple(weight_shape), (tuple(stride), tuple(dilation), groups, planar)
+    plan = weight_plan(x.shape, x.strides, shape, *geometry, g.shape[1:-1])
+    out = np.empty(shape, np.float32)
+    channels = math.prod(shape[1:]) if planar else shape[1]
+    weight_gradient(plan.numbers, plan.cuts, _address(g), _address(x), _address(plan.elements), channels, _address(out))
     return out

@@ -1,4 +1,4 @@
-"""Blocks of products whose rows lie in pieces: the micro-kernel reads each piece of a row through a pointer.
+"""Products whose rows lie in pieces: the micro-kernel reads each piece of a row through a pointer.
 
 For convolutions: a window is as many pieces as the kernel has taps, and a tap outside the picture points at zeros. Nothing is
 copied. Sums run in the order of ``gemm.block``, so the bits are those of a product with the windows written out.
@@ -19,16 +19,27 @@ from numba.extending import intrinsic
 from .compiled import compiled_callback
 from .gemm import DEPTH, finish
 from .microkernel import (
-    _F32, _I64, _VECTOR, _VOID, COLUMNS, LANES, ROWS, VECTORS, _constant, _floats, _splat, _store, _vector_at,
+    _I64,
+    _VECTOR,
+    _VOID,
+    COLUMNS,
+    LANES,
+    ROWS,
+    VECTORS,
+    _constant,
+    _floats,
+    _splat,
+    _store,
+    _vector_at,
 )  # fmt: skip
 
-_ARGUMENTS = ("table", "offsets", "first", "run", "b", "depth", "c", "c_step", "add", "last_lanes")
+_ARGUMENTS = ("table", "offsets", "first", "run", "b", "b_step", "depth", "c", "c_step", "add", "last_lanes")
 PIECE = 8 * ROWS
 """Bytes of a piece's pointers, one for each row."""
 
 
 def _function(module: Any, rows: int, vectors: int) -> Any:
-    """``void(*_ARGUMENTS)``, all int64: as ``micro``, but the rows' pieces are of ``run`` floats; the first begins at ``first``."""
+    """``void(*_ARGUMENTS)``, all int64."""
     name = f"nyala_indirect_{rows}x{vectors}"
     if name in module.globals:
         return module.globals[name]
@@ -99,7 +110,7 @@ def _terms(
     for place, sums in zip(places, phis, strict=True):
         left = _splat(builder, builder.load(_floats(builder, builder.add(place, offset)), align=4))
         after.append([builder.call(fma, [left, column, s]) for column, s in zip(panel, sums, strict=True)])
-    following, b_after = builder.add(i, _constant(1)), builder.add(b, _constant(4 * COLUMNS))
+    following, b_after = builder.add(i, _constant(1)), builder.add(b, given["b_step"])
     for phi, start, value in ((i, first, following), (b, b_first, b_after)):
         phi.add_incoming(start, piece)
         phi.add_incoming(value, loop)
@@ -110,7 +121,7 @@ def _terms(
 
 
 @intrinsic
-def _micro(typing_context, rows, vectors, table, offsets, first, run, b, depth, c, c_step, add, last_lanes):
+def _micro(typing_context, rows, vectors, table, offsets, first, run, b, b_step, depth, c, c_step, add, last_lanes):
     def generate(context, builder, signature, arguments):
         count, used, *rest = arguments
         end = builder.append_basic_block("indirect_end")
@@ -125,7 +136,26 @@ def _micro(typing_context, rows, vectors, table, offsets, first, run, b, depth, 
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 12), generate
+    return types.void(*[types.int64] * 13), generate
+
+
+def _indirect(
+    rows: Any, vectors: Any, table: Any, offsets: Any, first: Any, run: Any, b: Any, b_step: Any, depth: Any, c: Any, c_step: Any,
+    add: Any, last_lanes: Any,
+) -> None:  # fmt: skip
+    _micro(rows, vectors, table, offsets, first, run, b, b_step, depth, c, c_step, add, last_lanes)
+
+
+_MICRO = types.void(*[types.int64] * 13)
+_compiled_micro = compiled_callback(_MICRO, _indirect)
+llvm.add_symbol("nyala_indirect", _compiled_micro.address)
+
+indirect = types.ExternalFunction("nyala_indirect", _MICRO)
+"""``indirect(rows, vectors, table, offsets, first, run, b, b_step, depth, c, c_step, add, last_lanes)``: rows in
+pieces times columns, otherwise as ``microkernel.micro``.
+
+``table``: for each piece ROWS pointers, one for each row; ``offsets``: bytes from a piece's start to each of its ``run`` floats,
+int64. The sum begins at float ``first`` of the first piece. Rows of B are ``b_step`` bytes apart and read in whole vectors."""
 
 
 def _block(
@@ -144,9 +174,10 @@ def _block(
             for r in range(0, rows, ROWS):
                 many = min(ROWS, rows - r)
                 target = c + r * c_step + 4 * COLUMNS * p
-                _micro(
-                    many, vectors, table + PIECE * (r // ROWS * pieces + k // run), offsets, k % run, run, b, part, target, c_step,
-                    1 if k else 0, width - LANES * (vectors - 1),
+                start = table + PIECE * (r // ROWS * pieces + k // run)
+                indirect(
+                    many, vectors, start, offsets, k % run, run, b, 4 * COLUMNS, part, target, c_step, 1 if k else 0,
+                    width - LANES * (vectors - 1),
                 )  # fmt: skip
                 if ends and k + part == depth:
                     beside = residual + r * residual_step if residual else 0

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..reference.windows import Pads, padded_size, sides
 from .compiled import EXACT, njit
 from .gemm import floats
 from .microkernel import transpose
+from .moves import clear, copy
 from .parallel import parallel_for
 
 Pair = tuple[int, ...]  # two numbers: height and width
@@ -58,6 +60,42 @@ def _turn_rest(source: Any, target: Any, channels: Any, pixels: Any, top: Any, e
 def _turn(source: Any, target: Any, images: Any, channels: Any, pixels: Any) -> None:
     """(images, channels, pixels) at an address -> (images, pixels, channels)."""
     parallel_for(_turn_block, images * ((pixels + _BLOCK - 1) // _BLOCK), (source, target, channels, pixels))
+
+
+def padded(x: Any, padding: Pads, planar: bool) -> Any:
+    """(N, C, *S) with zeros around *S; ``planar`` memory keeps each channel together, otherwise it is channels-last. float32."""
+    source = np.array(x, order="C", copy=None if x.flags.aligned else True) if planar else channels_last(x)
+    (n, c), missing, wide = x.shape[:2], 5 - x.ndim, padded_size(x.shape[2:], padding)
+    out = np.empty((n, c, *wide) if planar else (n, *wide, c), np.float32)
+    images, each = (n * c, 1) if planar else (n, c)
+    size, pads = (*(1,) * missing, *x.shape[2:]), (*((0, 0),) * missing, *sides(padding))
+    _pad(source.ctypes.data, out.ctypes.data, images, size, pads, each)
+    return out if planar else out.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+
+
+@njit(**EXACT)
+def _pad_plane(t: Any, source: Any, target: Any, size: Any, pads: Any, many: Any) -> None:
+    (depth, height, width), ((front, back), (top, bottom), (left, right)) = size, pads
+    image, z = t // (front + depth + back), t % (front + depth + back) - front
+    line = (left + width + right) * many
+    target += 4 * t * (top + height + bottom) * line
+    if z < 0 or z >= depth:
+        clear(target, (top + height + bottom) * line)
+        return
+    source += 4 * (image * depth + z) * height * width * many
+    clear(target, top * line + left * many)
+    target += 4 * (top * line + left * many)
+    for y in range(height):
+        copy(source + 4 * y * width * many, target, width * many)
+        clear(target + 4 * width * many, (right + (left if y + 1 < height else 0)) * many)
+        target += 4 * line
+    clear(target - 4 * left * many, bottom * line)
+
+
+@njit(**EXACT)
+def _pad(source: Any, target: Any, images: Any, size: Any, pads: Any, many: Any) -> None:
+    """(images, *size, many) at an address with zeros around its pixels."""
+    parallel_for(_pad_plane, images * (pads[0][0] + size[0] + pads[0][1]), (source, target, size, pads, many))
 
 
 def channels_first(x: Any) -> Any:

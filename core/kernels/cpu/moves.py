@@ -58,6 +58,19 @@ def copy_vector(typing_context, source, target):
 
 
 @intrinsic
+def add_vector(typing_context, source, target):
+    """Add 16 floats to others."""
+
+    def generate(context, builder, signature, arguments):
+        source, target = (_place(builder, a) for a in arguments)
+        total = builder.fadd(builder.load(target, align=4), builder.load(source, align=4))
+        builder.store(total, target, align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
 def copy_few(typing_context, source, target, count):
     """Copy ``count`` floats, 16 at most."""
 
