@@ -1,4 +1,4 @@
-"""The kernels for the CPU as they are inside ``batch_invariant``: sums get their terms in C order.
+"""The kernels for the CPU as they are inside ``batch_invariant``: sums get their terms side by side, in C order.
 
 Elsewhere they go along the memory, for speed, so the order of a sum depends on how an array lies there.
 """
@@ -14,18 +14,22 @@ import numpy as np
 from .interface import Kernels
 from .reference import attention, loss, norm, reduce, softmax
 
+_OVER = frozenset({"sum", "mean", "prod"})  # (x, axes, keepdim)
+_ALONG = frozenset({"cumsum", "cumprod", "softmax", "softmax_backward", "log_softmax", "log_softmax_backward"})  # (..., axis)
 _SUMS = frozenset(name for family in (attention, loss, norm, reduce, softmax) for name in family.__all__)
 
 
 class InvariantKernels(Kernels):
-    """The CPU's kernels, fed with arrays in C order where they add up."""
+    """The CPU's kernels, fed with arrays in one order where they add up."""
 
     def __init__(self) -> None:
         super().__init__("cpu")
 
     def _resolve(self, name: str) -> Callable[..., Any]:
         kernel = super()._resolve(name)
-        return functools.partial(_in_c_order, kernel) if name in _SUMS else kernel
+        if name not in _SUMS:
+            return kernel
+        return functools.partial(_over if name in _OVER else _along if name in _ALONG else _in_c_order, kernel)
 
 
 def _in_c_order(kernel: Callable[..., Any], *given: Any, **named: Any) -> Any:
@@ -34,3 +38,14 @@ def _in_c_order(kernel: Callable[..., Any], *given: Any, **named: Any) -> Any:
 
 def _ordered(x: Any) -> Any:
     return np.ascontiguousarray(x) if isinstance(x, np.ndarray) and x.ndim else x
+
+
+def _over(kernel: Callable[..., Any], x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+    kept = [i for i in range(x.ndim) if i not in axes]
+    out = kernel(_ordered(x.transpose(*kept, *axes)), tuple(range(len(kept), x.ndim)), False)
+    return out.reshape([1 if i in axes else n for i, n in enumerate(x.shape)]) if keepdim else out
+
+
+def _along(kernel: Callable[..., Any], *given: Any) -> Any:
+    *arrays, axis = given
+    return np.moveaxis(kernel(*[_ordered(np.moveaxis(x, axis, -1)) for x in arrays], arrays[0].ndim - 1), -1, axis)

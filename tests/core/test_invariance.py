@@ -70,7 +70,8 @@ CASES: list[tuple[str, Op, tuple[int, ...]]] = [
     ("einsum outer", lambda x: nyala.einsum("bij,kj->bki", x, w20(x)), SEQUENCE),
     *[(f"conv {options}", conv(*size, **options), IMAGE)
       for size, options in (((16, 8, 3), {"padding": 1}), ((16, 8, 1), {}), ((16, 8, 3), {"stride": 2}),
-                            ((8, 8, 3), {"groups": 8}), ((16, 8, 3), {"groups": 2}), ((16, 8, 5), {"padding": 2}), ((16, 8, 3), {"dilation": 2}))],
+                            ((8, 8, 3), {"groups": 8}), ((16, 8, 3), {"groups": 2}), ((16, 8, 5), {"padding": 2}),
+                            ((16, 8, 3), {"dilation": 2}))],
     ("conv, many channels", conv(70, 64, 3, padding=1), (64, 20, 20)),
     ("conv1d", lambda x: F.conv1d(x, w1d(x), padding=1), SEQUENCE),
     ("conv3d", lambda x: F.conv3d(x, w3d(x)), (3, 5, 6, 7)),
@@ -125,6 +126,20 @@ def test_a_row_alone_equals_the_row_in_a_batch(name: str, op: Op, shape: tuple[i
             for x in layouts(values):
                 for got, expected, what in zip(result(op, x), alone, ("result", "gradient"), strict=True):
                     assert got[1:2].tobytes() == expected.tobytes(), f"{what} of {name} in a batch of {count}, {x.strides}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "logsumexp", "softmax", "log_softmax", "cumsum", "prod"])
+def test_the_rows_may_be_another_dimension(name: str, dtype: str) -> None:
+    """The batch last, and the terms of a sum first."""
+    values = normal(300, 4, 19).astype(dtype)
+    with nyala.batch_invariant():
+        whole = getattr(nyala.from_numpy(values), name)(0).numpy()
+        for i in (0, 7, 18):
+            alone = getattr(nyala.from_numpy(values[:, :, i : i + 1].copy()), name)(0).numpy()
+            assert whole[..., i : i + 1].tobytes() == alone.tobytes()
+        kept = nyala.from_numpy(values).sum((0, 1), keepdim=True)
+        assert kept.shape == (1, 1, 19) and kept.numpy().tobytes() == nyala.from_numpy(values).sum((0, 1)).numpy().tobytes()
 
 
 def test_the_order_of_memory_matters_outside() -> None:
