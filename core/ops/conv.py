@@ -23,25 +23,28 @@ from ..devices import check_same
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..graph import state
 from ..kernels.reference.after import After
-from ..kernels.reference.windows import output_size
+from ..kernels.reference.windows import Pads, output_size, padded_size
 from ..operation import Operation
 from ..tensor import Tensor
 from ..unfinished import postponed
 from .operands import require_tensors
-from .pad import zero_pad
 from .reduce import sum as sum_
 from .shape import reshape, squeeze
 from .sizes import NAMES, batched, dimensions, each, named
 
 Size = tuple[int, ...]
 Number = int | Sequence[int]
+Padding = str | int | Sequence[int | tuple[int, int]]
 
 
 class Geometry(NamedTuple):
-    """How a window moves: one number for each spatial dimension, and the number of groups."""
+    """How a window moves: one number for each spatial dimension, and the number of groups.
+
+    Padding may differ before and after a dimension: then a pair stands for it.
+    """
 
     stride: Size
-    padding: Size
+    padding: Pads
     dilation: Size
     groups: int
 
@@ -164,19 +167,20 @@ def _same_padding(kernel: Size, stride: Size, dilation: Size, what: str) -> list
     return [(t // 2, t - t // 2) for t in totals]
 
 
-def _padding(input: Tensor, padding: Any, kernel: Size, stride: Size, dilation: Size, what: str) -> tuple[Tensor, Size]:
-    """The input and the symmetric padding left to do; uneven "same" padding is begun here."""
+def _padding(padding: Any, kernel: Size, stride: Size, dilation: Size, what: str) -> Pads:
+    """For each dimension the zeros at both ends, or the pair (before, after) where they differ."""
     n = len(kernel)
-    if not isinstance(padding, str):
-        return input, each(padding, n, f"{what}: padding")
-    if padding == "valid":
-        return input, (0,) * n
-    if padding != "same":
-        raise ArgumentError(f"{what}: padding={padding!r}", fix="use numbers, 'same' or 'valid'")
-    pairs = _same_padding(kernel, stride, dilation, what)
-    if any(a != b for a, b in pairs):
-        input = zero_pad(input, [(0, 0), (0, 0), *[(0, b - a) for a, b in pairs]])
-    return input, tuple(a for a, _ in pairs)
+    if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise ArgumentError(f"{what}: padding={padding!r}", fix="use numbers, 'same' or 'valid'")
+        sides = _same_padding(kernel, stride, dilation, what) if padding == "same" else [(0, 0)] * n
+    elif isinstance(padding, Sequence) and any(isinstance(p, Sequence) for p in padding):
+        if len(padding) != n:
+            raise ArgumentError(f"{what}: padding={padding!r}", fix=f"pass {n} numbers or pairs, one for each dimension")
+        sides = [(before, after) for before, after in (each(p, 2, f"{what}: padding") for p in padding)]
+    else:
+        return each(padding, n, f"{what}: padding")
+    return tuple(before if before == after else (before, after) for before, after in sides)
 
 
 def _conv(
@@ -196,9 +200,9 @@ def _conv(
             fix=f"check the channels of the layer before, or the order of the input's dimensions: {dimensions(n)}",
         )
     kernel = weight.shape[2:]
-    padded, pads = _padding(x, padding, kernel, steps, spread, what)
+    pads = _padding(padding, kernel, steps, spread, what)
     reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, spread, strict=True))
-    if any(s + 2 * p < r for s, p, r in zip(padded.shape[2:], pads, reach, strict=True)):
+    if any(s < r for s, r in zip(padded_size(x.shape[2:], pads), reach, strict=True)):
         raise ShapeError(
             f"{what}: an input {named(x.shape, n)} with padding {pads}, a kernel {kernel} with dilation {spread}",
             why=f"the kernel covers {reach}, more than the padded input",
@@ -206,9 +210,9 @@ def _conv(
         )
     geometry = Geometry(steps, pads, spread, groups)
     if not state.grad:
-        out = _unrecorded(padded, weight, bias, geometry)
+        out = _unrecorded(x, weight, bias, geometry)
     else:
-        out = Convolution(geometry).apply(*((padded, weight) if bias is None else (padded, weight, bias)))
+        out = Convolution(geometry).apply(*((x, weight) if bias is None else (x, weight, bias)))
     return out if had_batch else squeeze(out, 0)
 
 
@@ -231,14 +235,14 @@ def conv1d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Number = 1,
-    padding: str | Number = 0,
+    padding: Padding = 0,
     dilation: Number = 1,
     groups: int = 1,
 ) -> Tensor:
     """Cross-correlation along one dimension: (N, C, L) or (C, L), weight (O, C / groups, K), bias (O,) -> (N, O, L').
 
     Args:
-        padding: zeros at both ends, or "same" (for stride 1: keep the length) or "valid" (none).
+        padding: zeros at both ends, ((before, after),), or "same" (for stride 1: keep the length) or "valid" (none).
 
     Raises:
         ShapeError: the channels do not fit the weight, or the kernel is longer than the padded input.
@@ -256,14 +260,15 @@ def conv2d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Number = 1,
-    padding: str | Number = 0,
+    padding: Padding = 0,
     dilation: Number = 1,
     groups: int = 1,
 ) -> Tensor:
     """Cross-correlation of images: (N, C, H, W) or (C, H, W), weight (O, C / groups, KH, KW), bias (O,) -> (N, O, H', W').
 
     Args:
-        padding: zeros at both ends of each dimension, or "same" (for stride 1: keep the size) or "valid" (none).
+        padding: zeros at both ends of each dimension, or "same" (for stride 1: keep the size) or "valid" (none). Beyond torch,
+            a pair (before, after) may stand for a dimension: ``padding=((0, 1), (0, 1))``.
 
     Raises:
         ShapeError: the channels do not fit the weight, or the kernel is larger than the padded input.
@@ -281,7 +286,7 @@ def conv3d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Number = 1,
-    padding: str | Number = 0,
+    padding: Padding = 0,
     dilation: Number = 1,
     groups: int = 1,
 ) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import nyala
+import nyala.nn.functional as F
 import pytest
 from nyala.core import kernels
 from nyala.core.kernels.reference import conv as reference
@@ -29,7 +30,7 @@ def same_or_numbers(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, 
     if padding == "same":
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return [(t // 2, t - t // 2) for t in totals]
-    return [(p, p) for p in each(padding, len(kernel))]
+    return [each(p, 2) for p in each(padding, len(kernel))]
 
 
 def naive_conv(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
@@ -100,6 +101,11 @@ ROWS = [
     case("conv2d depthwise strided", conv2d, (1, 3, 7, 6), (3, 1, 5, 5), stride=2, padding=2, groups=3),
     case("conv2d depthwise multiplier", conv2d, (1, 2, 4, 4), (4, 1, 3, 3), padding=1, groups=2),
     case("conv2d same dilated", conv2d, (1, 2, 5, 6), (2, 2, 2, 3), (2,), padding="same", dilation=(1, 2)),
+    case("conv2d uneven padding", conv2d, (1, 2, 6, 5), (3, 2, 3, 2), (3,), padding=((0, 1), (2, 1)), stride=2),
+    case("conv2d uneven padding depthwise", conv2d, (2, 3, 6, 7), (3, 1, 3, 3), padding=((0, 1), (1, 2)), stride=2, groups=3),
+    case("conv2d uneven padding beside even", conv2d, (1, 4, 5, 6), (2, 2, 3, 3), padding=(1, (2, 0)), groups=2),
+    case("conv1d uneven padding", conv1d, (1, 2, 6), (3, 2, 4), (3,), padding=((3, 0),)),
+    case("conv3d uneven padding", conv3d, (1, 1, 3, 4, 3), (2, 1, 2, 3, 2), padding=((0, 1), 1, (1, 0))),
     case("conv2d more padding than kernel", conv2d, (1, 2, 3, 3), (2, 2, 2, 2), padding=3),
     case("conv3d", conv3d, (1, 2, 3, 4, 3), (2, 2, 2, 3, 2), (2,), padding=1, stride=(1, 2, 1)),
     case("conv_transpose1d", conv_transpose1d, (2, 4, 4), (4, 2, 3), (4,), stride=3, padding=1, output_padding=2, groups=2),
@@ -131,6 +137,10 @@ ERRORS = [
     Bad(lambda: conv2d(zeros(3, 8), w), ShapeError, r"takes \(N, C, H, W\) or \(C, H, W\)"),
     Bad(lambda: conv2d(x, w, stride=0), ArgumentError, "conv2d: stride=0"),
     Bad(lambda: conv2d(x, w, padding=-1), ArgumentError, "conv2d: padding=-1"),
+    Bad(lambda: conv2d(x, w, padding=((1, 1),)), ArgumentError, r"padding=\(\(1, 1\),\).*2 numbers or pairs"),
+    Bad(lambda: conv2d(x, w, padding=((1, -1), 0)), ArgumentError, r"padding=\(1, -1\)"),
+    Bad(lambda: conv2d(x, w, padding=((1, 1, 1), 0)), ArgumentError, r"padding=\(1, 1, 1\) has 3 numbers"),
+    Bad(lambda: conv2d(x, zeros(4, 3, 9, 9), padding=((0, 0), (1, 0))), ShapeError, r"padding \(0, \(1, 0\)\), a kernel"),
     Bad(lambda: conv2d(x, w, padding=(1, 1, 1)), ArgumentError, r"padding=\(1, 1, 1\) has 3 numbers"),
     Bad(lambda: conv2d(x, w, stride=1.5), ArgumentError, "stride=1.5.*whole number"),
     Bad(lambda: conv2d(x, w, padding="full"), ArgumentError, "'same' or 'valid'"),
@@ -149,6 +159,24 @@ ERRORS = [
 def test_a_wrong_call_says_what_is_wrong(bad: Bad) -> None:
     with pytest.raises(bad.error, match=bad.text):
         bad.call()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 16])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 4])
+def test_uneven_padding_is_a_copy_with_zeros_around_without_the_copy(kernel: int, stride: int, groups: int) -> None:
+    s, pads = Sampler("uneven"), ((0, 1), (1, 2))
+    made = [s.normal(2, 16, 11, 12).astype("f"), s.normal(16, 16 // groups, kernel, kernel).astype("f")]
+    results = []
+    for padded in (False, True):
+        a, b = (nyala.tensor(m, requires_grad=True) for m in made)
+        image, padding = (F.pad(a, [1, 2, 0, 1]), 0) if padded else (a, pads)
+        y = conv2d(image, b, None, stride, padding, groups=groups)
+        gradients = nyala.autograd.grad((y * y).sum(), [a, b], create_graph=True)
+        second = nyala.autograd.grad((gradients[0] ** 2).sum(), [b])
+        results.append([t.numpy() for t in (y.detach(), *(g.detach() for g in gradients), *second)])
+    for got, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
 def test_an_empty_batch_gives_an_empty_result_and_zero_gradients() -> None:

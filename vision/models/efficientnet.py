@@ -95,11 +95,8 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4:
             return super().forward(x)  # which says what is wrong
-        pads = [_same(n, k, s) for n, k, s in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)]
-        if any(before != after for before, after in pads):
-            x = F.pad(x, [p for pair in reversed(pads) for p in pair])
-            pads = [(0, 0)] * len(pads)
-        return F.conv2d(x, self.weight, self.bias, self.stride, tuple(before for before, _ in pads), self.dilation, self.groups)
+        pads = tuple(_same(n, k, s) for n, k, s in zip(x.shape[2:], self.kernel_size, self.stride, strict=True))
+        return F.conv2d(x, self.weight, self.bias, self.stride, pads, self.dilation, self.groups)
 
 
 def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
