@@ -454,7 +454,7 @@ class Embedding(Operation):
 
     def forward(self, weight: Any) -> Any:
         self.source = weight.shape
-        return weight[self.index]
+        return kernels.of(weight).take_rows(weight, self.index)
 
     def backward(self, g: Tensor) -> Tensor:
         return EmbeddingGrad(self.source, self.index, self.padding_idx).apply(g)

@@ -36,6 +36,7 @@ KERNELS |= {
     "philox": ".philox:philox",
     "dropout": ".philox:dropout",
     "add_rows": ".index:add_rows",
+    "take_rows": ".index:take_rows",
     "adamw_step": ".optim:adamw_step",
     "sgd_step": ".optim:sgd_step",
     "lion_step": ".optim:lion_step",

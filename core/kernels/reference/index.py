@@ -9,7 +9,7 @@ import numpy as np
 
 from ...devices import module_of
 
-__all__ = ["add_at", "add_rows", "combine_at", "put", "scatter_add"]
+__all__ = ["add_at", "add_rows", "combine_at", "put", "scatter_add", "take_rows"]
 
 
 def add_at(shape: tuple[int, ...], dtype: Any, index: Any, values: Any) -> Any:
@@ -38,6 +38,11 @@ def add_rows(count: int, rows: Any, values: Any) -> Any:
     starts = np.concatenate([np.zeros(1, np.int64), np.nonzero(sorted_rows[1:] != sorted_rows[:-1])[0] + 1])
     out[sorted_rows[starts]] = np.add.reduceat(values[order], starts, axis=0)
     return out
+
+
+def take_rows(table: Any, rows: Any) -> Any:
+    """Rows of a table (V, D) by their numbers (...), all below V: (..., D)."""
+    return table[rows]
 
 
 def combine_at(x: Any, index: Any, values: Any, how: str) -> Any:
