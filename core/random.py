@@ -28,6 +28,7 @@ from . import devices, dtypes
 from .errors import ArgumentError
 
 _MASK = 0xFFFFFFFF
+_PART = 1 << 18  # normal numbers that are made at once
 
 
 def _block(k0: int, k1: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int]:
@@ -74,7 +75,10 @@ class Key:
             words = self.bits(2 * count, xp).astype(np.uint64)
             unit = ((words[0::2] << np.uint64(21)) ^ (words[1::2] >> np.uint64(11))).astype(np.float64) * 2.0**-53
         else:
-            unit = (self.bits(count, xp) >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+            words = self.bits(count, xp)
+            words >>= np.uint32(8)
+            unit = words.astype(np.float32)
+            unit *= np.float32(2.0**-24)
         if (low, high) != (0.0, 1.0):
             kind = unit.dtype.type
             below = kind(math.nextafter(high, low)) if kind is np.float64 else np.nextafter(kind(high), kind(low))
@@ -86,10 +90,15 @@ class Key:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         count = int(np.prod(shape, dtype=np.int64))
         half = (count + 1) // 2
-        unit = (self.bits(2 * half, xp).astype(np.float64) + 0.5) * 2.0**-32
-        radius, angle = xp.sqrt(-2.0 * xp.log(unit[:half])), (2.0 * np.pi) * unit[half:]
-        both = xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])
-        return both[:count].astype(dtype).reshape(shape)
+        words, out = self.bits(2 * half, xp), xp.empty(2 * half, dtype)
+        for i in range(0, half, _PART):  # float64 of all at once would take many times the result's memory
+            here = slice(i, min(i + _PART, half))
+            there = slice(half + here.start, half + here.stop)
+            unit, angle = ((words[s].astype(np.float64) + 0.5) * 2.0**-32 for s in (here, there))
+            radius = xp.sqrt(-2.0 * xp.log(unit))
+            angle *= 2.0 * np.pi
+            out[here], out[there] = radius * xp.cos(angle), radius * xp.sin(angle)
+        return out[:count].reshape(shape)
 
     def integers(self, low: int, high: int, shape: Sequence[int] | int = (), xp: Any = np) -> Any:
         """Whole numbers in [low, high), int64; the bias of the multiply-shift is below 2**-32 of the range."""

@@ -67,14 +67,21 @@ def _draw(tensor: Tensor, generator: random.Key | None, how: str) -> Any:
     return getattr(key, how)(tensor.shape, dtype=wide, xp=tensor._module)
 
 
+def _scaled(values: Any, factor: float, offset: float) -> Any:
+    """In the values' own memory: there may be as many as a model has."""
+    values *= factor
+    values += offset
+    return values
+
+
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: random.Key | None = None) -> Tensor:
     """Fill with numbers from U(a, b)."""
-    return tensor if _switch.skipping else _write(tensor, _draw(tensor, generator, "uniform") * (b - a) + a)
+    return tensor if _switch.skipping else _write(tensor, _scaled(_draw(tensor, generator, "uniform"), b - a, a))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: random.Key | None = None) -> Tensor:
     """Fill with numbers from N(mean, std**2)."""
-    return tensor if _switch.skipping else _write(tensor, _draw(tensor, generator, "normal") * std + mean)
+    return tensor if _switch.skipping else _write(tensor, _scaled(_draw(tensor, generator, "normal"), std, mean))
 
 
 def trunc_normal_(
