@@ -15,7 +15,7 @@ from nyala.core.kernels import CPU, reference
 from nyala.core.kernels.cpu import after as cpu_after
 from nyala.core.kernels.cpu import parallel
 from nyala.core.kernels.cpu.gemm import DEPTH
-from nyala.core.kernels.cpu.matmul import _PART
+from nyala.core.kernels.cpu.matmul import PART
 from nyala.core.kernels.cpu.microkernel import COLUMNS
 from nyala.core.kernels.reference.after import ACTIVATIONS, After
 
@@ -63,7 +63,7 @@ def test_every_remainder_of_rows_and_columns(depth: int) -> None:
         (385, 300, 1000),
         (64, 10_000, 64),
         (500, 2049, 700),
-        (7, 3 * _PART + 5, 129),
+        (7, 3 * PART + 5, 129),
         (1000, 1, 3),
     ],
 )
@@ -227,7 +227,7 @@ def test_float64_is_exact_to_its_own_precision_and_invariant(threads: Callable[[
 # ---- what comes after a product
 
 
-@pytest.mark.parametrize("depth", [40, 2 * DEPTH + 3, _PART + 70])
+@pytest.mark.parametrize("depth", [40, 2 * DEPTH + 3, PART + 70])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("parts", list(itertools.product([False, True], repeat=3)), ids=str)
 def test_fused_and_unfused_agree_to_the_bit(depth: int, activation: str, parts: tuple[bool, bool, bool]) -> None:

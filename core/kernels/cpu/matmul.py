@@ -2,7 +2,7 @@
 
 Every element's bits depend on its row and its column alone, so a row gives the same result alone and in a batch, on one
 thread and on many. A threaded BLAS splits sums by its threads, and the split shows in the last bits. A sum of more than
-``_PART`` terms is cut into parts, which are added in order: where a result is too small for many tasks the parts are tasks.
+``PART`` terms is cut into parts, which are added in order: where a result is too small for many tasks the parts are tasks.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ..reference.after import After
 from .after import PLAIN, ends, suits
 from .compiled import EXACT, any_layout, compiled_callback, njit
 from .gemm import DEPTH, block, finish, floats, hold, pack, pack_part
+from .gemv import FEW, PART, linear_few
 from .microkernel import COLUMNS, ROWS
 from .parallel import parallel_for
 
-_PART = 2048  # terms of a part of a sum: some blocks of DEPTH
 _ENOUGH = 32  # tasks that keep the cores of a large machine busy
 _GRAIN = 1 << 17  # multiply-adds that are worth a task
 _CHUNK = 64 * ROWS  # rows of a task at most: with packed columns for all of them in a core's cache
@@ -107,7 +107,7 @@ def _tile(t: Any, plan: Any, a: Any, b: Any, c: Any, size: Any, after: Any, star
     many, width, step = min(chunk, rows - top), min(group * COLUMNS, columns - left), 4 * columns
     left_side = a[0] + top * a[1] + _start(starts, product), a[1], a[2]
     target = c + (product * rows + top) * step + 4 * left
-    whole, long = packed != 0, depth > _PART
+    whole, long = packed != 0, depth > PART
     room = np.empty(0 if whole else min(DEPTH, depth) * group * COLUMNS, np.float32)
     extra = np.empty(many * width if long and not sums else 0, np.float32)
     shown, first = left, 0  # columns and panels are counted from the tile's first one, or where all of B is packed from B's
@@ -123,13 +123,13 @@ def _tile(t: Any, plan: Any, a: Any, b: Any, c: Any, size: Any, after: Any, star
             bias + 4 * shown if bias else 0, scale + 4 * shown if scale else 0, shift + 4 * shown if shift else 0,
             residual + top * step + 4 * shown if residual else 0, activation,
         )  # fmt: skip
-    for part in range(only, only + 1 if sums else _up(depth, _PART)):
+    for part in range(only, only + 1 if sums else _up(depth, PART)):
         place, place_step = target, step
         if part and sums:
             place = sums + ((part - 1) * rows + top) * step + 4 * left
         elif part:
             place, place_step = extra.ctypes.data, 4 * width
-        span = part * _PART, min(depth, (part + 1) * _PART)
+        span = part * PART, min(depth, (part + 1) * PART)
         right_side = b_at, b_k, b_column, packed
         _sum_part(left_side, right_side, whole, place - 4 * (left - shown), place_step, many, span, panels, ends, step)
         if part and not sums:
@@ -170,7 +170,7 @@ def _products(
     left, right, size = (a, a_row, a_k), (b, b_k, b_column, packed), (rows, depth, columns)
     after = bias, scale, shift, residual, activation
     chunk, group = _plan(products, rows, depth, columns)
-    down, wide, parts = _up(rows, chunk), _up(_up(columns, COLUMNS), group), _up(depth, _PART)
+    down, wide, parts = _up(rows, chunk), _up(_up(columns, COLUMNS), group), _up(depth, PART)
     split = parts > 1 and products == 1 and down * wide < _ENOUGH
     sums = np.empty((parts - 1) * rows * columns if split else 0, np.float32)
     places = sums.ctypes.data if split else 0
@@ -306,7 +306,9 @@ def linear(x: Any, weight: Any, bias: Any = None, after: After | None = None, pa
     if after is not None and after.residual is not None:
         after = after._replace(residual=np.broadcast_to(after.residual, out.shape))
     codes, held = ends(bias, after)
-    if packs is None or len(rows) > _CACHED_ROWS:
+    if len(rows) <= FEW and weight.strides[1] == 4:
+        linear_few(_aligned(rows) if rows.strides[1] == 4 else rows.copy(), _aligned(weight), results, codes)
+    elif packs is None or len(rows) > _CACHED_ROWS:
         _multiply(_aligned(rows), _aligned(weight.T), results, codes)
     else:
         packed = packs.get("linear")

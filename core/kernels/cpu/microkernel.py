@@ -207,7 +207,7 @@ def _transposer(module: Any) -> Any:
         source = builder.add(source, source_step)
     distance = _SIDE // 2
     while distance:
-        rows = _exchange(builder, rows, distance)
+        rows = exchange(builder, rows, distance)
         distance //= 2
     for row in rows:
         builder.store(row, builder.inttoptr(target, _LINE.as_pointer()), align=4)
@@ -216,7 +216,7 @@ def _transposer(module: Any) -> Any:
     return function
 
 
-def _exchange(builder: Any, rows: list[Any], distance: int) -> list[Any]:
+def exchange(builder: Any, rows: list[Any], distance: int) -> list[Any]:
     """Swap the off-diagonal quarters of every block of 2 ``distance`` rows and columns."""
     kind = ir.VectorType(_I32, _SIDE)
     first = ir.Constant(kind, [j if not j & distance else _SIDE + j - distance for j in range(_SIDE)])
