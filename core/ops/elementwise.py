@@ -580,7 +580,7 @@ class Cast(Operation):
 
     def forward(self, x: Any) -> Any:
         self.source = x.dtype
-        return (x.real if x.dtype.kind == "c" and self.dtype.kind != "c" else x).astype(self.dtype)
+        return kernels.of(x).cast(x, self.dtype)
 
     def backward(self, g: Tensor) -> Tensor:
         return cast(g, self.source)
@@ -594,8 +594,7 @@ def cast(input: Tensor, dtype: Any) -> Tensor:
     if input.is_cuda:
         check_dtype(dtype)
     if not dtypes.is_differentiable(dtype):
-        real = input.array.real if input.array.dtype.kind == "c" and dtype.kind != "b" else input.array
-        return Tensor(real.astype(dtype))
+        return Tensor(kernels.of(input.array).cast(input.array, dtype))
     return Cast(dtype).apply(input)
 
 

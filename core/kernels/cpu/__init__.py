@@ -38,14 +38,20 @@ KERNELS |= {
     "add_rows": ".index:add_rows",
     "take_rows": ".index:take_rows",
     "adamw_step": ".optim:adamw_step",
+    "adamw_steps": ".optim:adamw_steps",
     "sgd_step": ".optim:sgd_step",
+    "sgd_steps": ".optim:sgd_steps",
     "lion_step": ".optim:lion_step",
+    "lion_steps": ".optim:lion_steps",
     "lamb_step": ".optim:lamb_step",
     "muon_step": ".optim:muon_step",
     "adafactor_step": ".optim:adafactor_step",
     "ema_step": ".optim:ema_step",
+    "ema_steps": ".optim:ema_steps",
     "scale_step": ".optim:scale_step",
+    "scale_steps": ".optim:scale_steps",
     "sum_of_squares": ".optim:sum_of_squares",
+    "sums_of_squares": ".optim:sums_of_squares",
     "conv_forward": ".conv:conv_forward",
     "conv_input_grad": ".conv:conv_input_grad",
     "conv_weight_grad": ".conv:conv_weight_grad",
@@ -54,6 +60,7 @@ KERNELS |= {
 }
 
 _ELEMENTWISE = {
+    "cast": ("cast",),
     "reduce": ("mean", "sum"),
     "arithmetic": ("add", "maximum", "minimum", "multiply", "subtract", "true_divide"),
     "elementwise": ("erf", "exp", "expm1", "log", "log1p", "sigmoid", "sigmoid_backward", "tanh", "tanh_backward"),

@@ -63,15 +63,15 @@ def made_of(function: Any, body: Any, whole: Any) -> Any:
     return njit(**EXACT, parts=(function.py_func,))(_with(whole, name, _body=inner))
 
 
-def mapped(kernel: Callable[..., None], x: Any, other: Any = None, numbers: tuple[Any, ...] = ()) -> Any:
+def mapped(kernel: Callable[..., None], x: Any, other: Any = None, numbers: tuple[Any, ...] = (), dtype: Any = FLOAT32) -> Any:
     """``kernel`` over x, and over another array of its shape; the result in the shape and memory order of x.
 
     Dense arrays, such as channels-last ones, are not copied.
     """
     flags = x.flags
     if not (flags.c_contiguous and flags.behaved):
-        return _in_order(kernel, x, other, numbers)
-    out = np.empty(x.shape, FLOAT32)
+        return _in_order(kernel, x, other, numbers, dtype)
+    out = np.empty(x.shape, dtype)
     if other is None:
         kernel(numbers, x.ravel(), out.ravel())
     else:
@@ -84,9 +84,9 @@ def flat(x: Any) -> Any:
     return x.ravel() if x.flags.c_contiguous and x.flags.behaved else np.array(x, order="C").ravel()
 
 
-def _in_order(kernel: Callable[..., None], x: Any, other: Any, numbers: Any) -> Any:
+def _in_order(kernel: Callable[..., None], x: Any, other: Any, numbers: Any, dtype: Any) -> Any:
     order = memory_order(x)
-    out = np.empty([x.shape[i] for i in order], FLOAT32)
+    out = np.empty([x.shape[i] for i in order], dtype)
     others = [] if other is None else [flat(other.transpose(order))]
     kernel(numbers, flat(x.transpose(order)), *others, out.ravel())
     return out.transpose(np.argsort(order))

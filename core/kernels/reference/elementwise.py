@@ -22,6 +22,7 @@ _OF_ONE = [
 __all__ = [
     *_OF_ONE,
     *_OF_TWO,
+    "cast",
     "clip",
     "elu",
     "elu_backward",
@@ -74,6 +75,11 @@ def _named(kernel: Any, name: str) -> Any:
 
 
 globals().update({name: _of_one(name) for name in _OF_ONE} | {name: _of_two(name) for name in _OF_TWO})
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """The values as another dtype, to the nearest; of complex numbers the real part where the dtype is real."""
+    return (x.real if x.dtype.kind == "c" and dtype.kind not in "cb" else x).astype(dtype)
 
 
 def relu(x: Any) -> Any:
