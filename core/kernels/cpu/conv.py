@@ -6,6 +6,8 @@ float32; other dtypes, and arrays without elements, go to the reference. Results
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -89,11 +91,22 @@ def _choice(kernel: Size, channels: Size, stride: Size, dilation: Size, groups: 
     return "dense"
 
 
-def _way(x: Any, w: Any, weight_shape: Size, stride: Size, dilation: Size, groups: int, out: Size) -> Way:
-    fits = x.dtype == np.float32 == w.dtype and x.size and w.size and min(weight_shape) > 0 and min(out) > 0
-    if not fits or not 3 <= x.ndim <= 5:
+@functools.lru_cache(maxsize=2048)
+def _forward_way(shape: Size, weight_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Way:
+    """The way of a forward convolution, and of its weight's gradient."""
+    out = output_size(shape[2:], weight_shape[2:], stride, padding, dilation)
+    return _way(weight_shape, stride, dilation, groups, out) if math.prod(shape) else _REFERENCE
+
+
+@functools.lru_cache(maxsize=2048)
+def _way(weight_shape: Size, stride: Size, dilation: Size, groups: int, out: Size) -> Way:
+    if min(*out, *weight_shape) < 1 or len(out) > 3:
         return _REFERENCE
-    return _WAYS[_choice(tuple(weight_shape[2:]), tuple(weight_shape[:2]), tuple(stride), tuple(dilation), groups, tuple(out))]
+    return _WAYS[_choice(weight_shape[2:], weight_shape[:2], stride, dilation, groups, out)]
+
+
+def _float32(x: Any, w: Any) -> bool:
+    return bool(x.dtype == np.float32 == w.dtype)
 
 
 @in_float32
@@ -111,8 +124,8 @@ def conv_forward(
     """As the reference."""
     if not suits(bias, after):
         return apply(conv_forward(x, w, stride, padding, dilation, groups) + _column(bias, x.ndim), after, 1)
-    out = output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    return _way(x, w, w.shape, stride, dilation, groups, out).forward(x, w, stride, padding, dilation, groups, bias, after, packs)
+    way = _forward_way(x.shape, w.shape, stride, padding, dilation, groups) if _float32(x, w) else _REFERENCE
+    return way.forward(x, w, stride, padding, dilation, groups, bias, after, packs)
 
 
 def _column(bias: Any, ndim: int) -> Any:
@@ -122,12 +135,12 @@ def _column(bias: Any, ndim: int) -> Any:
 @in_float32
 def conv_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
     """As the reference."""
-    way = _way(g, w, w.shape, stride, dilation, groups, input_shape[2:])
+    way = _way(w.shape, stride, dilation, groups, input_shape[2:]) if _float32(g, w) and g.size else _REFERENCE
     return way.input_grad(g, w, input_shape, stride, padding, dilation, groups)
 
 
 @in_float32
 def conv_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
     """As the reference."""
-    way = _way(g, x, weight_shape, stride, dilation, groups, g.shape[2:])
+    way = _forward_way(x.shape, weight_shape, stride, padding, dilation, groups) if _float32(g, x) else _REFERENCE
     return way.weight_grad(g, x, weight_shape, stride, padding, dilation, groups)

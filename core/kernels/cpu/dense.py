@@ -17,16 +17,12 @@ from ..reference.windows import Pads, Size, sides
 from .after import PLAIN, ends
 from .conv_plan import back_plan, forward_plan, last_axes, weight_plan
 from .correlate import correlate
-from .layout import channels_last, padded
+from .layout import address, channels_last, padded
 from .weight_grad import weight_gradient
 from .weight_pack import pack_back, pack_forward
 
 PLANAR = 4
 """Channels up to which a picture is read channel by channel."""
-
-
-def _address(x: Any) -> int:
-    return x.__array_interface__["data"][0]
 
 
 def _readable(x: Any, planar: bool) -> Any:
@@ -73,14 +69,14 @@ def forward(
         packed = _packed(w, groups, planar)
         if packs is not None and plan.keeps:
             packs["dense"] = packed
-    correlate(plan.numbers, _address(x), _address(packed), _address(y), codes)
+    correlate(plan.numbers, address(x), address(packed), address(y), codes)
     del held  # the addresses in ``codes`` were good until here
     return y.transpose(plan.axes)
 
 
 def _packed(w: Any, groups: int, planar: bool) -> Any:
     w = _natural(w)
-    return pack_forward(_address(w), groups, w.shape[0] // groups, w.shape[1], math.prod(w.shape[2:]), planar)
+    return pack_forward(address(w), groups, w.shape[0] // groups, w.shape[1], math.prod(w.shape[2:]), planar)
 
 
 def input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
@@ -90,8 +86,8 @@ def input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, d
     x = np.empty(plan.shape, np.float32)
     taps = math.prod(w.shape[2:])
     for numbers, _, chosen, offset in plan.classes:
-        packed = pack_back(_address(w), groups, w.shape[0] // groups, w.shape[1], taps, chosen)
-        correlate(numbers, _address(g), _address(packed), _address(x) + offset, PLAIN)
+        packed = pack_back(address(w), groups, w.shape[0] // groups, w.shape[1], taps, chosen)
+        correlate(numbers, address(g), address(packed), address(x) + offset, PLAIN)
     return x.transpose(plan.axes)
 
 
@@ -103,5 +99,5 @@ def weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: Pads,
     plan = weight_plan(x.shape, x.strides, shape, *geometry, g.shape[1:-1])
     out = np.empty(shape, np.float32)
     channels = math.prod(shape[1:]) if planar else shape[1]
-    weight_gradient(plan.numbers, plan.cuts, _address(g), _address(x), _address(plan.elements), channels, _address(out))
+    weight_gradient(plan.numbers, plan.cuts, address(g), address(x), plan.elements.ctypes.data, channels, address(out))
     return out

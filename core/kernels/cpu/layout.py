@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from ..reference.windows import Pads, padded_size, sides
-from .compiled import EXACT, njit
+from .compiled import EXACT, any_layout, njit
 from .gemm import floats
 from .microkernel import transpose
 from .moves import clear, copy
@@ -18,6 +19,12 @@ from .parallel import parallel_for
 
 Pair = tuple[int, ...]  # two numbers: height and width
 _BLOCK = 256  # pixels of a task
+
+
+@njit(signatures=[types.int64(any_layout(ndim)) for ndim in range(1, 6)], **EXACT)
+def address(x: Any) -> Any:
+    """``x.ctypes.data`` of a float32 array, in a fifth of the time."""
+    return x.ctypes.data
 
 
 def channels_last(x: Any) -> Any:
