@@ -58,10 +58,9 @@ def _point(plan: Any, cuts: Any, k: Any, many: Any, outputs: Any, offsets: Any) 
 @njit(**EXACT)
 def _pack(b: Any, offsets: Any, many: Any, columns: Any, packed: Any) -> None:
     """Rows of B, which begin at ``offsets``, as panels of ``many`` rows."""
-    for p in range(0, columns, COLUMNS):
-        width = min(COLUMNS, columns - p)
-        for i in range(many):
-            copy(b + offsets[i] + 4 * p, packed + 4 * (p * many + COLUMNS * i), width)
+    for i in range(many):
+        for p in range(0, columns, COLUMNS):
+            copy(b + offsets[i] + 4 * p, packed + 4 * (p * many + COLUMNS * i), min(COLUMNS, columns - p))
 
 
 @njit(**EXACT)
