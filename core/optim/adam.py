@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import kernels
@@ -64,14 +64,16 @@ class Adam(Optimizer):
         state: State = {"step": 0, "exp_avg": zeros_for(p), "exp_avg_sq": zeros_for(p)}
         return {**state, "max_exp_avg_sq": zeros_for(p)} if group["amsgrad"] else state
 
-    def _update(self, p: Tensor, grad: Any, group: Group) -> None:
-        state = self._state_of(p, group)
-        state["step"] += 1
-        top = state["max_exp_avg_sq"].array if group["amsgrad"] else None
+    def _update_all(self, params: Sequence[Tensor], group: Group) -> None:
+        states = [self._state_of(p, group) for p in params]
+        for state in states:
+            state["step"] += 1
         beta1, beta2 = group["betas"]
-        kernels.of(p.array).adamw_step(
-            p.array, grad, state["exp_avg"].array, state["exp_avg_sq"].array, top, state["step"], float(group["lr"]),
-            float(beta1), float(beta2), float(group["eps"]), float(group["weight_decay"]),
+        kernels.of(params[0].array).adamw_steps(
+            [p.array for p in params], [p.grad.array for p in params],  # type: ignore[union-attr]  # they have one
+            [s["exp_avg"].array for s in states], [s["exp_avg_sq"].array for s in states],
+            [s["max_exp_avg_sq"].array for s in states] if group["amsgrad"] else None, [s["step"] for s in states],
+            float(group["lr"]), float(beta1), float(beta2), float(group["eps"]), float(group["weight_decay"]),
             bool(group["decoupled_weight_decay"]), bool(group["maximize"]),
         )  # fmt: skip
 

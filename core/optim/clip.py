@@ -125,7 +125,7 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
 def norm_of(arrays: list[Any], order: float) -> float:
     """The p-norm of all elements of all arrays together, as a Python number."""
     if order == 2.0:
-        return math.sqrt(sum(kernels.of(a).sum_of_squares(a) for a in arrays))
+        return math.sqrt(sum(kernels.of(part[0]).sums_of_squares(part) for part in _by_device(arrays)))
     sizes = [abs(widened(a)) for a in arrays if a.size]
     if order == math.inf:
         peaks = [float(s.max()) for s in sizes]
@@ -140,9 +140,18 @@ def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
     if factor >= 1:
         return
     with np.errstate(invalid="ignore"):  # infinity * 0 is the NaN that a norm of infinity asks for, as in torch
-        for grad in grads:
-            kernels.of(grad.array).scale_step(_writable(grad), factor)
-            grad._bump()
+        for part in _by_device([_writable(grad) for grad in grads]):
+            kernels.of(part[0]).scale_steps(part, factor)
+    for grad in grads:
+        grad._bump()
+
+
+def _by_device(arrays: list[Any]) -> list[list[Any]]:
+    """The arrays in lists that a kernel can take at once."""
+    found: dict[str, list[Any]] = {}
+    for a in arrays:
+        found.setdefault(devices.of(a), []).append(a)
+    return list(found.values())
 
 
 def _writable(grad: Tensor) -> Any:

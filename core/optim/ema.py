@@ -61,11 +61,16 @@ class EMA:
         weight = 1 - self.current_decay()
         state = self.model.state_dict()
         self._check(state, "the model")
+        moving: dict[str, tuple[list[Any], list[Any]]] = {}  # by device
         for name, mean in self.averages.items():
             if dtypes.is_floating_point(mean.dtype):
-                kernels.of(mean).ema_step(mean, state[name].array, weight)
+                averages, values = moving.setdefault(devices.of(mean), ([], []))
+                averages.append(mean)
+                values.append(state[name].array)
             else:
                 mean[...] = state[name].array
+        for averages, values in moving.values():
+            kernels.of(averages[0]).ema_steps(averages, values, weight)
         self.updates += 1
 
     def copy_to(self, model: Module | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import kernels
@@ -53,9 +53,10 @@ class Lion(Optimizer):
     def _new_state(self, p: Tensor, group: Group) -> State:  # noqa: ARG002
         return {"exp_avg": zeros_for(p)}
 
-    def _update(self, p: Tensor, grad: Any, group: Group) -> None:
+    def _update_all(self, params: Sequence[Tensor], group: Group) -> None:
         beta1, beta2 = group["betas"]
-        kernels.of(p.array).lion_step(
-            p.array, grad, self._state_of(p, group)["exp_avg"].array, float(group["lr"]), float(beta1), float(beta2),
+        kernels.of(params[0].array).lion_steps(
+            [p.array for p in params], [p.grad.array for p in params],  # type: ignore[union-attr]  # they have one
+            [self._state_of(p, group)["exp_avg"].array for p in params], float(group["lr"]), float(beta1), float(beta2),
             float(group["weight_decay"]), bool(group["maximize"]),
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -137,6 +137,11 @@ class Optimizer:
         """Write the next value into ``p.array``; ``grad`` is an array."""
         raise NotImplementedError
 
+    def _update_all(self, params: Sequence[Tensor], group: Group) -> None:
+        """``_update`` for each of a group's parameters, all of which have a gradient; better in one go where a kernel can."""
+        for p in params:
+            self._update(p, p.grad.array, group)  # type: ignore[union-attr]  # see above
+
     def _begin(self) -> None:
         """Called once a step, when all gradients are known to fit."""
 
@@ -172,9 +177,13 @@ class Optimizer:
             self._check_gradients()
             self._begin()
             for group in self.param_groups:
+                kinds: dict[type, list[Tensor]] = {}  # kernels take NumPy's or CuPy's arrays
                 for p in group["params"]:
                     if p.grad is not None:
-                        self._update(p, p.grad.array, group)
+                        kinds.setdefault(type(p.array), []).append(p)
+                for params in kinds.values():
+                    self._update_all(params, group)
+                    for p in params:
                         p._bump()
         self._steps += 1
         for hook in self._post_hooks:
@@ -186,15 +195,18 @@ class Optimizer:
             for number, p in enumerate(group["params"]):
                 if p.grad is None:
                     continue
+                array, grad = p.array, p.grad.array
+                if type(grad) is type(array) is np.ndarray and grad.shape == array.shape and array.flags.writeable:
+                    continue
                 place = f"{type(self).__name__}, parameter group {index}, {_label(group, number)}"
-                if type(p.grad.array) is not type(p.array):
+                if type(grad) is not type(array):
                     devices.check_same(place, gradient=p.grad, parameter=p)
-                if p.grad.shape != p.shape:
+                if grad.shape != array.shape:
                     raise ShapeError(
-                        f"{place}: the gradient has shape {p.grad.shape}, the parameter {p.shape}",
+                        f"{place}: the gradient has shape {grad.shape}, the parameter {array.shape}",
                         fix="set p.grad to a tensor of the parameter's shape",
                     )
-                if isinstance(p.array, np.ndarray) and not p.array.flags.writeable:
+                if isinstance(array, np.ndarray) and not array.flags.writeable:
                     raise GradError(f"{place} lies on read-only memory", fix="make the parameter from a copy of the array")
 
     def zero_grad(self, set_to_none: bool = True) -> None:

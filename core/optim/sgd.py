@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import kernels
@@ -68,10 +68,12 @@ class SGD(Optimizer):
     def _new_state(self, p: Tensor, group: Group) -> State:  # noqa: ARG002
         return {"momentum_buffer": zeros_for(p)}
 
-    def _update(self, p: Tensor, grad: Any, group: Group) -> None:
-        first = not self.state.get(p)
-        buffer = self._state_of(p, group)["momentum_buffer"].array if group["momentum"] else None
-        kernels.of(p.array).sgd_step(
-            p.array, grad, buffer, first, float(group["lr"]), float(group["momentum"]), float(group["dampening"]),
-            float(group["weight_decay"]), bool(group["nesterov"]), bool(group["maximize"]),
+    def _update_all(self, params: Sequence[Tensor], group: Group) -> None:
+        firsts = [not self.state.get(p) for p in params]
+        states = [self._state_of(p, group) for p in params]
+        kernels.of(params[0].array).sgd_steps(
+            [p.array for p in params], [p.grad.array for p in params],  # type: ignore[union-attr]  # they have one
+            [s["momentum_buffer"].array for s in states] if group["momentum"] else None, firsts, float(group["lr"]),
+            float(group["momentum"]), float(group["dampening"]), float(group["weight_decay"]), bool(group["nesterov"]),
+            bool(group["maximize"]),
         )  # fmt: skip

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from nyala.core.kernels import CPU, reference
+from nyala.core.kernels.cpu import parallel
 
 Arrays = list[Any]
 SHAPE = (330, 417)  # over two tiles, and no multiple of a vector
@@ -90,12 +91,13 @@ def test_a_step_equals_the_reference(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_bits_do_not_depend_on_the_number_of_threads(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bits_do_not_depend_on_the_number_of_threads(case: str) -> None:
     name, make = CASES[case]
-    found = []
-    for threads in ("1", "2", "3"):
-        monkeypatch.setenv("NYALA_NUM_THREADS", threads)
+    found, before = [], parallel.workers() + 1
+    for threads in (1, 2, 3):
+        parallel.start(threads)
         found.append(b"".join(a.tobytes() for a in run(CPU, name, make())))
+    parallel.start(before)
     assert found[0] == found[1] == found[2]
 
 
@@ -174,3 +176,60 @@ def test_sum_of_squares(dtype: Any, shape: tuple[int, ...]) -> None:
 def test_sums_neither_overflow_nor_lose_what_float32_would() -> None:
     assert CPU.sum_of_squares(np.full(3, 1e30, np.float32)) == pytest.approx(3e60, rel=1e-6)
     assert CPU.sum_of_squares(np.full(200_000, 1e-30, np.float32)) == pytest.approx(2e-55, rel=1e-6)
+
+
+def many() -> list[Arrays]:
+    """Parameters of all sorts together: small, over several spans, empty, numbers, turned, strided, and of other dtypes."""
+    shapes: list[tuple[int, ...]] = [(5,), (300, 500), (), (0, 3), (65_536,), (65_537,), (7, 11)]
+    made = [arrays(positive=(3, 4), count=5, shape=s) for s in shapes]
+    made.append([np.asfortranarray(a) for a in arrays(positive=(3, 4), count=5, shape=(33, 21))])
+    made.append([np.repeat(a, 2, axis=1)[:, ::2] for a in arrays(positive=(3, 4), count=5, shape=(6, 9))])
+    made.append([a.astype(np.float64) for a in arrays(positive=(3, 4), count=5, shape=(8,))])
+    made.append([a if i > 1 else a.astype(np.float16) for i, a in enumerate(arrays(positive=(3, 4), count=5, shape=(40,)))])
+    made.append([np.broadcast_to(np.float32(0.25), (9,)) if i == 1 else a for i, a in enumerate(arrays(count=5, shape=(9,)))])
+    return [[a if a.size else abs(a) for a in m] for m in made[:-1]] + [[abs(a) if i > 2 else a for i, a in enumerate(made[-1])]]
+
+
+STEPS = [3, 1, 3, 2, 7, 1, 4, 3, 3, 2, 5, 1]
+FIRSTS = [n == 1 for n in STEPS]
+PLURALS: dict[str, tuple[str, int, Callable[[Any, int], tuple[Any, ...]]]] = {
+    "adamw": ("adamw_step", 4, lambda n, _: (None, n, 1e-2, 0.9, 0.99, 1e-6, 0.1, True, False)),
+    "amsgrad": ("adamw_step", 5, lambda n, _: (n, 1e-2, 0.9, 0.99, 1e-6, 0.1, False, True)),
+    "sgd": ("sgd_step", 2, lambda _, i: (None, FIRSTS[i], 0.1, 0.0, 0.0, 0.2, False, False)),
+    "momentum": ("sgd_step", 3, lambda _, i: (FIRSTS[i], 0.1, 0.9, 0.1, 0.2, False, True)),
+    "lion": ("lion_step", 3, lambda _, __: (1e-2, 0.9, 0.99, 0.1, False)),
+    "ema": ("ema_step", 2, lambda _, __: (0.01,)),
+    "scale": ("scale_step", 1, lambda _, __: (0.3,)),
+}
+
+
+@pytest.mark.parametrize("table", [CPU, None], ids=["cpu", "reference"])
+@pytest.mark.parametrize("case", PLURALS)
+def test_many_parameters_in_one_call_get_the_bits_that_each_gets_alone(case: str, table: Any) -> None:
+    name, count, rest = PLURALS[case]
+    kernels = table or type("Reference", (), {k: staticmethod(f) for k, f in reference.KERNELS.items()})
+    apart = [[a.copy(order="K") for a in m[:count]] for m in many()]
+    together = [[a.copy(order="K") for a in m[:count]] for m in many()]
+    for i, own in enumerate(apart):
+        getattr(kernels, name)(*own, *rest(STEPS[i], i))
+    settings = list(rest(STEPS, 0))
+    if name == "sgd_step":
+        settings[settings.index(FIRSTS[0], 1 if case == "sgd" else 0)] = FIRSTS
+    getattr(kernels, f"{name}s")(*map(list, zip(*together, strict=True)), *settings)
+    for i, (a, b) in enumerate(zip(apart, together, strict=True)):
+        for one, other in zip(a, b, strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=f"parameter {i}")
+    assert any((a[0] != m[0]).any() for a, m in zip(apart, many(), strict=True))
+
+
+def test_the_squares_of_many_arrays() -> None:
+    given = [m[0] for m in many()]
+    expected = sum(float((a.astype(np.float64) ** 2).sum()) for a in given)
+    assert CPU.sums_of_squares(given) == pytest.approx(expected, rel=1e-12) and CPU.sums_of_squares([]) == 0.0
+    assert reference.KERNELS["sums_of_squares"](given) == pytest.approx(expected, rel=1e-12)
+    assert CPU.sums_of_squares(given[:2]) == CPU.sum_of_squares(given[0]) + CPU.sum_of_squares(given[1])
+
+
+def test_no_parameters_at_all() -> None:
+    CPU.adamw_steps([], [], [], [], None, [], 1e-2, 0.9, 0.99, 1e-6, 0.1, True, False)
+    CPU.scale_steps([], 0.5)

@@ -31,6 +31,7 @@ KERNELS |= {
     "cross_entropy_backward": ".cross_entropy:cross_entropy_backward",
     "attention": ".attention:attention",
     "attention_backward": ".attention_backward:attention_backward",
+    "rotate": ".positions:rotate",
     "attention_weights": ".softmax:attention_weights",
     "attention_weights_backward": ".softmax:attention_weights_backward",
     "philox": ".philox:philox",
@@ -61,7 +62,8 @@ KERNELS |= {
 
 _ELEMENTWISE = {
     "cast": ("cast",),
-    "reduce": ("mean", "sum"),
+    "extremes": ("amax", "amin", "argmax", "argmin"),
+    "reduce": ("mean", "sum", "var"),
     "arithmetic": ("add", "maximum", "minimum", "multiply", "subtract", "true_divide"),
     "elementwise": ("erf", "exp", "expm1", "log", "log1p", "sigmoid", "sigmoid_backward", "tanh", "tanh_backward"),
     "gelu": ("gelu", "gelu_backward", "mish", "mish_backward", "silu", "silu_backward", "softplus", "softplus_backward"),

@@ -27,7 +27,7 @@ class Channels(NamedTuple):
     """(N, C, ...) as compiled code takes it.
 
     Attributes:
-        count: all floats.
+        size: all floats.
         channels: C.
         places: floats of one plane; 0 where channels lie side by side.
         tile: floats of a tile: whole stretches, or whole planes.
@@ -36,7 +36,7 @@ class Channels(NamedTuple):
         parts: (parts, C) partial results there are: one a tile, or one a sample.
     """
 
-    count: int
+    size: int
     channels: int
     places: int
     tile: int
@@ -86,7 +86,7 @@ def empty(x: Any, last: bool) -> Any:
 @njit(**SUMS)
 def plane_sum(x: Any, count: Any) -> Any:
     """The sum of floats at an address, in float64 beyond some thousands."""
-    total = 0.0
+    total: Any = 0.0
     for start in range(0, count, _CHUNK):
         xs, part = floats(x + 4 * start, min(_CHUNK, count - start)), _ZERO
         for i in range(xs.size):
@@ -98,7 +98,7 @@ def plane_sum(x: Any, count: Any) -> Any:
 @njit(**SUMS)
 def plane_squares(x: Any, count: Any, mean: Any) -> Any:
     """The sum of squared distances to ``mean``."""
-    total = 0.0
+    total: Any = 0.0
     for start in range(0, count, _CHUNK):
         xs, part = floats(x + 4 * start, min(_CHUNK, count - start)), _ZERO
         for i in range(xs.size):
@@ -111,7 +111,7 @@ def plane_squares(x: Any, count: Any, mean: Any) -> Any:
 @njit(**SUMS)
 def plane_along(grad: Any, x: Any, count: Any, mean: Any) -> Any:
     """The sums of grad and of grad times the distance of x to ``mean``."""
-    totals = 0.0, 0.0
+    totals: Any = 0.0, 0.0
     for start in range(0, count, _CHUNK):
         many = min(_CHUNK, count - start)
         g, xs, plain, along = floats(grad + 4 * start, many), floats(x + 4 * start, many), _ZERO, _ZERO

@@ -70,10 +70,10 @@ def batch_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, var: Any, eps
 
 def batch_norm_scale(weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any]:
     """(scale, shift), (C,) each: with statistics that are given, batch norm is x * scale + shift."""
-    wide = [None if v is None else v.astype(np.float64) for v in (weight, bias, mean, var)]
-    scale = _inverse(module_of(var), wide[3], eps)
-    scale = scale if weight is None else scale * wide[0]
-    shift = -wide[2] * scale if bias is None else wide[1] - wide[2] * scale
+    scale = _inverse(module_of(var), var.astype(np.float64), eps)
+    scale = scale if weight is None else scale * weight.astype(np.float64)
+    shift = -mean.astype(np.float64) * scale
+    shift = shift if bias is None else shift + bias.astype(np.float64)
     dtype = widened(var).dtype
     return scale.astype(dtype), shift.astype(dtype)
 

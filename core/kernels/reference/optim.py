@@ -1,12 +1,14 @@
-"""One step of each optimizer on one parameter. These kernels write: the parameter and its state are updated in place.
+"""One step of each optimizer, on one parameter or (``..._steps``) on many.
 
-The gradient is only read. State is float32 (float64 for float64 parameters); half-precision parameters and gradients are
-widened, and the new parameter is rounded once. ``maximize`` walks up instead of down. ``step`` counts from 1.
+These kernels write: the parameter and its state are updated in place. The gradient is only read. State is float32 (float64 for
+float64 parameters); half-precision parameters and gradients are widened, and the new parameter is rounded once. ``maximize``
+walks up instead of down. ``step`` counts from 1.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,19 @@ from .linalg import matmul
 __all__ = [
     "adafactor_step",
     "adamw_step",
+    "adamw_steps",
     "ema_step",
+    "ema_steps",
     "lamb_step",
     "lion_step",
+    "lion_steps",
     "muon_step",
     "scale_step",
+    "scale_steps",
     "sgd_step",
+    "sgd_steps",
     "sum_of_squares",
+    "sums_of_squares",
 ]
 
 
@@ -47,14 +55,31 @@ def sum_of_squares(x: Any) -> float:
     return float((wide * wide).sum())
 
 
+def sums_of_squares(arrays: Sequence[Any]) -> float:
+    """The sum of the squared elements of all arrays, in float64, array after array."""
+    return sum((sum_of_squares(a) for a in arrays), 0.0)
+
+
 def scale_step(x: Any, factor: float) -> None:
     """``x`` times ``factor``, in place, as clipped gradients are."""
     _put(x, widened(x) * factor)
 
 
+def scale_steps(arrays: Sequence[Any], factor: float) -> None:
+    """``scale_step`` of each."""
+    for x in arrays:
+        scale_step(x, factor)
+
+
 def ema_step(average: Any, value: Any, weight: float) -> None:
     """``average`` moves towards ``value`` by ``weight`` of their difference."""
     _lerp(average, widened(value), weight)
+
+
+def ema_steps(averages: Sequence[Any], values: Sequence[Any], weight: float) -> None:
+    """``ema_step`` of each."""
+    for average, value in zip(averages, values, strict=True):
+        ema_step(average, value, weight)
 
 
 def sgd_step(
@@ -77,6 +102,24 @@ def sgd_step(
         momentum_buffer[...] = g if first else momentum_buffer * momentum + g * (1 - dampening)
         g = g + momentum_buffer * momentum if nesterov else momentum_buffer
     _put(param, p - g * lr)
+
+
+def sgd_steps(
+    params: Sequence[Any],
+    grads: Sequence[Any],
+    momentum_buffers: Sequence[Any] | None,
+    firsts: Sequence[bool],
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+) -> None:
+    """``sgd_step`` of each parameter."""
+    buffers = [None] * len(params) if momentum_buffers is None else momentum_buffers
+    for param, grad, buffer, first in zip(params, grads, buffers, firsts, strict=True):
+        sgd_step(param, grad, buffer, first, lr, momentum, dampening, weight_decay, nesterov, maximize)
 
 
 def adamw_step(
@@ -110,6 +153,27 @@ def adamw_step(
     _put(param, p - exp_avg / denominator * (lr / (1 - beta1**step)))
 
 
+def adamw_steps(
+    params: Sequence[Any],
+    grads: Sequence[Any],
+    exp_avgs: Sequence[Any],
+    exp_avg_sqs: Sequence[Any],
+    max_exp_avg_sqs: Sequence[Any] | None,
+    steps: Sequence[int],
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+) -> None:
+    """``adamw_step`` of each parameter."""
+    tops = [None] * len(params) if max_exp_avg_sqs is None else max_exp_avg_sqs
+    for given in zip(params, grads, exp_avgs, exp_avg_sqs, tops, steps, strict=True):
+        adamw_step(*given, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+
+
 def lion_step(
     param: Any, grad: Any, exp_avg: Any, lr: float, beta1: float, beta2: float, weight_decay: float, maximize: bool
 ) -> None:
@@ -118,6 +182,21 @@ def lion_step(
     direction = module_of(param).sign(exp_avg + (g - exp_avg) * (1 - beta1))
     _put(param, p * (1 - lr * weight_decay) - direction * lr)
     _lerp(exp_avg, g, 1 - beta2)
+
+
+def lion_steps(
+    params: Sequence[Any],
+    grads: Sequence[Any],
+    exp_avgs: Sequence[Any],
+    lr: float,
+    beta1: float,
+    beta2: float,
+    weight_decay: float,
+    maximize: bool,
+) -> None:
+    """``lion_step`` of each parameter."""
+    for arrays in zip(params, grads, exp_avgs, strict=True):
+        lion_step(*arrays, lr, beta1, beta2, weight_decay, maximize)
 
 
 def lamb_step(
