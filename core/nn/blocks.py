@@ -8,13 +8,12 @@ under those paths in the block itself, and found by them in the forward pass: re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 from typing import Any
 
 from .. import create
 from ..errors import ArgumentError, ShapeError, did_you_mean
+from ..ops.attention import attend, join_heads, split_heads
 from ..tensor import Tensor
-from . import functional as F
 from .activation import activation
 from .dropout import Dropout, DropPath
 from .linear import Linear
@@ -60,14 +59,17 @@ class _Part:
     def __init__(self, owner: Module, names: Mapping[str, str], layers: Mapping[str, Module]) -> None:
         for role, layer in layers.items():
             place(owner, names[role], layer)
-        self._find = {role: attrgetter(names[role]) for role in layers}
+        self._paths = {role: names[role].split(".") for role in layers}
 
     def __contains__(self, role: str) -> bool:
-        return role in self._find
+        return role in self._paths
 
     def layer(self, owner: Module, role: str) -> Any:
         """The layer of that role now: it may have been replaced."""
-        return self._find[role](owner)
+        found: Any = owner
+        for name in self._paths[role]:
+            found = found._modules[name]
+        return found
 
 
 class _AttentionPart(_Part):
@@ -106,14 +108,9 @@ class _AttentionPart(_Part):
             q, k = self.position(q, k, start)
         if cache is not None:
             k, v = cache.update(k, v)
-        causal = self.is_causal and context is None
-        if causal and (start or mask is not None):  # the short form of the mask fits neither a cache nor another mask
-            mask, causal = _with_causal(mask, q.shape[2], start, q), False
-        drop = self.layer(owner, "attn_drop")
-        y = F.scaled_dot_product_attention(
-            q, k, v, mask, drop.p if drop.training else 0.0, causal, self.scale, enable_gqa=self.kv_heads != self.heads
-        )
-        return self.layer(owner, "out")(y.transpose(1, 2).flatten(2))  # (N, heads, T, D) -> (N, T, heads D)
+        drop, first = self.layer(owner, "attn_drop"), start if self.is_causal and context is None else None
+        y = attend(q, k, v, mask, first, self.scale, self.kv_heads != self.heads, drop.p if drop.training else 0.0)
+        return self.layer(owner, "out")(join_heads(y))
 
     def _project(self, owner: Module, x: Tensor, context: Tensor | None) -> tuple[Tensor, ...]:
         """Queries, keys and values, (N, heads, T, D)."""
@@ -124,18 +121,7 @@ class _AttentionPart(_Part):
         else:
             source = x if context is None else context
             parts = [self.layer(owner, role)(s) for role, s in (("q", x), ("k", source), ("v", source))]
-        return tuple(p.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for p in parts)
-
-
-def _with_causal(mask: Tensor | None, length: int, start: int, like: Tensor) -> Tensor:
-    """``mask`` and the causal one together, (..., T, start + T); bool masks say where to look, float ones are added."""
-    xp = like._module
-    seen = like._like(xp.tri(length, start + length, start, dtype=bool))
-    if mask is None:
-        return seen
-    if mask.dtype.kind == "b":
-        return mask & seen
-    return mask + like._like(xp.where(seen.array, 0.0, -xp.inf).astype(mask.dtype))
+        return tuple(split_heads(p, self.head_dim) for p in parts)
 
 
 class Attention(Module):

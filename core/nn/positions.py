@@ -2,31 +2,92 @@
 
 from __future__ import annotations
 
-from ..errors import ArgumentError
+from typing import Any
+
+from ..devices import module_of
+from ..errors import ArgumentError, ShapeError
+from ..graph import state
+from ..ops.positions import rotate
 from ..ops.shape import cat
 from ..tensor import Tensor
+
+_STEPS = 64  # for which a cache makes room at first
 
 
 class KVCache:
     """Keys and values of earlier steps, for generating one token after the other.
 
+    Steps are written where room was left for them, and attention reads them there: a new token copies nothing but itself.
+    The room doubles when it is full. With gradients recorded the steps are joined as tensors instead.
+
+    Args:
+        max_length: steps to make room for at once, where their number is known.
+
     Attributes:
         length: steps held.
+
+    Example:
+        >>> import nyala
+        >>> cache = KVCache()
+        >>> k, v = cache.update(nyala.ones(1, 2, 3, 4), nyala.ones(1, 2, 3, 4))
+        >>> k, v = cache.update(nyala.ones(1, 2, 1, 4), nyala.ones(1, 2, 1, 4))
+        >>> k.shape, cache.length
+        ((1, 2, 4, 4), 4)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_length: int = 0) -> None:
+        if max_length < 0:
+            raise ArgumentError(f"KVCache: max_length={max_length}", fix="give a number of steps, or nothing")
+        self.max_length = max_length
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
-
-    @property
-    def length(self) -> int:
-        return 0 if self.keys is None else self.keys.shape[2]
+        self.length = 0
+        self._room: list[Any] = []
 
     def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add new steps (N, heads, T, D); gives all steps so far."""
+        """Add new steps (N, heads, T, D); gives all steps so far.
+
+        Raises:
+            ShapeError: the batch, the heads or the widths are not those of the steps before.
+        """
+        if self.keys is not None and self.values is not None:
+            self._check(k, v)
+        if state.grad and any(t is not None and t.requires_grad for t in (k, v, self.keys)):
+            self._join(k, v)
+        else:
+            self._write(k.array, v.array)
+            self.keys, self.values = (k._like(room[:, :, : self.length]) for room in self._room)
+        return self.keys, self.values  # type: ignore[return-value]
+
+    def _check(self, k: Tensor, v: Tensor) -> None:
+        for name, new, old in (("keys", k, self.keys), ("values", v, self.values)):
+            if new.shape[:2] != old.shape[:2] or new.shape[3:] != old.shape[3:] or new.dtype != old.dtype:  # type: ignore[union-attr]
+                raise ShapeError(
+                    f"KVCache: {name} (N, heads, T, D) = {new.shape} of {new.dtype}, behind {old.shape} of {old.dtype}",  # type: ignore[union-attr]
+                    why="all steps must be of one batch and one model",
+                    fix="start a new KVCache for a new batch",
+                )
+
+    def _join(self, k: Tensor, v: Tensor) -> None:
         self.keys = k if self.keys is None else cat([self.keys, k], 2)
         self.values = v if self.values is None else cat([self.values, v], 2)
-        return self.keys, self.values
+        self.length, self._room = self.keys.shape[2], []
+
+    def _write(self, k: Any, v: Any) -> None:
+        first, last = self.length, self.length + k.shape[2]
+        if not self._room or last > self._room[0].shape[2]:
+            self._grow(k, v, last)
+        for room, new in zip(self._room, (k, v), strict=True):
+            room[:, :, first:last] = new
+        self.length = last
+
+    def _grow(self, k: Any, v: Any, least: int) -> None:
+        size = max(least, self.max_length, _STEPS, 2 * self.length)
+        old = (self.keys, self.values)
+        self._room = [module_of(new).empty((*new.shape[:2], size, new.shape[3]), new.dtype) for new in (k, v)]
+        for room, held in zip(self._room, old, strict=True):
+            if held is not None:
+                room[:, :, : self.length] = held.array
 
 
 class Rotary:
@@ -49,22 +110,34 @@ class Rotary:
         if dim % 2:
             raise ArgumentError(f"Rotary: dim={dim}", why="features are turned in pairs", fix="use an even number")
         self.dim, self.base, self.interleaved, self.scale = dim, base, interleaved, scale
+        self._tables: dict[tuple[str, str], tuple[Any, Any]] = {}
 
     def __call__(self, q: Tensor, k: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """Queries and keys (N, heads, T, D) turned by their positions start, start + 1, ..."""
+        """Queries and keys (N, heads, T, D) turned by their positions start, start + 1, ...
+
+        Raises:
+            ShapeError: the heads are narrower than ``dim``.
+        """
         return self._turned(q, start), self._turned(k, start)
 
     def _turned(self, x: Tensor, start: int) -> Tensor:
-        xp = x._module
-        frequency = self.base ** (-xp.arange(0, self.dim, 2, dtype=xp.float64) / self.dim)
-        angle = (xp.arange(start, start + x.shape[2])[:, None] / self.scale) * frequency
-        cos, sin = (x._like(f(angle).astype(x.dtype)) for f in (xp.cos, xp.sin))  # (T, dim / 2)
-        part = x if x.shape[-1] == self.dim else x[..., : self.dim]
-        if self.interleaved:
-            pairs = part.unflatten(-1, (-1, 2))
-            a, b = pairs[..., 0], pairs[..., 1]
-            turned = cat([(a * cos - b * sin).unsqueeze(-1), (b * cos + a * sin).unsqueeze(-1)], -1).flatten(-2)
-        else:
-            a, b = part.chunk(2, -1)
-            turned = cat([a * cos - b * sin, b * cos + a * sin], -1)
-        return turned if part is x else cat([turned, x[..., self.dim :]], -1)
+        if x.ndim != 4 or x.shape[3] < self.dim:
+            raise ShapeError(
+                f"Rotary({self.dim}) of {x.shape}",
+                why=f"it turns the first {self.dim} features of (N, heads, T, D)",
+                fix="check the width of the heads",
+            )
+        stop = start + x.shape[2]
+        cos, sin = self._table(x, stop)
+        return rotate(x, cos[start:stop], sin[start:stop], self.interleaved)
+
+    def _table(self, x: Tensor, length: int) -> tuple[Any, Any]:
+        """Cosines and sines of the positions below ``length`` at least, (positions, dim / 2), made once."""
+        place = x.device, x.dtype.name
+        held = self._tables.get(place)
+        if held is None or len(held[0]) < length:
+            xp, count = x._module, max(length, _STEPS, 0 if held is None else 2 * len(held[0]))
+            frequency = self.base ** (-xp.arange(0, self.dim, 2, dtype=xp.float64) / self.dim)
+            angle = (xp.arange(count)[:, None] / self.scale) * frequency
+            held = self._tables[place] = xp.cos(angle).astype(x.dtype), xp.sin(angle).astype(x.dtype)
+        return held

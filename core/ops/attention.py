@@ -17,7 +17,7 @@ import numpy as np
 from .. import kernels
 from ..devices import check_same, module_of
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..operation import Composite
+from ..operation import Composite, Operation
 from ..random import Key, next_key
 from ..tensor import Tensor
 from .dropout import Dropout
@@ -96,6 +96,44 @@ class Attention(Composite):
         gk = table.matmul(gs.swapaxes(-1, -2), q)
         gq = _sum_to(table.matmul(gs, keys), q.shape)
         return gq, _gathered(gk, k.shape, times), _gathered(gv, v.shape, times), gm
+
+
+class _Split(Operation):
+    """(N, T, heads * width) as (N, heads, T, width), the same memory."""
+
+    view = True
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def forward(self, x: Any) -> Any:
+        return x.reshape(x.shape[0], x.shape[1], -1, self.width).transpose(0, 2, 1, 3)
+
+    def backward(self, g: Tensor) -> Tensor:
+        return _Join().apply(g)
+
+
+class _Join(Operation):
+    """The inverse: (N, heads, T, width) as (N, T, heads * width)."""
+
+    view = True
+
+    def forward(self, x: Any) -> Any:
+        n, heads, steps, self.width = x.shape
+        return x.transpose(0, 2, 1, 3).reshape(n, steps, heads * self.width)
+
+    def backward(self, g: Tensor) -> Tensor:
+        return _Split(self.width).apply(g)
+
+
+def split_heads(input: Tensor, width: int) -> Tensor:
+    """(N, T, heads * width) -> (N, heads, T, width), a view."""
+    return _Split(width).apply(input)
+
+
+def join_heads(input: Tensor) -> Tensor:
+    """(N, heads, T, width) -> (N, T, heads * width), a view of what attention gives."""
+    return _Join().apply(input)
 
 
 def _four(q: Any, k: Any, v: Any, allowed: Any, mask: Any, grouped: bool) -> tuple[Any, ...]:

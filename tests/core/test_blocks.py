@@ -73,7 +73,7 @@ def seed() -> None:
 
 
 def run(block: nn.TransformerBlock, x: Any, **kwargs: Any) -> Any:
-    return block(x, context=nyala.ones(2, 3, 6), **kwargs) if block.cross else block(x, **kwargs)
+    return block(x, context=nyala.linspace(-1, 1, 36).reshape(2, 3, 6), **kwargs) if block.cross else block(x, **kwargs)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
