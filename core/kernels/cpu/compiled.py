@@ -7,7 +7,6 @@ stamp of the function's own file only, though compiled code holds what it calls 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import logging
@@ -22,6 +21,7 @@ from numba.core import sigutils
 from numba.core.ccallback import CFunc
 
 from ...progress import say_kernels_are_compiled
+from .compiled_files import KernelFiles
 from .numba_start import start_without_scipy
 
 start_without_scipy()
@@ -98,24 +98,16 @@ def _cached(compiler: Callable[..., Any], function: Callable[..., Any], parts: t
 
 
 def _prepare(cache: Any, parts: tuple[Any, ...]) -> None:
-    _let_saving_fail(cache)
+    files = cache._cache_file
+    base = cache._impl.filename_base
+    digest, *others = [_digest(part.__code__.co_filename) for part in parts]  # now: what is imported, not what replaces it
+    cache._cache_file = KernelFiles(cache.cache_path, base, files._source_stamp, digest, functools.partial(_not_kept, cache))
     _say_before_compiling(cache)
-    for part in parts:
-        _add_sources(cache, part)
+    _add_to_key(cache, tuple(others))
 
 
-def _let_saving_fail(cache: Any) -> None:
-    save = cache.save_overload
-
-    def save_overload(signature: Any, data: Any) -> None:
-        try:
-            save(signature, data)
-        except OSError as error:
-            with contextlib.suppress(OSError):  # an index without its data must not stay
-                os.unlink(cache._cache_file._index_path)
-            _say(f"{cache.cache_path}: {error.strerror}")
-
-    cache.save_overload = save_overload
+def _not_kept(cache: Any, error: OSError) -> None:
+    _say(f"{cache.cache_path}: {error.strerror}")
 
 
 def _say_before_compiling(cache: Any) -> None:
@@ -130,12 +122,11 @@ def _say_before_compiling(cache: Any) -> None:
     cache.load_overload = load_overload
 
 
-def _add_sources(cache: Any, function: Callable[..., Any]) -> None:
-    """Make the sources of everything the function may call a part of its cache key."""
+def _add_to_key(cache: Any, digests: tuple[str, ...]) -> None:
     key = cache._index_key
 
     def index_key(signature: Any, codegen: Any) -> Any:
-        return (*key(signature, codegen), _digest(function.__code__.co_filename))
+        return (*key(signature, codegen), *digests)
 
     cache._index_key = index_key
 
@@ -143,14 +134,22 @@ def _add_sources(cache: Any, function: Callable[..., Any]) -> None:
 @functools.cache
 def _digest(path: str) -> str:
     """Of the file and of the files beside it that it imports, directly or not."""
-    todo, seen = [Path(path)], set()
+    todo, seen = [path], set()
     while todo:
         file = todo.pop()
-        if file in seen or not file.is_file():
-            continue
-        seen.add(file)
-        todo += [file.with_name(f"{name}.py") for name in re.findall(r"^from \.(\w+) import", file.read_text(), re.MULTILINE)]
-    return hashlib.sha256(b"".join(f.read_bytes() for f in sorted(seen))).hexdigest()
+        if file not in seen and os.path.isfile(file):
+            seen.add(file)
+            todo += _source(file)[1]
+    return hashlib.sha256(b"".join(_source(file)[0] for file in sorted(seen))).hexdigest()[:16]
+
+
+@functools.cache
+def _source(path: str) -> tuple[bytes, list[str]]:
+    """(digest of a file, the files beside it that it imports)."""
+    content = Path(path).read_bytes()
+    names = re.findall(rb"^from \.(\w+) import", content, re.MULTILINE)
+    folder = os.path.dirname(path)
+    return hashlib.sha256(content).digest(), [os.path.join(folder, f"{name.decode()}.py") for name in names]
 
 
 def _say(why: str) -> None:
