@@ -102,7 +102,9 @@ class Unfinished(Tensor):
 def _made(compute: Callable[[After], Any], shape: tuple[int, ...], operand: Any, after: After) -> Unfinished:
     t = Unfinished.__new__(Unfinished)
     t._compute, t._shape, t.operand, t._after = compute, shape, operand, after
-    state.unfinished.append(weakref.ref(t))
+    waiting = state.unfinished
+    assert waiting is not None, "nothing may wait outside a forward"
+    waiting.append(weakref.ref(t))
     return t
 
 

@@ -55,7 +55,11 @@ CHAINS = {
     "residual of another shape": (lambda m, x: m.fc(x) + x[:1], {"fc": lambda: nn.Linear(12, 12)}, (3, 12)),
     "residual twice": (lambda m, x: m.fc(x) + x + x, {"fc": lambda: nn.Linear(12, 12)}, (3, 12)),
     "itself twice": (lambda m, x: (y := m.fc(x)) + y, {"fc": lambda: nn.Linear(12, 12)}, (3, 12)),
-    "two that wait": (lambda m, x: F.relu(m.a(x) + m.b(x)), {"a": lambda: nn.Linear(12, 9), "b": lambda: nn.Linear(12, 9)}, (3, 12)),
+    "two that wait": (
+        lambda m, x: F.relu(m.a(x) + m.b(x)),
+        {"a": lambda: nn.Linear(12, 9), "b": lambda: nn.Linear(12, 9)},
+        (3, 12),
+    ),
     "activation before residual": (lambda m, x: F.relu(m.fc(x)) + x, {"fc": lambda: nn.Linear(12, 12)}, (3, 12)),
     "activation twice": (lambda m, x: F.relu6(F.silu(m.fc(x))), {"fc": lambda: nn.Linear(12, 12)}, (3, 12)),
     "conv": (lambda m, x: m.conv(x), {"conv": lambda: nn.Conv2d(4, 8, 3, padding=1)}, (2, 4, 9, 7)),
@@ -171,7 +175,7 @@ def test_a_write_in_place_comes_after_what_reads_the_old_values() -> None:
 def test_hooks_see_plain_values() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
     seen = []
-    handle = model[0].register_forward_hook(lambda module, inputs, output: seen.append(output.numpy().copy()))
+    handle = model[0].register_forward_hook(lambda *given: seen.append(given[-1].numpy().copy()))
     with nyala.no_grad():
         out = model(_t(2, 3))
     handle.remove()
