@@ -124,8 +124,6 @@ def test_an_attribute_error_in_somebodys_forward_stays_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "call", "remedy"),
     [
-        ("NYALA_NUM_THREADS", "many", lambda: nyala.zeros(900, 900) @ nyala.zeros(900, 900), "a whole number from 1"),
-        ("NYALA_NUM_THREADS", "0", lambda: nyala.zeros(900, 900) @ nyala.zeros(900, 900), "a whole number from 1"),
         ("NYALA_HUB_TIMEOUT", "soon", lambda: nyala.load("org/name"), "set it to seconds"),
     ],
 )

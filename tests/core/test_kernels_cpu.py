@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from nyala.core.kernels import CPU, cpu, reference
+from nyala.core.kernels.cpu import parallel
 from nyala.core.kernels.interface import parameters
 
 Arrays = tuple[Any, ...]
@@ -122,14 +123,21 @@ def test_a_kernel_equals_the_reference(name: str, what: str, make: Callable[[], 
         )
 
 
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = parallel.workers() + 1
+    yield parallel.start
+    parallel.start(before)
+
+
 @pytest.mark.parametrize(("name", "what", "make"), CASES, ids=IDS)
 def test_the_bits_do_not_depend_on_the_number_of_threads(
-    name: str, what: str, make: Callable[[], Arrays], monkeypatch: pytest.MonkeyPatch
+    name: str, what: str, make: Callable[[], Arrays], threads: Callable[[int], None]
 ) -> None:
     arguments = make()
     found = []
-    for threads in ("1", "2", "3"):
-        monkeypatch.setenv("NYALA_NUM_THREADS", threads)
+    for count in (1, 2, 3):
+        threads(count)
         found.append(results(name, arguments))
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):

@@ -326,6 +326,8 @@ def test_one_thread_and_no_posix_threads_give_the_same_bits() -> None:
     assert without.stdout.split() == ["0", "False", three[2]], without.stderr
 
 
-def test_a_wrong_number_of_threads_is_refused() -> None:
-    done = run("", NYALA_NUM_THREADS="none")
-    assert done.returncode == 1 and "NYALA_NUM_THREADS=none" in done.stderr and "whole number from 1" in done.stderr
+@pytest.mark.parametrize("given", ["many", "0", "-1"])
+def test_a_wrong_number_of_threads_is_refused(given: str) -> None:
+    done = run("", NYALA_NUM_THREADS=given)
+    assert done.returncode == 1 and f"ArgumentError: NYALA_NUM_THREADS={given}. Remedy: " in done.stderr
+    assert "a whole number from 1" in done.stderr

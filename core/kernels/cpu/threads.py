@@ -1,4 +1,4 @@
-"""The one pool of threads behind the CPU kernels, and BLAS kept to one thread inside it."""
+"""How many threads kernels use, and NumPy's BLAS kept to one where a kernel calls it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import ctypes
 import functools
 import os
 import re
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from ...errors import ArgumentError
 
@@ -33,11 +31,6 @@ def thread_count() -> int:
             raise ArgumentError(f"NYALA_NUM_THREADS={given}", fix="set it to a whole number from 1, or unset it to use all cores")
         return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@functools.lru_cache(maxsize=1)
-def _pool(process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a forked child needs a pool of its own
-    return ThreadPoolExecutor(max(1, thread_count() - 1), thread_name_prefix="nyala-kernel")
 
 
 @functools.lru_cache(maxsize=1)
@@ -70,26 +63,3 @@ def _loaded_libraries() -> list[str]:
         folder = os.path.join(os.path.dirname(np.__file__), os.pardir, "numpy.libs")
         paths = {os.path.join(folder, f) for f in os.listdir(folder)} if os.path.isdir(folder) else set()
     return sorted(p for p in paths if re.search(r"blas|mkl_rt|blis", os.path.basename(p), re.IGNORECASE))
-
-
-def run_tiles(work: Callable[[int, int], object], total: int, tile: int) -> None:
-    """Call ``work(lo, hi)`` for every tile of ``range(total)``, on the pool and on this thread.
-
-    Tiles are the same whatever the number of threads. An error in one is raised here.
-    """
-    spans = [(lo, min(total, lo + tile)) for lo in range(0, total, tile)]
-    if len(spans) < 2 or thread_count() < 2:
-        for lo, hi in spans:
-            work(lo, hi)
-        return
-    todo = iter(spans)  # next() on a list iterator is atomic: each span is taken once
-
-    def drain() -> None:
-        for lo, hi in todo:
-            work(lo, hi)
-
-    helpers = [_pool(os.getpid()).submit(drain) for _ in range(min(thread_count() - 1, len(spans) - 1))]
-    drain()
-    for helper in helpers:
-        if not helper.cancel():  # one that has not started has nothing left to do
-            helper.result()
