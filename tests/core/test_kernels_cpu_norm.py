@@ -59,6 +59,16 @@ def batch_eval(shape: tuple[int, ...], turn: Callable[[Any], Any]) -> Arrays:
     return x, normal(shape[1], seed=4), normal(shape[1], seed=3) ** 2, w, b, eps
 
 
+def grouped(shape: tuple[int, ...], groups: int, turn: Callable[[Any], Any], weight: bool = True) -> Arrays:
+    x, w, b, eps = batch(shape, turn, weight)
+    return x, groups, w, b, eps
+
+
+def grouped_back(shape: tuple[int, ...], groups: int, turn: Callable[[Any], Any], weight: bool = True) -> Arrays:
+    x, _, w, b, eps = grouped(shape, groups, turn, weight)
+    return turn(normal(*shape, seed=2)), x, groups, w, *reference.KERNELS["group_norm"](x, groups, w, b, eps)[1:]
+
+
 def labels(count: int, classes: int, ignored: bool) -> Any:
     target = np.random.default_rng(classes).integers(0, classes, count)
     if ignored:
@@ -88,6 +98,7 @@ def softmaxed(name: str, x: Any, axis: int) -> Arrays:
 ROWS = [(300, 384), (1, 1), (3, 5), (2, 70_001), (7, 3, 17), (129, 1)]
 BACK = [s for s in ROWS if s[-1] > 1]  # of one number nothing but the last bits of eps is left
 IMAGES = [(4, 7, 9, 11), (3, 70, 33, 20), (130, 40), (2, 600, 3), (9, 3, 1, 1), (2, 2, 200, 211)]
+GROUPS = [((4, 6, 9, 11), 3), ((2, 64, 33, 20), 32), ((13, 40), 4), ((3, 6, 40), 6), ((2, 12, 5), 1), ((1, 512, 301), 512)]
 ALONG = [((40, 131), 1), ((31, 70), 0), ((2, 5, 40, 13), 1), ((2, 3, 4, 5), 2), ((1, 1), 0), ((3, 40_000), -1), ((9, 1, 6), 1)]
 CASES: list[tuple[str, str, Callable[[], Arrays]]] = [
     *[("layer_norm", f"{s}{w}{b}", lambda s=s, w=w, b=b: rows(s, w, b)) for s, w, b in
@@ -101,6 +112,9 @@ CASES: list[tuple[str, str, Callable[[], Arrays]]] = [
       (("batch_norm", batch), ("batch_norm_backward", batch_back), ("batch_norm_eval", batch_eval))
       for s in IMAGES for turn in (plain, last)],
     ("batch_norm", "plain", lambda: batch((5, 6, 7), plain, False)),
+    *[(name, f"{s} {groups} {turn.__name__} {w}", lambda f=f, s=s, groups=groups, turn=turn, w=w: f(s, groups, turn, w))
+      for name, f in (("group_norm", grouped), ("group_norm_backward", grouped_back)) for s, groups in GROUPS
+      for turn, w in ((plain, True), (last, True), (plain, False))],
     *[(name, f"{s} {axis} {turn.__name__}", lambda s=s, axis=axis, turn=turn: (turn(normal(*s) * 5), axis))
       for name in ("softmax", "log_softmax") for s, axis in ALONG for turn in (plain, last)],
     *[(f"{name}_backward", f"{s} {axis} {turn.__name__}",
@@ -173,6 +187,16 @@ def test_a_sample_evaluated_alone_has_the_bits_it_has_in_a_batch(turn: Callable[
     together = CPU.batch_norm_eval(x, *rest)
     for i in range(5):
         np.testing.assert_array_equal(CPU.batch_norm_eval(turn(x[i : i + 1]), *rest)[0], together[i])
+
+
+@pytest.mark.parametrize("turn", [plain, last])
+def test_a_sample_normalised_by_groups_alone_has_the_bits_it_has_in_a_batch(turn: Callable[[Any], Any]) -> None:
+    x, *rest = grouped((5, 6, 113, 90), 3, turn)
+    together = CPU.group_norm(x, *rest)
+    for i in range(5):
+        y, mean, _ = CPU.group_norm(turn(x[i : i + 1]), *rest)
+        np.testing.assert_array_equal(y[0], together[0][i])
+        np.testing.assert_array_equal(mean, together[1][3 * i : 3 * i + 3])
 
 
 @pytest.mark.parametrize("turn", [plain, last])

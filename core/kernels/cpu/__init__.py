@@ -23,6 +23,8 @@ KERNELS |= {
     "batch_norm_scale": ".batch_norm:batch_norm_scale",
     "batch_norm_eval": ".batch_norm:batch_norm_eval",
     "batch_norm_eval_backward": ".batch_norm:batch_norm_eval_backward",
+    "group_norm": ".group_norm:group_norm",
+    "group_norm_backward": ".group_norm:group_norm_backward",
     "softmax": ".softmax:softmax",
     "softmax_backward": ".softmax:softmax_backward",
     "log_softmax": ".softmax:log_softmax",

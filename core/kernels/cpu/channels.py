@@ -49,12 +49,17 @@ def channels_of(x: Any) -> tuple[Any, Channels]:
     """The memory of (N, C, ...) in one dimension, and how it is read; a copy only of other orders than the two."""
     samples, channels, places = x.shape[0], x.shape[1], math.prod(x.shape[2:])
     if is_last(x):
-        stretch = channels * max(1, _STRETCH // channels)
+        stretch = stretch_of(channels)
         tile = stretch * max(1, 2 * TILE // stretch)
         tiles = -(-x.size // tile)
         return flat(x, True), Channels(x.size, channels, 0, tile, stretch, tiles, tiles)
     tile = places * max(1, 2 * TILE // places)
     return flat(x, False), Channels(x.size, channels, places, tile, channels, -(-x.size // tile), samples)
+
+
+def stretch_of(channels: int) -> int:
+    """Floats of a stretch."""
+    return channels * max(1, _STRETCH // channels)
 
 
 def is_last(x: Any) -> bool:

@@ -170,8 +170,10 @@ def adamw_steps(
 ) -> None:
     """``adamw_step`` of each parameter."""
     tops = [None] * len(params) if max_exp_avg_sqs is None else max_exp_avg_sqs
-    for given in zip(params, grads, exp_avgs, exp_avg_sqs, tops, steps, strict=True):
-        adamw_step(*given, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+    for i, (param, grad, step) in enumerate(zip(params, grads, steps, strict=True)):
+        adamw_step(
+            param, grad, exp_avgs[i], exp_avg_sqs[i], tops[i], step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize
+        )
 
 
 def lion_step(
