@@ -19,8 +19,9 @@ from ..devices import check_same, module_of, move, of, use
 from ..errors import ArgumentError, DtypeError, GradError, IndexRangeError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
-from .elementwise import sum_to, where
+from .elementwise import where
 from .operands import as_tensor, axis_of, broadcast_error, require_tensors
+from .sum_to import sum_to
 
 
 def _plain_index(index: Any, x: Any) -> Any:

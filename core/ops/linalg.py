@@ -22,9 +22,10 @@ from ..kernels.reference.after import After
 from ..operation import Operation
 from ..tensor import Tensor
 from ..unfinished import postponed
-from .elementwise import _conj, sum_to
+from .elementwise import _conj
 from .operands import require_tensors
 from .shape import broadcast_to, permute, reshape, transpose, unsqueeze
+from .sum_to import sum_to
 
 
 class Matmul(Operation):

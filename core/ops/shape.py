@@ -20,8 +20,8 @@ from ..devices import module_of
 from ..errors import ArgumentError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
-from .elementwise import sum_to
 from .operands import axes_of, axis_of, require_tensors, shape_of
+from .sum_to import sum_to
 
 
 class Reshape(Operation):
