@@ -99,14 +99,30 @@ def var(
     _floating_only(input, "var")
     if isinstance(dim, bool):
         unbiased, dim = dim, None
-    if is_half(input.array):
-        return var(input.to(dtypes.float32), dim, unbiased, keepdim, correction=correction).to(input.dtype)
     axes = axes_of(dim, input.ndim, "var")
-    freedom = math.prod(input.shape[i] for i in axes) - ((1 if unbiased else 0) if correction is None else correction)
-    centred = input - mean(input, axes, keepdim=True) if axes else input - input
-    squares = centred.real * centred.real + centred.imag * centred.imag if input.is_complex() else centred * centred
-    total = Sum(axes, keepdim).apply(squares)
+    correction = (1 if unbiased else 0) if correction is None else correction
+    if not input.is_complex():
+        return Var(axes, keepdim, correction).apply(input)
+    freedom = math.prod(input.shape[i] for i in axes) - correction
+    centred = input - mean(input, axes, keepdim=True)
+    total = Sum(axes, keepdim).apply(centred.real * centred.real + centred.imag * centred.imag)
     return total / freedom if freedom > 0 else total * math.nan
+
+
+class Var(Operation):
+    keeps = (0,)
+
+    def __init__(self, axes: tuple[int, ...], keepdim: bool, correction: float) -> None:
+        self.axes, self.keepdim, self.correction = axes, keepdim, correction
+
+    def forward(self, x: Any) -> Any:
+        return kernels.of(x).var(x, self.axes, self.keepdim, self.correction)
+
+    def backward(self, g: Tensor) -> Tensor:
+        (x,) = self.kept_tensors()
+        freedom = math.prod(x.shape[i] for i in self.axes) - self.correction
+        scaled = g * (2.0 / freedom) if freedom > 0 else g * math.nan
+        return (x - mean(x, self.axes, keepdim=True)) * reshape(scaled, _kept(x.shape, self.axes))
 
 
 def std(
@@ -178,13 +194,13 @@ class Amax(Operation):
 
     keeps = (0,)
     keeps_output = True
-    pick = "max"
+    kernel = "amax"
 
     def __init__(self, axes: tuple[int, ...], keepdim: bool) -> None:
         self.axes, self.keepdim = axes, keepdim
 
     def forward(self, x: Any) -> Any:
-        return module_of(x).asarray(getattr(x, self.pick)(axis=self.axes, keepdims=self.keepdim))
+        return getattr(kernels.of(x), self.kernel)(x, self.axes, self.keepdim)
 
     def backward(self, g: Tensor) -> Tensor:
         (x,) = self.kept_tensors()
@@ -195,7 +211,7 @@ class Amax(Operation):
 
 
 class Amin(Amax):
-    pick = "min"
+    kernel = "amin"
 
 
 class Median(Amax):
@@ -240,17 +256,16 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 
 def _arg(input: Tensor, dim: int | None, keepdim: bool, what: str) -> Tensor:
-    xp = input._module
     if input.array.dtype.kind in "bc":
         raise DtypeError(f"{what} of a tensor of {input.dtype}", fix="convert it with .int() or abs()")
     if dim is None or input.ndim == 0:
         _not_empty(reshape(input, -1), (0,), what)
-        found = xp.asarray(getattr(input.array.reshape(-1), what)())
-        return Tensor(found.astype(np.int64).reshape((1,) * input.ndim if keepdim else ()))
+        found = getattr(kernels.of(input.array), what)(input.array.reshape(-1), 0)
+        return Tensor(found.reshape((1,) * input.ndim if keepdim else ()))
     axis = axis_of(dim, input.ndim, what)
     _not_empty(input, (axis,), what)
-    found = xp.asarray(getattr(input.array, what)(axis=axis)).astype(np.int64)
-    return Tensor(xp.expand_dims(found, axis) if keepdim else found)
+    found = getattr(kernels.of(input.array), what)(input.array, axis)
+    return Tensor(input._module.expand_dims(found, axis) if keepdim else found)
 
 
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from ..reference import reduce as reference
 from .compiled import EXACT, njit
 from .parallel import parallel_for
-from .simd import LANES, add, load
+from .simd import LANES, add, fma, load, splat, subtract
 from .spans import FLOAT32, flat
 from .wide import accumulate, total
 
@@ -24,6 +24,7 @@ _PIECE = 1 << 16  # floats that one thread adds at a time
 _COLUMNS = 1024  # and how many columns of them
 _GROUP = 8  # rows that are added in float32
 _f = np.float32
+_ZERO = _f(0.0)
 
 
 @njit(**EXACT)
@@ -89,6 +90,42 @@ def _finish(parts: Any, first: Any, last: Any, count: Any, out: Any) -> None:
             sums[k] += more[k]
     for k in range(out.size):
         out[k] = _f(sums[k] / count)
+
+
+@njit(**EXACT)
+def _row_squares(x: Any, first: Any, last: Any, mean: Any) -> Any:
+    """The sum over x[first:last] of the squares of the distance to ``mean``."""
+    result, i, middle = 0.0, first, splat(mean)
+    while i + 4 * LANES <= last:
+        a, b, c, d = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
+        end = min(i + _BLOCK, last)
+        while i + 4 * LANES <= end:
+            p, q = subtract(load(x, i), middle), subtract(load(x, i + LANES), middle)
+            r, s = subtract(load(x, i + 2 * LANES), middle), subtract(load(x, i + 3 * LANES), middle)
+            a, b, c, d = fma(p, p, a), fma(q, q, b), fma(r, r, c), fma(s, s, d)
+            i += 4 * LANES
+        result += total(add(add(a, b), add(c, d)))
+    rest = x[i:last]
+    for j in range(rest.size):
+        distance = np.float64(rest[j]) - np.float64(mean)
+        result += distance * distance
+    return result
+
+
+@njit(**EXACT)
+def _some_variances(t: Any, x: Any, inner: Any, freedom: Any, out: Any) -> None:
+    many = max(1, _PIECE // inner)
+    for row in range(t * many, min((t + 1) * many, out.size)):
+        first, last = row * inner, (row + 1) * inner
+        mean = _f(_row_sum(x, first, last) / inner)
+        out[row] = _f(_row_squares(x, first, last, mean) / freedom)
+
+
+@njit(**EXACT)
+def row_variances(x: Any, inner: Any, freedom: Any, out: Any) -> None:
+    """out (rows,) = the squares of the distances to the mean in rows of ``inner``, divided by ``freedom``."""
+    many = max(1, _PIECE // inner)
+    parallel_for(_some_variances, (out.size + many - 1) // many, (x, inner, freedom, out))
 
 
 @njit(**EXACT)
@@ -195,6 +232,19 @@ def _reduced(x: Any, axes: tuple[int, ...], keepdim: bool, mean: bool) -> Any:
             return None
     out = np.empty(way.shape, FLOAT32)
     (sum_columns if way.middle else sum_rows)(flat(x), way.size, way.count if mean else 1, out.ravel())
+    return out.transpose(way.back)
+
+
+def var(x: Any, axes: tuple[int, ...], keepdim: bool, correction: float) -> Any:
+    """As the reference."""
+    way = plan(x.shape, x.strides, axes, keepdim) if x.dtype == FLOAT32 and x.size else None
+    if way is None or way.middle or way.size[0] > 1 or way.count <= correction:
+        return reference.var(x, axes, keepdim, correction)
+    x = x.transpose(way.order)
+    if not x.flags.c_contiguous:
+        return reference.var(x.transpose(np.argsort(way.order)), axes, keepdim, correction)
+    out = np.empty(way.shape, FLOAT32)
+    row_variances(flat(x), way.size[2], float(way.count - correction), out.ravel())
     return out.transpose(way.back)
 
 

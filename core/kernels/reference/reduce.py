@@ -9,7 +9,7 @@ import numpy as np
 from ...devices import module_of
 from .half import in_float32
 
-__all__ = ["cumprod", "cumsum", "mean", "prod", "sum"]
+__all__ = ["amax", "amin", "argmax", "argmin", "cumprod", "cumsum", "mean", "prod", "sum", "var"]
 
 
 @in_float32
@@ -24,6 +24,35 @@ def mean(x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
     total = sum(x, axes, keepdim)
     count = int(np.prod([x.shape[i] for i in axes], dtype=np.int64))
     return total / total.dtype.type(count) if count else total + total.dtype.type(np.nan)
+
+
+@in_float32
+def var(x: Any, axes: tuple[int, ...], keepdim: bool, correction: float) -> Any:
+    """The variance: squares of the distance to the mean, added up and divided by their count less ``correction``."""
+    centred = x - mean(x, axes, True)
+    freedom = int(np.prod([x.shape[i] for i in axes], dtype=np.int64)) - correction
+    total = sum(centred * centred, axes, keepdim)
+    return total / total.dtype.type(freedom) if freedom > 0 else total * total.dtype.type(np.nan)
+
+
+def amax(x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+    """The largest element over ``axes``; NaN where there is one."""
+    return module_of(x).asarray(x.max(axis=axes, keepdims=keepdim))
+
+
+def amin(x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+    """The smallest element over ``axes``; NaN where there is one."""
+    return module_of(x).asarray(x.min(axis=axes, keepdims=keepdim))
+
+
+def argmax(x: Any, axis: int) -> Any:
+    """The place of the largest element along ``axis``, the first of equal ones or of NaN, int64."""
+    return module_of(x).asarray(x.argmax(axis=axis)).astype(np.int64, copy=False)
+
+
+def argmin(x: Any, axis: int) -> Any:
+    """The place of the smallest element along ``axis``, the first of equal ones or of NaN, int64."""
+    return module_of(x).asarray(x.argmin(axis=axis)).astype(np.int64, copy=False)
 
 
 @in_float32
