@@ -36,26 +36,26 @@ class MaxPool(Operation):
 
     indices: Any
 
-    def __init__(self, tables: tuple[Table, ...]) -> None:
-        self.tables = tables
+    def __init__(self, tables: tuple[Table, ...], return_indices: bool) -> None:
+        self.tables, self.return_indices = tables, return_indices
 
     def forward(self, x: Any) -> Any:
         self.spatial = x.shape[2:]
-        best, self.indices = kernels.of(x).max_pool(x, self.tables)
+        best, self.indices = kernels.of(x).max_pool(x, self.tables, self.return_indices or self.recording)
         return best
 
     def backward(self, g: Tensor) -> Tensor:
-        return ScatterPlanes(self.indices, self.spatial).apply(g)
+        return ScatterPlanes(self.indices, self.spatial, self.tables).apply(g)
 
 
 class ScatterPlanes(Operation):
-    """Values added at flat indices of each plane."""
+    """Values added at flat indices of each plane, which a pooling by ``tables`` gave."""
 
-    def __init__(self, indices: Any, spatial: Size) -> None:
-        self.indices, self.spatial = indices, spatial
+    def __init__(self, indices: Any, spatial: Size, tables: tuple[Table, ...] | None = None) -> None:
+        self.indices, self.spatial, self.tables = indices, spatial, tables
 
     def forward(self, g: Any) -> Any:
-        return kernels.of(g).scatter_planes(g, self.indices, self.spatial)
+        return kernels.of(g).scatter_planes(g, self.indices, self.spatial, self.tables)
 
     def backward(self, g: Tensor) -> Tensor:
         return GatherPlanes(self.indices).apply(g)
@@ -165,12 +165,14 @@ def _check_floating(what: str, input: Tensor) -> None:
 
 
 def _pooled(x: Tensor, tables: tuple[Table, ...], had_batch: bool, return_indices: bool) -> Any:
-    operation = MaxPool(tables)
+    operation = MaxPool(tables, return_indices)
     out = operation.apply(x)
-    indices = x._like(operation.indices)
     if not had_batch:
-        out, indices = squeeze(out, 0), squeeze(indices, 0)
-    return (out, indices) if return_indices else out
+        out = squeeze(out, 0)
+    if not return_indices:
+        return out
+    indices = x._like(operation.indices.astype(np.int64))
+    return out, indices if had_batch else squeeze(indices, 0)
 
 
 def _max_pool(

@@ -12,6 +12,7 @@ from nyala.core.kernels.cpu import parallel
 from nyala.core.kernels.cpu.threads import thread_count
 from nyala.core.kernels.reference.after import After
 from nyala.core.kernels.reference.windows import output_size
+from nyala.core.ops import pool
 from nyala.testing import Sampler
 
 
@@ -140,3 +141,46 @@ def test_depthwise_kernels_carry_nan_and_infinity_to_the_pixels_they_reach() -> 
     got, expected = CPU.conv_forward(x, w, *rest), reference.KERNELS["conv_forward"](x, w, *rest)
     assert np.isnan(got).sum() == 9
     np.testing.assert_array_equal(np.isfinite(got), np.isfinite(expected))
+
+
+# ---- maximum pooling: channels, size, kernel, stride, padding, dilation
+
+POOLS = {
+    "3x3 stride 2": (64, (13, 18), 3, 2, 1, 1),
+    "2x2": (70, (8, 8), 2, 2, 0, 1),
+    "of 5 channels": (5, (7, 9), 3, 1, 1, 1),
+    "of 1 channel, dilated": (1, (11, 12), 3, 2, 1, 2),
+    "of a sequence": (33, (50,), 3, 2, 1, 1),
+    "of tall images": (48, (300, 9), 5, 1, 2, 1),
+}
+
+
+def pooling(name: str) -> tuple[Any, tuple[Any, ...], tuple[int, ...]]:
+    """An input with many equal elements and some NaNs, the tables of its windows, and its size."""
+    c, size, kernel, stride, padding, dilation = POOLS[name]
+    x = last(np.round(3 * Sampler(name).normal(3, c, *size)).astype(np.float32))
+    x[1].reshape(-1)[::37] = np.nan
+    out = output_size(size, *[(number,) * len(size) for number in (kernel, stride, padding, dilation)])
+    tables = tuple(pool._max_table(s, kernel, stride, padding, dilation, o) for s, o in zip(size, out, strict=True))
+    return x, tables, size
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_maxima_and_their_gradients_equal_the_reference(name: str, threads: Any) -> None:
+    x, tables, size = pooling(name)
+    expected, places = reference.KERNELS["max_pool"](x, tables)
+    g = Sampler("gradient").normal(*expected.shape).astype(np.float32)
+    back = reference.KERNELS["scatter_planes"](wide(g), places, size)
+    for count in (1, 2):
+        threads(count)
+        for source in (x, np.ascontiguousarray(x), frozen(x)):
+            best, index = CPU.max_pool(source, tables)
+            np.testing.assert_array_equal(best, expected)
+            np.testing.assert_array_equal(index, places)
+            best, index = CPU.max_pool(source, tables, False)
+            np.testing.assert_array_equal(best, expected)
+            assert index is None
+        index = CPU.max_pool(x, tables)[1]
+        got = CPU.scatter_planes(g, index, size, tables)
+        np.testing.assert_allclose(got, back, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(got, CPU.scatter_planes(g, places, size))

@@ -39,15 +39,15 @@ _CHAINS = 9  # sums under way at once: what hides the delay of a multiply-add
 _RELU6 = 2
 
 
-def _constant(value: int) -> Any:
+def constant(value: int) -> Any:
     return ir.Constant(_I64, value)
 
 
-def _least(builder: Any, a: Any, b: Any) -> Any:
+def least(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.icmp_signed("<", a, b), a, b)
 
 
-class _Loop:
+class Loop:
     """``for i in range(count)``, with values carried from one round to the next."""
 
     def __init__(self, builder: Any, count: Any, carried: list[Any]) -> None:
@@ -57,7 +57,7 @@ class _Loop:
         builder.branch(self.head)
         builder.position_at_end(self.head)
         self.index = builder.phi(_I64)
-        self.index.add_incoming(_constant(0), before)
+        self.index.add_incoming(constant(0), before)
         self.values = [builder.phi(v.type) for v in carried]
         for phi, value in zip(self.values, carried, strict=True):
             phi.add_incoming(value, before)
@@ -68,7 +68,7 @@ class _Loop:
         """Close the loop; gives the carried values as they are after it."""
         for phi, value in zip(self.values, following, strict=True):
             phi.add_incoming(value, self.builder.block)
-        self.index.add_incoming(self.builder.add(self.index, _constant(1)), self.builder.block)
+        self.index.add_incoming(self.builder.add(self.index, constant(1)), self.builder.block)
         self.builder.branch(self.head)
         self.builder.position_at_end(self.done)
         return self.values
@@ -81,7 +81,7 @@ class _Code:
         self.builder = builder
         self.kind = ir.VectorType(_F32, lanes)
         self.places = {
-            name: builder.inttoptr(builder.add(numbers, _constant(8 * i)), _I64.as_pointer()) for i, name in enumerate(_NUMBERS)
+            name: builder.inttoptr(builder.add(numbers, constant(8 * i)), _I64.as_pointer()) for i, name in enumerate(_NUMBERS)
         }
 
     def number(self, name: str) -> Any:
@@ -93,7 +93,7 @@ class _Code:
 
     def word(self, base: Any, index: Any) -> Any:
         """One of the numbers at ``base``."""
-        place = self.builder.add(base, self.builder.mul(index, _constant(8)))
+        place = self.builder.add(base, self.builder.mul(index, constant(8)))
         return self.builder.load(self.builder.inttoptr(place, _I64.as_pointer()))
 
     def pointer(self, *parts: Any) -> Any:
@@ -103,7 +103,7 @@ class _Code:
         return self.builder.inttoptr(place, self.kind.as_pointer())
 
     def times(self, step: Any, count: Any) -> Any:
-        return self.builder.mul(step, _constant(count) if isinstance(count, int) else count)
+        return self.builder.mul(step, constant(count) if isinstance(count, int) else count)
 
     def load(self, *parts: Any) -> Any:
         return self.builder.load(self.pointer(*parts), align=4)
@@ -122,7 +122,7 @@ class _Code:
         """``change()`` where a number is not 0, ``values`` elsewhere."""
         builder = self.builder
         before, inside, after = builder.block, builder.append_basic_block("some"), builder.append_basic_block("on")
-        builder.cbranch(builder.icmp_signed("!=", condition, _constant(0)), inside, after)
+        builder.cbranch(builder.icmp_signed("!=", condition, constant(0)), inside, after)
         builder.position_at_end(inside)
         changed = change()
         inside = builder.block
@@ -139,8 +139,8 @@ class _Code:
     def for_vectors(self, body: Callable[[Any], None]) -> None:
         """``body(bytes from the first channel)`` for each vector of channels; the last may overlap the one before."""
         builder, lanes, channels = self.builder, self.kind.count, self.number("channels")
-        loop = _Loop(builder, builder.sdiv(builder.add(channels, _constant(lanes - 1)), _constant(lanes)), [])
-        first = _least(builder, self.times(loop.index, lanes), builder.sub(channels, _constant(lanes)))
+        loop = Loop(builder, builder.sdiv(builder.add(channels, constant(lanes - 1)), constant(lanes)), [])
+        first = least(builder, self.times(loop.index, lanes), builder.sub(channels, constant(lanes)))
         body(self.times(first, 4))
         loop.end([])
 
@@ -171,8 +171,8 @@ class _Row(_Code):
 
     def _strips(self, offset: Any) -> None:
         builder, pixels = self.builder, self.number("pixels")
-        loop = _Loop(builder, builder.sdiv(builder.add(pixels, _constant(self.many - 1)), _constant(self.many)), [])
-        first = _least(builder, self.times(loop.index, self.many), builder.sub(pixels, _constant(self.many)))
+        loop = Loop(builder, builder.sdiv(builder.add(pixels, constant(self.many - 1)), constant(self.many)), [])
+        first = least(builder, self.times(loop.index, self.many), builder.sub(pixels, constant(self.many)))
         sums = self._sums(offset, self.times(self.number("x_pixel"), first))
         place = builder.add(offset, self.times(self.number("y_pixel"), first))
         self._store_all(self._finished(sums, offset, place), builder.add(self.number("y"), place))
@@ -180,7 +180,7 @@ class _Row(_Code):
 
     def _sums(self, offset: Any, moved: Any) -> list[Any]:
         builder = self.builder
-        rows = _Loop(builder, self.number("rows"), [self.splat(0.0)] * self.many)
+        rows = Loop(builder, self.number("rows"), [self.splat(0.0)] * self.many)
         x = builder.add(self.word(self.number("x_rows"), rows.index), builder.add(moved, offset))
         w = builder.add(self.word(self.number("w_rows"), rows.index), offset)
         return rows.end(self._known(x, w, rows.values) if self.taps else self._any(x, w, rows.values))
@@ -198,7 +198,7 @@ class _Row(_Code):
 
     def _any(self, x: Any, w: Any, sums: list[Any]) -> list[Any]:
         builder = self.builder
-        taps = _Loop(builder, self.number("taps"), [x, w, *sums])
+        taps = Loop(builder, self.number("taps"), [x, w, *sums])
         x, w, *sums = taps.values
         weight, step = self.load(w), self.step("x_pixel")
         added = [self.fma(self.load(x, self.times(step, p)), weight, s) for p, s in enumerate(sums)]
@@ -216,7 +216,7 @@ class _Row(_Code):
         sums = self.where(scale, sums, lambda: self._scaled(sums, offset))
         sums = self.where(residual, sums, lambda: self._with_residual(sums, self.builder.add(residual, place)))
         sums = self.where(top, sums, lambda: [self._bounded(v, "<", 0.0) for v in sums])
-        six = self.builder.and_(top, _constant(_RELU6))
+        six = self.builder.and_(top, constant(_RELU6))
         return self.where(six, sums, lambda: [self._bounded(v, ">", 6.0) for v in sums])
 
     def _with_bias(self, sums: list[Any], bias: Any) -> list[Any]:
@@ -245,26 +245,26 @@ class _RowBack(_Code):
         self.taps, self.moves = window
         beside = 1 if lanes == 1 else _CHAINS // max(self.taps, 1)
         wide = beside * lanes
-        first, groups = self.number("first"), builder.sdiv(self.number("channels"), _constant(wide))
-        loop = _Loop(builder, groups, [])
+        first, groups = self.number("first"), builder.sdiv(self.number("channels"), constant(wide))
+        loop = Loop(builder, groups, [])
         self._rows(builder.add(first, self.times(loop.index, 4 * wide)), beside)
         loop.end([])
         done = self.times(groups, wide)
-        loop = _Loop(builder, builder.sdiv(builder.sub(self.number("channels"), done), _constant(lanes)), [])
+        loop = Loop(builder, builder.sdiv(builder.sub(self.number("channels"), done), constant(lanes)), [])
         self._rows(builder.add(first, self.times(builder.add(done, self.times(loop.index, lanes)), 4)), 1)
         loop.end([])
 
     def _rows(self, offset: Any, beside: int) -> None:
         """``y`` is the gradient of the result, ``w_rows`` are the sums."""
         builder = self.builder
-        rows = _Loop(builder, self.number("rows"), [])
+        rows = Loop(builder, self.number("rows"), [])
         x = builder.add(self.word(self.number("x_rows"), rows.index), offset)
         w = builder.add(self.word(self.number("w_rows"), rows.index), offset)
         y = builder.add(self.number("y"), offset)
         if self.taps:
             self._along(x, w, y, beside, self.taps)
         else:
-            taps = _Loop(builder, self.number("taps"), [x, w])
+            taps = Loop(builder, self.number("taps"), [x, w])
             self._along(taps.values[0], taps.values[1], y, beside, 1)
             taps.end([builder.add(v, self.number(step)) for v, step in zip(taps.values, ("x_tap", "w_tap"), strict=True)])
         rows.end([])
@@ -272,13 +272,13 @@ class _RowBack(_Code):
     def _along(self, x: Any, w: Any, y: Any, beside: int, taps: int) -> None:
         """The sums of ``taps`` taps, which stay in registers all along the row."""
         builder, pixels, step, wide = self.builder, self.number("pixels"), self.number("w_tap"), 4 * self.kind.count
-        starts = [builder.add(w, _constant(v * wide)) for v in range(beside)]
+        starts = [builder.add(w, constant(v * wide)) for v in range(beside)]
         places = [builder.add(start, self.times(step, j)) for start in starts for j in range(taps)]
         held = [self.load(place) for place in places]
-        many = builder.sdiv(pixels, _constant(_TOGETHER))
-        loop = _Loop(builder, many, [x, y, *held])
+        many = builder.sdiv(pixels, constant(_TOGETHER))
+        loop = Loop(builder, many, [x, y, *held])
         values = loop.end(self._pixels(loop.values, _TOGETHER, beside, taps))
-        loop = _Loop(builder, builder.sub(pixels, self.times(many, _TOGETHER)), values)
+        loop = Loop(builder, builder.sub(pixels, self.times(many, _TOGETHER)), values)
         values = loop.end(self._pixels(loop.values, 1, beside, taps))
         for place, value in zip(places, values[2:], strict=True):
             self.store(value, place)
@@ -290,7 +290,7 @@ class _RowBack(_Code):
         moves = self.moves or 1
         unit = x_tap if self.taps else x_pixel
         for v in range(beside):
-            beyond = _constant(4 * self.kind.count * v)
+            beyond = constant(4 * self.kind.count * v)
             grads = [self.load(y, self.times(y_pixel, p), beyond) for p in range(many)]
             for column in range((many - 1) * moves + taps):
                 if any(0 <= column - p * moves < taps for p in range(many)):
@@ -313,7 +313,7 @@ def _chosen(typing_context: Any, name: str, writers: list[Callable[[Any, Any], A
         switch = builder.switch(arguments[0], default)
         for i, write in enumerate(writers):
             block = builder.append_basic_block(f"{name}_{i}")
-            switch.add_case(_constant(i), block)
+            switch.add_case(constant(i), block)
             builder.position_at_end(block)
             builder.call(_function(builder.module, f"nyala_{name}_{i}", write), [arguments[1]])
             builder.branch(end)

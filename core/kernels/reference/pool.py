@@ -18,10 +18,11 @@ from .index import add_at
 __all__ = ["gather_planes", "max_pool", "scatter_planes"]
 
 
-def max_pool(x: Any, tables: tuple[Any, ...]) -> tuple[Any, Any]:
+def max_pool(x: Any, tables: tuple[Any, ...], indices: bool = True) -> tuple[Any, Any]:
     """x (N, C, *S), one table (L, K) for each dimension of S -> maxima and their flat indices into S, both (N, C, *L).
 
-    Of equal elements the first counts, of NaNs the last. A position may stand in a row twice in succession.
+    Of equal elements the first counts, of NaNs the last. A position may stand in a row twice in succession; otherwise rows
+    ascend. Indices are whole numbers of any dtype, or None where they are not asked for.
     """
     xp = module_of(x)
     tables = tuple(xp.asarray(t) for t in tables)
@@ -36,12 +37,15 @@ def max_pool(x: Any, tables: tuple[Any, ...]) -> tuple[Any, Any]:
         else:
             better = (value > best) | (value != value)
             best, index = where(better, value, best), xp.where(better, flat, index)
-    return best, index
+    return best, index if indices else None
 
 
 @in_float32
-def scatter_planes(g: Any, indices: Any, spatial: tuple[int, ...]) -> Any:
-    """g (N, C, *L) added at flat ``indices`` (N, C, *L) into zeros (N, C, *spatial); sums in a fixed order."""
+def scatter_planes(g: Any, indices: Any, spatial: tuple[int, ...], tables: tuple[Any, ...] | None = None) -> Any:  # noqa: ARG001
+    """g (N, C, *L) added at flat ``indices`` (N, C, *L) into zeros (N, C, *spatial); sums in a fixed order.
+
+    ``tables``: those of the ``max_pool`` that gave the indices, for kernels that make use of them.
+    """
     xp = module_of(g)
     n, c = g.shape[:2]
     length = math.prod(spatial)
