@@ -171,36 +171,74 @@ def _fold(long: Any, channels: Any, factor: Any, out: Any) -> None:
 
 
 @njit(**EXACT)
+def _add_rows(x: Any, count: Any, sums: Any) -> None:
+    """Add up stretches, four at a time: the sums are then read and written once for four of them."""
+    stretch, start = sums.size, 0
+    while start + 4 * stretch <= count:
+        a, b = floats(x + 4 * start, stretch), floats(x + 4 * (start + stretch), stretch)
+        c, d = floats(x + 4 * (start + 2 * stretch), stretch), floats(x + 4 * (start + 3 * stretch), stretch)
+        for i in range(a.size):
+            sums[i] += (a[i] + b[i]) + (c[i] + d[i])
+        start += 4 * stretch
+    while start < count:
+        a = floats(x + 4 * start, min(stretch, count - start))
+        for i in range(a.size):
+            sums[i] += a[i]
+        start += stretch
+
+
+@njit(**EXACT)
+def _add_squares(x: Any, count: Any, means: Any, sums: Any) -> None:
+    """The same of the squared distances to ``means``."""
+    stretch, start = sums.size, 0
+    while start + 4 * stretch <= count:
+        a, b = floats(x + 4 * start, stretch), floats(x + 4 * (start + stretch), stretch)
+        c, d = floats(x + 4 * (start + 2 * stretch), stretch), floats(x + 4 * (start + 3 * stretch), stretch)
+        for i in range(a.size):
+            m = means[i]
+            p, q, r, s = a[i] - m, b[i] - m, c[i] - m, d[i] - m
+            sums[i] += (p * p + q * q) + (r * r + s * s)
+        start += 4 * stretch
+    while start < count:
+        a = floats(x + 4 * start, min(stretch, count - start))
+        for i in range(a.size):
+            p = a[i] - means[i]
+            sums[i] += p * p
+        start += stretch
+
+
+@njit(**EXACT)
 def rows_statistics(x: Any, count: Any, channels: Any, stretch: Any, mean: Any, squares: Any) -> None:
     """Mean and sum of squared distances of each channel, (C,) each, of ``count`` floats."""
     sums, means = np.zeros(stretch, _f), np.empty(stretch, _f)
-    for start in range(0, count, stretch):
-        xs = floats(x + 4 * start, min(stretch, count - start))
-        for c in range(xs.size):
-            sums[c] += xs[c]
+    _add_rows(x, count, sums)
     _fold(sums, channels, _f(1.0) / _f(count // channels), mean)
-    center = floats(mean, channels)
-    for c in range(stretch):
+    repeat(mean, channels, stretch, means.ctypes.data)
+    for c in range(sums.size):
         sums[c] = _ZERO
-        means[c] = center[c % channels]
-    for start in range(0, count, stretch):
-        xs = floats(x + 4 * start, min(stretch, count - start))
-        for c in range(xs.size):
-            d = xs[c] - means[c]
-            sums[c] += d * d
+    _add_squares(x, count, means, sums)
     _fold(sums, channels, _f(1.0), squares)
 
 
 @njit(**EXACT)
 def rows_along(grad: Any, x: Any, count: Any, channels: Any, stretch: Any, means: Any, plain: Any, along: Any) -> None:
     """Sums of grad and of grad times the distance of x to ``means`` (a stretch), (C,) each."""
-    sums, products, center = np.zeros(stretch, _f), np.zeros(stretch, _f), floats(means, stretch)
-    for start in range(0, count, stretch):
+    sums, products, center, start = np.zeros(stretch, _f), np.zeros(stretch, _f), floats(means, stretch), 0
+    while start + 2 * stretch <= count:
+        g, h = floats(grad + 4 * start, stretch), floats(grad + 4 * (start + stretch), stretch)
+        a, b = floats(x + 4 * start, stretch), floats(x + 4 * (start + stretch), stretch)
+        for c in range(a.size):
+            m = center[c]
+            sums[c] += g[c] + h[c]
+            products[c] += g[c] * (a[c] - m) + h[c] * (b[c] - m)
+        start += 2 * stretch
+    while start < count:
         many = min(stretch, count - start)
-        g, xs = floats(grad + 4 * start, many), floats(x + 4 * start, many)
-        for c in range(xs.size):
+        g, a = floats(grad + 4 * start, many), floats(x + 4 * start, many)
+        for c in range(a.size):
             sums[c] += g[c]
-            products[c] += g[c] * (xs[c] - center[c])
+            products[c] += g[c] * (a[c] - center[c])
+        start += stretch
     _fold(sums, channels, _f(1.0), plain)
     _fold(products, channels, _f(1.0), along)
 
