@@ -17,9 +17,10 @@ from ..reference import conv as reference
 from ..reference.after import After, apply
 from ..reference.half import in_float32
 from ..reference.windows import Pads, Size, output_size
-from . import dense, winograd, winograd_grad
+from . import dense
 from .after import suits
 from .layout import channels_first, channels_last
+from .microkernel import COLUMNS
 
 
 class Way(NamedTuple):
@@ -73,10 +74,39 @@ def _depthwise_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, pad
     return depthwise.weight_grad(_picture(g), _picture(x), kernel, *geometry).reshape(weight_shape)
 
 
+def _winograd_forward(*arguments: Any) -> Any:
+    from .winograd import forward
+
+    return forward(*arguments)
+
+
+def _winograd_input_grad(*arguments: Any) -> Any:
+    from .winograd import input_grad
+
+    return input_grad(*arguments)
+
+
+def _winograd_weight_grad(*arguments: Any) -> Any:
+    from .winograd_grad import weight_grad
+
+    return weight_grad(*arguments)
+
+
+def _winograd_pays(channels: Size, out: Size) -> bool:
+    """Whether it is the fastest way to an output of ``out`` (height, width).
+
+    Its tiles of 4 x 4 are computed whole at the edges too, and one tile of a picture does not earn the weight's transform. Two
+    channels are not worth the error, and panels narrower than a vector (on processors without AVX2) are not written.
+    """
+    height, width = out
+    tiles = -(-height // 4) * -(-width // 4)
+    return COLUMNS % 16 == 0 and min(channels) > 2 and height * width >= max(16, 8 * tiles)
+
+
 _REFERENCE = Way(reference.conv_forward, reference.conv_input_grad, reference.conv_weight_grad)
 _WAYS = {
     "dense": Way(dense.forward, dense.input_grad, dense.weight_grad),
-    "winograd": Way(winograd.forward, winograd.input_grad, winograd_grad.weight_grad),
+    "winograd": Way(_winograd_forward, _winograd_input_grad, _winograd_weight_grad),
     "depthwise": Way(_depthwise_forward, _depthwise_input_grad, _depthwise_weight_grad),
     "reference": _REFERENCE,
 }
@@ -86,7 +116,7 @@ def _choice(kernel: Size, channels: Size, stride: Size, dilation: Size, groups: 
     """A key of ``_WAYS``; ``channels`` (O, C / groups), ``out``: the size of what is computed from windows."""
     if channels == (groups, 1) and len(kernel) < 3:
         return "depthwise"
-    if kernel == (3, 3) and stride == (1, 1) and dilation == (1, 1) and groups == 1 and winograd.pays(channels, out):
+    if kernel == (3, 3) and stride == (1, 1) and dilation == (1, 1) and groups == 1 and _winograd_pays(channels, out):
         return "winograd"
     return "dense"
 

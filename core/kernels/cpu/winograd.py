@@ -27,7 +27,7 @@ from .layout import channels_first, channels_last
 from .microkernel import COLUMNS
 from .parallel import parallel_for
 from .winograd_tiles import aligned, padded, place_step, tiles_in, tiles_out, weight_in, weight_step
-from .winograd_transform import PLACES, STRIDE
+from .winograd_transform import PLACES
 
 _WHOLE = 3 << 20  # bytes of a transformed weight up to which tasks take tiles from input to output
 _TASK_BYTES = 448 << 10  # of transformed tiles, in and out: what such a task keeps in the cache
@@ -35,6 +35,26 @@ _LEAST = 12  # tiles of such a task, or reading the weight takes longer than the
 _PART = 4 << 20  # bytes of the transformed weight that are multiplied at a time otherwise
 _WAVE = 16 << 20  # bytes of the transformed input that are multiplied at a time otherwise
 _FEW = 4  # tiles that are transformed by a task then
+
+
+@njit(**EXACT)
+def transform_in(first: Any, last: Any, x: Any, size: Any, v: Any, v_step: Any) -> None:
+    """``tiles_in`` of x as ``size`` says: (height, width, channels) in and out, and the zeros above and left of x."""
+    height, width, channels, out_height, out_width, _, above, left = size
+    tiles_in(first, last, x, height, width, channels, out_height, out_width, above, left, v, v_step)
+
+
+@njit(**EXACT)
+def _transform_out(first: Any, last: Any, m: Any, m_step: Any, y: Any, size: Any, start: Any, many: Any, ends: Any) -> None:
+    bias, scale, shift, residual, activation = ends
+    tiles_out(
+        first, last, m, m_step, y, size[3], size[4], size[5], start, many, bias, scale, shift, residual, activation,
+    )  # fmt: skip
+
+
+@njit(**EXACT)
+def _weight_stage(i: Any, w: Any, shape: Any, flipped: Any, first: Any, columns: Any, u: Any) -> None:
+    weight_in(i, w, shape[0], shape[1], flipped, first, columns, u)
 
 
 @njit(**EXACT)
@@ -67,10 +87,10 @@ def _task(i: Any, x: Any, u: Any, y: Any, tiles: Any, span: Any, size: Any, ends
     scratch = np.empty((v_step + m_step) // 4 * PLACES + 16, np.float32)
     v = aligned(scratch)
     m = v + PLACES * v_step
-    tiles_in(first, last, x, size, v, v_step)
+    transform_in(first, last, x, size, v, v_step)
     for place in range(PLACES):
         _products(v, v_step, last - first, depth, u, columns, m, m_step, place)
-    tiles_out(first, last, m, m_step, y, size, 0, columns, ends)
+    _transform_out(first, last, m, m_step, y, size, 0, columns, ends)
     hold(scratch)
 
 
@@ -79,7 +99,7 @@ def _narrow(x: Any, w: Any, shape: Any, flipped: Any, y: Any, tiles: Any, size: 
     columns, span = size[5], _span(tiles, size)
     scratch = np.empty(PLACES * weight_step(size[2], columns) // 4 + 16, np.float32)
     u = aligned(scratch)
-    parallel_for(weight_in, padded(columns) // 16, (w, shape, flipped, 0, columns, u))
+    parallel_for(_weight_stage, padded(columns) // 16, (w, shape, flipped, 0, columns, u))
     parallel_for(_task, (tiles + span - 1) // span, (x, u, y, tiles, span, size, ends))
     hold(scratch)
 
@@ -90,7 +110,7 @@ def _narrow(x: Any, w: Any, shape: Any, flipped: Any, y: Any, tiles: Any, size: 
 @njit(**EXACT)
 def _in_stage(i: Any, first: Any, last: Any, x: Any, size: Any, v: Any, v_step: Any) -> None:
     top = first + i * _FEW
-    tiles_in(top, min(last, top + _FEW), x, size, v + 4 * i * _FEW * padded(size[2]), v_step)
+    transform_in(top, min(last, top + _FEW), x, size, v + 4 * i * _FEW * padded(size[2]), v_step)
 
 
 @njit(**EXACT)
@@ -103,7 +123,7 @@ def _product_stage(i: Any, v: Any, v_step: Any, rows: Any, depth: Any, u: Any, c
 @njit(**EXACT)
 def _out_stage(i: Any, first: Any, last: Any, m: Any, m_step: Any, y: Any, size: Any, start: Any, many: Any, ends: Any) -> None:
     top = first + i * _FEW
-    tiles_out(top, min(last, top + _FEW), m + 4 * i * _FEW * padded(many), m_step, y, size, start, many, ends)
+    _transform_out(top, min(last, top + _FEW), m + 4 * i * _FEW * padded(many), m_step, y, size, start, many, ends)
 
 
 @njit(**EXACT)
@@ -123,7 +143,7 @@ def _wide(x: Any, w: Any, shape: Any, flipped: Any, y: Any, tiles: Any, size: An
         parallel_for(_in_stage, few, (first, last, x, size, v, v_step))
         for start in range(0, columns, part):
             many = min(part, columns - start)
-            parallel_for(weight_in, padded(many) // 16, (w, shape, flipped, start, many, u))
+            parallel_for(_weight_stage, padded(many) // 16, (w, shape, flipped, start, many, u))
             blocks = PLACES * ((last - first + BLOCK_ROWS - 1) // BLOCK_ROWS)
             parallel_for(_product_stage, blocks, (v, v_step, last - first, depth, u, many, m, m_step))
             parallel_for(_out_stage, few, (first, last, m, m_step, y, size, start, many, ends))
@@ -140,17 +160,6 @@ def _convolve(x: Any, w: Any, shape: Any, flipped: Any, y: Any, images: Any, siz
 
 
 # ---- what convolutions call
-
-
-def pays(channels: Size, out: Size) -> bool:
-    """Whether this is the fastest way to an output of ``out`` (height, width) between so many channels.
-
-    The tiles at the edges are computed whole, and one tile of a picture does not earn the weight's transform. Two channels
-    are not worth the error, and panels narrower than a vector (on processors without AVX2) are not written.
-    """
-    height, width = out
-    tiles = -(-height // STRIDE) * -(-width // STRIDE)
-    return COLUMNS % 16 == 0 and min(channels) > 2 and height * width >= max(STRIDE * STRIDE, 2 * STRIDE * tiles)
 
 
 def forward(
@@ -178,7 +187,7 @@ def input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, d
 
 def _run(x: Any, w: Any, flipped: bool, y: Any, before: Size, codes: tuple[int, ...]) -> None:
     size = (*x.shape[1:], *y.shape[1:], *before)
-    _convolve(x.ctypes.data, w.ctypes.data, w.shape[:2], flipped, y.ctypes.data, len(x), size, codes)
+    _convolve(x.ctypes.data, w.ctypes.data, w.shape[:2], int(flipped), y.ctypes.data, len(x), size, codes)
 
 
 def _contiguous(w: Any) -> Any:

@@ -17,7 +17,8 @@ from .gemm import BLOCK_PANELS, BLOCK_ROWS, DEPTH, block, floats, hold, packed_s
 from .layout import channels_last
 from .microkernel import COLUMNS, transpose
 from .parallel import parallel_for
-from .winograd_tiles import TAPS, aligned, gather, padded, place_step, tiles_in
+from .winograd import transform_in
+from .winograd_tiles import TAPS, aligned, gather, padded, place_step
 from .winograd_transform import PLACES, STRIDE, VECTOR, gradient_tile, weight_back_tile
 
 _WAVE = DEPTH  # tiles of a product: all in one block of a packed matrix
@@ -49,7 +50,7 @@ def _gradient_in(
             if inside and c + 16 <= many:
                 gradient_tile(corner + 4 * c, 4 * width * channels, 4 * channels, target, u_step, between)
             else:
-                gather(image, size, top, left, STRIDE, start + c, pixels, c == 0)
+                gather(image, height, width, channels, top, left, STRIDE, start + c, pixels, c == 0)
                 gradient_tile(pixels, STRIDE * VECTOR, VECTOR, target, u_step, between)
     hold(scratch)
 
@@ -57,7 +58,7 @@ def _gradient_in(
 @njit(**EXACT)
 def _input_stage(i: Any, first: Any, last: Any, x: Any, size: Any, v: Any, v_step: Any) -> None:
     top = first + i * _FEW
-    tiles_in(top, min(last, top + _FEW), x, size, v + 4 * i * _FEW * padded(size[2]), v_step)
+    transform_in(top, min(last, top + _FEW), x, size, v + 4 * i * _FEW * padded(size[2]), v_step)
 
 
 @njit(**EXACT)

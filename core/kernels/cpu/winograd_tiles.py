@@ -1,19 +1,22 @@
 """From pictures and weights in memory to the places of Winograd's products, and back.
 
-``size`` holds (height, width, channels) of the input, (height, width, channels) of the output, and the zeros above and left of
-the input; tiles are counted over all images, row by row. Addresses are of float32, steps in bytes.
+Tiles are counted over all images, row by row. Addresses are of float32, steps in bytes. What other kernels call is compiled
+once and reached by symbols.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
+from numba import types
 
-from .compiled import EXACT, njit
+from .compiled import EXACT, compiled_callback, njit
 from .gemm import DEPTH, RELU6, finish, floats, hold, packed_size
 from .microkernel import COLUMNS, transpose
-from .simd import load_at, splat, store_at
+from .moves import copy_few
+from .simd import splat, store_at
 from .winograd_transform import PLACES, SIDE, STRIDE, VECTOR, input_tile, output_tile, weight_tile
 
 _f = np.float32
@@ -68,20 +71,14 @@ def _taps(w: Any, lane_step: Any, k_step: Any, lanes: Any, many: Any, end: Any, 
                 vectors[16 * i + lane] = own[i]
 
 
-@njit(**EXACT)
-def weight_in(group: Any, w: Any, shape: Any, flipped: Any, first: Any, columns: Any, u: Any) -> None:
-    """16 columns of the transformed weight, in the panels that ``gemm.block`` reads.
-
-    u holds ``columns`` columns from ``first`` on. ``shape``: (O, C). The columns are O and the terms C, or with ``flipped`` the
-    other way round, as the input's gradient takes them.
-    """
-    depth = shape[0] if flipped else shape[1]
-    lane_step, k_step = 4 * TAPS, 4 * TAPS * shape[1]
+def _weight_in(group: Any, w: Any, filters: Any, channels: Any, flipped: Any, first: Any, columns: Any, u: Any) -> None:
+    depth = filters if flipped else channels
+    lane_step, k_step = 4 * TAPS, 4 * TAPS * channels
     tap_step, start = -VECTOR, (TAPS - 1) * VECTOR
     if not flipped:
         lane_step, k_step = k_step, lane_step
         tap_step, start = VECTOR, 0
-    end = w + 4 * TAPS * shape[0] * shape[1]
+    end = w + 4 * TAPS * filters * channels
     scratch = np.empty(17 * TAPS * 16 + 18 * 16 + 16, np.float32)
     taps = aligned(scratch)  # one row more than is used: the last of them may be read with what follows
     between = taps + 17 * TAPS * VECTOR
@@ -110,23 +107,18 @@ def _copy_pixels(
     """The first ``many`` channels, at most 16, of rows x columns pixels."""
     for i in range(rows):
         for j in range(columns):
-            at, to = source + i * row_step + j * pixel_step, target + i * target_row_step + j * target_pixel_step
-            if many >= 16:
-                store_at(to, load_at(at))
-            else:
-                x, out = floats(at, many), floats(to, many)
-                for k in range(x.size):
-                    out[k] = x[k]
+            copy_few(source + i * row_step + j * pixel_step, target + i * target_row_step + j * target_pixel_step, many)
 
 
 @njit(**EXACT)
-def gather(image: Any, size: Any, top: Any, left: Any, side: Any, c: Any, target: Any, fresh: Any) -> None:
+def gather(
+    image: Any, height: Any, width: Any, channels: Any, top: Any, left: Any, side: Any, c: Any, target: Any, fresh: Any
+) -> None:  # fmt: skip
     """``side`` x ``side`` pixels from (top, left) on, 16 channels from c on; zeros where there are none.
 
     ``fresh``: the target does not hold other channels of the same tile.
     """
-    height, width, channels = size
-    many = channels - c
+    many = min(16, channels - c)
     if fresh or many < 16:
         for i in range(side * side):
             store_at(target + VECTOR * i, splat(_f(0.0)))
@@ -137,26 +129,26 @@ def gather(image: Any, size: Any, top: Any, left: Any, side: Any, c: Any, target
     _copy_pixels(source, 4 * width * channels, 4 * channels, into, side * VECTOR, VECTOR, rows, columns, many)
 
 
-@njit(**EXACT)
-def tiles_in(first: Any, last: Any, x: Any, size: Any, v: Any, v_step: Any) -> None:
-    """The input tiles from ``first`` to ``last``, transformed, as rows of v (36, tiles, channels)."""
-    height, width, channels, out_height, out_width, _, before, beside = size
+def _tiles_in(
+    first: Any, last: Any, x: Any, height: Any, width: Any, channels: Any, out_height: Any, out_width: Any, above: Any, left: Any,
+    v: Any, v_step: Any,
+) -> None:  # fmt: skip
     across, down = (out_width + 3) // 4, (out_height + 3) // 4
     scratch = np.empty(2 * PLACES * 16 + 16, np.float32)
     pixels = aligned(scratch)
     between = pixels + PLACES * VECTOR
     for t in range(first, last):
         image = x + 4 * (t // (across * down) * height * width * channels)
-        top, left = t // across % down * STRIDE - before, t % across * STRIDE - beside
-        inside = top >= 0 and left >= 0 and top + SIDE <= height and left + SIDE <= width
-        start = image + 4 * (top * width + left) * channels
+        top, side = t // across % down * STRIDE - above, t % across * STRIDE - left
+        inside = top >= 0 and side >= 0 and top + SIDE <= height and side + SIDE <= width
+        start = image + 4 * (top * width + side) * channels
         row = v + 4 * (t - first) * padded(channels)
         for c in range(0, channels, 16):
-            if inside and c + 16 <= channels:
-                input_tile(start + 4 * c, 4 * width * channels, 4 * channels, row + 4 * c, v_step, between)
-            else:
-                gather(image, size[:3], top, left, SIDE, c, pixels, c == 0)
-                input_tile(pixels, SIDE * VECTOR, VECTOR, row + 4 * c, v_step, between)
+            source, row_step, pixel_step = start + 4 * c, 4 * width * channels, 4 * channels
+            if not inside or c + 16 > channels:
+                gather(image, height, width, channels, top, side, SIDE, c, pixels, c == 0)
+                source, row_step, pixel_step = pixels, SIDE * VECTOR, VECTOR
+            input_tile(source, row_step, pixel_step, row + 4 * c, v_step, between)
     hold(scratch)
 
 
@@ -169,33 +161,6 @@ def _shifted(ends: Any, channel: Any, place: Any) -> Any:
 
 
 @njit(**EXACT)
-def tiles_out(first: Any, last: Any, m: Any, m_step: Any, y: Any, size: Any, start: Any, many: Any, ends: Any) -> None:
-    """The rows of m (36, tiles, many), transformed and finished: ``many`` channels from ``start`` on of the output tiles."""
-    height, width, channels = size[3:6]
-    across, down = (width + 3) // 4, (height + 3) // 4
-    scratch = np.empty((PLACES + 16) * 16 + 16, np.float32)
-    pixels = aligned(scratch)
-    between = pixels + 16 * VECTOR
-    row_step, pixel_step = 4 * width * channels, 4 * channels
-    at_once = ends[4] <= RELU6
-    for t in range(first, last):
-        top, left = t // across % down * STRIDE, t % across * STRIDE
-        place = 4 * ((t // (across * down) * height + top) * width + left) * channels
-        rows, columns = min(STRIDE, height - top), min(STRIDE, width - left)
-        row = m + 4 * (t - first) * padded(many)
-        for c in range(0, many, 16):
-            source, target = row + 4 * c, y + place + 4 * (start + c)
-            after = _shifted(ends, start + c, place)
-            if at_once and rows == STRIDE and columns == STRIDE and c + 16 <= many:
-                output_tile(source, m_step, target, row_step, pixel_step, between, after)
-                continue
-            output_tile(source, m_step, pixels, STRIDE * VECTOR, VECTOR, between, (0, 0, 0, 0, 0))
-            _copy_pixels(pixels, STRIDE * VECTOR, VECTOR, target, row_step, pixel_step, rows, columns, many - c)
-            _finish_pixels(target, row_step, pixel_step, rows, columns, min(16, many - c), after)
-    hold(scratch)
-
-
-@njit(**EXACT)
 def _finish_pixels(target: Any, row_step: Any, pixel_step: Any, rows: Any, columns: Any, many: Any, ends: Any) -> None:
     bias, scale, shift, residual, activation = ends
     if not (bias or scale or residual or activation):
@@ -204,3 +169,53 @@ def _finish_pixels(target: Any, row_step: Any, pixel_step: Any, rows: Any, colum
         at = i * row_step
         after = (bias, scale, shift, residual + at if residual else 0, activation)
         finish(target + at, pixel_step, columns, many, 0, after, pixel_step)
+
+
+def _tiles_out(
+    first: Any, last: Any, m: Any, m_step: Any, y: Any, height: Any, width: Any, channels: Any, start: Any, many: Any,
+    bias: Any, scale: Any, shift: Any, residual: Any, activation: Any,
+) -> None:  # fmt: skip
+    across, down = (width + 3) // 4, (height + 3) // 4
+    scratch = np.empty((PLACES + 16) * 16 + 16, np.float32)
+    pixels = aligned(scratch)
+    between = pixels + 16 * VECTOR
+    row_step, pixel_step = 4 * width * channels, 4 * channels
+    ends, at_once = (bias, scale, shift, residual, activation), activation <= RELU6
+    for t in range(first, last):
+        top, left = t // across % down * STRIDE, t % across * STRIDE
+        place = 4 * ((t // (across * down) * height + top) * width + left) * channels
+        rows, columns = min(STRIDE, height - top), min(STRIDE, width - left)
+        row = m + 4 * (t - first) * padded(many)
+        for c in range(0, many, 16):
+            target, after = y + place + 4 * (start + c), _shifted(ends, start + c, place)
+            if at_once and rows == STRIDE and columns == STRIDE and c + 16 <= many:
+                into, step, next_step, now = target, row_step, pixel_step, after
+            else:
+                into, step, next_step, now = pixels, STRIDE * VECTOR, VECTOR, (0, 0, 0, 0, 0)
+            output_tile(row + 4 * c, m_step, into, step, next_step, between, now)
+            if into == pixels:
+                _copy_pixels(pixels, step, next_step, target, row_step, pixel_step, rows, columns, min(16, many - c))
+                _finish_pixels(target, row_step, pixel_step, rows, columns, min(16, many - c), after)
+    hold(scratch)
+
+
+_WEIGHT, _IN, _OUT = (types.void(*[types.int64] * n) for n in (8, 12, 15))
+_compiled = {
+    "nyala_winograd_weight": compiled_callback(_WEIGHT, _weight_in),
+    "nyala_winograd_in": compiled_callback(_IN, _tiles_in),
+    "nyala_winograd_out": compiled_callback(_OUT, _tiles_out),
+}
+for _name, _callback in _compiled.items():
+    llvm.add_symbol(_name, _callback.address)
+
+weight_in = types.ExternalFunction("nyala_winograd_weight", _WEIGHT)
+"""``weight_in(group, w, filters, channels, flipped, first, columns, u)``: 16 columns of the transformed weight, in panels.
+
+They are the panels that ``gemm.block`` reads, at each of the 36 places; u holds ``columns`` columns from ``first`` on. Columns
+are the filters and terms the channels, or with ``flipped`` the other way round, as the input's gradient takes them."""
+tiles_in = types.ExternalFunction("nyala_winograd_in", _IN)
+"""``tiles_in(first, last, x, height, width, channels, out_height, out_width, above, left, v, v_step)``: the input tiles from
+``first`` to ``last``, transformed, as rows of v (36, tiles, channels)."""
+tiles_out = types.ExternalFunction("nyala_winograd_out", _OUT)
+"""``tiles_out(first, last, m, m_step, y, height, width, channels, start, many, bias, scale, shift, residual, activation)``: the
+rows of m (36, tiles, many), transformed and finished: ``many`` channels from ``start`` on of the output tiles."""
