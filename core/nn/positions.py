@@ -59,6 +59,18 @@ class KVCache:
             self.keys, self.values = (k._like(room[:, :, : self.length]) for room in self._room)
         return self.keys, self.values  # type: ignore[return-value]
 
+    def crop(self, max_length: int) -> None:
+        """Forget all steps but the first ``max_length``, as when a guess is taken back.
+
+        Raises:
+            ArgumentError: ``max_length`` is negative.
+        """
+        if max_length < 0:
+            raise ArgumentError(f"KVCache.crop({max_length})", fix="say how many steps to keep")
+        if self.keys is not None and self.values is not None and max_length < self.length:
+            self.keys, self.values = self.keys[:, :, :max_length], self.values[:, :, :max_length]
+            self.length = max_length
+
     def _check(self, k: Tensor, v: Tensor) -> None:
         for name, new, old in (("keys", k, self.keys), ("values", v, self.values)):
             if new.shape[:2] != old.shape[:2] or new.shape[3:] != old.shape[3:] or new.dtype != old.dtype:  # type: ignore[union-attr]

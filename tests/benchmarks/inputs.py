@@ -15,6 +15,14 @@ TEXT_MODELS: dict[str, dict[str, Any]] = {
 for _config in TEXT_MODELS.values():
     _config["vocab_size"] = 30522
 
+# Keys as in TEXT_MODELS; embeddings and head share their weight.
+DECODERS: dict[str, dict[str, Any]] = {
+    "smollm2-135m": {
+        "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
+        "intermediate_size": 1536, "vocab_size": 49152, "rms_norm_eps": 1e-5, "rope_theta": 100000.0,
+    },
+}  # fmt: skip
+
 PICTURE_SIZE = 224
 SENTENCE = "The quick brown fox jumps over the lazy dog."
 

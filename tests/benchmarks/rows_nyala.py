@@ -10,7 +10,7 @@ from typing import Any
 import nyala
 import nyala.nn.functional as F
 
-from .inputs import PICTURE_SIZE, TEXT_MODELS, array, picture_files, token_ids
+from .inputs import DECODERS, PICTURE_SIZE, TEXT_MODELS, array, picture_files, token_ids
 from .ops_nyala import operation as operation
 
 Call = Callable[[], Any]
@@ -40,6 +40,53 @@ def text_training(name: str, rows: int, length: int) -> Call:
 
     config = {"model_type": "bert", "architectures": ["BertForSequenceClassification"], **TEXT_MODELS[name]}
     return _training(bert.build(config, num_labels=2), rows, **_tokens(rows, length))
+
+
+class Decoder(nyala.nn.Module):
+    """A decoder of Llama's kind, with transformers' configuration."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        from nyala import nn
+
+        super().__init__()
+        dim, heads, eps = config["hidden_size"], config["num_attention_heads"], config["rms_norm_eps"]
+        attention = {
+            "num_kv_heads": config["num_key_value_heads"], "bias": False, "is_causal": True,
+            "position": nn.Rotary(dim // heads, config["rope_theta"]),
+        }  # fmt: skip
+        mlp = {"act": "silu", "gated": True, "bias": False}
+        self.embed = nn.Embedding(config["vocab_size"], dim)
+        self.layers = nn.ModuleList(
+            nn.TransformerBlock(
+                dim, heads, config["intermediate_size"], norm=lambda d: nn.RMSNorm(d, eps), attention=attention, mlp=mlp
+            )
+            for _ in range(config["num_hidden_layers"])
+        )
+        self.norm = nn.RMSNorm(dim, eps)
+
+    def forward(self, ids: nyala.Tensor, caches: list[Any]) -> nyala.Tensor:
+        x = self.embed(ids)
+        for layer, cache in zip(self.layers, caches, strict=True):
+            x = layer(x, cache=cache)
+        return F.linear(self.norm(x)[:, -1], self.embed.weight)
+
+
+def decoding(name: str, prompt: int, count: int) -> Call:
+    """``count`` tokens, one by one, after a prompt that has been read before."""
+    model = Decoder(DECODERS[name]).eval()
+    caches = [nyala.nn.KVCache() for _ in model.layers]
+    with nyala.inference_mode():
+        model(nyala.from_numpy(token_ids(1, prompt)), caches)
+
+    def call() -> None:
+        token = nyala.tensor([[1]])
+        with nyala.inference_mode():
+            for _ in range(count):
+                token = model(token, caches).argmax(-1, keepdim=True)
+            for cache in caches:
+                cache.crop(prompt)
+
+    return call
 
 
 def picture_input(folder: Path, count: int) -> Call:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from .inputs import PICTURE_SIZE, TEXT_MODELS, array, picture_files, token_ids
+from .inputs import DECODERS, PICTURE_SIZE, TEXT_MODELS, array, picture_files, token_ids
 from .ops_torch import operation as operation
 from .torchvision_setup import allow_torchvision
 from .variant import Variant
@@ -47,6 +47,31 @@ def text_training(variant: Variant, name: str, rows: int, length: int) -> Call:
 
     model = BertForSequenceClassification(BertConfig(**TEXT_MODELS[name], num_labels=2))
     return _training(variant, model, rows, **_tokens(rows, length))
+
+
+def decoding(variant: Variant, name: str, prompt: int, count: int) -> Call:
+    """``count`` tokens, one by one, after a prompt that has been read before. Compiled with a cache of fixed size."""
+    allow_torchvision()
+    from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, StaticCache
+
+    model = LlamaForCausalLM(LlamaConfig(**DECODERS[name], tie_word_embeddings=True)).eval()
+    cache = StaticCache(config=model.config, max_cache_len=prompt + count) if variant.compiled else DynamicCache()
+    with torch.inference_mode():
+        model(torch.from_numpy(token_ids(1, prompt)), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    step = torch.compile(model) if variant.compiled else model
+
+    def call() -> None:
+        token = torch.tensor([[1]])
+        with torch.inference_mode():
+            for _ in range(count):
+                token = step(token, past_key_values=cache, use_cache=True).logits[:, -1].argmax(-1, keepdim=True)
+            if not variant.compiled:
+                cache.crop(-count)
+            else:
+                for layer in cache.layers:
+                    layer.cumulative_length.fill_(prompt)
+
+    return call
 
 
 class Pictures(torch.utils.data.Dataset):

@@ -104,6 +104,23 @@ def test_a_cache_passes_gradients_on() -> None:
     np.testing.assert_array_equal(keys.numpy()[:, :, 2:5], x.detach().numpy())
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+def test_steps_are_taken_back(recorded: bool) -> None:
+    parts = [normal(1, 2, steps, 4) for steps in (6, 3, 2)]
+    cache = nn.KVCache()
+    with nyala.enable_grad() if recorded else nyala.no_grad():
+        x = nyala.from_numpy(np.concatenate(parts[:2], 2)).requires_grad_(recorded)
+        cache.update(x, -x)
+        cache.crop(6)
+        assert cache.length == 6 == cache.keys.shape[2]
+        cache.crop(60)
+        keys, values = filled(cache, parts[2:])
+    np.testing.assert_array_equal(keys.detach().numpy(), np.concatenate([parts[0], parts[2]], 2))
+    np.testing.assert_array_equal(values.detach().numpy(), -np.concatenate([parts[0], parts[2]], 2))
+    with pytest.raises(ArgumentError, match=r"crop\(-1\)"):
+        cache.crop(-1)
+
+
 def test_a_cache_names_what_does_not_fit() -> None:
     with pytest.raises(ArgumentError, match="max_length=-1"):
         nn.KVCache(-1)

@@ -27,7 +27,7 @@ from .parallel import parallel_for
 _ENOUGH = 32  # tasks that keep the cores of a large machine busy
 _GRAIN = 1 << 17  # multiply-adds that are worth a task
 _CHUNK = 64 * ROWS  # rows of a task at most: with packed columns for all of them in a core's cache
-_CACHED_ROWS = 256  # rows up to which packing the weight takes a noticeable share of the time
+_CACHED_ROWS = 48  # rows up to which packing the weight takes a share of the time that is worth a copy of it
 
 _MATRIX, _RESULT, _FIVE = any_layout(2), any_layout(2, writable=True), types.UniTuple(types.int64, 5)
 _PLACES = any_layout(2, dtype=types.int64)
