@@ -49,10 +49,24 @@ def _function(module: Any, rows: int, vectors: int) -> Any:
     given = dict(zip(_ARGUMENTS, function.args, strict=True))
     entry, done = (function.append_basic_block(n) for n in ("entry", "done"))
     builder = ir.IRBuilder(entry)
+    _fetch(builder, given, rows, vectors)
     sums = _pieces(builder, function, given, rows, vectors, done)
     builder.position_at_end(done)
     _store(builder, function, given, sums)
     return function
+
+
+def _fetch(builder: Any, given: dict[str, Any], rows: int, vectors: int) -> None:
+    """Let the cache fetch what will be written, while the sum is made."""
+    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(_VOID, [byte, *[flag] * 3])
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    row = given["c"]
+    for _ in range(rows):
+        for j in range(vectors):
+            place = builder.inttoptr(builder.add(row, _constant(4 * LANES * j)), byte)
+            builder.call(prefetch, [place, *[ir.Constant(flag, n) for n in (1, 3, 1)]])  # to write, and to keep; data
+        row = builder.add(row, given["c_step"])
 
 
 def _phis(builder: Any, rows: int, vectors: int) -> list[list[Any]]:
