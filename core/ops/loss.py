@@ -15,7 +15,7 @@ import math
 from typing import Any
 
 from .. import kernels
-from ..devices import check_same
+from ..devices import check_same, module_of
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..operation import Composite, Operation
 from ..tensor import Tensor
@@ -64,16 +64,24 @@ __all__ = [
 
 
 class CrossEntropy(Composite):
-    """(R, C) logits -> (R,) losses; rows with a negative target count for nothing."""
+    """(R, C) logits -> the mean or sum of the rows' losses, or these (R,); rows with a negative target count for nothing."""
 
-    def __init__(self, target: Any, weight: Any, smoothing: float) -> None:
-        self.target, self.weight, self.smoothing = target, weight, smoothing
+    factor = 1.0  # of the sum
+
+    def __init__(self, target: Any, weight: Any, smoothing: float, reduction: str) -> None:
+        self.target, self.weight, self.smoothing, self.reduction = target, weight, smoothing, reduction
 
     def forward(self, x: Any) -> Any:
         loss, self.row_weight, kept = kernels.of(x).cross_entropy(x, self.target, self.weight, self.smoothing)
         if self.recording:
             self.saved = (kept,)
-        return loss.astype(x.dtype, copy=False)
+        loss = loss.astype(x.dtype, copy=False)
+        if self.reduction == "none":
+            return loss
+        if self.reduction == "mean":
+            count = float(self.row_weight.sum())
+            self.factor = 1.0 / count if count else math.nan  # NaN where nothing was counted
+        return (kernels.of(x).sum(loss, (0,), False) * self.factor).astype(x.dtype)
 
     def compose(self, x: Tensor) -> Tensor:
         logp = log_softmax(x, 1)
@@ -85,10 +93,16 @@ class CrossEntropy(Composite):
         if self.smoothing:
             spread = logp if self.weight is None else logp * Tensor(self.weight.astype(x.dtype))
             loss = loss - spread.sum(1) * (self.smoothing / x.shape[1])
-        return where(valid, loss, 0.0)
+        loss = where(valid, loss, 0.0)
+        return loss if self.reduction == "none" else loss.sum() * self.factor
 
     def fused_backward(self, grad: Any, x: Any) -> Any:
-        return (kernels.of(x).cross_entropy_backward(grad, x, *self.saved, self.target, self.weight, self.smoothing),)
+        (kept,) = self.saved
+        if self.reduction != "none":
+            each = grad * self.factor
+            grad = module_of(x).empty(len(x), kept.dtype)
+            grad[...] = each
+        return (kernels.of(x).cross_entropy_backward(grad, x, kept, self.target, self.weight, self.smoothing),)
 
 
 def cross_entropy(
@@ -123,13 +137,12 @@ def cross_entropy(
     _check_target("cross_entropy", input, target)
     classes = input.shape[0 if input.ndim == 1 else 1]
     places = check_labels("cross_entropy", target, classes, ignore_index)
-    rows = reshape(input if input.ndim < 3 else movedim(input, 1, -1), (-1 if classes else target.numel(), classes))
-    operation = CrossEntropy(places.reshape(-1), None if weight is None else weight.array, label_smoothing)
-    loss = operation.apply(rows)
-    if reduction == "none":
-        return reshape(loss, target.shape)
-    total = loss.sum()
-    return total if reduction == "sum" else _over(total, float(operation.row_weight.sum()))
+    rows = input
+    if input.ndim != 2:
+        rows = reshape(input if input.ndim < 3 else movedim(input, 1, -1), (-1 if classes else target.numel(), classes))
+    weights = None if weight is None else weight.array
+    loss = CrossEntropy(places.reshape(-1), weights, label_smoothing, reduction).apply(rows)
+    return reshape(loss, target.shape) if reduction == "none" and input.ndim != 2 else loss
 
 
 def _over(total: Tensor, count: float) -> Tensor:

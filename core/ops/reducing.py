@@ -53,6 +53,8 @@ def check_labels(what: str, target: Tensor, classes: int, ignore_index: int) -> 
         IndexRangeError: a label outside 0..classes-1, named with its sample.
     """
     labels = target.array
+    if labels.size and not 0 <= ignore_index < classes and labels.min() >= 0 and labels.max() < classes:
+        return labels.astype(np.int64, copy=False)
     ignored = labels == ignore_index
     bad = ((labels < 0) | (labels >= classes)) & ~ignored
     if bool(bad.any()):
