@@ -24,8 +24,10 @@ from .gemv import FEW, PART, linear_few
 from .microkernel import COLUMNS, ROWS
 from .parallel import parallel_for
 
-_ENOUGH = 32  # tasks that keep the cores of a large machine busy
+_FLOAT = np.dtype(np.float32)
+_ENOUGH = 16  # tasks that keep the cores of a large machine busy
 _GRAIN = 1 << 17  # multiply-adds that are worth a task
+_ROOM = 1 << 23  # floats that sums of parts may take
 _CHUNK = 64 * ROWS  # rows of a task at most: with packed columns for all of them in a core's cache
 _CACHED_ROWS = 48  # rows up to which packing the weight takes a share of the time that is worth a copy of it
 
@@ -58,7 +60,7 @@ def _plan(products: Any, rows: Any, depth: Any, columns: Any) -> Any:
         chunk = _up(chunk // 2, ROWS) * ROWS
     while group < panels and max(16, min(rows, chunk)) * depth * group * COLUMNS < _GRAIN:
         group *= 2
-    return chunk, min(group, panels)
+    return chunk, _up(panels, _up(panels, group))
 
 
 @njit(**EXACT)
@@ -80,11 +82,12 @@ def _sum_part(a: Any, b: Any, whole: Any, c: Any, c_step: Any, many: Any, span: 
         else:
             for p in range(first, last):
                 pack_part(b_at + k * b_k, b_k, b_column, depth, columns, packed, p)
+        left = a_at + k * a_k
         if k + depth < stop:
-            block(a_at + k * a_k, a_row, a_k, source, c, c_step, many, depth, columns, first, last, k > start, 0, 0, 0, 0, 0, 0)
+            block(left, a_row, a_k, source, c, c_step, many, depth, columns, first, last, k > start, 0, 0, 0, 0, 0, 0)
         else:
             block(
-                a_at + k * a_k, a_row, a_k, source, c, c_step, many, depth, columns, first, last, k > start,
+                left, a_row, a_k, source, c, c_step, many, depth, columns, first, last, k > start,
                 bias, scale, shift, residual, activation, step,
             )  # fmt: skip
 
@@ -169,9 +172,11 @@ def _products(
 ) -> None:  # fmt: skip
     left, right, size = (a, a_row, a_k), (b, b_k, b_column, packed), (rows, depth, columns)
     after = bias, scale, shift, residual, activation
-    chunk, group = _plan(products, rows, depth, columns)
-    down, wide, parts = _up(rows, chunk), _up(_up(columns, COLUMNS), group), _up(depth, PART)
-    split = parts > 1 and products == 1 and down * wide < _ENOUGH
+    parts = _up(depth, PART)
+    split = parts > 1 and products == 1 and _up(rows, _CHUNK) * _up(columns, 4 * COLUMNS) < _ENOUGH
+    split = split and (parts - 1) * rows * columns <= _ROOM
+    chunk, group = _plan(products * (parts if split else 1), rows, min(depth, PART) if split else depth, columns)
+    down, wide = _up(rows, chunk), _up(_up(columns, COLUMNS), group)
     sums = np.empty((parts - 1) * rows * columns if split else 0, np.float32)
     places = sums.ctypes.data if split else 0
     plan = chunk, group, down, wide, parts if split else 1, products
@@ -230,7 +235,7 @@ def packed_columns(b: Any) -> Any:
 
 def matmul(a: Any, b: Any) -> Any:
     """As the reference."""
-    if a.dtype != np.float32 or b.dtype != np.float32:
+    if a.dtype != _FLOAT or b.dtype != _FLOAT:
         return _other(a, b)
     if a.ndim == 2 and b.ndim == 2 and a.shape[1] == b.shape[0] and a.size and b.size:
         out = np.empty((a.shape[0], b.shape[1]), np.float32)
@@ -294,11 +299,12 @@ def _starts(batch: tuple[int, ...], strides: tuple[int, ...]) -> Any:
 def linear(x: Any, weight: Any, bias: Any = None, after: After | None = None, packs: dict[str, Any] | None = None) -> Any:
     """As the reference; what follows the product is done while it is in the cache."""
     depth = x.shape[-1] if x.ndim else 0
-    if x.dtype != np.float32 or not suits(weight, after) or (bias is not None and bias.dtype != np.float32):
+    others = weight.dtype == _FLOAT and (bias is None or bias.dtype == _FLOAT) and (after is None or suits(None, after))
+    if x.dtype != _FLOAT or not others:
         return reference.apply(_biased(matmul(x, weight.T), bias), after, -1)
     if not x.size or not weight.size or weight.shape[1:] != (depth,):
         return reference.linear(x, weight, bias, after, packs)  # nothing to sum, or an error to raise
-    out = np.empty((*x.shape[:-1], len(weight)), np.float32)
+    out = np.empty((*x.shape[:-1], len(weight)), _FLOAT)
     if x.ndim == 2:
         rows, results = x, out
     else:
