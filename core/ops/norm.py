@@ -35,12 +35,18 @@ class _Norm(Composite):
 
     def parameters(self, given: Sequence[Any]) -> tuple[Any, Any]:
         """Weight and bias, None where there is none."""
-        rest = iter(given)
-        return tuple(next(rest) if has else None for has in self.has)  # type: ignore[return-value]  # always two
+        if len(given) == 2:
+            return given[0], given[1]
+        if not given:
+            return None, None
+        return (given[0], None) if self.has[0] else (None, given[0])
 
-    def remember(self, *arrays: Any) -> None:
+    def remember(self, given: Sequence[Any], *arrays: Any) -> None:
+        """Keep ``arrays``, and what the parameters look like, where a backward may follow."""
         if self.recording:
             self.saved = arrays
+            self.dtypes = [p.dtype for p in given]
+            self.parameter_shape = given[0].shape if given else ()
 
     def wanted(self, gx: Any, *found: Any) -> tuple[Any, ...]:
         """The gradients of the inputs there are, in the dtypes and shapes of their inputs."""
@@ -55,10 +61,6 @@ class _Norm(Composite):
     def trains(self) -> bool:
         """Whether a gradient of weight or bias is wanted."""
         return any(e is not None for e in self.edges[1:])
-
-    def describe(self, parameters: Sequence[Any]) -> None:
-        self.dtypes = [p.dtype for p in parameters]
-        self.parameter_shape = parameters[0].shape if parameters else ()
 
 
 def _with(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
@@ -94,11 +96,10 @@ class BatchNorm(_Norm):
     """With the statistics of the batch, which ``forward`` leaves in ``statistics``."""
 
     def forward(self, x: Any, *given: Any) -> Any:
-        self.describe(given)
         weight, bias = self.parameters(given)
         y, mean, var = kernels.of(x).batch_norm(x, weight, bias, self.eps)
         self.statistics = mean, var
-        self.remember(mean, var)
+        self.remember(given, mean, var)
         return y
 
     def compose(self, x: Tensor, *given: Tensor) -> Tensor:
@@ -118,10 +119,9 @@ class BatchNormEval(_Norm):
         self.mean, self.var = mean, var
 
     def forward(self, x: Any, *given: Any) -> Any:
-        self.describe(given)
         weight, bias = self.parameters(given)
         if self.recording:  # a later training step writes to the running statistics
-            self.saved = self.mean.copy(), self.var.copy()
+            self.remember(given, self.mean.copy(), self.var.copy())
         return kernels.of(x).batch_norm_eval(x, self.mean, self.var, weight, bias, self.eps)
 
     def compose(self, x: Tensor, *given: Tensor) -> Tensor:
@@ -244,10 +244,9 @@ class LayerNorm(_TrailingNorm):
     """With a mean."""
 
     def forward(self, x: Any, *given: Any) -> Any:
-        self.describe(given)
         weight, bias = self.parameters(given)
         y, mean, inverse = kernels.of(x).layer_norm(self.rows(x), self.flat(weight), self.flat(bias), self.eps)
-        self.remember(mean, inverse)
+        self.remember(given, mean, inverse)
         return self.shaped(y, x)
 
     def compose(self, x: Tensor, *given: Tensor) -> Tensor:
@@ -266,7 +265,7 @@ def _trailing(what: str, input: Tensor, normalized_shape: Any, **tensors: Tensor
     if not isinstance(input, Tensor):
         require_tensors(what, input=input)
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or input.shape[input.ndim - len(shape) :] != shape or len(shape) > input.ndim:
+    if not shape or input.shape[-len(shape) :] != shape:
         raise ShapeError(
             f"{what}: input of shape {input.shape}, normalized_shape {shape}",
             why="the input's last dimensions must be normalized_shape",
@@ -298,10 +297,9 @@ class RMSNorm(_TrailingNorm):
     """Without a mean."""
 
     def forward(self, x: Any, *given: Any) -> Any:
-        self.describe(given)
         weight, _ = self.parameters(given)
         y, inverse = kernels.of(x).rms_norm(self.rows(x), self.flat(weight), self.eps)
-        self.remember(inverse)
+        self.remember(given, inverse)
         return self.shaped(y, x)
 
     def compose(self, x: Tensor, *given: Tensor) -> Tensor:
@@ -339,10 +337,9 @@ class GroupNorm(_Norm):
         self.groups = groups
 
     def forward(self, x: Any, *given: Any) -> Any:
-        self.describe(given)
         y, mean, inverse = kernels.of(x).group_norm(x, self.groups, *self.parameters(given), self.eps)
         self.statistics = mean, inverse
-        self.remember(mean, inverse)
+        self.remember(given, mean, inverse)
         return y
 
     def compose(self, x: Tensor, *given: Tensor) -> Tensor:

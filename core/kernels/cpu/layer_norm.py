@@ -13,8 +13,7 @@ from ..reference import norm as reference
 from .compiled import EXACT, SUMS, njit
 from .gemm import floats
 from .parallel import parallel_for
-from .rows import NONE, TILE, add_up, as_rows, spread_rows, vector
-from .vector_math import suits
+from .rows import NONE, TILE, add_up, all_float32, as_rows, spread_rows, vector
 
 _f = np.float32
 _ZERO, _ONE = _f(0.0), _f(1.0)
@@ -60,7 +59,7 @@ def _forward(x: Any, weight: Any, bias: Any, eps: Any, y: Any, means: Any, inver
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
     """As the reference."""
-    if not suits(x, weight, bias) or not x.size:
+    if not all_float32(x, weight, bias) or not x.size:
         return reference.layer_norm(x, weight, bias, eps)
     width = x.shape[-1]
     y, mean, inverse = np.empty(x.shape, _f), np.empty(x.shape[:-1], _f), np.empty(x.shape[:-1], _f)
@@ -142,7 +141,7 @@ def _room(rows: int, width: int, sums: int) -> Any:
 
 def layer_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, inverse: Any, affine: bool = True) -> tuple[Any, Any, Any]:
     """As the reference."""
-    if not suits(grad, x, weight, mean) or not x.size:
+    if not all_float32(grad, x, weight) or mean.dtype != _f or not x.size:
         return reference.layer_norm_backward(grad, x, weight, mean, inverse, affine)
     width, out = x.shape[-1], np.empty(x.shape, _f)
     g, step = spread_rows(grad)
@@ -186,7 +185,7 @@ def _rms(x: Any, weight: Any, eps: Any, y: Any, inverses: Any) -> None:
 
 def rms_norm(x: Any, weight: Any, eps: float) -> tuple[Any, Any]:
     """As the reference."""
-    if not suits(x, weight) or not x.size:
+    if not all_float32(x, weight) or not x.size:
         return reference.rms_norm(x, weight, eps)
     y, inverse = np.empty(x.shape, _f), np.empty(x.shape[:-1], _f)
     _rms(as_rows(x), vector(weight), _f(eps), y.reshape(-1, x.shape[-1]), inverse.reshape(-1))
@@ -236,7 +235,7 @@ def _rms_backward(grad: Any, step: Any, x: Any, weight: Any, inverses: Any, out:
 
 def rms_norm_backward(grad: Any, x: Any, weight: Any, inverse: Any, affine: bool = True) -> tuple[Any, Any]:
     """As the reference."""
-    if not suits(grad, x, weight, inverse) or not x.size:
+    if not all_float32(grad, x, weight) or inverse.dtype != _f or not x.size:
         return reference.rms_norm_backward(grad, x, weight, inverse, affine)
     width, out = x.shape[-1], np.empty(x.shape, _f)
     g, step = spread_rows(grad)

@@ -16,17 +16,24 @@ TILE = 1 << 14
 NONE = np.empty(0, np.float32)
 """Stands for an array that is not there, so that compiled code has one version."""
 
+_FLOAT32 = np.dtype(np.float32)
 _WIDTH = 64  # columns that one task adds up
+
+
+def all_float32(x: Any, y: Any = None, z: Any = None) -> bool:
+    """Whether the arrays that are there are float32."""
+    return x.dtype == _FLOAT32 and (y is None or y.dtype == _FLOAT32) and (z is None or z.dtype == _FLOAT32)
 
 
 def as_rows(x: Any) -> Any:
     """(..., D) as (R, D) in C order and writable, a copy only where it must be."""
-    return ready(x).reshape(-1, x.shape[-1])
+    flags = x.flags
+    return (x if flags.c_contiguous and flags.behaved else ready(x)).reshape(-1, x.shape[-1])
 
 
 def spread_rows(x: Any) -> tuple[Any, int]:
     """The same, and the bytes from one row to the next: 0 where all rows are one, as in the gradient of a sum."""
-    if x.ndim > 1 and x.size > x.shape[-1] and not any(x.strides[:-1]):
+    if not x.flags.c_contiguous and x.ndim > 1 and not any(x.strides[:-1]):
         return np.array(x[(0,) * (x.ndim - 1)]).reshape(1, -1), 0
     return as_rows(x), 4 * x.shape[-1]
 
