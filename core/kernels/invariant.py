@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from .interface import Kernels
-from .reference import attention, loss, norm, reduce, softmax
+from .reference import attention, loss, norm, pool, reduce, softmax, spatial
 
 _OVER = frozenset({"sum", "mean", "prod"})  # (x, axes, keepdim)
 _ALONG = frozenset({"cumsum", "cumprod", "softmax", "softmax_backward", "log_softmax", "log_softmax_backward"})  # (..., axis)
-_SUMS = frozenset(name for family in (attention, loss, norm, reduce, softmax) for name in family.__all__)
+_SUMS = frozenset(name for family in (attention, loss, norm, pool, reduce, softmax, spatial) for name in family.__all__)
 
 
 class InvariantKernels(Kernels):

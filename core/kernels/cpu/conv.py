@@ -21,6 +21,7 @@ from . import dense
 from .after import suits
 from .layout import channels_first, channels_last
 from .microkernel import COLUMNS
+from .threads import single_threaded_blas
 
 
 class Way(NamedTuple):
@@ -103,7 +104,18 @@ def _winograd_pays(channels: Size, out: Size) -> bool:
     return COLUMNS % 16 == 0 and min(channels) > 2 and height * width >= max(16, 8 * tiles)
 
 
-_REFERENCE = Way(reference.conv_forward, reference.conv_input_grad, reference.conv_weight_grad)
+def _by_reference(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Its products are NumPy's: their bits, too, must not depend on the number of threads."""
+
+    @functools.wraps(kernel)
+    def call(*arguments: Any) -> Any:
+        single_threaded_blas()
+        return kernel(*arguments)
+
+    return call
+
+
+_REFERENCE = Way(*[_by_reference(k) for k in (reference.conv_forward, reference.conv_input_grad, reference.conv_weight_grad)])
 _WAYS = {
     "dense": Way(dense.forward, dense.input_grad, dense.weight_grad),
     "winograd": Way(_winograd_forward, _winograd_input_grad, _winograd_weight_grad),
