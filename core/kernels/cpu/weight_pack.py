@@ -87,15 +87,42 @@ def _back_panel(t: Any, w: Any, width: Any, channels: Any, taps: Any, chosen: An
     if taps == 1:
         pack_part(w, 4 * channels, 4, depth, channels, packed, panel)
         return
-    many = min(COLUMNS, channels - panel * COLUMNS)
+    many, held = min(COLUMNS, channels - panel * COLUMNS), np.empty(256, np.float32)
     for o in range(width):
-        line = floats(w + 4 * (o * channels + panel * COLUMNS) * taps, many * taps)
+        for c in range(0, many, 16):
+            line, left = w + 4 * ((o * channels + panel * COLUMNS + c) * taps), many - c
+            # blocks of 16 x 16 read beyond rows of fewer taps, but must not read beyond the weight
+            if left >= 16 and 15 * taps + (taps + 15) // 16 * 16 <= ((width - o) * channels - panel * COLUMNS - c) * taps:
+                _blocks(line, taps, chosen, packed + 4 * c, o, width, panel, panels, held.ctypes.data)
+            else:
+                _scalars(line, min(16, left), taps, chosen, packed + 4 * c, o, width, panel, panels)
+    for k in range(depth if many < COLUMNS else 0):
+        clear(_row(packed, k, panel, depth, panels) + 4 * many, COLUMNS - many)
+    hold(held)
+
+
+@njit(**EXACT)
+def _blocks(
+    line: Any, taps: Any, chosen: Any, packed: Any, o: Any, width: Any, panel: Any, panels: Any, held: Any
+) -> None:  # fmt: skip
+    """The chosen taps of 16 channels, blocks turned over."""
+    for first in range(0, taps, 16):
+        transpose(line + 4 * first, 4 * taps, held, 64)
         for i in range(chosen.size):
-            place = _row(packed, i * width + o, panel, depth, panels)
-            out, tap = floats(place, many), chosen[i]
-            for j in range(out.size):
-                out[j] = line[j * taps + tap]
-            clear(place + 4 * many, COLUMNS - many)
+            if first <= chosen[i] < first + 16:
+                place = _row(packed, i * width + o, panel, chosen.size * width, panels)
+                copy_vector(held + 64 * (chosen[i] - first), place)
+
+
+@njit(**EXACT)
+def _scalars(
+    line: Any, many: Any, taps: Any, chosen: Any, packed: Any, o: Any, width: Any, panel: Any, panels: Any
+) -> None:  # fmt: skip
+    x = floats(line, many * taps)
+    for i in range(chosen.size):
+        out, tap = floats(_row(packed, i * width + o, panel, chosen.size * width, panels), many), chosen[i]
+        for j in range(out.size):
+            out[j] = x[j * taps + tap]
 
 
 @njit(**EXACT)
