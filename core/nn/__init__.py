@@ -103,6 +103,7 @@ from .pool import (
     MaxPool3d,
 )
 from .positions import KVCache, Rotary
+from .quantized import QuantizedLinear, quantize
 from .rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .shape import (
     CircularPad1d,
@@ -232,6 +233,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",
+    "QuantizedLinear",
     "RMSNorm",
     "RNNCell",
     "RReLU",
@@ -276,5 +278,6 @@ __all__ = [
     "blocks",
     "functional",
     "init",
+    "quantize",
     "utils",
 ]

@@ -34,6 +34,8 @@ KERNELS |= {
     "attention": ".attention:attention",
     "attention_backward": ".attention_backward:attention_backward",
     "rotate": ".positions:rotate",
+    "linear_int8": ".quantized:linear_int8",
+    "linear_bf16": ".quantized:linear_bf16",
     "attention_weights": ".softmax:attention_weights",
     "attention_weights_backward": ".softmax:attention_weights_backward",
     "philox": ".philox:philox",

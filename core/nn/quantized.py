@@ -1,0 +1,133 @@
+"""Layers with weights in 8 or 16 bits, for inference where reading the weights takes the time, as in generating text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from .. import create, dtypes
+from ..errors import ArgumentError, GradError, did_you_mean
+from ..graph import state
+from ..ops.quantized import quantize_int8, quantized_linear
+from ..tensor import Tensor
+from .linear import Linear
+from .module import Module
+
+_KINDS = ("int8", "bfloat16")
+
+
+class QuantizedLinear(Module):
+    """y = x @ weight.T + bias with the weight in int8 or bfloat16, computed in float32; forward only.
+
+    Args:
+        in_features, out_features: widths.
+        bias: whether there is one; it stays float32.
+        dtype: of the weight, "int8" or "bfloat16".
+        group_size: terms of a row of an int8 weight that share a scale; None for the whole row.
+
+    Buffers: weight (out_features, in_features), scales (out_features, groups) for int8, bias (out_features,).
+
+    Raises:
+        GradError: it is called in training mode, or on an input that wants a gradient.
+
+    Example:
+        >>> import nyala
+        >>> from nyala import nn
+        >>> layer = QuantizedLinear.from_linear(nn.Linear(20, 30)).eval()
+        >>> layer(nyala.ones(128, 20)).shape, layer.weight.dtype
+        ((128, 30), dtype('int8'))
+    """
+
+    weight: Tensor
+    scales: Tensor | None
+    bias: Tensor | None
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, dtype: Any = "int8", group_size: int | None = None,
+        device: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        kind = dtypes.parse(dtype)
+        if kind.name not in _KINDS:
+            raise ArgumentError(f"QuantizedLinear: dtype={kind.name}", fix="use 'int8' or 'bfloat16'")
+        if group_size is not None and (group_size < 1 or kind.name != "int8"):
+            raise ArgumentError(
+                f"QuantizedLinear: group_size={group_size} of {kind.name}", fix="use 64 or 128 with int8, or None"
+            )
+        self.in_features, self.out_features, self.group_size = in_features, out_features, group_size
+        groups = -(-in_features // group_size) if group_size else 1
+        self.register_buffer("weight", create.zeros(out_features, in_features, dtype=kind, device=device))
+        scales = create.ones(out_features, groups, dtype="float32", device=device) if kind.name == "int8" else None
+        self.register_buffer("scales", scales)
+        self.register_buffer("bias", create.zeros(out_features, dtype="float32", device=device) if bias else None)
+
+    @classmethod
+    def from_linear(cls, layer: Linear, dtype: Any = "int8", group_size: int | None = None) -> QuantizedLinear:
+        """The layer that computes what ``layer`` does, as nearly as the bits allow."""
+        bias, weight = layer.bias, layer.weight.detach()
+        new = cls(layer.in_features, layer.out_features, bias is not None, dtype, group_size, weight.device)
+        if new.scales is None:
+            new.weight = weight.to(new.weight.dtype)
+        else:
+            new.weight, new.scales = quantize_int8(weight, group_size)
+        if bias is not None:
+            new.bias = bias.detach().to("float32").clone()
+        return new.train(layer.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if state.grad and self.training:
+            raise GradError(
+                "QuantizedLinear in training mode",
+                why="weights in few bits do not learn: no gradient reaches them or what comes before",
+                fix="call model.eval() to use the model; to train it, do so before nn.quantize",
+            )
+        return quantized_linear(input, self.weight, self.scales, self.bias, self.group_size)
+
+    def extra_repr(self) -> str:
+        group = f", group_size={self.group_size}" if self.group_size else ""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, "
+            f"dtype={self.weight.dtype}{group}"
+        )
+
+
+def quantize(model: Module, dtype: Any = "int8", group_size: int | None = None, skip: str | Sequence[str] = ()) -> Module:
+    """Put ``QuantizedLinear`` in the place of every ``Linear`` in ``model``, which then can only be used, not trained.
+
+    Generating text reads all weights for each token: in int8 they are a quarter, in bfloat16 half as many bytes.
+
+    Args:
+        model: changed in place, and put in evaluation mode.
+        dtype: "int8": symmetric, off by at most 1/254 of the largest number that shares its scale; "bfloat16": 8 significant
+            bits, off by at most 1/256 of itself.
+        group_size: terms of a row that share a scale (int8); None for the whole row. 64 or 128 are more exact, a little slower.
+        skip: patterns of module names to leave alone, e.g. "lm_head" or "*.qkv".
+
+    Returns:
+        The model; where it is a ``Linear`` itself, the new layer.
+
+    Raises:
+        ArgumentError: an unknown dtype, a pattern that fits no name, or nothing to quantize.
+
+    Example:
+        >>> from nyala import nn
+        >>> nn.quantize(nn.Sequential(nn.Linear(8, 8), nn.ReLU()), "bfloat16")[0]
+        QuantizedLinear(in_features=8, out_features=8, bias=True, dtype=bfloat16)
+    """
+    patterns = (skip,) if isinstance(skip, str) else tuple(skip)
+    layers = {name: m for name, m in model.named_modules(remove_duplicate=False) if type(m) is Linear}
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in layers):
+            hint = did_you_mean(pattern, list(layers)) or f"the layers: {', '.join(list(layers)[:8])}"
+            raise ArgumentError(f"quantize: skip={pattern!r} fits no Linear", fix=hint)
+    chosen = {n: m for n, m in layers.items() if not any(fnmatchcase(n, p) for p in patterns)}
+    if not chosen:
+        raise ArgumentError(f"quantize: no Linear in {type(model).__name__}", fix="it works on fully connected layers alone")
+    made: dict[int, QuantizedLinear] = {}  # a layer that stands in two places stays one
+    for name, layer in chosen.items():
+        new = made.get(id(layer)) or made.setdefault(id(layer), QuantizedLinear.from_linear(layer, dtype, group_size))
+        if not name:
+            return new.eval()
+        model.set_submodule(name, new)
+    return model.eval()
