@@ -11,8 +11,10 @@ from nyala.core.kernels import CPU, reference
 from nyala.core.kernels.cpu import parallel
 from nyala.core.kernels.cpu.threads import thread_count
 from nyala.core.kernels.reference.after import After
+from nyala.core.kernels.reference.spatial import Map
 from nyala.core.kernels.reference.windows import output_size
 from nyala.core.ops import pool
+from nyala.core.ops.resample import _taps
 from nyala.testing import Sampler
 
 
@@ -184,3 +186,57 @@ def test_maxima_and_their_gradients_equal_the_reference(name: str, threads: Any)
         got = CPU.scatter_planes(g, index, size, tables)
         np.testing.assert_allclose(got, back, rtol=1e-6, atol=1e-6)
         np.testing.assert_array_equal(got, CPU.scatter_planes(g, places, size))
+
+
+# ---- linear maps along dimensions: channels, size, the tables of the dimensions
+
+RESIZES = {
+    "bilinear up": (3, (17, 21), ("bilinear", "bilinear"), (30, 50)),
+    "bilinear down": (20, (40, 33), ("bilinear", "bilinear"), (17, 16)),
+    "bicubic": (5, (14, 14), ("bicubic", "bicubic"), (16, 15)),
+    "nearest up": (7, (9, 11), ("nearest", "nearest"), (18, 40)),
+    "nearest down": (33, (9, 11), ("nearest", "nearest"), (5, 4)),
+    "area": (16, (13, 19), ("area", "area"), (4, 5)),
+    "rows alone": (6, (12, 20), ("bilinear", None), (30, 20)),
+    "columns alone": (6, (12, 20), (None, "bicubic"), (12, 17)),
+    "a sequence": (4, (50,), ("bilinear",), (133,)),
+    "volumes": (3, (6, 7, 8), ("bilinear", "bilinear", "bilinear"), (9, 5, 18)),
+    "outer dimensions of a volume": (18, (6, 7, 8), ("bilinear", None, "nearest"), (9, 7, 18)),
+    "one pixel": (2, (1, 1), ("bilinear", "bilinear"), (3, 20)),
+}
+
+
+def maps(name: str, back: bool = False) -> list[Map]:
+    _, size, modes, out = RESIZES[name]
+    tables = [None if m is None else _taps(m, s, o, False, None, False, False) for m, s, o in zip(modes, size, out, strict=True)]
+    tables = [t.transposed if t is not None and back else t for t in tables]
+    return [Map(2 + i, t.index, t.weight, {}) for i, t in enumerate(tables) if t is not None]
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["there", "back"])
+@pytest.mark.parametrize("name", RESIZES)
+def test_linear_maps_equal_the_reference_in_any_memory(name: str, back: bool, threads: Any) -> None:
+    c, size, _, out = RESIZES[name]
+    x = Sampler(name).normal(3, c, *(out if back else size)).astype(np.float32)
+    given = maps(name, back)
+    expected = reference.KERNELS["resample"](wide(x), given)
+    found = []
+    for count in (1, 2):
+        threads(count)
+        for source in (x, last(x), frozen(x), misaligned(x), np.repeat(x, 2, -1)[..., ::2]):
+            got = CPU.resample(source, given)
+            assert got.shape == expected.shape and got.dtype == np.float32
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+            found.append(got)
+    for got in found[1:]:
+        np.testing.assert_array_equal(got, found[0])
+    np.testing.assert_array_equal(CPU.resample(x[1:2], given)[0], found[0][1])
+
+
+def test_what_has_no_weight_is_not_read() -> None:
+    x = np.ones((1, 1, 3, 40), np.float32)
+    x[0, 0, 0] = np.nan
+    index, weight = np.array([[0, 1], [2, 0]]), np.array([[0.0, 2.0], [3.0, 0.0]])
+    for kernels in (CPU, reference.KERNELS["resample"]):
+        got = getattr(kernels, "resample", kernels)(x, [Map(2, index, weight, {})])
+        np.testing.assert_array_equal(got[0, 0], [[2.0] * 40, [3.0] * 40])

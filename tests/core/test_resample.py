@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import nyala
 import pytest
-from nyala.core.kernels.reference.spatial import take_taps
+from nyala.core.kernels.reference.spatial import Map, resample
 from nyala.core.ops.resample import interpolate, pixel_shuffle, pixel_unshuffle
 from nyala.core.ops.taps import Taps
 from nyala.errors import ArgumentError, DtypeError, ShapeError
@@ -147,11 +147,11 @@ def test_the_transpose_of_a_table_is_its_adjoint() -> None:
     s = Sampler("taps")
     taps = Taps(s.integers(0, 7, (5, 3)), s.normal(5, 3), 7)
     x, g = s.normal(2, 7, 3), s.normal(2, 5, 3)
-    there = take_taps(x, 1, taps.index, taps.weight)
-    back = take_taps(g, 1, taps.transposed.index, taps.transposed.weight)
+    there = resample(x, [Map(1, taps.index, taps.weight, {})])
+    back = resample(g, [Map(1, taps.transposed.index, taps.transposed.weight, {})])
     np.testing.assert_allclose((there * g).sum(), (x * back).sum(), rtol=1e-12)
     again = taps.transposed.transposed
-    np.testing.assert_allclose(take_taps(x, 1, again.index, again.weight), there, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(resample(x, [Map(1, again.index, again.weight, {})]), there, rtol=1e-12, atol=1e-12)
 
 
 x = nyala.zeros(1, 2, 4, 4)

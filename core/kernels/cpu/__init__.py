@@ -34,8 +34,8 @@ KERNELS |= {
     "attention": ".attention:attention",
     "attention_backward": ".attention_backward:attention_backward",
     "rotate": ".positions:rotate",
-    "linear_int8": ".quantized:linear_int8",
     "linear_bf16": ".quantized:linear_bf16",
+    "linear_int8": ".quantized:linear_int8",
     "attention_weights": ".softmax:attention_weights",
     "attention_weights_backward": ".softmax:attention_weights_backward",
     "philox": ".philox:philox",
@@ -62,6 +62,7 @@ KERNELS |= {
     "conv_weight_grad": ".conv:conv_weight_grad",
     "max_pool": ".pool:max_pool",
     "scatter_planes": ".pool:scatter_planes",
+    "resample": ".resample:resample",
 }
 
 _ELEMENTWISE = {

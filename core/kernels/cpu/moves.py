@@ -15,9 +15,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compiled import EXACT, njit
+from .simd import LANES, vector
 
 _F32, _I1, _I32, _I64, _VOID = ir.FloatType(), ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.VoidType()
-LANES = 16
 _VECTOR, _MASK = ir.VectorType(_F32, LANES), ir.VectorType(_I1, LANES)
 _ZEROS = ir.Constant(_VECTOR, [0.0] * LANES)
 
@@ -80,6 +80,27 @@ def copy_few(typing_context, source, target, count):
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def load_few(typing_context, address, count):
+    """A vector of ``count`` floats, 16 at most, and zeros."""
+
+    def generate(context, builder, signature, arguments):
+        return _masked_load(builder, arguments[0], _below(builder, arguments[1]))
+
+    return vector(types.int64, types.int64), generate
+
+
+@intrinsic
+def store_few(typing_context, address, value, count):
+    """Write the first ``count`` floats of a vector, 16 at most."""
+
+    def generate(context, builder, signature, arguments):
+        _masked_store(builder, arguments[1], arguments[0], _below(builder, arguments[2]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, vector, types.int64), generate
 
 
 @intrinsic

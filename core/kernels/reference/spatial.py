@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,24 @@ from ...devices import module_of
 from .half import in_float32
 from .windows import Size, output_size, padded, taps, unpadded
 
-__all__ = ["add_windows", "col2im", "constant_pad", "im2col", "take_taps"]
+__all__ = ["add_windows", "col2im", "constant_pad", "im2col", "resample"]
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """``out[..., i, ...] = sum over t of weight[i, t] * x[..., index[i, t], ...]`` along a dimension, in the order of t.
+
+    Attributes:
+        axis: the dimension, counted from 0.
+        index: (L, T) positions, a NumPy array on any device of x.
+        weight: (L, T) likewise, or None where T is 1 and elements just move. What has no weight is not read.
+        packs: of the table, for kernels to keep their own form of it.
+    """
+
+    axis: int
+    index: np.ndarray[Any, Any]
+    weight: np.ndarray[Any, Any] | None
+    packs: dict[str, Any]
 
 
 def _select(x: Any, axis: int, places: np.ndarray[Any, Any]) -> Any:
@@ -25,26 +44,31 @@ def _select(x: Any, axis: int, places: np.ndarray[Any, Any]) -> Any:
     return taken.transpose([order.index(i) for i in range(x.ndim)])
 
 
-@in_float32
-def take_taps(x: Any, axis: int, index: np.ndarray[Any, Any], weight: np.ndarray[Any, Any] | None) -> Any:
-    """out[..., i, ...] = sum over t of weight[i, t] * x[..., index[i, t], ...] along ``axis``, summed in the order of t.
-
-    ``index`` and ``weight`` are NumPy arrays (L, T), on any device of x; without a weight T is 1 and elements just move.
-    """
-    xp = module_of(x)
+def _take_taps(x: Any, axis: int, index: np.ndarray[Any, Any], weight: np.ndarray[Any, Any] | None) -> Any:
+    """out[..., i, ...] = sum over t of weight[i, t] * x[..., index[i, t], ...] along ``axis``, summed in the order of t."""
     if weight is None:
         return _select(x, axis, index[:, 0]).copy("K")
-    if weight.size and weight.min() == weight.max():  # a mean: one product for the whole sum
+    if weight.size and weight.min() == weight.max() != 0:  # a mean: one product for the whole sum
         out = _select(x, axis, index[:, 0]).copy("K")
         for t in range(1, index.shape[1]):
             out += _select(x, axis, index[:, t])
         out *= x.dtype.type(weight[0, 0])
         return out
+    xp = module_of(x)
     out = xp.zeros_like(x, shape=(*x.shape[:axis], len(index), *x.shape[axis + 1 :]))
     for t in range(index.shape[1]):
         column = xp.asarray(weight[:, t].astype(x.dtype)).reshape(-1, *[1] * (x.ndim - axis - 1))
-        out += _select(x, axis, index[:, t]) * column
+        term = _select(x, axis, index[:, t]) * column
+        out += term if (weight[:, t] != 0).all() else xp.where(column != 0, term, 0)
     return out
+
+
+@in_float32
+def resample(x: Any, maps: Sequence[Map]) -> Any:
+    """x with linear maps along some of its dimensions, one after the other, in x's own memory order."""
+    for map in maps:
+        x = _take_taps(x, map.axis, map.index, map.weight)
+    return x
 
 
 def constant_pad(x: Any, widths: tuple[tuple[int, int], ...], value: float) -> Any:
