@@ -109,6 +109,12 @@ def test_what_torch_cannot_compile_is_null(contest: Any) -> None:
     assert row["eager"] == 2.5
 
 
+def test_compiling_can_be_left_out(contest: Any) -> None:
+    contest.compiled = False
+    row = figures.figures("r", contest.run(table.Row("r", "make")))
+    assert (row["eager"], row["compile"]) == (2.5, None)
+
+
 def test_alone_there_are_no_ratios(contest: Any) -> None:
     contest.torch = None
     row = figures.figures("r", contest.run(table.Row("r", "make")))

@@ -19,6 +19,7 @@ _EPILOG = """examples:
   python -m tests.benchmarks --against torch                       all workloads beside torch, eager and compiled
   python -m tests.benchmarks --against torch --torch-python reference/bin/python --json out.json
   python -m tests.benchmarks --against torch --rows 'minilm/*,import' --seconds 2 --turns 3
+  python -m tests.benchmarks --against torch --no-compile          in a quarter of the time
   python -m tests.benchmarks --against torch --rows 'op/*'         single operations
   python -m tests.benchmarks --list                                the names of the rows
 
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", metavar="PATTERNS", help="rows to run, e.g. 'resnet*,import'; without it all workloads")
     parser.add_argument("--seconds", type=float, default=4.0, help="for each row and variant, all turns together (default 4)")
     parser.add_argument("--turns", type=int, default=5, help="how often they take turns (default 5)")
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes minutes to compile a row")
     parser.add_argument("--json", metavar="FILE", type=Path, help="save the figures there, and the table beside it as .md")
     parser.add_argument("--table", metavar="FILE", type=Path, help="save the table there, as Markdown")
     parser.add_argument("--list", action="store_true", help="print the names of the rows and end")
@@ -91,7 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("\n".join(f"{name}: {value}" for name, value in described) + f"\n\n{figures.heading()}", flush=True)
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="nyala-benchmarks-") as folder:
-        contest = Contest(sys.executable, torch, seconds=args.seconds, turns=args.turns, folder=Path(folder))
+        contest = Contest(
+            sys.executable,
+            torch,
+            seconds=args.seconds,
+            turns=args.turns,
+            folder=Path(folder),
+            compiled=not args.no_compile,
+        )
         try:
             for row in rows:
                 found.append(figures.figures(row.name, contest.run(row)))

@@ -97,16 +97,18 @@ class Contest:
         seconds: for each row and variant, all turns together.
         turns: how many there are.
         folder: for the files that rows need.
+        compiled: time ``torch.compile`` too.
     """
 
-    def __init__(self, nyala: str, torch: str | None, *, seconds: float, turns: int, folder: Path) -> None:
+    def __init__(self, nyala: str, torch: str | None, *, seconds: float, turns: int, folder: Path, compiled: bool = True) -> None:
         self.nyala, self.torch, self.seconds, self.turns, self.folder = nyala, torch, seconds, turns, folder
+        self.compiled = compiled
 
     def run(self, row: Row) -> dict[str, Timed]:
         """By column: "nyala", and with torch "eager" and "compile" where the row has that."""
         found = {"nyala": Timed()}
         if self.torch:
-            found |= {"eager": Timed()} | ({"compile": Timed()} if row.compiles else {})
+            found |= {"eager": Timed()} | ({"compile": Timed()} if row.compiles and self.compiled else {})
         with ExitStack() as stack:
             workers: dict[str, Worker] = {}
             for column, timed in found.items():
