@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.core import kernels
-from nyala.core.kernels.cpu import dense, parallel
+from nyala.core.kernels.cpu import dense, grouped, parallel
 from nyala.core.kernels.cpu.threads import thread_count
 from nyala.core.kernels.reference import conv as reference
 from nyala.core.kernels.reference.after import After
@@ -127,6 +127,9 @@ CASES: dict[str, Any] = {
     "many parts of the places": ((4, 8, 50, 40), (6, 8, 3, 3), (1, 1), (1, 1), (1, 1), 1),
     "more than 16 taps": ((1, 64, 9, 8), (20, 32, 5, 5), (1, 1), (2, 2), (1, 1), 2),
     "groups of four": ((2, 32, 9, 7), (32, 4, 3, 3), (1, 1), (1, 1), (1, 1), 8),
+    "groups of two, strided": ((2, 16, 12, 9), (16, 2, 3, 2), (2, 3), (1, (0, 1)), (1, 2), 8),
+    "groups of eight, one dimension": ((3, 48, 50), (48, 8, 5), (1,), (2,), (1,), 6),
+    "groups of four, stride beyond the kernel": ((2, 32, 9, 7), (32, 4, 1, 1), (2, 2), (0, 0), (1, 1), 8),
     "three dimensions": ((2, 6, 5, 6, 7), (10, 6, 3, 2, 3), (1, 2, 1), (1, (0, 1), 1), (1, 1, 2), 1),
     "one pixel": ((2, 20, 1, 1), (17, 20, 3, 3), (1, 1), (1, 1), (1, 1), 1),
 }
@@ -193,7 +196,8 @@ def test_an_image_gets_the_same_bits_alone_and_in_a_batch(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_not_finite_stays_in_its_windows(name: str, value: float) -> None:
     (x, w, g), geometry = case(name)
-    for kernel, source, shape in ((dense.forward, x, ()), (dense.input_grad, g, (x.shape,))):
+    way = grouped if name.startswith("groups of") else dense
+    for kernel, source, shape in ((way.forward, x, ()), (way.input_grad, g, (x.shape,))):
         spoilt = last(source).copy("K")
         steps = (1, 1, *geometry[0])  # each window has a tap at its own beginning
         place = tuple(n // 2 - n // 2 % step for n, step in zip(source.shape, steps, strict=True))
@@ -239,8 +243,8 @@ def test_what_follows_is_done_at_once_to_the_same_bits(name: str, activation: st
     bias, scale, shift = (s.normal(o).astype(np.float32) for _ in range(3))
     for layout in (last, np.ascontiguousarray):
         after = After(scale, shift, layout(g), activation)
-        got = dense.forward(x, w, *geometry, bias, after)
-        np.testing.assert_array_equal(got, finished(dense.forward(x, w, *geometry), bias, after))
+        got = kernels.CPU.conv_forward(x, w, *geometry, bias, after)
+        np.testing.assert_array_equal(got, finished(kernels.CPU.conv_forward(x, w, *geometry), bias, after))
 
 
 def test_a_bias_of_another_dtype_is_added_as_the_reference_does() -> None:

@@ -23,6 +23,9 @@ from .layout import channels_first, channels_last
 from .microkernel import COLUMNS
 from .threads import single_threaded_blas
 
+GROUP_WIDTHS = (2, 4, 8)  # channels of groups that have kernels of their own, where all of them fill vectors
+_LANES = 16
+
 
 class Way(NamedTuple):
     """Three functions with the parameters of the kernels, for float32 arrays with elements."""
@@ -115,11 +118,24 @@ def _by_reference(kernel: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _grouped_forward(*arguments: Any) -> Any:
+    from . import grouped
+
+    return grouped.forward(*arguments)
+
+
+def _grouped_input_grad(*arguments: Any) -> Any:
+    from . import grouped
+
+    return grouped.input_grad(*arguments)
+
+
 _REFERENCE = Way(*[_by_reference(k) for k in (reference.conv_forward, reference.conv_input_grad, reference.conv_weight_grad)])
 _WAYS = {
     "dense": Way(dense.forward, dense.input_grad, dense.weight_grad),
     "winograd": Way(_winograd_forward, _winograd_input_grad, _winograd_weight_grad),
     "depthwise": Way(_depthwise_forward, _depthwise_input_grad, _depthwise_weight_grad),
+    "grouped": Way(_grouped_forward, _grouped_input_grad, dense.weight_grad),
     "reference": _REFERENCE,
 }
 
@@ -130,6 +146,8 @@ def _choice(kernel: Size, channels: Size, stride: Size, dilation: Size, groups: 
         return "depthwise"
     if kernel == (3, 3) and stride == (1, 1) and dilation == (1, 1) and groups == 1 and _winograd_pays(channels, out):
         return "winograd"
+    if channels == (groups * channels[1], channels[1]) and channels[1] in GROUP_WIDTHS and channels[0] % _LANES == 0:
+        return "grouped"
     return "dense"
 
 

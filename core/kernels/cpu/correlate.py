@@ -30,7 +30,7 @@ from .window import following, place
 
 
 @njit(**EXACT)
-def _shifted(ends: Any, column: Any, place: Any) -> Any:
+def shifted(ends: Any, column: Any, place: Any) -> Any:
     """``ends`` for a block that starts ``column`` columns and ``place`` bytes further on."""
     bias, scale, shift, residual, activation = ends
     at = 4 * column
@@ -57,8 +57,8 @@ def _point_rows(plan: Any, source: Any, top: Any, rows: Any, table: Any) -> None
 
 
 @njit(**EXACT)
-def _point(plan: Any, source: Any, top: Any, rows: Any, table: Any) -> None:
-    """Pointers to the taps of ``rows`` windows, as ``indirect_block`` takes them; zeros outside the picture."""
+def _point_taps(plan: Any, source: Any, top: Any, rows: Any, table: Any) -> None:
+    """Pointers to the taps of ``rows`` windows; to zeros outside the picture."""
     n, z, y, x = place(plan, top)
     pieces, kd, kh, kw = plan[PIECES], plan[at.KERNEL_D], plan[at.KERNEL_H], plan[at.KERNEL_W]
     depth, height, width, zeros = plan[at.IN_D], plan[at.IN_H], plan[at.IN_W], plan[ZEROS]
@@ -84,6 +84,15 @@ def _point(plan: Any, source: Any, top: Any, rows: Any, table: Any) -> None:
 
 
 @njit(**EXACT)
+def point(plan: Any, source: Any, top: Any, rows: Any, table: Any) -> None:
+    """Pointers to the pieces of ``rows`` windows, as ``indirect_block`` takes them."""
+    if plan[INSIDE]:
+        _point_rows(plan, source, top, rows, table)
+    else:
+        _point_taps(plan, source, top, rows, table)
+
+
+@njit(**EXACT)
 def _multiply(
     plan: Any, source: Any, packed: Any, top: Any, rows: Any, first: Any, last: Any, c: Any, step: Any, ends: Any
 ) -> None:  # fmt: skip
@@ -96,10 +105,7 @@ def _multiply(
         )  # fmt: skip
         return
     table = np.empty((rows + ROWS) * plan[PIECES], np.int64)
-    if plan[INSIDE]:
-        _point_rows(plan, source, top, rows, table)
-    else:
-        _point(plan, source, top, rows, table)
+    point(plan, source, top, rows, table)
     indirect_block(
         table.ctypes.data, plan[PIECES], plan[OFFSETS], plan[RUN], packed, c, step, rows, plan[WIDTH], first, last,
         bias, scale, shift, residual, activation, step,
@@ -136,7 +142,7 @@ def _task(t: Any, plan: Any, source: Any, packed: Any, target: Any, ends: Any) -
     column = group * columns
     if plan[EVEN] and depth:
         bytes_before = top * plan[TARGET_W] + 4 * column
-        ends = _shifted(ends, column, bytes_before)
+        ends = shifted(ends, column, bytes_before)
         _multiply(plan, source, packed, top, rows, first, last, target + bytes_before, plan[TARGET_W], ends)
         return
     left, right = first * COLUMNS, min(last * COLUMNS, columns)

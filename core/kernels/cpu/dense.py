@@ -25,7 +25,7 @@ PLANAR = 4
 """Channels up to which a picture is read channel by channel."""
 
 
-def _readable(x: Any, planar: bool) -> Any:
+def readable(x: Any, planar: bool) -> Any:
     """x (N, C, *S) as windows can be gathered from it."""
     if planar:
         return x if x.flags.aligned else np.array(x, order="C")
@@ -34,10 +34,10 @@ def _readable(x: Any, planar: bool) -> Any:
 
 def _unpadded(x: Any, padding: Pads, planar: bool) -> Any:
     """x with its padding, to be read without any."""
-    return padded(x, padding, planar) if any(map(any, sides(padding))) else _readable(x, planar)
+    return padded(x, padding, planar) if any(map(any, sides(padding))) else readable(x, planar)
 
 
-def _natural(w: Any) -> Any:
+def natural(w: Any) -> Any:
     """w in memory of its own order."""
     return w if w.flags.c_contiguous and w.flags.aligned else np.array(w, order="C")
 
@@ -58,7 +58,7 @@ def forward(
     if planar:
         x, padding = _unpadded(x, padding, planar), (0,) * len(padding)
     else:
-        x = _readable(x, planar)
+        x = readable(x, planar)
     plan = forward_plan(x.shape, x.strides, w.shape, tuple(stride), tuple(padding), tuple(dilation), groups, planar)
     y = np.empty(plan.shape, np.float32)
     if after is not None and after.residual is not None:
@@ -75,13 +75,13 @@ def forward(
 
 
 def _packed(w: Any, groups: int, planar: bool) -> Any:
-    w = _natural(w)
+    w = natural(w)
     return pack_forward(address(w), groups, w.shape[0] // groups, w.shape[1], math.prod(w.shape[2:]), planar)
 
 
 def input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
     """As the reference, for float32: each place of the input gathers from the windows that cover it."""
-    g, w = _readable(g, False), _natural(w)
+    g, w = readable(g, False), natural(w)
     plan = back_plan(g.shape, g.strides, w.shape, tuple(input_shape), tuple(stride), tuple(padding), tuple(dilation), groups)
     x = np.empty(plan.shape, np.float32)
     taps = math.prod(w.shape[2:])
