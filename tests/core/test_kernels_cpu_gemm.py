@@ -323,6 +323,30 @@ def test_the_bits_do_not_depend_on_the_width_of_the_machines_vectors() -> None:
     assert narrowest == ["4", "2", here[2]]
 
 
+SHORT = """
+import resource
+import numpy as np
+from nyala.core.kernels import CPU
+CPU.matmul(np.ones((9, 9), np.float32), np.ones((9, 9), np.float32))
+a, b = np.ones((512, 20_000), np.float32), np.ones((20_000, 512), np.float32)
+with open("/proc/self/statm") as pages:
+    used = int(pages.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (3 << 20),) * 2)
+try:
+    print(CPU.matmul(a, b)[0, 0])
+except MemoryError as error:
+    print("MemoryError", error)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for the memory in use")
+def test_without_memory_for_its_sums_a_product_raises() -> None:
+    environment = {**os.environ, "NYALA_NUM_THREADS": "2", "NYALA_KEEP_MEMORY": "0"}
+    done = subprocess.run([sys.executable, "-c", SHORT], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.stdout == "MemoryError no memory was left for the sums of a matrix product\n", done.stderr
+
+
 @pytest.mark.slow
 def test_arrays_of_more_than_two_gigabytes() -> None:
     try:

@@ -55,6 +55,28 @@ def nested(counts: Any) -> None:
     parallel_for(_row, counts.shape[0], (counts,))
 
 
+@njit(nogil=True)
+def _fail(tile: Any, counts: Any, bad: Any) -> None:
+    if tile == bad:
+        raise ValueError
+    counts[tile] += 1
+
+
+@njit(nogil=True)
+def failing(counts: Any, bad: Any) -> None:
+    parallel_for(_fail, counts.size, (counts, bad))
+
+
+@njit(nogil=True)
+def _failing_row(tile: Any, counts: Any, bad: Any) -> None:
+    parallel_for(_fail, counts.shape[1], (counts[tile], bad))
+
+
+@njit(nogil=True)
+def failing_inside(counts: Any, bad: Any) -> None:
+    parallel_for(_failing_row, counts.shape[0], (counts, bad))
+
+
 @pytest.fixture(autouse=True)
 def pool() -> Iterator[Callable[[int], None]]:
     """``start``; afterwards the pool is as it was."""
@@ -98,6 +120,21 @@ def test_a_job_inside_a_job_runs() -> None:
     counts = np.zeros((50, 40), np.int64)
     nested(counts)
     assert (counts == 1).all()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_tile_that_fails_is_not_passed_over(threads: int, pool: Callable[[int], None]) -> None:
+    """No body raises, but one may find no memory for what it allocates."""
+    pool(threads)
+    for bad in (0, 7, 29):
+        counts = np.zeros(30, np.int64)
+        with pytest.raises(MemoryError, match="no memory was left for a part of a kernel"):
+            failing(counts, bad)
+        assert counts.sum() == 29
+        with pytest.raises(MemoryError):
+            failing_inside(np.zeros((5, 30), np.int64), bad)
+    failing(counts, -1)
+    assert launches(np.zeros(5, np.int64), 100) == 0
 
 
 def test_eight_python_threads_at_once() -> None:

@@ -169,7 +169,7 @@ def _join(t: Any, c: Any, sums: Any, parts: Any, size: Any, after: Any) -> None:
 def _products(
     a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, b_column: Any, packed: Any, c: Any, rows: Any, depth: Any, columns: Any,
     bias: Any, scale: Any, shift: Any, residual: Any, activation: Any, starts: Any, products: Any,
-) -> None:  # fmt: skip
+) -> Any:  # fmt: skip
     left, right, size = (a, a_row, a_k), (b, b_k, b_column, packed), (rows, depth, columns)
     after = bias, scale, shift, residual, activation
     parts = _up(depth, PART)
@@ -184,9 +184,10 @@ def _products(
     if split:
         parallel_for(_join, _up(rows, ROWS), (c, places, parts, size, after))
     hold(sums)
+    return 1
 
 
-_PRODUCTS = types.void(*[types.int64] * 18)
+_PRODUCTS = types.int64(*[types.int64] * 18)
 _compiled = compiled_callback(_PRODUCTS, _products)  # once, for the small kernels below
 llvm.add_symbol("nyala_products", _compiled.address)
 products = types.ExternalFunction("nyala_products", _PRODUCTS)
@@ -194,37 +195,47 @@ products = types.ExternalFunction("nyala_products", _PRODUCTS)
 products)``: c = a @ b, then what comes after, for every product of a batch; c in C order.
 
 Addresses; steps in bytes. ``packed``: all of B as ``gemm.pack`` left it, or 0. ``starts``: of 2 x ``products`` whole numbers,
-where the matrices a and then the matrices b begin, in bytes from the first; 0 for one product."""
+where the matrices a and then the matrices b begin, in bytes from the first; 0 for one product. Gives 1, or 0 where no memory
+was left."""
+
+
+@njit(**EXACT)
+def _check(done: Any) -> None:
+    if done != 1:
+        raise MemoryError("no memory was left for the sums of a matrix product")
 
 
 @njit(signatures=[types.void(_MATRIX, _MATRIX, _RESULT, _FIVE)], **EXACT)
 def _multiply(a: Any, b: Any, c: Any, after: Any) -> None:
     """c (rows, columns), C order, = a (rows, depth) @ b (depth, columns), then what comes after."""
     rows, depth = a.shape
-    products(
+    done = products(
         a.ctypes.data, a.strides[0], a.strides[1], b.ctypes.data, b.strides[0], b.strides[1], 0, c.ctypes.data,
         rows, depth, b.shape[1], after[0], after[1], after[2], after[3], after[4], 0, 1,
     )  # fmt: skip
+    _check(done)
 
 
 @njit(signatures=[types.void(_MATRIX, any_layout(1), _RESULT, _FIVE)], **EXACT)
 def _multiply_packed(a: Any, packed: Any, c: Any, after: Any) -> None:
     """The same by columns packed before."""
     rows, depth = a.shape
-    products(
+    done = products(
         a.ctypes.data, a.strides[0], a.strides[1], 0, 0, 0, packed.ctypes.data, c.ctypes.data,
         rows, depth, c.shape[1], after[0], after[1], after[2], after[3], after[4], 0, 1,
     )  # fmt: skip
+    _check(done)
 
 
 @njit(signatures=[types.void(_MATRIX, _MATRIX, types.int64, _PLACES)], **EXACT)
 def _multiply_batch(a: Any, b: Any, c: Any, starts: Any) -> None:
     """Products of matrices that lie as the first ones, a and b, do; results one after the other."""
     rows, depth = a.shape
-    products(
+    done = products(
         a.ctypes.data, a.strides[0], a.strides[1], b.ctypes.data, b.strides[0], b.strides[1], 0, c,
         rows, depth, b.shape[1], 0, 0, 0, 0, 0, starts.ctypes.data, starts.shape[1],
     )  # fmt: skip
+    _check(done)
 
 
 @njit(signatures=[any_layout(1, order="C", writable=True)(_MATRIX)], **EXACT)

@@ -334,7 +334,8 @@ def _symbol(module: Any, name: str) -> Any:
 def parallel_for(typing_context, body, tiles, arguments):
     """Run ``body(i, *arguments)`` for every i in ``range(tiles)``.
 
-    ``body`` is an ``njit`` function that returns nothing and raises nothing; ``arguments`` is a tuple.
+    ``body`` is an ``njit`` function that returns nothing and raises nothing; ``arguments`` is a tuple. Where no memory is left
+    for what a body allocates, ``MemoryError`` is raised here.
     """
     inner = (types.int64, *arguments.types)
     body_signature = typing_context.resolve_function_type(body, inner, {})
@@ -344,17 +345,34 @@ def parallel_for(typing_context, body, tiles, arguments):
         _, count, packed = values
         context.add_linking_libs([result.library])
         module = builder.module
-        function = ir.Function(module, _BODY, module.get_unique_name("nyala_body"))
-        function.linkage = "internal"
-        inside = ir.IRBuilder(function.append_basic_block())
-        unpacked = inside.load(inside.bitcast(function.args[0], packed.type.as_pointer()))
-        given = [function.args[1], *cgutils.unpack_tuple(inside, unpacked)]
-        context.call_internal_no_propagate(inside, result.fndesc, body_signature, given)
-        inside.ret_void()
         held = cgutils.alloca_once_value(builder, packed)
+        failed = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
+        shared = cgutils.alloca_once_value(
+            builder, cgutils.pack_array(builder, [builder.ptrtoint(p, _I64) for p in (held, failed)])
+        )
+        function = _tile_function(context, module, result.fndesc, body_signature, packed.type)
         runner = cgutils.get_or_insert_function(module, ir.FunctionType(_VOID, [_I64] * 4), _RUN)
         memory = _symbol(module, _MEMORY)
-        builder.call(runner, [*[builder.ptrtoint(p, _I64) for p in (memory, function, held)], count])
+        builder.call(runner, [*[builder.ptrtoint(p, _I64) for p in (memory, function, shared)], count])
+        with builder.if_then(builder.icmp_signed("!=", builder.load(failed), ir.Constant(_I64, 0)), likely=False):
+            context.call_conv.return_user_exc(builder, MemoryError, ("no memory was left for a part of a kernel",))
         return context.get_dummy_value()
 
     return types.void(body, types.int64, arguments), generate
+
+
+def _tile_function(context: Any, module: Any, body: Any, signature: Any, packed: Any) -> Any:
+    """``void(shared, tile)``: the body, with its arguments taken from ``shared``: their address, and that of a word to set
+    where the body fails."""
+    function = ir.Function(module, _BODY, module.get_unique_name("nyala_body"))
+    function.linkage = "internal"
+    builder = ir.IRBuilder(function.append_basic_block())
+    shared = builder.bitcast(function.args[0], ir.ArrayType(_I64, 2).as_pointer())
+    held, failed = cgutils.unpack_tuple(builder, builder.load(shared), 2)
+    unpacked = builder.load(builder.inttoptr(held, packed.as_pointer()))
+    given = [function.args[1], *cgutils.unpack_tuple(builder, unpacked)]
+    status, _ = context.call_internal_no_propagate(builder, body, signature, given)
+    with builder.if_then(status.is_error, likely=False):
+        builder.store(ir.Constant(_I64, 1), _word(builder, failed))
+    builder.ret_void()
+    return function
