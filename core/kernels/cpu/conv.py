@@ -23,7 +23,7 @@ from .layout import channels_first, channels_last
 from .microkernel import COLUMNS
 from .threads import single_threaded_blas
 
-GROUP_WIDTHS = (2, 4, 8)  # channels of groups that have kernels of their own, where all of them fill vectors
+GROUP_WIDTHS = (2, 4, 8, 16)  # channels of groups that have kernels of their own, where all of them fill vectors
 _LANES = 16
 
 

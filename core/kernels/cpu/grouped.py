@@ -1,4 +1,4 @@
-"""Convolutions in narrow groups: 2, 4 or 8 channels in, as many out.
+"""Convolutions in narrow groups: 2, 4, 8 or 16 channels in, as many out.
 
 A vector holds 16 channels of a pixel, several groups whole. Each of a group's inputs is spread over the lanes of its group and
 multiplied with the weights of all 16 outputs, so no lane is idle and no group meets another's values. Windows are read through
@@ -10,6 +10,7 @@ pointers as in ``correlate``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from .parallel import parallel_for
 from .window import following, place
 
 LANES = 16
-WIDTHS = (2, 4, 8)
+WIDTHS = (2, 4, 8, 16)
 """Channels of a group."""
 _F32, _I32, _I64, _VOID = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.VoidType()
 _VECTOR = ir.VectorType(_F32, LANES)
@@ -71,6 +72,25 @@ def _address(builder: Any, number: Any, kind: Any) -> Any:
     return builder.inttoptr(number, kind.as_pointer())
 
 
+def _spread(builder: Any, start: Any, width: int) -> Callable[[int], Any]:
+    """Of the 16 channels at an address input i of each group, in all lanes of its group."""
+    if width == LANES:
+
+        def single(i: int) -> Any:
+            value = builder.load(_address(builder, builder.add(start, _constant(4 * i)), _F32), align=4)
+            one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_I32, 0))
+            return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
+
+        return single
+    pixel = builder.load(_address(builder, start, _VECTOR), align=4)
+
+    def spread(i: int) -> Any:
+        lanes = ir.Constant(ir.VectorType(_I32, LANES), [j // width * width + i for j in range(LANES)])
+        return builder.shuffle_vector(pixel, pixel, lanes)
+
+    return spread
+
+
 def _pieces(builder: Any, entry: Any, given: dict[str, Any], rows: int, width: int, done: Any) -> list[Any]:
     loop = builder.block
     fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fma.v{LANES}f32")
@@ -79,15 +99,11 @@ def _pieces(builder: Any, entry: Any, given: dict[str, Any], rows: int, width: i
     pixels = []
     for r in range(rows):
         start = builder.load(_address(builder, builder.add(table, _constant(8 * r)), _I64))
-        pixels.append(builder.load(_address(builder, builder.add(start, given["channel"]), _VECTOR), align=4))
+        pixels.append(_spread(builder, builder.add(start, given["channel"]), width))
     after: list[Any] = list(sums)
     for i in range(width):
         line = builder.load(_address(builder, builder.add(weights, _constant(4 * LANES * i)), _VECTOR), align=4)
-        lanes = ir.Constant(ir.VectorType(_I32, LANES), [j // width * width + i for j in range(LANES)])
-        after = [
-            builder.call(fma, [builder.shuffle_vector(pixel, pixel, lanes), line, total])
-            for pixel, total in zip(pixels, after, strict=True)
-        ]
+        after = [builder.call(fma, [pixel(i), line, total]) for pixel, total in zip(pixels, after, strict=True)]
     rest = builder.sub(left, _constant(1))
     following = (rest, builder.add(table, _constant(8 * ROWS)), builder.add(weights, _constant(4 * LANES * width)))
     for phi, start, value in zip(
@@ -109,11 +125,11 @@ def _micro(typing_context, rows, width, table, pieces, weights, channel, targets
     def generate(context, builder, signature, arguments):
         count, group, *rest = arguments
         end = builder.append_basic_block("grouped_end")
-        switch = builder.switch(builder.add(builder.mul(group, _constant(8)), count), end)
+        switch = builder.switch(builder.add(builder.mul(group, _constant(ROWS + 1)), count), end)
         for r in (1, ROWS):
             for width in WIDTHS:
                 block = builder.append_basic_block(f"grouped_{r}x{width}")
-                switch.add_case(_constant(width * 8 + r), block)
+                switch.add_case(_constant(width * (ROWS + 1) + r), block)
                 builder.position_at_end(block)
                 builder.call(_function(builder.module, r, width), rest)
                 builder.branch(end)
@@ -166,17 +182,20 @@ def _convolve(plan: Any, source: Any, weights: Any, target: Any, width: Any, aft
 
 
 @njit(**EXACT)
+def _pack_block(t: Any, w: Any, width: Any, taps: Any, chosen: Any, back: Any, packed: Any) -> None:
+    out = floats(packed + 4 * t * LANES * width * chosen.size, LANES * width * chosen.size)
+    for o in range(LANES):
+        for c in range(width):
+            line = floats(w + 4 * (((t * LANES + o) * width + c) * taps), taps)
+            i, lane = (o % width, o // width * width + c) if back else (c, o)
+            for k in range(chosen.size):
+                out[(k * width + i) * LANES + lane] = line[chosen[k]]
+
+
+@njit(**EXACT)
 def _pack(w: Any, channels: Any, width: Any, taps: Any, chosen: Any, back: Any, packed: Any) -> None:
     """w (channels, width, taps) -> (channels / 16, chosen taps, width, 16), at addresses; ``back``: outputs to inputs."""
-    x, out = floats(w, channels * width * taps), floats(packed, channels * width * chosen.size)
-    at_place = 0
-    for block in range(0, channels, LANES):
-        for tap in chosen:
-            for i in range(width):
-                for lane in range(block, block + LANES):
-                    o, c = (lane // width * width + i, lane % width) if back else (lane, i)
-                    out[at_place] = x[(o * width + c) * taps + tap]
-                    at_place += 1
+    parallel_for(_pack_block, channels // LANES, (w, width, taps, chosen, back, packed))
 
 
 def _packed(w: Any, chosen: Any, back: bool) -> Any:
