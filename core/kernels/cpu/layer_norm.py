@@ -87,26 +87,33 @@ def _backward_tile(
     for r in range(t * tile, min(rows, (t + 1) * tile)):
         g, row, gx = floats(grad + step * r, width), floats(x + 4 * width * r, width), floats(out + 4 * width * r, width)
         mean, inverse = floats(means + 4 * r, 1)[0], floats(inverses + 4 * r, 1)[0]
-        if parts:
-            for c in range(row.size):
-                gw[c] += g[c] * ((row[c] - mean) * inverse)
-                gb[c] += g[c]
         plain, along = _ZERO, _ZERO
-        if weight:
+        if weight and parts:
+            for c in range(row.size):
+                v, u = g[c], g[c] * ((row[c] - mean) * inverse)
+                gw[c] += u
+                gb[c] += v
+                plain += v * w[c]
+                along += u * w[c]
+        elif weight:
             for c in range(row.size):
                 v = g[c] * w[c]
                 plain += v
                 along += v * ((row[c] - mean) * inverse)
-            plain *= share
-            along *= share * inverse
-            for c in range(row.size):
-                gx[c] = (g[c] * w[c] - plain - (row[c] - mean) * along) * inverse
         else:
             for c in range(row.size):
                 plain += g[c]
                 along += g[c] * ((row[c] - mean) * inverse)
-            plain *= share
-            along *= share * inverse
+            if parts:
+                for c in range(row.size):
+                    gw[c] += g[c] * ((row[c] - mean) * inverse)
+                    gb[c] += g[c]
+        plain *= share
+        along *= share * inverse
+        if weight:
+            for c in range(row.size):
+                gx[c] = (g[c] * w[c] - plain - (row[c] - mean) * along) * inverse
+        else:
             for c in range(row.size):
                 gx[c] = (g[c] - plain - (row[c] - mean) * along) * inverse
 
@@ -203,20 +210,23 @@ def _rms_backward_tile(t: Any, size: Any, grad: Any, step: Any, x: Any, weight: 
     for r in range(t * tile, min(rows, (t + 1) * tile)):
         g, row, gx = floats(grad + step * r, width), floats(x + 4 * width * r, width), floats(out + 4 * width * r, width)
         inverse = floats(inverses + 4 * r, 1)[0]
-        if parts:
-            for c in range(row.size):
-                gw[c] += g[c] * (row[c] * inverse)
         along = _ZERO
-        if weight:
+        if weight and parts:
+            for c in range(row.size):
+                u = g[c] * (row[c] * inverse)
+                gw[c] += u
+                along += u * w[c]
+        elif weight:
             for c in range(row.size):
                 along += g[c] * w[c] * (row[c] * inverse)
-            along *= share * inverse
-            for c in range(row.size):
-                gx[c] = (g[c] * w[c] - row[c] * along) * inverse
         else:
             for c in range(row.size):
                 along += g[c] * (row[c] * inverse)
-            along *= share * inverse
+        along *= share * inverse
+        if weight:
+            for c in range(row.size):
+                gx[c] = (g[c] * w[c] - row[c] * along) * inverse
+        else:
             for c in range(row.size):
                 gx[c] = (g[c] - row[c] * along) * inverse
 
@@ -239,6 +249,7 @@ def rms_norm_backward(grad: Any, x: Any, weight: Any, inverse: Any, affine: bool
         return reference.rms_norm_backward(grad, x, weight, inverse, affine)
     width, out = x.shape[-1], np.empty(x.shape, _f)
     g, step = spread_rows(grad)
+    affine = affine and weight is not None
     gw, parts = (np.empty(width, _f), _room(inverse.size, width, 1)) if affine else (NONE, NONE)
     _rms_backward(g, step, as_rows(x), vector(weight), inverse.reshape(-1), out.reshape(-1, width), parts, gw)
     return out, gw if affine else None

@@ -150,9 +150,9 @@ def rms_norm(x: Any, weight: Any, eps: float) -> tuple[Any, Any]:
 
 
 def rms_norm_backward(grad: Any, x: Any, weight: Any, inverse: Any, affine: bool = True) -> tuple[Any, Any]:
-    """Gradients of rms_norm's x and weight, the latter None where not ``affine``."""
+    """Gradients of rms_norm's x and weight, the latter None where there is none, or not ``affine``."""
     g = widened(grad)
     xhat = widened(x) * inverse[..., None]
     scaled = g if weight is None else g * widened(weight)
     gx = (scaled - xhat * (scaled * xhat).mean(axis=-1, keepdims=True, dtype=g.dtype)) * inverse[..., None]
-    return gx.astype(x.dtype, copy=False), _column_sum(g * xhat) if affine else None
+    return gx.astype(x.dtype, copy=False), _column_sum(g * xhat) if affine and weight is not None else None
