@@ -79,20 +79,19 @@ def _weight_in(group: Any, w: Any, filters: Any, channels: Any, flipped: Any, fi
         lane_step, k_step = k_step, lane_step
         tap_step, start = VECTOR, 0
     end = w + 4 * TAPS * filters * channels
-    scratch = np.empty(17 * TAPS * 16 + 18 * 16 + 16, np.float32)
-    taps = aligned(scratch)  # one row more than is used: the last of them may be read with what follows
-    between = taps + 17 * TAPS * VECTOR
+    scratch = np.empty(17 * TAPS * 16 + 16, np.float32)  # one row more than is used: the last may be written with what follows
+    taps = aligned(scratch)
     column = 16 * group
     panel, panels = column // COLUMNS, (columns + COLUMNS - 1) // COLUMNS
     step = weight_step(depth, columns)
     for k in range(0, depth, 16):
         many = min(16, depth - k)
         _taps(w + (first + column) * lane_step + k * k_step, lane_step, k_step, min(16, columns - column), many, end, taps)
+        top = k // DEPTH * DEPTH  # of a block of the packed matrix: the 16 terms lie in one
+        row = top * panels + panel * min(DEPTH, depth - top) + k - top
+        target = u + 4 * (COLUMNS * row + column % COLUMNS)
         for i in range(many):
-            top = (k + i) // DEPTH * DEPTH
-            row = top * panels + panel * min(DEPTH, depth - top) + k + i - top
-            target = u + 4 * (COLUMNS * row + column % COLUMNS)
-            weight_tile(taps + TAPS * VECTOR * i + start, tap_step, target, step, between)
+            weight_tile(taps + TAPS * VECTOR * i + start, tap_step, target + 4 * COLUMNS * i, step)
     hold(scratch)
 
 

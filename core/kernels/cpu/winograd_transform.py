@@ -160,16 +160,23 @@ def output_tile(source: Any, place_step: Any, target: Any, row_step: Any, pixel_
 
 
 @njit(**EXACT)
-def weight_tile(source: Any, tap_step: Any, target: Any, place_step: Any, between: Any) -> None:
-    """3 x 3 taps -> 36 places. ``between``: scratch of 18 vectors."""
-    for j in range(3):
-        at = source + tap_step * j
-        lines = _weight_line(load_at(at), load_at(at + 3 * tap_step), load_at(at + 6 * tap_step))
-        _spread(between + VECTOR * j, 3 * VECTOR, lines)
-    for i in range(SIDE):
-        at = between + 3 * VECTOR * i
-        lines = _weight_line(load_at(at), load_at(at + VECTOR), load_at(at + 2 * VECTOR))
-        _spread(target + SIDE * i * place_step, place_step, lines)
+def weight_tile(source: Any, tap_step: Any, target: Any, place_step: Any) -> None:
+    """3 x 3 taps -> 36 places."""
+    a = _weight_column(source, 3 * tap_step)
+    b = _weight_column(source + tap_step, 3 * tap_step)
+    c = _weight_column(source + 2 * tap_step, 3 * tap_step)
+    step = SIDE * place_step
+    _spread(target, place_step, _weight_line(a[0], b[0], c[0]))
+    _spread(target + step, place_step, _weight_line(a[1], b[1], c[1]))
+    _spread(target + 2 * step, place_step, _weight_line(a[2], b[2], c[2]))
+    _spread(target + 3 * step, place_step, _weight_line(a[3], b[3], c[3]))
+    _spread(target + 4 * step, place_step, _weight_line(a[4], b[4], c[4]))
+    _spread(target + 5 * step, place_step, _weight_line(a[5], b[5], c[5]))
+
+
+@njit(**EXACT)
+def _weight_column(at: Any, step: Any) -> Any:
+    return _weight_line(load_at(at), load_at(at + step), load_at(at + 2 * step))
 
 
 @njit(**EXACT)
