@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -277,3 +278,16 @@ def test_other_dtypes_go_to_the_reference(dtype: str) -> None:
         for got, expected in zip(found(name, (x, *rest)), found(name, (x, *rest), None), strict=True):
             assert got.dtype == expected.dtype
             np.testing.assert_array_equal(got, expected)
+
+
+def test_eight_threads_at_once_get_the_bits_of_one() -> None:
+    names = ["layer_norm (300, 384)TrueTrue", "softmax (31, 70) 0 last", "cross_entropy 64x1000 True 0.1"]
+    names += ["batch_norm (4, 7, 9, 11) last", "group_norm (4, 6, 9, 11) 3 plain True", "layer_norm_backward (300, 384)TrueTrue"]
+    chosen = [(CASES[i][0], CASES[i][2]()) for i in map(IDS.index, names)]
+    expected = [[a.tobytes() for a in found(name, arguments)] for name, arguments in chosen]
+
+    def work(_: int) -> list[list[bytes]]:
+        return [[a.tobytes() for a in found(name, arguments)] for name, arguments in chosen]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(result == expected for result in pool.map(work, range(40)))
