@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,11 @@ def case(name: str) -> tuple[list[Any], tuple[Any, ...]]:
     return arrays(*CASES[name])
 
 
+def every_result(name: str) -> list[Any]:
+    (x, w, g), geometry = case(name)
+    return [getattr(kernels.CPU, kernel)(*given) for kernel, given in zip(NAMES, calls(x, w, g, geometry), strict=True)]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_each_way_of_reading_equals_the_reference_in_float64(name: str) -> None:
     (x, w, g), geometry = case(name)
@@ -172,15 +178,22 @@ def threads() -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_number_of_threads_changes_no_bit(name: str, threads: Any) -> None:
-    (x, w, g), geometry = case(name)
     found = []
     for count in (1, 2, 3):
         threads(count)
-        given = zip(NAMES, calls(x, w, g, geometry), strict=True)
-        found.append([getattr(kernels.CPU, kernel)(*arguments) for kernel, arguments in given])
+        found.append(every_result(name))
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_eight_threads_may_call_at_once() -> None:
+    names = [name for name in CASES for _ in range(3)]
+    expected = {name: every_result(name) for name in CASES}
+    with ThreadPoolExecutor(8) as pool:
+        for name, found in zip(names, pool.map(every_result, names), strict=True):
+            for a, b in zip(found, expected[name], strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("name", CASES)
