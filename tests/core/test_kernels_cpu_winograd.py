@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -158,3 +159,22 @@ def test_bits_of_gradients_do_not_depend_on_the_threads(pool: Any) -> None:
             found.append((back, winograd_grad.weight_grad(g, x, w.shape, ONE, padding, ONE, 1)))
         for one, two in zip(*found, strict=True):
             np.testing.assert_array_equal(one, two)
+
+
+def test_several_threads_may_convolve_at_once() -> None:
+    s, padding = Sampler("callers"), ((1, 1), (1, 1))
+    x, w = normal(s, 2, 48, 20, 20), weight(s, 48, 48)
+    g = normal(s, 2, 48, 20, 20)
+
+    def all_three() -> tuple[Any, ...]:
+        geometry = ONE, padding, ONE, 1
+        return (
+            winograd.forward(x, w, *geometry), winograd.input_grad(g, w, x.shape, *geometry),
+            winograd_grad.weight_grad(g, x, w.shape, *geometry),
+        )  # fmt: skip
+
+    alone = all_three()
+    with ThreadPoolExecutor(8) as callers:
+        for found in callers.map(lambda _: all_three(), range(64)):
+            for one, other in zip(found, alone, strict=True):
+                np.testing.assert_array_equal(one, other)
