@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..reference import reduce as reference
+from . import arithmetic
 from .compiled import EXACT, njit
 from .parallel import parallel_for
 from .simd import LANES, add, fma, load, splat, subtract
@@ -213,7 +214,7 @@ def plan(shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...]
     if reduced in ([True], [False, True], [True, False, True]):
         size = [1] * (3 - len(sizes)) + sizes
         return Plan(order, False, (size[0], size[1], size[2]), count, result, back)
-    if reduced in ([True, False], [False, True, False]) and sizes[-1] >= LANES:
+    if reduced in ([True, False], [False, True, False]):
         size = [1] * (3 - len(sizes)) + sizes
         return Plan(order, True, (size[0], size[1], size[2]), count, result, back)
     return None
@@ -237,14 +238,16 @@ def _reduced(x: Any, axes: tuple[int, ...], keepdim: bool, mean: bool) -> Any:
 
 def var(x: Any, axes: tuple[int, ...], keepdim: bool, correction: float) -> Any:
     """As the reference."""
-    way = plan(x.shape, x.strides, axes, keepdim) if x.dtype == FLOAT32 and x.size else None
-    if way is None or way.middle or way.size[0] > 1 or way.count <= correction:
+    count = math.prod(x.shape[i] for i in axes)
+    if x.dtype != FLOAT32 or not x.size or count <= correction:
         return reference.var(x, axes, keepdim, correction)
-    x = x.transpose(way.order)
-    if not x.flags.c_contiguous:
-        return reference.var(x.transpose(np.argsort(way.order)), axes, keepdim, correction)
+    way = plan(x.shape, x.strides, axes, keepdim)
+    if way is None or way.middle or way.size[0] > 1 or not x.transpose(way.order).flags.c_contiguous:
+        centred = arithmetic.subtract(x, mean(x, axes, True))
+        squares = arithmetic.multiply(centred, centred)
+        return np.asarray(sum(squares, axes, keepdim) / _f(count - correction))
     out = np.empty(way.shape, FLOAT32)
-    row_variances(flat(x), way.size[2], float(way.count - correction), out.ravel())
+    row_variances(flat(x.transpose(way.order)), way.size[2], float(count - correction), out.ravel())
     return out.transpose(way.back)
 
 
