@@ -107,8 +107,8 @@ def _multiply(
     table = np.empty((rows + ROWS) * plan[PIECES], np.int64)
     point(plan, source, top, rows, table)
     indirect_block(
-        table.ctypes.data, plan[PIECES], plan[OFFSETS], plan[RUN], packed, c, step, rows, plan[WIDTH], first, last,
-        bias, scale, shift, residual, activation, step,
+        table.ctypes.data, plan[PIECES], plan[OFFSETS], plan[RUN], packed, 4 * COLUMNS, 0, c, step, rows, plan[WIDTH], first,
+        last, 0, bias, scale, shift, residual, activation, step,
     )  # fmt: skip
     hold(table)
 

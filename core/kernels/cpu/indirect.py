@@ -153,28 +153,10 @@ def _micro(typing_context, rows, vectors, table, offsets, first, run, b, b_step,
     return types.void(*[types.int64] * 13), generate
 
 
-def _indirect(
-    rows: Any, vectors: Any, table: Any, offsets: Any, first: Any, run: Any, b: Any, b_step: Any, depth: Any, c: Any, c_step: Any,
-    add: Any, last_lanes: Any,
-) -> None:  # fmt: skip
-    _micro(rows, vectors, table, offsets, first, run, b, b_step, depth, c, c_step, add, last_lanes)
-
-
-_MICRO = types.void(*[types.int64] * 13)
-_compiled_micro = compiled_callback(_MICRO, _indirect)
-llvm.add_symbol("nyala_indirect", _compiled_micro.address)
-
-indirect = types.ExternalFunction("nyala_indirect", _MICRO)
-"""``indirect(rows, vectors, table, offsets, first, run, b, b_step, depth, c, c_step, add, last_lanes)``: rows in
-pieces times columns, otherwise as ``microkernel.micro``.
-
-``table``: for each piece ROWS pointers, one for each row; ``offsets``: bytes from a piece's start to each of its ``run`` floats,
-int64. The sum begins at float ``first`` of the first piece. Rows of B are ``b_step`` bytes apart and read in whole vectors."""
-
-
 def _block(
-    table: Any, pieces: Any, offsets: Any, run: Any, packed: Any, c: Any, c_step: Any, rows: Any, columns: Any, first: Any,
-    last: Any, bias: Any, scale: Any, shift: Any, residual: Any, activation: Any, residual_step: Any,
+    table: Any, pieces: Any, offsets: Any, run: Any, b: Any, b_step: Any, panel_step: Any, c: Any, c_step: Any, rows: Any,
+    columns: Any, first: Any, last: Any, add: Any, bias: Any, scale: Any, shift: Any, residual: Any, activation: Any,
+    residual_step: Any,
 ) -> None:  # fmt: skip
     panels, depth = (columns + COLUMNS - 1) // COLUMNS, pieces * run
     ends = bias or scale or residual or activation
@@ -184,13 +166,13 @@ def _block(
         for p in range(first, last):
             width = min(COLUMNS, columns - p * COLUMNS)
             vectors = (width + LANES - 1) // LANES
-            b = packed + 4 * COLUMNS * (k * panels + p * part)
+            panel = b + p * panel_step if panel_step else b + 4 * COLUMNS * (k * panels + p * part)
             for r in range(0, rows, ROWS):
                 many = min(ROWS, rows - r)
                 target = c + r * c_step + 4 * COLUMNS * p
                 start = table + PIECE * (r // ROWS * pieces + k // run)
-                indirect(
-                    many, vectors, start, offsets, k % run, run, b, 4 * COLUMNS, part, target, c_step, 1 if k else 0,
+                _micro(
+                    many, vectors, start, offsets, k % run, run, panel, b_step, part, target, c_step, 1 if k or add else 0,
                     width - LANES * (vectors - 1),
                 )  # fmt: skip
                 if ends and k + part == depth:
@@ -199,13 +181,14 @@ def _block(
         k += part
 
 
-_BLOCK = types.void(*[types.int64] * 17)
+_BLOCK = types.void(*[types.int64] * 20)
 _compiled = compiled_callback(_BLOCK, _block)
 llvm.add_symbol("nyala_indirect_block", _compiled.address)
 
 indirect_block = types.ExternalFunction("nyala_indirect_block", _BLOCK)
-"""``indirect_block(table, pieces, offsets, run, packed, c, c_step, rows, columns, first, last, bias, scale, shift, residual,
-activation, residual_step)``: as ``gemm.block``, rows of ``pieces`` pieces of ``run`` floats each.
+"""``indirect_block(table, pieces, offsets, run, b, b_step, panel_step, c, c_step, rows, columns, first, last, add, bias, scale,
+shift, residual, activation, residual_step)``: as ``gemm.block``, rows of ``pieces`` pieces of ``run`` floats each.
 
 ``table``: for ROWS rows at a time, for each piece, ROWS pointers. ``offsets``: bytes from a piece's start to each of its
-floats, int64."""
+floats, int64. ``b``: packed columns, ``b_step`` 4 * COLUMNS and ``panel_step`` 0; or, for sums of DEPTH terms at most, rows
+``b_step`` bytes apart, of which whole vectors are read, and panels ``panel_step`` bytes apart."""

@@ -15,7 +15,7 @@ from . import window as at
 from .compiled import EXACT, njit
 from .correlate import GROUP_STEP, GROUPS, ROW_STEP, TERMS, WIDTH
 from .gemm import DEPTH, floats, hold
-from .indirect import indirect
+from .indirect import indirect_block
 from .microkernel import COLUMNS, LANES, ROWS, transpose
 from .moves import add_vector, copy, copy_few, copy_vector
 from .parallel import parallel_for
@@ -64,21 +64,6 @@ def _pack(b: Any, offsets: Any, many: Any, columns: Any, packed: Any) -> None:
 
 
 @njit(**EXACT)
-def _multiply(
-    table: Any, rows: Any, offsets: Any, many: Any, b: Any, b_step: Any, panel_step: Any, columns: Any, c: Any, c_step: Any,
-    add: Any,
-) -> None:  # fmt: skip
-    for p in range(0, columns, COLUMNS):
-        width = min(COLUMNS, columns - p)
-        vectors = (width + LANES - 1) // LANES
-        for r in range(0, rows, ROWS):
-            indirect(
-                min(ROWS, rows - r), vectors, table + 8 * r, offsets, 0, many, b + p // COLUMNS * panel_step, b_step, many,
-                c + r * c_step + 4 * p, c_step, add, width - LANES * (vectors - 1),
-            )  # fmt: skip
-
-
-@njit(**EXACT)
 def _task(t: Any, plan: Any, cuts: Any, g: Any, source: Any, elements: Any, sums: Any) -> None:
     outputs = cuts[OUTPUTS]
     all_rows, all_columns = (plan[WIDTH], plan[TERMS]) if outputs else (plan[TERMS], plan[WIDTH])
@@ -110,8 +95,9 @@ def _task(t: Any, plan: Any, cuts: Any, g: Any, source: Any, elements: Any, sums
         else:
             _point(plan, cuts, k, many, not outputs, b_offsets)
             _pack(b, b_offsets, many, columns, packed.ctypes.data)
-        _multiply(
-            table.ctypes.data, rows, offsets.ctypes.data, many, b_here, b_step, panel_step, columns, c, 4 * all_columns, add
+        indirect_block(
+            table.ctypes.data, 1, offsets.ctypes.data, many, b_here, b_step, panel_step, c, 4 * all_columns, rows, columns,
+            0, (columns + COLUMNS - 1) // COLUMNS, add, 0, 0, 0, 0, 0, 0,
         )  # fmt: skip
     hold(table)
     hold(offsets)
