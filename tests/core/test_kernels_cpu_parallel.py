@@ -165,6 +165,15 @@ def test_threads_start_and_stop_while_others_compute(pool: Callable[[int], None]
 
 
 @posix
+def test_threads_that_are_just_going_to_sleep_are_stopped_too(pool: Callable[[int], None]) -> None:
+    """A stop must reach a thread wherever it is on its way to sleep; one that is missed would never be joined."""
+    for turn in range(300):
+        pool(6)
+        time.sleep(1e-6 * (turn * 7 % 120))
+        parallel.stop()
+
+
+@posix
 def test_several_threads_may_start_the_pool() -> None:
     with ThreadPoolExecutor(4) as callers:
         list(callers.map(parallel.start, [1, 2, 3, 4] * 6))

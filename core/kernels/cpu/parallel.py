@@ -47,6 +47,7 @@ _BODY = ir.FunctionType(_VOID, [_BYTES, _I64])  # body(context, tile)
 _JOB, _OPEN, _FUNCTION, _CONTEXT, _TILES = 0, 1, 2, 3, 4
 _NEXT, _INSIDE, _TAKEN, _SLEEPERS, _STOP, _WORKERS = 16, 32, 48, 64, 65, 66
 _MUTEX, _CONDITION, _WORDS = 80, 96, 128
+_EVERYONE = 1 << 30
 _SPINS = 600  # looks at the job number before a thread goes to sleep: about 20 microseconds
 
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause",), "aarch64": ("llvm.aarch64.hint", 1), "arm64": ("llvm.aarch64.hint", 1)}
@@ -293,7 +294,7 @@ def _close(base: Any) -> None:
     while not _take(base + 8 * _TAKEN):
         _give_way()  # a job of another thread is running
     _write(base + 8 * _STOP, 1)
-    _announce(base, _read(base + 8 * _SLEEPERS))
+    _announce(base, _EVERYONE)  # not a count of sleepers taken before: more may have gone to sleep since
 
 
 def workers() -> int:
