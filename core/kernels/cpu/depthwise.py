@@ -28,7 +28,6 @@ Pair = tuple[int, ...]  # two numbers: height and width
 _TILE = 1 << 16  # elements of a result in a tile, about
 _TILES = 8  # so many tiles, where there is work for them
 _ROOM = 96 << 10  # elements of the source under the windows of a row, at most
-_NEAR = 8 << 10  # and where they are copied to scratch, which is to stay in the first cache
 _THIN = 48  # channels that a tile has at least
 _LINE = 16  # floats in a line of the cache
 _PART = 1 << 12  # elements of a sum of parts in a tile
@@ -212,8 +211,7 @@ def _cut(batch: Any, target: Any, taps: Any, channels: Any, back: Any, geometry:
     while columns > 8 * PIXELS and ((last - first) * taps[0] * channels > _ROOM or tiles * _up(target[1], columns) < _TILES):
         columns = _up(columns, 2)
         first, last = _columns(0, columns, back, taps[1], geometry[1], geometry[3], geometry[5])
-    room = _ROOM if columns >= 3 * PIXELS else _NEAR  # read as it lies, or from scratch
-    parts = max(_up((last - first) * taps[0] * channels, room), _up(_TILES, tiles * _up(target[1], columns)))
+    parts = max(_up((last - first) * taps[0] * channels, _ROOM), _up(_TILES, tiles * _up(target[1], columns)))
     return rows, columns, _slices(parts, channels)
 
 
