@@ -73,7 +73,7 @@ class _Callback(CFunc):
 
     def enable_caching(self) -> None:
         super().enable_caching()
-        _prepare(self._cache, (self._pyfunc,))
+        _prepare(self._cache, (self._pyfunc,))  # type: ignore[attr-defined]  # of a class that Numba does not describe
 
 
 def compiled_callback(signature: Any, function: Callable[..., Any]) -> Any:

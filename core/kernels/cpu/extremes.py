@@ -81,7 +81,7 @@ def _place_finite(x: Any, sign: Any, lanes: Any) -> Any:
         store(lanes, n * LANES, v)
     top, at, bad = _f(-np.inf), 0, _ZERO
     for j in range(2 * LANES):
-        v, i = lanes[j], np.int64(lanes[2 * LANES + j]) + j
+        v, i = lanes[j], int(lanes[2 * LANES + j]) + j
         if (v > top) | ((v == top) & (i < at)):
             top, at = v, i
     for j in range(LANES):

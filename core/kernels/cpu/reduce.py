@@ -187,8 +187,8 @@ class Plan(NamedTuple):
     middle: bool
     """Whether the middle dimension is reduced, and not the others."""
     size: tuple[int, int, int]
-    count: int
-    """Elements for each of the result."""
+    terms: int
+    """Elements for each one of the result."""
     shape: tuple[int, ...]
     """Of the result, in memory."""
     back: tuple[int, ...]
@@ -232,7 +232,7 @@ def _reduced(x: Any, axes: tuple[int, ...], keepdim: bool, mean: bool) -> Any:
         if not x.flags.c_contiguous:
             return None
     out = np.empty(way.shape, FLOAT32)
-    (sum_columns if way.middle else sum_rows)(flat(x), way.size, way.count if mean else 1, out.ravel())
+    (sum_columns if way.middle else sum_rows)(flat(x), way.size, way.terms if mean else 1, out.ravel())
     return out.transpose(way.back)
 
 
