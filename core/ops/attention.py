@@ -271,7 +271,8 @@ def attend(
             key, value = (repeat_interleave(t, heads // t.shape[-3], -3) for t in (key, value))
         grouped = key.shape[-3] != heads
     _check_shapes(query, key, value, grouped)
-    allowed, added = None, ()
+    allowed: Any = None
+    added: tuple[Tensor, ...] = ()
     if attn_mask is not None:
         _check_mask(attn_mask, query, key, _batch(query, key, value, grouped))
         if attn_mask.dtype.kind == "b":

@@ -197,14 +197,16 @@ def attention_backward(
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     """As the reference."""
     if is_half(q):
-        wide = (*(widened(x) for x in (grad, q, k, v, out)), statistics, scale, allowed, None if mask is None else widened(mask))
-        return tuple(g.astype(q.dtype) for g in attention_backward(*wide, start, dropout))
+        added = None if mask is None else widened(mask)
+        wide = (widened(x) for x in (grad, q, k, v, out))
+        gq, gk, gv = attention_backward(*wide, statistics, scale, allowed, added, start, dropout)  # type: ignore[call-arg]
+        return gq.astype(q.dtype), gk.astype(q.dtype), gv.astype(q.dtype)
     if not suits(q, k, v, mask, grad, out, statistics):
         single_threaded_blas()
         return reference.attention_backward(grad, q, k, v, out, statistics, scale, allowed, mask, start, dropout)
-    gradients = [np.empty((n, rows, h, c), _f).transpose(0, 2, 1, 3) for n, h, rows, c in (q.shape, k.shape, v.shape)]
+    gq, gk, gv = (np.empty((n, rows, h, c), _f).transpose(0, 2, 1, 3) for n, h, rows, c in (q.shape, k.shape, v.shape))
     found = np.ascontiguousarray(statistics)
     _backward(
-        grad, q, k, v, out, *gradients, *masks(allowed, mask), _f(scale), -1 if start is None else start, drop_of(dropout), found
+        grad, q, k, v, out, gq, gk, gv, *masks(allowed, mask), _f(scale), -1 if start is None else start, drop_of(dropout), found
     )
-    return tuple(gradients)
+    return gq, gk, gv

@@ -114,6 +114,7 @@ def _in_slabs(x: Any, weight: Any, widened: Any, bias: Any, after: After | None)
         rows = slice(first, first + step)
         here = after
         if after is not None:
-            here = After(*(None if a is None else a[..., rows] for a in after[:3]), after.activation)
+            scale, shift, residual = (None if a is None else a[..., rows] for a in after[:3])
+            here = After(scale, shift, residual, after.activation)
         out[..., rows] = linear(x, widened(rows), None if bias is None else bias[rows], here)
     return out
