@@ -18,6 +18,10 @@ def each(value: Any, n: int, what: str, least: int = 0) -> tuple[int, ...]:
     Raises:
         ArgumentError: another count, no whole number, or one below ``least``.
     """
+    if type(value) is int and value >= least:  # the usual cases first: this runs several times for each layer
+        return (value,) * n
+    if type(value) is tuple and len(value) == n and set(map(type, value)) == {int} and min(value) >= least:
+        return value
     given = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     if len(given) == 1:
         given = given * n
