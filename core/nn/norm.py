@@ -91,13 +91,13 @@ class _BatchNorm(_NormBase):
         super().__init__()
         self._setup(num_features, eps, momentum, affine, track_running_stats, device, dtype)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, activation: str = "none") -> Tensor:
         self._check(input)
         share = self._count_batch()
         batch = self.training or self.running_mean is None
         # in eval mode without statistics the batch's own are used and nothing is written
         mean, var = (self.running_mean, self.running_var) if not self.training or self.track_running_stats else (None, None)
-        return F.batch_norm(input, mean, var, self.weight, self.bias, batch, share, self.eps)
+        return F.batch_norm(input, mean, var, self.weight, self.bias, batch, share, self.eps, activation)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -115,7 +115,8 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """Each channel normalised over the batch (Ioffe and Szegedy, arXiv:1502.03167).
 
-    Shape: (N, C, H, W). ``momentum`` is the share of the new statistics; None averages over all batches.
+    Shape: (N, C, H, W). ``momentum`` is the share of the new statistics; None averages over all batches. Called with
+    ``activation="relu"`` or ``"relu6"`` it also applies that: the numbers are the same, and training reads and writes less.
 
     Example:
         >>> import nyala

@@ -9,7 +9,7 @@ Example:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from ..errors import ArgumentError, ShapeError
 from ..operation import Composite
 from ..tensor import Tensor
 from ..unfinished import Unfinished
-from .elementwise import clamp, rsqrt
+from .activation import relu6
+from .elementwise import clamp, relu, rsqrt
 from .operands import floating, require_tensors
 from .reduce import norm
 from .shape import ZeroPad, narrow, reshape
@@ -92,23 +93,31 @@ def _nothing(x: Tensor, weight: Tensor | None, bias: Tensor | None, channels: bo
 # ---- batch
 
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "relu": relu, "relu6": relu6}
+"""What a batch norm can end with."""
+
+
 class BatchNorm(_Norm):
-    """With the statistics of the batch, which ``forward`` leaves in ``statistics``."""
+    """With the statistics of the batch, which ``forward`` leaves in ``statistics``, and an activation behind it."""
+
+    def __init__(self, weight: bool, bias: bool, eps: float, activation: str) -> None:
+        super().__init__(weight, bias, eps)
+        self.activation = activation
 
     def forward(self, x: Any, *given: Any) -> Any:
         weight, bias = self.parameters(given)
-        y, mean, var = kernels.of(x).batch_norm(x, weight, bias, self.eps)
+        y, mean, var = kernels.of(x).batch_norm(x, weight, bias, self.eps, self.activation)
         self.statistics = mean, var
         self.remember(given, mean, var)
         return y
 
     def compose(self, x: Tensor, *given: Tensor) -> Tensor:
         weight, bias = (_per_channel(p, x.ndim) for p in self.parameters(given))
-        return _affine(_standard(x, (0, *range(2, x.ndim)), self.eps), weight, bias)
+        return ACTIVATIONS[self.activation](_affine(_standard(x, (0, *range(2, x.ndim)), self.eps), weight, bias))
 
     def fused_backward(self, grad: Any, x: Any, *given: Any) -> Any:
-        weight, _ = self.parameters(given)
-        return self.wanted(*kernels.of(x).batch_norm_backward(grad, x, weight, *self.saved, self.eps))
+        weight, bias = self.parameters(given)
+        return self.wanted(*kernels.of(x).batch_norm_backward(grad, x, weight, *self.saved, self.eps, bias, self.activation))
 
 
 class BatchNormEval(_Norm):
@@ -161,6 +170,7 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    activation: str = "none",
 ) -> Tensor:
     """Each channel of (N, C, ...) normalised over the batch, times weight (C,) plus bias (C,).
 
@@ -172,10 +182,12 @@ def batch_norm(
         training: normalise with the mean and (biased) variance of this batch.
         momentum: share of the new statistics.
         eps: added to the variance.
+        activation: "none", "relu" or "relu6" of the result: the same numbers as ``relu(batch_norm(...))``, with less to read
+            and write in training.
 
     Raises:
         ShapeError: a parameter does not have C elements, or there is only one value a channel to train on.
-        ArgumentError: no running statistics to evaluate with.
+        ArgumentError: no running statistics to evaluate with, or an activation that there is not.
 
     Source: Ioffe and Szegedy, arXiv:1502.03167.
     """
@@ -183,19 +195,14 @@ def batch_norm(
         raise ShapeError(
             f"batch_norm: input of shape {input.shape}", why="it takes (N, C) or (N, C, ...)", fix="add the dimension"
         )
+    if activation not in ACTIVATIONS:
+        raise ArgumentError(f"batch_norm: activation={activation!r}", fix=f"use one of {', '.join(map(repr, ACTIVATIONS))}")
     channels = input.shape[1]
     _check_channels("batch_norm", input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if 0 in input.shape:
-        return _nothing(input, weight, bias, True)
-    parameters = _with(input, weight, bias)
+        return ACTIVATIONS[activation](_nothing(input, weight, bias, True))
     if not training:
-        if running_mean is None or running_var is None:
-            raise ArgumentError(
-                "batch_norm without running statistics", fix="pass training=True, or running_mean and running_var"
-            )
-        if type(input) is Unfinished and (joined := _joined(input, running_mean, running_var, weight, bias, eps)) is not None:
-            return joined
-        return BatchNormEval(running_mean.array, running_var.array, weight is not None, bias is not None, eps).apply(*parameters)
+        return ACTIVATIONS[activation](_evaluated(input, running_mean, running_var, weight, bias, eps))
     count = input.numel() // channels
     if count == 1:
         raise ShapeError(
@@ -203,12 +210,23 @@ def batch_norm(
             why="its variance is 0, there is nothing to learn from",
             fix="use a larger batch (drop_last=True in the DataLoader), or eval()",
         )
-    operation = BatchNorm(weight is not None, bias is not None, eps)
-    out = operation.apply(*parameters)
+    operation = BatchNorm(weight is not None, bias is not None, eps, activation)
+    out = operation.apply(*_with(input, weight, bias))
     mean, var = operation.statistics
     _update(running_mean, mean, momentum)
     _update(running_var, var * var.dtype.type(count / (count - 1)), momentum)
     return out
+
+
+def _evaluated(
+    input: Tensor, mean: Tensor | None, var: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    if mean is None or var is None:
+        raise ArgumentError("batch_norm without running statistics", fix="pass training=True, or running_mean and running_var")
+    if type(input) is Unfinished and (joined := _joined(input, mean, var, weight, bias, eps)) is not None:
+        return joined
+    operation = BatchNormEval(mean.array, var.array, weight is not None, bias is not None, eps)
+    return operation.apply(*_with(input, weight, bias))
 
 
 def _joined(input: Unfinished, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:

@@ -55,6 +55,16 @@ def batch_back(shape: tuple[int, ...], turn: Callable[[Any], Any]) -> Arrays:
     return turn(normal(*shape, seed=2)), x, w, *reference.KERNELS["batch_norm"](x, w, b, eps)[1:], eps
 
 
+def batch_act(shape: tuple[int, ...], turn: Callable[[Any], Any], activation: str) -> Arrays:
+    x, w, b, eps = batch(shape, turn)
+    return x, w * 4, b, eps, activation
+
+
+def batch_act_back(shape: tuple[int, ...], turn: Callable[[Any], Any], activation: str) -> Arrays:
+    x, w, b, eps, _ = batch_act(shape, turn, activation)
+    return turn(normal(*shape, seed=2)), x, w, *reference.KERNELS["batch_norm"](x, w, b, eps)[1:], eps, b, activation
+
+
 def batch_eval(shape: tuple[int, ...], turn: Callable[[Any], Any]) -> Arrays:
     x, w, b, eps = batch(shape, turn)
     return x, normal(shape[1], seed=4), normal(shape[1], seed=3) ** 2, w, b, eps
@@ -112,6 +122,9 @@ CASES: list[tuple[str, str, Callable[[], Arrays]]] = [
     *[(name, f"{s} {turn.__name__}", lambda f=f, s=s, turn=turn: f(s, turn)) for name, f in
       (("batch_norm", batch), ("batch_norm_backward", batch_back), ("batch_norm_eval", batch_eval))
       for s in IMAGES for turn in (plain, last)],
+    *[(name, f"{s} {turn.__name__} {act}", lambda f=f, s=s, turn=turn, act=act: f(s, turn, act)) for name, f in
+      (("batch_norm", batch_act), ("batch_norm_backward", batch_act_back)) for s in IMAGES[:4] for turn in (plain, last)
+      for act in ("relu", "relu6")],
     ("batch_norm", "plain", lambda: batch((5, 6, 7), plain, False)),
     *[(name, f"{s} {groups} {turn.__name__} {w}", lambda f=f, s=s, groups=groups, turn=turn, w=w: f(s, groups, turn, w))
       for name, f in (("group_norm", grouped), ("group_norm_backward", grouped_back)) for s, groups in GROUPS

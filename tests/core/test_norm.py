@@ -72,6 +72,13 @@ CASES = [
             Bad(lambda: norm.batch_norm(ones(4, 3), None, None), ArgumentError, "running statistics"),
         ],
     ),
+    OpCase(
+        "batch_norm relu6",
+        lambda x, w, b: norm.batch_norm(x, None, None, w, b, training=True, activation="relu6"),
+        lambda s: (s.normal(4, 3, 5), s.normal(3) + 2.0, s.normal(3) + 2.0),
+        lambda x, w, b: batch(x, w, b).clip(0, 6),
+        rtol=4,
+    ),
     OpCase("batch_norm plain", train, lambda s: (s.normal(6, 2),), batch, rtol=4),
     OpCase("batch_norm weight alone", train, lambda s: (s.normal(6, 2), s.normal(2)), batch, rtol=4),
     OpCase(
@@ -229,3 +236,39 @@ def test_normalize_leaves_zeros_alone() -> None:
     assert y.tolist() == [[0.0] * 3] * 2
     y.sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), 1e12, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["relu", "relu6"])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("shape", [(6, 5, 33, 31), (40, 600), (3, 70, 9, 9)])
+def test_an_activation_in_a_batch_norm_gives_the_result_of_one_behind_it(shape: tuple[int, ...], last: bool, name: str) -> None:
+    stream = np.random.default_rng(len(shape))
+
+    def made(scale: float, *size: int) -> nyala.Tensor:
+        values = (stream.normal(size=size) * scale).astype(np.float32)
+        values = np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 1, -1)), -1, 1) if last and len(size) > 1 else values
+        return nyala.from_numpy(values)
+
+    leaves = [made(3.0, *shape), made(4.0, shape[1]), made(2.0, shape[1])]
+    g, results = made(1.0, *shape), []
+    for fused in (True, False):
+        x, w, b = (nyala.from_numpy(t.array).requires_grad_() for t in leaves)
+        mean, var = nyala.zeros(shape[1]), nyala.ones(shape[1])
+        if fused:
+            y = norm.batch_norm(x, mean, var, w, b, True, activation=name)
+        else:
+            y = getattr(nyala.nn.functional, name)(norm.batch_norm(x, mean, var, w, b, True))
+        results.append([y, *nyala.autograd.grad([y], [x, w, b], [g]), mean, var])
+    for i, (got, expected) in enumerate(zip(*results, strict=True)):
+        a, b = got.detach().numpy(), expected.detach().numpy()
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * np.abs(b).max() if 0 < i < 4 else 0)  # gradients are sums
+    y = results[0][0].detach().numpy()
+    assert (y == 0).any() and (name == "relu" or (y == 6).any())
+
+
+def test_activations_of_batch_norms_in_evaluation_and_of_nothing() -> None:
+    x, mean, var = nyala.tensor([[-3.0, 9.0], [4.0, -5.0]]), nyala.zeros(2), nyala.ones(2)
+    assert norm.batch_norm(x, mean, var, eps=0.0, activation="relu6").tolist() == [[0.0, 6.0], [4.0, 0.0]]
+    assert norm.batch_norm(nyala.zeros(0, 2), mean, var, training=True, activation="relu").shape == (0, 2)
+    with pytest.raises(ArgumentError, match=r"activation='gelu'.*'relu6'"):
+        norm.batch_norm(x, mean, var, activation="gelu")

@@ -117,7 +117,7 @@ class DepthwiseSeparable(nn.Module):
         self.has_skip = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu6(self.bn1(self.conv_dw(x)))
+        y = self.bn1(self.conv_dw(x), activation="relu6")
         y = self.bn2(self.conv_pw(y))
         return self.drop_path(y) + x if self.has_skip else y
 
@@ -140,8 +140,8 @@ class InvertedResidual(nn.Module):
         self.has_skip = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu6(self.bn1(self.conv_pw(x)))
-        y = F.relu6(self.bn2(self.conv_dw(y)))
+        y = self.bn1(self.conv_pw(x), activation="relu6")
+        y = self.bn2(self.conv_dw(y), activation="relu6")
         y = self.bn3(self.conv_pwl(y))
         return self.drop_path(y) + x if self.has_skip else y
 
@@ -198,9 +198,9 @@ class EfficientNetLite(nn.Model):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_features, H / 32, W / 32)."""
-        x = F.relu6(self.bn1(self.conv_stem(x)))
+        x = self.bn1(self.conv_stem(x), activation="relu6")
         x = self.blocks(x)
-        return F.relu6(self.bn2(self.conv_head(x)))
+        return self.bn2(self.conv_head(x), activation="relu6")
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """(N, num_features, H, W) -> (N, num_classes), or the pooled features where ``pre_logits``."""

@@ -76,7 +76,7 @@ class BasicBlock(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn1(self.conv1(x), activation="relu")
         y = self.bn2(self.conv2(y))
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
@@ -97,8 +97,8 @@ class Bottleneck(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.bn1(self.conv1(x), activation="relu")
+        y = self.bn2(self.conv2(y), activation="relu")
         y = self.bn3(self.conv3(y))
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
@@ -141,7 +141,7 @@ class ResNet(nn.Model):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_features, H / 32, W / 32)."""
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x), activation="relu")
         x = F.max_pool2d(x, 3, 2, 1)
         for stage in self.stages():
             x = stage(x)

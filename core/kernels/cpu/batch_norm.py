@@ -26,6 +26,15 @@ from .channels import (
     rows_statistics,
 )
 from .compiled import EXACT, SUMS, njit
+from .cuts import (
+    TOPS,
+    plane_along_cut,
+    plane_combine_cut,
+    plane_scale_cut,
+    rows_along_cut,
+    rows_combine_cut,
+    rows_scale_cut,
+)
 from .gemm import floats, hold
 from .parallel import parallel_for
 from .rows import vector
@@ -89,16 +98,24 @@ def _whole_statistics(i: Any, layout: Any, parts: Any, many: Any, means: Any, va
 
 
 @njit(**EXACT)
-def _scale_tile(t: Any, x: Any, layout: Any, means: Any, scales: Any, shifts: Any, out: Any) -> None:
+def _scale_tile(t: Any, x: Any, layout: Any, numbers: Any, top: Any, out: Any) -> None:
+    """``numbers`` (3, stretch): mean, scale, shift. ``top``: see ``cuts``."""
     count, channels, places, tile, stretch = layout
     lo, hi = t * tile, min(count, (t + 1) * tile)
+    means, scales, shifts = numbers, numbers + 4 * stretch, numbers + 8 * stretch
     if not places:
-        rows_scale(x + 4 * lo, hi - lo, stretch, means, scales, shifts, out + 4 * lo)
+        if top == 0:
+            rows_scale(x + 4 * lo, hi - lo, stretch, means, scales, shifts, out + 4 * lo)
+        else:
+            rows_scale_cut(x + 4 * lo, hi - lo, stretch, numbers, top, out + 4 * lo)
         return
     m, s, b = floats(means, channels), floats(scales, channels), floats(shifts, channels)
     for plane in range(lo // places, hi // places):
         c, start = plane % channels, 4 * plane * places
-        plane_scale(x + start, places, m[c], s[c], b[c], out + start)
+        if top == 0:
+            plane_scale(x + start, places, m[c], s[c], b[c], out + start)
+        else:
+            plane_scale_cut(x + start, places, m[c], s[c], b[c], top, out + start)
 
 
 @njit(**EXACT)
@@ -136,8 +153,18 @@ def _repeated(numbers: Any, channels: Any, stretch: Any) -> Any:
 
 
 @njit(**EXACT)
+def _forward_numbers(weight: Any, bias: Any, means: Any, variances: Any, eps: Any, numbers: Any) -> None:
+    """``numbers`` (3 or more, C): mean, scale, shift."""
+    for c in range(means.size):
+        inverse = 1.0 / np.sqrt(np.float64(variances[c]) + eps)
+        numbers[0, c] = means[c]
+        numbers[1, c] = _number(weight, c, 1.0) * inverse
+        numbers[2, c] = _number(bias, c, 0.0)
+
+
+@njit(**EXACT)
 def _train(
-    x: Any, layout: Any, tiles: Any, many: Any, weight: Any, bias: Any, eps: Any, y: Any, means: Any, variances: Any
+    x: Any, layout: Any, tiles: Any, many: Any, weight: Any, bias: Any, eps: Any, top: Any, y: Any, means: Any, variances: Any
 ) -> None:
     channels, stretch = layout[1], layout[4]
     parts, spare = np.empty(2 * many * channels, _f), np.empty((2, channels), np.float64)
@@ -146,24 +173,20 @@ def _train(
     parallel_for(_whole_statistics, blocks, (layout, parts.ctypes.data, many, means, variances, spare))
     hold(parts)
     numbers = np.empty((3, channels), _f)
-    for c in range(channels):
-        numbers[0, c] = means[c]
-        numbers[1, c] = _number(weight, c, 1.0) / np.sqrt(np.float64(variances[c]) + eps)
-        numbers[2, c] = _number(bias, c, 0.0)
+    _forward_numbers(weight, bias, means, variances, eps, numbers)
     long = _repeated(numbers, channels, stretch)
-    at = long.ctypes.data
-    parallel_for(_scale_tile, tiles, (x.ctypes.data, layout, at, at + 4 * stretch, at + 8 * stretch, y.ctypes.data))
+    parallel_for(_scale_tile, tiles, (x.ctypes.data, layout, long.ctypes.data, top, y.ctypes.data))
     hold(long)
 
 
-def batch_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
+def batch_norm(x: Any, weight: Any, bias: Any, eps: float, activation: str = "none") -> tuple[Any, Any, Any]:
     """As the reference."""
     if not suits(x, weight, bias) or not x.size:
-        return reference.batch_norm(x, weight, bias, eps)
+        return reference.batch_norm(x, weight, bias, eps, activation)
     memory, layout = channels_of(x)
     last = not layout.places
     y, mean, var = empty(x, last), np.empty(layout.channels, _f), np.empty(layout.channels, _f)
-    given = layout[:5], layout.tiles, layout.parts, vector(weight), vector(bias), eps
+    given = layout[:5], layout.tiles, layout.parts, vector(weight), vector(bias), eps, _f(TOPS[activation])
     _train(memory, *given, flat(y, last), mean, var)
     return y, mean, var
 
@@ -218,19 +241,25 @@ def batch_norm_eval(x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: fl
 
 
 @njit(**SUMS)
-def _along_tile(t: Any, grad: Any, x: Any, layout: Any, means: Any, parts: Any) -> None:
-    """``parts`` (parts, 2, C): sums of grad, and of grad times the distance to the mean."""
+def _along_tile(t: Any, grad: Any, x: Any, layout: Any, numbers: Any, top: Any, parts: Any) -> None:
+    """``parts`` (parts, 2, C): sums of grad, and of grad times the distance to the mean. ``numbers`` as in ``_scale_tile``."""
     count, channels, places, tile, stretch = layout
     lo, hi = t * tile, min(count, (t + 1) * tile)
     if not places:
-        here = parts + 8 * channels * t
-        rows_along(grad + 4 * lo, x + 4 * lo, hi - lo, channels, stretch, means, here, here + 4 * channels)
+        g, xs, many, here = grad + 4 * lo, x + 4 * lo, hi - lo, parts + 8 * channels * t
+        if top == 0:
+            rows_along(g, xs, many, channels, stretch, numbers, here, here + 4 * channels)
+        else:
+            rows_along_cut(g, xs, many, channels, stretch, numbers, top, here, here + 4 * channels)
         return
-    mean = floats(means, channels)
+    m, s, b = floats(numbers, channels), floats(numbers + 4 * stretch, channels), floats(numbers + 8 * stretch, channels)
     for plane in range(lo // places, hi // places):
         c, start = plane % channels, 4 * plane * places
         here = parts + 4 * (plane // channels * 2 * channels + c)
-        plain, along = plane_along(grad + start, x + start, places, mean[c])
+        if top == 0:
+            plain, along = plane_along(grad + start, x + start, places, m[c])
+        else:
+            plain, along = plane_along_cut(grad + start, x + start, places, m[c], s[c], b[c], top)
         floats(here, 1)[0] = plain
         floats(here + 4 * channels, 1)[0] = along
 
@@ -250,69 +279,80 @@ def _whole_sums(i: Any, channels: Any, parts: Any, many: Any, sums: Any) -> None
 
 
 @njit(**EXACT)
-def _combine_tile(t: Any, grad: Any, x: Any, layout: Any, numbers: Any, out: Any) -> None:
-    """``numbers`` (4, stretch): mean, scale, slope, shift."""
+def _combine_tile(t: Any, grad: Any, x: Any, layout: Any, numbers: Any, top: Any, out: Any) -> None:
+    """``numbers`` (5, stretch): mean, scale, shift, slope, rest."""
     count, channels, places, tile, stretch = layout
     lo, hi = t * tile, min(count, (t + 1) * tile)
-    m, s, k, b = numbers, numbers + 4 * stretch, numbers + 8 * stretch, numbers + 12 * stretch
+    m, s, b, k, e = numbers, numbers + 4 * stretch, numbers + 8 * stretch, numbers + 12 * stretch, numbers + 16 * stretch
     if not places:
-        rows_combine(grad + 4 * lo, x + 4 * lo, hi - lo, stretch, m, s, k, b, out + 4 * lo)
+        if top == 0:
+            rows_combine(grad + 4 * lo, x + 4 * lo, hi - lo, stretch, m, s, k, e, out + 4 * lo)
+        else:
+            rows_combine_cut(grad + 4 * lo, x + 4 * lo, hi - lo, stretch, numbers, top, out + 4 * lo)
         return
-    mean, scale, slope, shift = floats(m, channels), floats(s, channels), floats(k, channels), floats(b, channels)
+    mean, scale, shift = floats(m, channels), floats(s, channels), floats(b, channels)
+    slope, rest = floats(k, channels), floats(e, channels)
     for plane in range(lo // places, hi // places):
         c, start = plane % channels, 4 * plane * places
-        plane_combine(grad + start, x + start, places, mean[c], scale[c], slope[c], shift[c], out + start)
+        g, xs, gx = grad + start, x + start, out + start
+        if top == 0:
+            plane_combine(g, xs, places, mean[c], scale[c], slope[c], rest[c], gx)
+        else:
+            plane_combine_cut(g, xs, places, mean[c], scale[c], shift[c], top, slope[c], rest[c], gx)
 
 
 @njit(**EXACT)
 def _backward(
-    grad: Any, x: Any, layout: Any, tiles: Any, many: Any, weight: Any, mean: Any, var: Any, eps: Any, follow: Any,
-    out: Any, gw: Any, gb: Any,
+    grad: Any, x: Any, layout: Any, tiles: Any, many: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: Any, follow: Any,
+    top: Any, out: Any, gw: Any, gb: Any,
 ) -> None:  # fmt: skip
     channels, stretch = layout[1], layout[4]
     rows = layout[0] // channels
-    numbers = np.empty((4, channels), _f)
-    for c in range(channels):
-        numbers[0, c] = mean[c]
-    centers = _repeated(numbers[:1], channels, stretch)
+    numbers = np.zeros((5, channels), _f)
+    _forward_numbers(weight, bias, mean, var, eps, numbers)
+    long = _repeated(numbers, channels, stretch)
     parts, sums = np.empty(2 * many * channels, _f), np.empty(2 * channels, np.float64)
-    parallel_for(_along_tile, tiles, (grad.ctypes.data, x.ctypes.data, layout, centers.ctypes.data, parts.ctypes.data))
-    hold(centers)
+    parallel_for(_along_tile, tiles, (grad.ctypes.data, x.ctypes.data, layout, long.ctypes.data, top, parts.ctypes.data))
     parallel_for(_whole_sums, (2 * channels + _WIDTH - 1) // _WIDTH, (channels, parts.ctypes.data, many, sums))
     hold(parts)
     for c in range(channels):
         plain, along = sums[c], sums[channels + c]
         inverse = 1.0 / np.sqrt(np.float64(var[c]) + eps)
         scale = _number(weight, c, 1.0) * inverse
-        numbers[1, c] = scale
-        numbers[2, c] = -scale * inverse * inverse * along / rows if follow else 0.0
-        numbers[3, c] = -scale * plain / rows if follow else 0.0
+        numbers[3, c] = -scale * inverse * inverse * along / rows if follow else 0.0
+        numbers[4, c] = -scale * plain / rows if follow else 0.0
         gw[c] = along * inverse
         gb[c] = plain
-    long = _repeated(numbers, channels, stretch)
-    parallel_for(_combine_tile, tiles, (grad.ctypes.data, x.ctypes.data, layout, long.ctypes.data, out.ctypes.data))
+    for k in (3, 4):
+        repeat(numbers[k].ctypes.data, channels, stretch, long[k].ctypes.data)
+    hold(numbers)
+    parallel_for(_combine_tile, tiles, (grad.ctypes.data, x.ctypes.data, layout, long.ctypes.data, top, out.ctypes.data))
     hold(long)
 
 
-def _gradients(grad: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float, follow: bool) -> tuple[Any, Any, Any]:
+def _gradients(
+    grad: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float, follow: bool, activation: str
+) -> tuple[Any, Any, Any]:
     """Gradients of x, weight and bias; ``follow`` where the statistics depend on x."""
     memory, layout = channels_of(x)
     last = not layout.places
     gx, gw, gb = empty(x, last), np.empty(layout.channels, _f), np.empty(layout.channels, _f)
-    numbers = vector(weight), vector(mean), vector(var), eps, follow
+    numbers = vector(weight), vector(bias), vector(mean), vector(var), eps, follow, _f(TOPS[activation])
     _backward(flat(grad, last), memory, layout[:5], layout.tiles, layout.parts, *numbers, flat(gx, last), gw, gb)
     return gx, gw, gb
 
 
-def batch_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any, Any]:
+def batch_norm_backward(
+    grad: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float, bias: Any = None, activation: str = "none"
+) -> tuple[Any, Any, Any]:
     """As the reference."""
-    if not suits(grad, x, weight, mean, var) or not x.size:
-        return reference.batch_norm_backward(grad, x, weight, mean, var, eps)
-    return _gradients(grad, x, weight, mean, var, eps, True)
+    if not suits(grad, x, weight, mean, var, bias) or not x.size:
+        return reference.batch_norm_backward(grad, x, weight, mean, var, eps, bias, activation)
+    return _gradients(grad, x, weight, bias, mean, var, eps, True, activation)
 
 
 def batch_norm_eval_backward(grad: Any, x: Any, mean: Any, var: Any, weight: Any, eps: float) -> tuple[Any, Any, Any]:
     """As the reference."""
     if not suits(grad, x, mean, var, weight) or not x.size:
         return reference.batch_norm_eval_backward(grad, x, mean, var, weight, eps)
-    return _gradients(grad, x, weight, mean, var, eps, False)
+    return _gradients(grad, x, weight, None, mean, var, eps, False, "none")

@@ -20,7 +20,7 @@ from .vector_math import ready
 _f = np.float32
 _ZERO = _f(0.0)
 _STRETCH = 512  # floats from which a loop is long
-_CHUNK = 8192  # floats that are summed in float32
+CHUNK = 8192  # floats that are summed in float32
 
 
 class Channels(NamedTuple):
@@ -92,8 +92,8 @@ def empty(x: Any, last: bool) -> Any:
 def plane_sum(x: Any, count: Any) -> Any:
     """The sum of floats at an address, in float64 beyond some thousands."""
     total: Any = 0.0
-    for start in range(0, count, _CHUNK):
-        xs, part = floats(x + 4 * start, min(_CHUNK, count - start)), _ZERO
+    for start in range(0, count, CHUNK):
+        xs, part = floats(x + 4 * start, min(CHUNK, count - start)), _ZERO
         for i in range(xs.size):
             part += xs[i]
         total += part
@@ -104,8 +104,8 @@ def plane_sum(x: Any, count: Any) -> Any:
 def plane_squares(x: Any, count: Any, mean: Any) -> Any:
     """The sum of squared distances to ``mean``."""
     total: Any = 0.0
-    for start in range(0, count, _CHUNK):
-        xs, part = floats(x + 4 * start, min(_CHUNK, count - start)), _ZERO
+    for start in range(0, count, CHUNK):
+        xs, part = floats(x + 4 * start, min(CHUNK, count - start)), _ZERO
         for i in range(xs.size):
             d = xs[i] - mean
             part += d * d
@@ -117,8 +117,8 @@ def plane_squares(x: Any, count: Any, mean: Any) -> Any:
 def plane_along(grad: Any, x: Any, count: Any, mean: Any) -> Any:
     """The sums of grad and of grad times the distance of x to ``mean``."""
     totals: Any = 0.0, 0.0
-    for start in range(0, count, _CHUNK):
-        many = min(_CHUNK, count - start)
+    for start in range(0, count, CHUNK):
+        many = min(CHUNK, count - start)
         g, xs, plain, along = floats(grad + 4 * start, many), floats(x + 4 * start, many), _ZERO, _ZERO
         for i in range(xs.size):
             plain += g[i]
@@ -157,7 +157,7 @@ def repeat(numbers: Any, channels: Any, stretch: Any, out: Any) -> None:
 
 
 @njit(**EXACT)
-def _fold(long: Any, channels: Any, factor: Any, out: Any) -> None:
+def fold(long: Any, channels: Any, factor: Any, out: Any) -> None:
     """out (C,) = the sum over the rows of a stretch, times ``factor``."""
     y = floats(out, channels)
     for c in range(y.size):
@@ -212,12 +212,12 @@ def rows_statistics(x: Any, count: Any, channels: Any, stretch: Any, mean: Any, 
     """Mean and sum of squared distances of each channel, (C,) each, of ``count`` floats."""
     sums, means = np.zeros(stretch, _f), np.empty(stretch, _f)
     _add_rows(x, count, sums)
-    _fold(sums, channels, _f(1.0) / _f(count // channels), mean)
+    fold(sums, channels, _f(1.0) / _f(count // channels), mean)
     repeat(mean, channels, stretch, means.ctypes.data)
     for c in range(sums.size):
         sums[c] = _ZERO
     _add_squares(x, count, means, sums)
-    _fold(sums, channels, _f(1.0), squares)
+    fold(sums, channels, _f(1.0), squares)
 
 
 @njit(**EXACT)
@@ -239,8 +239,8 @@ def rows_along(grad: Any, x: Any, count: Any, channels: Any, stretch: Any, means
             sums[c] += g[c]
             products[c] += g[c] * (a[c] - center[c])
         start += stretch
-    _fold(sums, channels, _f(1.0), plain)
-    _fold(products, channels, _f(1.0), along)
+    fold(sums, channels, _f(1.0), plain)
+    fold(products, channels, _f(1.0), along)
 
 
 @njit(**EXACT)

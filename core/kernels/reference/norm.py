@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...devices import module_of
+from .after import After, apply
 from .half import widened
 
 __all__ = [
@@ -47,21 +48,29 @@ def _inverse(xp: Any, var: Any, eps: float) -> Any:
     return 1 / xp.sqrt(var + var.dtype.type(eps))
 
 
-def batch_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
-    """(N, C, ...) normalised over all but C: the result, and mean and variance of each channel (C,)."""
+def batch_norm(x: Any, weight: Any, bias: Any, eps: float, activation: str = "none") -> tuple[Any, Any, Any]:
+    """(N, C, ...) normalised over all but C: the result, and mean and variance of each channel (C,).
+
+    The result goes through ``activation``: "none", "relu" or "relu6".
+    """
     v, axes = widened(x), _others(x)
     mean = v.mean(axis=axes, dtype=v.dtype)
     centred = v - _column(mean, x.ndim)
     var = (centred * centred).mean(axis=axes, dtype=v.dtype)
     y = _affine(centred * _column(_inverse(module_of(x), var, eps), x.ndim), weight, bias)
-    return y.astype(x.dtype, copy=False), mean, var
+    return apply(y, After(activation=activation), 1).astype(x.dtype, copy=False), mean, var
 
 
-def batch_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any, Any]:
-    """Gradients of batch_norm's x, weight and bias."""
+def batch_norm_backward(
+    grad: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float, bias: Any = None, activation: str = "none"
+) -> tuple[Any, Any, Any]:
+    """Gradients of batch_norm's x, weight and bias. ``bias`` is needed where there is an activation."""
     g, v, axes = widened(grad), widened(x), _others(x)
     inverse = _column(_inverse(module_of(x), var, eps), x.ndim)
     xhat = (v - _column(mean, x.ndim)) * inverse
+    if activation != "none":
+        y = _affine(xhat, weight, bias)
+        g = module_of(x).where((y > 0) & ~(y >= (6 if activation == "relu6" else np.nan)), g, g.dtype.type(0))
     gb, gw = g.sum(axis=axes), (g * xhat).sum(axis=axes)
     count = max(x.size // max(x.shape[1], 1), 1)
     gx = (g - _column(gb, x.ndim) / count - xhat * (_column(gw, x.ndim) / count)) * inverse
