@@ -27,6 +27,7 @@ from .parallel import parallel_for
 _FLOAT = np.dtype(np.float32)
 _ENOUGH = 16  # tasks that keep the cores of a large machine busy
 _GRAIN = 1 << 17  # multiply-adds that are worth a task
+_WIDE = 1 << 13  # elements of a weight from which reading it where it lies is quicker than packing it
 _ROOM = 1 << 23  # floats that sums of parts may take
 _CHUNK = 64 * ROWS  # rows of a task at most: with packed columns for all of them in a core's cache
 _CACHED_ROWS = 48  # rows up to which packing the weight takes a share of the time that is worth a copy of it
@@ -323,7 +324,7 @@ def linear(x: Any, weight: Any, bias: Any = None, after: After | None = None, pa
     if after is not None and after.residual is not None:
         after = after._replace(residual=np.broadcast_to(after.residual, out.shape))
     codes, held = ends(bias, after)
-    if len(rows) <= FEW and weight.strides[1] == 4:
+    if len(rows) <= FEW and weight.size >= _WIDE and weight.strides[1] == 4:
         linear_few(_aligned(rows) if rows.strides[1] == 4 else rows.copy(), _aligned(weight), results, codes)
     elif packs is None or len(rows) > _CACHED_ROWS:
         _multiply(_aligned(rows), _aligned(weight.T), results, codes)
