@@ -230,6 +230,12 @@ def test_arithmetic_is_numpys_to_the_bit(name: str, make: Callable[[], tuple[Any
         np.testing.assert_array_equal(np.signbit(got[number]), np.signbit(expected[number]))
 
 
+@pytest.mark.parametrize("exponent", [2, 0.5, 3, -1.5])
+def test_powers_are_the_references(exponent: float) -> None:
+    x = np.abs(normal(*LARGE))
+    np.testing.assert_array_equal(CPU.power_number(x, exponent), reference.KERNELS["power_number"](x, exponent))
+
+
 def test_shapes_that_do_not_broadcast_are_refused() -> None:
     with pytest.raises(ValueError, match="broadcast"):
         CPU.add(normal(*LARGE), normal(300))

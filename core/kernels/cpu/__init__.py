@@ -69,7 +69,7 @@ _ELEMENTWISE = {
     "cast": ("cast",),
     "extremes": ("amax", "amin", "argmax", "argmin"),
     "reduce": ("mean", "sum", "var"),
-    "arithmetic": ("add", "maximum", "minimum", "multiply", "subtract", "true_divide"),
+    "arithmetic": ("add", "maximum", "minimum", "multiply", "power_number", "subtract", "true_divide"),
     "elementwise": ("erf", "exp", "expm1", "log", "log1p", "sigmoid", "sigmoid_backward", "tanh", "tanh_backward"),
     "gelu": ("gelu", "gelu_backward", "mish", "mish_backward", "silu", "silu_backward", "softplus", "softplus_backward"),
     "gates": (

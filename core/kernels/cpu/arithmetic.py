@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..reference import elementwise as reference
 from .compiled import EXACT, njit
 from .parallel import parallel_for
 from .spans import FLOAT32, SPAN, flat, made_of, memory_order
@@ -130,10 +131,18 @@ def minimum(a: Any, b: Any) -> Any:
     return np.minimum(a, b) if a.size < _LARGE > b.size else _large(_MINIMUM, np.minimum, a, b)
 
 
+def power_number(x: Any, exponent: float) -> Any:
+    """As the reference."""
+    return multiply(x, x) if exponent == 2 else reference.power_number(x, exponent)
+
+
 def _large(kernels: _Pair, ufunc: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     if not a.dtype == b.dtype == FLOAT32:
         return ufunc(a, b)
     (whole, part), kernel = ((a, b), kernels[0]) if a.size >= b.size else ((b, a), kernels[1])
+    if whole.flags.c_contiguous and part.flags.c_contiguous:
+        rows = _rows_of(whole.shape, (1,) * (whole.ndim - part.ndim) + part.shape)
+        return ufunc(a, b) if rows is None else _computed(kernel, whole, part, rows)
     if part.ndim > whole.ndim:
         return ufunc(a, b)
     order = memory_order(whole)
@@ -142,15 +151,23 @@ def _large(kernels: _Pair, ufunc: Callable[[Any, Any], Any], a: Any, b: Any) -> 
     rows = _rows_of(whole.shape, part.shape)
     if rows is None or not (whole.flags.c_contiguous and part.flags.c_contiguous):
         return ufunc(a, b)
+    return _computed(kernel, whole, part, rows).transpose(np.argsort(order))
+
+
+def _computed(kernel: Callable[..., None], whole: Any, part: Any, rows: tuple[int, int, bool]) -> Any:
     out = np.empty(whole.shape, FLOAT32)
     kernel(flat(whole), flat(part), out.ravel(), *rows)
-    return out.transpose(np.argsort(order))
+    return out
 
 
 def _rows_of(whole: tuple[int, ...], part: tuple[int, ...]) -> tuple[int, int, bool] | None:
     """(width, period, rowwise) such that ``part`` repeats over the rows of ``whole``; None where it does not (or hardly)."""
-    if math.prod(part) == 1:
+    if whole == part:
+        return math.prod(whole), 1, True
+    if math.prod(part) == 1 and len(part) == len(whole):
         return math.prod(whole), 1, False
+    if len(part) > len(whole):
+        return None
     same = [n == m for n, m in zip(whole, part, strict=True)]
     first, last = 0, len(part)
     while first < last and part[first] == 1:

@@ -33,11 +33,11 @@ def _two(t: Any, numbers: Any, x: Any, z: Any, out: Any) -> None:
         y[i] = _function(a[i], b[i], *numbers)
 
 
-def _all_of_one(numbers: Any, x: Any, out: Any) -> None:
+def _all_of_one(x: Any, out: Any, *numbers: Any) -> None:
     parallel_for(_body, (out.size + SPAN - 1) // SPAN, (numbers, x, out))
 
 
-def _all_of_two(numbers: Any, x: Any, z: Any, out: Any) -> None:
+def _all_of_two(x: Any, z: Any, out: Any, *numbers: Any) -> None:
     parallel_for(_body, (out.size + SPAN - 1) // SPAN, (numbers, x, z, out))
 
 
@@ -52,7 +52,7 @@ def _with(template: Any, name: str, **names: Any) -> Any:
 
 
 def over(function: Any, arrays: int = 1) -> Any:
-    """A kernel ``(numbers, *flat arrays, flat out)`` that calls a compiled function of ``arrays`` elements and the numbers."""
+    """A kernel ``(*flat arrays, flat out, *numbers)`` that calls a compiled function of ``arrays`` elements and the numbers."""
     return made_of(function, *_TEMPLATES[arrays])
 
 
@@ -68,27 +68,26 @@ def mapped(kernel: Callable[..., None], x: Any, other: Any = None, numbers: tupl
 
     Dense arrays, such as channels-last ones, are not copied.
     """
-    flags = x.flags
-    if not (flags.c_contiguous and flags.behaved):
+    if not x.flags.carray:
         return _in_order(kernel, x, other, numbers, dtype)
     out = np.empty(x.shape, dtype)
     if other is None:
-        kernel(numbers, x.ravel(), out.ravel())
+        kernel(x.ravel(), out.ravel(), *numbers)
     else:
-        kernel(numbers, x.ravel(), flat(other), out.ravel())
+        kernel(x.ravel(), flat(other), out.ravel(), *numbers)
     return out
 
 
 def flat(x: Any) -> Any:
     """The elements in C order, aligned and writable, as the kernels are compiled for; what is not is copied."""
-    return x.ravel() if x.flags.c_contiguous and x.flags.behaved else np.array(x, order="C").ravel()
+    return x.ravel() if x.flags.carray else np.array(x, order="C").ravel()
 
 
 def _in_order(kernel: Callable[..., None], x: Any, other: Any, numbers: Any, dtype: Any) -> Any:
     order = memory_order(x)
     out = np.empty([x.shape[i] for i in order], dtype)
     others = [] if other is None else [flat(other.transpose(order))]
-    kernel(numbers, flat(x.transpose(order)), *others, out.ravel())
+    kernel(flat(x.transpose(order)), *others, out.ravel(), *numbers)
     return out.transpose(np.argsort(order))
 
 
