@@ -8,6 +8,8 @@ and no group meets another's values.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +23,7 @@ from .microkernel import ROWS
 LANES = 16
 WIDTHS = (2, 4, 8, 16)
 """Channels of a group."""
+_CHAINS = 2  # of sums for each result: one would wait for itself
 _F32, _I32, _I64, _VOID = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.VoidType()
 _VECTOR = ir.VectorType(_F32, LANES)
 _ARGUMENTS = ("table", "pieces", "weights", "channel", "targets")
@@ -44,7 +47,6 @@ def _function(module: Any, rows: int, width: int) -> Any:
     builder.branch(loop)
     builder.position_at_end(loop)
     sums = _pieces(builder, entry, given, rows, width, done)
-    builder.position_at_end(done)
     for r, value in enumerate(sums):
         target = builder.load(_address(builder, builder.add(given["targets"], _constant(8 * r)), _I64))
         builder.store(value, _address(builder, builder.add(target, given["channel"]), _VECTOR), align=4)
@@ -82,27 +84,29 @@ def _fma(builder: Any) -> Any:
 def _pieces(builder: Any, entry: Any, given: dict[str, Any], rows: int, width: int, done: Any) -> list[Any]:
     loop, fma = builder.block, _fma(builder)
     left, table, weights = (builder.phi(_I64) for _ in range(3))
-    sums = [builder.phi(_VECTOR) for _ in range(rows)]
+    before = [[builder.phi(_VECTOR) for _ in range(_CHAINS)] for _ in range(rows)]
     pixels = []
     for r in range(rows):
         start = builder.load(_address(builder, builder.add(table, _constant(8 * r)), _I64))
         pixels.append(_spread(builder, builder.add(start, given["channel"]), width))
-    after: list[Any] = list(sums)
+    after: list[list[Any]] = [list(chains) for chains in before]
     for i in range(width):
         line = builder.load(_address(builder, builder.add(weights, _constant(4 * LANES * i)), _VECTOR), align=4)
-        after = [builder.call(fma, [pixel(i), line, total]) for pixel, total in zip(pixels, after, strict=True)]
+        for pixel, chains in zip(pixels, after, strict=True):
+            chains[i % _CHAINS] = builder.call(fma, [pixel(i), line, chains[i % _CHAINS]])
     rest = builder.sub(left, _constant(1))
     following = (rest, builder.add(table, _constant(8 * ROWS)), builder.add(weights, _constant(4 * LANES * width)))
     for phi, start, value in zip(
-        (left, table, weights, *sums),
-        (given["pieces"], given["table"], given["weights"], *[ir.Constant(_VECTOR, [0.0] * LANES)] * rows),
-        (*following, *after),
+        (left, table, weights, *itertools.chain(*before)),
+        (given["pieces"], given["table"], given["weights"], *[ir.Constant(_VECTOR, [0.0] * LANES)] * (rows * _CHAINS)),
+        (*following, *itertools.chain(*after)),
         strict=True,
     ):
         phi.add_incoming(start, entry)
         phi.add_incoming(value, loop)
     builder.cbranch(builder.icmp_signed(">", rest, _constant(0)), loop, done)
-    return after
+    builder.position_at_end(done)
+    return [functools.reduce(builder.fadd, chains) for chains in after]
 
 
 @intrinsic
