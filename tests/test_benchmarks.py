@@ -226,6 +226,17 @@ def test_a_worker_times_calls_and_tells_its_memory() -> None:
     assert worker.peak_memory(children=False) > 1e6
 
 
+def test_a_call_that_takes_longer_than_a_turn_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: now[0])
+
+    def call() -> None:
+        now[0] += 3.0
+
+    assert worker.measure(call, 1.0) == [3.0]
+    assert worker.measure(call, 5.0) == [3.0, 3.0]
+
+
 def test_the_real_worker_answers(tmp_path: Path) -> None:
     command = [sys.executable, str(turns.WORKER), "nyala", "op/add 8 (with grad)", "", str(tmp_path)]
     one = turns.Worker(command)

@@ -20,17 +20,17 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 SHORTEST = 2e-3  # seconds: quicker calls are timed in groups
 LONG = 0.2  # seconds: to calls of this length it does not matter what lies in the processor's caches at their start
-WARM = 3  # calls before the first turn
+WARM, ENOUGH = 3, 2.0  # calls before the first turn, and seconds after the first of them
 
 
 def measure(call: Callable[[], Any], seconds: float) -> list[float]:
-    """Seconds a call, in about ``seconds`` altogether, at least two calls."""
+    """Seconds a call, in about ``seconds`` altogether; at least two calls, or one that takes longer than that."""
     start = time.perf_counter()
     call()
     first = time.perf_counter() - start
     times = [first] if first > LONG else []
     group = max(1, int(SHORTEST / max(first, 1e-9)))
-    while len(times) < 2 or time.perf_counter() < start + seconds:
+    while not times or (len(times) < 2 and first < seconds) or time.perf_counter() < start + seconds:
         begin = time.perf_counter()
         for _ in range(group):
             call()
@@ -71,8 +71,11 @@ def main(library: str, name: str, variant: str, folder: str) -> None:
 
     start = time.perf_counter()
     call = prepare(library, row, variant, Path(folder))
-    for _ in range(1 if row.process else WARM):
-        call()
+    call()
+    warm = time.perf_counter()
+    for _ in range(0 if row.process else WARM - 1):
+        if time.perf_counter() - warm < ENOUGH:
+            call()
     answer(ready=time.perf_counter() - start)
     for line in sys.stdin:
         answer(times=measure(call, float(line)))
