@@ -80,6 +80,13 @@ def test_special_values_are_numpys(name: str) -> None:
         np.testing.assert_array_equal(np.signbit(got[3:7]), np.signbit(SPECIAL[3:7]))
 
 
+def test_roots_are_numpys_to_the_bit() -> None:
+    x = everywhere()
+    np.testing.assert_array_equal(CPU.sqrt(x), np.sqrt(x))
+    np.testing.assert_array_equal(CPU.rsqrt(x), np.float32(1) / np.sqrt(x))
+    np.testing.assert_array_equal(CPU.sqrt(SPECIAL), np.sqrt(SPECIAL))
+
+
 def test_gelu_is_right_to_a_tenth_of_a_millionth() -> None:
     x = np.linspace(-12, 12, 200_001).astype(np.float32)
     normal = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in x.astype(np.float64)])

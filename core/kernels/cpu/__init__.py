@@ -5,7 +5,7 @@ from __future__ import annotations
 from .memory import keep_freed_memory
 
 _UFUNCS = [
-    "log2", "log10", "sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "floor", "ceil",
+    "log2", "log10", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "floor", "ceil",
     "trunc",
 ]  # fmt: skip
 
@@ -70,7 +70,9 @@ _ELEMENTWISE = {
     "extremes": ("amax", "amin", "argmax", "argmin"),
     "reduce": ("mean", "sum", "var"),
     "arithmetic": ("add", "maximum", "minimum", "multiply", "power_number", "subtract", "true_divide"),
-    "elementwise": ("erf", "exp", "expm1", "log", "log1p", "sigmoid", "sigmoid_backward", "tanh", "tanh_backward"),
+    "elementwise": (
+        "erf", "exp", "expm1", "log", "log1p", "rsqrt", "sigmoid", "sigmoid_backward", "sqrt", "tanh", "tanh_backward",
+    ),
     "gelu": ("gelu", "gelu_backward", "mish", "mish_backward", "silu", "silu_backward", "softplus", "softplus_backward"),
     "gates": (
         "clip", "elu", "elu_backward", "hardsigmoid", "hardsigmoid_backward", "hardswish", "hardswish_backward",

@@ -19,7 +19,8 @@ from .spans import FLOAT32, SPAN, flat, made_of, memory_order
 _LARGE = 1 << 16  # elements from which a second thread pays
 _SHORT = 16  # rows below this are left to NumPy
 
-_function = _body = None  # each kernel has its own
+_function: Any = None  # each kernel has its own
+_body: Any = None
 
 
 def _rows(t: Any, whole: Any, part: Any, out: Any, width: Any, period: Any, rowwise: Any) -> None:

@@ -12,6 +12,7 @@ from .spans import FLOAT32, mapped, over
 from .vector_math import ferf, fexp_full, fexpm1, flog, flog1p, fma, fsigmoid, ftanh
 
 _ONE = np.float32(1.0)
+_LARGE = 1 << 15  # elements from which a second thread pays where NumPy gives the same bits
 
 
 @njit(**EXACT)
@@ -24,6 +25,17 @@ def _tanh_slope(y: Any, g: Any) -> Any:
     return g * fma(-y, y, _ONE)
 
 
+@njit(**EXACT)
+def _root(x: Any) -> Any:
+    return np.sqrt(x)
+
+
+@njit(**EXACT)
+def _inverse_root(x: Any) -> Any:
+    return _ONE / np.sqrt(x)
+
+
+_ROOT, _INVERSE_ROOT = over(_root), over(_inverse_root)
 _EXP, _EXPM1, _LOG, _LOG1P = over(fexp_full), over(fexpm1), over(flog), over(flog1p)
 _TANH, _TANH_BACKWARD = over(ftanh), over(_tanh_slope, 2)
 _SIGMOID, _SIGMOID_BACKWARD = over(fsigmoid), over(_sigmoid_slope, 2)
@@ -33,6 +45,16 @@ _ERF = over(ferf)
 def exp(x: Any) -> Any:
     """As the reference."""
     return mapped(_EXP, x) if x.dtype == FLOAT32 else np.exp(x)
+
+
+def sqrt(x: Any) -> Any:
+    """As the reference."""
+    return mapped(_ROOT, x) if x.size >= _LARGE and x.dtype == FLOAT32 else np.sqrt(x)
+
+
+def rsqrt(x: Any) -> Any:
+    """As the reference."""
+    return mapped(_INVERSE_ROOT, x) if x.dtype == FLOAT32 else reference.rsqrt(x)
 
 
 def expm1(x: Any) -> Any:

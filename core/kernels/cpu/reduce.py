@@ -20,7 +20,7 @@ from .simd import LANES, add, fma, load, splat, subtract
 from .spans import FLOAT32, flat
 from .wide import accumulate, total
 
-_BLOCK = 16 * 4 * LANES  # floats of a row that are added in float32
+_BLOCK = 32 * 4 * LANES  # floats of a row that are added in float32
 _PIECE = 1 << 16  # floats that one thread adds at a time
 _COLUMNS = 1024  # and how many columns of them
 _GROUP = 8  # rows that are added in float32

@@ -18,7 +18,8 @@ from .parallel import parallel_for
 SPAN = 1 << 15  # elements that one thread takes at a time
 FLOAT32 = np.dtype(np.float32)
 
-_function = _body = None  # each kernel has its own: see ``_with``
+_function: Any = None  # each kernel has its own: see ``_with``
+_body: Any = None
 
 
 def _one(t: Any, numbers: Any, x: Any, out: Any) -> None:
