@@ -27,7 +27,7 @@ FEW = 8
 """Rows up to which reading the weight takes longer than multiplying."""
 PART = 2048
 """Terms of a part of a sum, as ``matmul`` cuts it."""
-_SPAN = OUTPUTS  # results of a row that a task computes
+_SPAN = 4 * OUTPUTS  # results of a row that a task computes
 
 _READER = types.void(*[types.int64] * 9)
 

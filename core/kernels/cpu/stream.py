@@ -18,11 +18,7 @@ from numba.extending import intrinsic
 
 from .microkernel import exchange
 
-LANES = 16
-"""Rows of the weight that are turned at a time."""
-GROUPS = 4
-"""Of so many rows; their chains run side by side."""
-OUTPUTS = GROUPS * LANES
+OUTPUTS = 16
 """Results of a row that a call computes."""
 FLOAT32, BFLOAT16, INT8 = range(3)
 """Kinds of weights."""
@@ -30,9 +26,8 @@ BYTES = (4, 2, 1)
 """Of a weight, by kind."""
 _CHUNK = 64  # bytes of each row that are turned at a time
 
-_F32, _VOID = ir.FloatType(), ir.VoidType()
-_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-_FLOATS, _WORDS = ir.VectorType(_F32, LANES), ir.VectorType(_I32, LANES)
+_F32, _I8, _I32, _I64, _VOID = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.VoidType()
+_FLOATS, _WORDS = ir.VectorType(_F32, OUTPUTS), ir.VectorType(_I32, OUTPUTS)
 _ARGUMENTS = ("weight", "step", "last", "scales", "x", "x_step", "depth", "sums")
 
 
@@ -41,13 +36,13 @@ def _number(value: int) -> Any:
 
 
 def _words(value: int) -> Any:
-    return ir.Constant(_WORDS, [value] * LANES)
+    return ir.Constant(_WORDS, [value] * OUTPUTS)
 
 
 def _splat(builder: Any, value: Any) -> Any:
     undefined = ir.Constant(_FLOATS, ir.Undefined)
     return builder.shuffle_vector(
-        builder.insert_element(undefined, value, ir.Constant(_I32, 0)), undefined, ir.Constant(_WORDS, [0] * LANES)
+        builder.insert_element(undefined, value, ir.Constant(_I32, 0)), undefined, ir.Constant(_WORDS, [0] * OUTPUTS)
     )
 
 
@@ -63,148 +58,95 @@ def _terms(builder: Any, kind: int, turned: Any, scales: Any) -> list[Any]:
     return [builder.fmul(builder.sitofp(builder.ashr(p, _words(24)), _FLOATS), scales) for p in parts]
 
 
-def _number_at(builder: Any, kind: int, address: Any) -> Any:
-    """One weight as a float32."""
-    if kind == FLOAT32:
-        return builder.load(builder.inttoptr(address, _F32.as_pointer()), align=4)
-    if kind == BFLOAT16:
-        half = builder.load(builder.inttoptr(address, _I16.as_pointer()), align=2)
-        return builder.bitcast(builder.shl(builder.zext(half, _I32), ir.Constant(_I32, 16)), _F32)
-    return builder.sitofp(builder.load(builder.inttoptr(address, _I8.as_pointer()), align=1), _F32)
-
-
-def _rolled(module: Any) -> Any:
-    """What keeps LLVM from writing a loop out: that takes it seconds, and gains nothing here."""
-    rule = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
-    node = ir.MDValue(module, [rule], str(len(module.metadata)))
-    node.operands = (node, rule)  # LLVM wants it to name itself first
-    return node
-
-
-class _Writer:
-    """Writes ``void(*_ARGUMENTS)``, all int64, for a kind of weights and a number of rows."""
-
-    def __init__(self, module: Any, kind: int, rows: int, name: str) -> None:
-        self.kind, self.rows = kind, rows
-        self.function = ir.Function(module, ir.FunctionType(_VOID, [_I64] * len(_ARGUMENTS)), name)
-        self.function.linkage = "internal"
-        self.function.attributes.add("noinline")
-        self.given = dict(zip(_ARGUMENTS, self.function.args, strict=True))
-        self.fma = cgutils.get_or_insert_function(module, ir.FunctionType(_FLOATS, [_FLOATS] * 3), f"llvm.fma.v{LANES}f32")
-        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self.starts = self.builder.alloca(_I64, OUTPUTS)
-        self.turned = self.builder.alloca(_FLOATS, LANES * GROUPS)
-        self.turned.align = 64
-        self.rolled = _rolled(module)
-
-    def write(self) -> None:
-        self._prepare()
-        chunk = _CHUNK // BYTES[self.kind]
-        whole = self.builder.mul(self.builder.udiv(self.given["depth"], _number(chunk)), _number(chunk))
-        sums = [self._place("sums", 4 * LANES * i) for i in range(GROUPS * self.rows)]
-        totals = [self.builder.load(s, align=4) for s in sums]
-        totals = self._loop(_number(0), whole, chunk, totals, self._chunk)
-        totals = self._loop(whole, self.given["depth"], 1, totals, self._lone)
-        for place, total in zip(sums, totals, strict=True):
-            self.builder.store(total, place, align=4)
-        self.builder.ret_void()
-
-    def _prepare(self) -> None:
-        """Where each row of the weight begins; behind the last row the last one once more."""
-        builder, start = self.builder, self.given["weight"]
-        for i in range(OUTPUTS):
-            builder.store(start, builder.gep(self.starts, [_number(i)]))
-            further = builder.icmp_signed("<", _number(i), self.given["last"])
-            start = builder.add(start, builder.select(further, self.given["step"], _number(0)))
-
-    def _place(self, argument: str, offset: Any) -> Any:
-        offset = _number(offset) if isinstance(offset, int) else offset
-        return self.builder.inttoptr(self.builder.add(self.given[argument], offset), _FLOATS.as_pointer())
-
-    def _group_starts(self, group: Any) -> list[Any]:
-        first = self.builder.mul(group, _number(LANES))
-        return [self.builder.load(self.builder.gep(self.starts, [self.builder.add(first, _number(i))])) for i in range(LANES)]
-
-    def _chunk(self, k: Any, totals: list[Any]) -> list[Any]:
-        offset = self.builder.mul(k, _number(BYTES[self.kind]))
-
-        def turn(group: Any, _: list[Any]) -> list[Any]:
-            builder = self.builder
-            places = [builder.inttoptr(builder.add(s, offset), _FLOATS.as_pointer()) for s in self._group_starts(group)]
-            lines, distance = [builder.load(p, align=1) for p in places], LANES // 2
-            while distance:
-                lines, distance = exchange(builder, lines, distance), distance // 2
-            for i, line in enumerate(lines):
-                at = builder.add(builder.mul(_number(i), _number(GROUPS)), group)
-                builder.store(line, builder.gep(self.turned, [at]), align=64)
-            return []
-
-        def add(line: Any, sums: list[Any]) -> list[Any]:
-            builder, per_word = self.builder, 4 // BYTES[self.kind]
-            first = builder.mul(line, _number(GROUPS))
-            words = [builder.load(builder.gep(self.turned, [builder.add(first, _number(g))]), align=64) for g in range(GROUPS)]
-            terms = [_terms(builder, self.kind, w, self._scales(g)) for g, w in enumerate(words)]
-            at = builder.add(k, builder.mul(line, _number(per_word)))
-            for i in range(per_word):
-                sums = self._add([t[i] for t in terms], builder.add(at, _number(i)), sums)
-            return sums
-
-        self._loop(_number(0), _number(GROUPS), 1, [], turn)
-        return self._loop(_number(0), _number(LANES), 1, totals, add)
-
-    def _lone(self, k: Any, totals: list[Any]) -> list[Any]:
-        """One term of each result, read number by number: for what is left behind the last whole chunk."""
-        builder = self.builder
-        offset, numbers = builder.mul(k, _number(BYTES[self.kind])), builder.bitcast(self.turned, _F32.as_pointer())
-
-        def gather(output: Any, _: list[Any]) -> list[Any]:
-            address = builder.add(builder.load(builder.gep(self.starts, [output])), offset)
-            builder.store(_number_at(builder, self.kind, address), builder.gep(numbers, [output]), align=4)
-            return []
-
-        self._loop(_number(0), _number(OUTPUTS), 1, [], gather)
-        terms = [builder.load(builder.gep(self.turned, [_number(g)]), align=64) for g in range(GROUPS)]
-        if self.kind == INT8:
-            terms = [builder.fmul(t, self._scales(g)) for g, t in enumerate(terms)]
-        return self._add(terms, k, totals)
-
-    def _scales(self, group: int) -> Any:
-        return self.builder.load(self._place("scales", 4 * LANES * group), align=4) if self.kind == INT8 else None
-
-    def _add(self, terms: list[Any], k: Any, totals: list[Any]) -> list[Any]:
-        """totals, for each row and group, += the row's number k times the group's term."""
-        builder, found = self.builder, []
-        place = builder.add(self.given["x"], builder.mul(k, _number(4)))
-        for r in range(self.rows):
-            left = _splat(builder, builder.load(builder.inttoptr(place, _F32.as_pointer()), align=4))
-            found += [builder.call(self.fma, [left, t, totals[r * GROUPS + g]]) for g, t in enumerate(terms)]
-            place = builder.add(place, self.given["x_step"])
-        return found
-
-    def _loop(self, first: Any, last: Any, step: int, totals: list[Any], body: Any) -> list[Any]:
-        """``totals = body(k, totals)`` for k in range(first, last, step)."""
-        builder = self.builder
-        before, head, inside, after = builder.block, *(self.function.append_basic_block() for _ in range(3))
-        builder.branch(head)
-        builder.position_at_end(head)
-        k, held = builder.phi(_I64), [builder.phi(_FLOATS) for _ in totals]
-        builder.cbranch(builder.icmp_signed("<", k, last), inside, after)
-        builder.position_at_end(inside)
-        found = body(k, held)
-        following, end = builder.add(k, _number(step)), builder.block
-        builder.branch(head).set_metadata("llvm.loop", self.rolled)
-        for phi, start, result in zip((k, *held), (first, *totals), (following, *found), strict=True):
-            phi.add_incoming(start, before)
-            phi.add_incoming(result, end)
-        builder.position_at_end(after)
-        return held
+def _lone_term(builder: Any, kind: int, starts: list[Any], offset: Any, scales: Any) -> Any:
+    """One term of each result, read number by number: for what is left behind the last whole chunk."""
+    vector = ir.Constant(_FLOATS, ir.Undefined)
+    for i, start in enumerate(starts):
+        place = builder.add(start, offset)
+        if kind == FLOAT32:
+            value = builder.load(builder.inttoptr(place, _F32.as_pointer()), align=4)
+        elif kind == BFLOAT16:
+            half = builder.load(builder.inttoptr(place, ir.IntType(16).as_pointer()), align=2)
+            value = builder.bitcast(builder.shl(builder.zext(half, _I32), ir.Constant(_I32, 16)), _F32)
+        else:
+            value = builder.sitofp(builder.load(builder.inttoptr(place, _I8.as_pointer()), align=1), _F32)
+        vector = builder.insert_element(vector, value, ir.Constant(_I32, i))
+    return builder.fmul(vector, scales) if kind == INT8 else vector
 
 
 def _function(module: Any, kind: int, rows: int) -> Any:
+    """``void(*_ARGUMENTS)``, all int64."""
     name = f"nyala_stream_{kind}_{rows}"
-    if name not in module.globals:
-        _Writer(module, kind, rows, name).write()
-    return module.globals[name]
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(_VOID, [_I64] * len(_ARGUMENTS)), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    given = dict(zip(_ARGUMENTS, function.args, strict=True))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    starts = [given["weight"]]
+    for i in range(1, OUTPUTS):  # behind the last row the last one once more
+        further = builder.select(builder.icmp_signed("<=", _number(i), given["last"]), given["step"], _number(0))
+        starts.append(builder.add(starts[-1], further))
+    sums = [builder.inttoptr(builder.add(given["sums"], _number(4 * OUTPUTS * r)), _FLOATS.as_pointer()) for r in range(rows)]
+    scales = builder.load(builder.inttoptr(given["scales"], _FLOATS.as_pointer()), align=4) if kind == INT8 else None
+    per_chunk = _CHUNK // BYTES[kind]
+    whole = builder.mul(builder.udiv(given["depth"], _number(per_chunk)), _number(per_chunk))
+    fma = cgutils.get_or_insert_function(module, ir.FunctionType(_FLOATS, [_FLOATS] * 3), f"llvm.fma.v{OUTPUTS}f32")
+
+    def more(builder: Any, term: Any, k: Any, totals: list[Any]) -> list[Any]:
+        """totals, one for each row, += the row's number k times the term."""
+        place, found = builder.add(given["x"], builder.mul(k, _number(4))), []
+        for total in totals:
+            left = _splat(builder, builder.load(builder.inttoptr(place, _F32.as_pointer()), align=4))
+            found.append(builder.call(fma, [left, term, total]))
+            place = builder.add(place, given["x_step"])
+        return found
+
+    def chunk(builder: Any, k: Any, totals: list[Any]) -> list[Any]:
+        offset = builder.mul(k, _number(BYTES[kind]))
+        lines = [builder.load(builder.inttoptr(builder.add(s, offset), _FLOATS.as_pointer()), align=1) for s in starts]
+        distance = OUTPUTS // 2
+        while distance:
+            lines = exchange(builder, lines, distance)
+            distance //= 2
+        place = 0
+        for line in lines:
+            for term in _terms(builder, kind, line, scales):
+                totals = more(builder, term, builder.add(k, _number(place)), totals)
+                place += 1
+        return totals
+
+    def lone(builder: Any, k: Any, totals: list[Any]) -> list[Any]:
+        term = _lone_term(builder, kind, starts, builder.mul(k, _number(BYTES[kind])), scales)
+        return more(builder, term, k, totals)
+
+    totals = [builder.load(s, align=4) for s in sums]
+    totals = _loop(builder, function, _number(0), whole, per_chunk, totals, chunk)
+    totals = _loop(builder, function, whole, given["depth"], 1, totals, lone)
+    for place, total in zip(sums, totals, strict=True):
+        builder.store(total, place, align=4)
+    builder.ret_void()
+    return function
+
+
+def _loop(builder: Any, function: Any, first: Any, last: Any, step: int, totals: list[Any], body: Any) -> list[Any]:
+    """``totals = body(builder, k, totals)`` for k in range(first, last, step)."""
+    before, head, inside, after = builder.block, *(function.append_basic_block() for _ in range(3))
+    builder.branch(head)
+    builder.position_at_end(head)
+    k, held = builder.phi(_I64), [builder.phi(_FLOATS) for _ in totals]
+    builder.cbranch(builder.icmp_signed("<", k, last), inside, after)
+    builder.position_at_end(inside)
+    found = body(builder, k, held)
+    following = builder.add(k, _number(step))
+    end = builder.block
+    builder.branch(head)
+    for phi, start, result in zip((k, *held), (first, *totals), (following, *found), strict=True):
+        phi.add_incoming(start, before)
+        phi.add_incoming(result, end)
+    builder.position_at_end(after)
+    return held
 
 
 def _streamer(kind: int) -> Any:
