@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .interface import Kernels
+from . import reference
+from .interface import Kernels, parameters
 from .reference import attention, loss, norm, pool, reduce, softmax, spatial
 
-_OVER = frozenset({"sum", "mean", "prod"})  # (x, axes, keepdim)
-_ALONG = frozenset({"cumsum", "cumprod", "softmax", "softmax_backward", "log_softmax", "log_softmax_backward"})  # (..., axis)
+_EXACT = frozenset({"amax", "amin", "argmax", "argmin"})
 _SUMS = frozenset(name for family in (attention, loss, norm, pool, reduce, softmax, spatial) for name in family.__all__)
 
 
@@ -27,9 +27,10 @@ class InvariantKernels(Kernels):
 
     def _resolve(self, name: str) -> Callable[..., Any]:
         kernel = super()._resolve(name)
-        if name not in _SUMS:
+        if name not in _SUMS - _EXACT:
             return kernel
-        return functools.partial(_over if name in _OVER else _along if name in _ALONG else _in_c_order, kernel)
+        takes = [p for p, _ in parameters(reference.KERNELS[name])]
+        return functools.partial(_over if takes[1:2] == ["axes"] else _along if takes[-1] == "axis" else _in_c_order, kernel)
 
 
 def _in_c_order(kernel: Callable[..., Any], *given: Any, **named: Any) -> Any:
@@ -40,9 +41,9 @@ def _ordered(x: Any) -> Any:
     return np.ascontiguousarray(x) if isinstance(x, np.ndarray) and x.ndim else x
 
 
-def _over(kernel: Callable[..., Any], x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+def _over(kernel: Callable[..., Any], x: Any, axes: tuple[int, ...], keepdim: bool, *more: Any) -> Any:
     kept = [i for i in range(x.ndim) if i not in axes]
-    out = kernel(_ordered(x.transpose(*kept, *axes)), tuple(range(len(kept), x.ndim)), False)
+    out = kernel(_ordered(x.transpose(*kept, *axes)), tuple(range(len(kept), x.ndim)), False, *more)
     return out.reshape([1 if i in axes else n for i, n in enumerate(x.shape)]) if keepdim else out
 
 
