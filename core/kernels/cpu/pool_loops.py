@@ -21,7 +21,8 @@ from .simd import LANES, add, load_at, splat, store_at, vector
 from .strips import Loop, constant, least
 from .vector_math import bits_float, float_bits
 
-_TILE = 1 << 15  # elements of the wider side in a tile
+_TAPS = 1 << 17  # elements of a result in a tile times the taps of a row of its windows
+_TILE = 1 << 15  # elements of a gradient in a tile
 _ARGUMENTS = ("x", "y", "index", "down", "across", "flat_down", "flat_across", "rows", "columns", "channels")
 _F32, _I32, _I64, _VOID = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.VoidType()
 _f = np.float32
@@ -163,7 +164,7 @@ def maxima(x: Any, y: Any, index: Any, images: Any, height: Any, width: Any, cha
     x (images, height, width, channels) and y (images, len(rows), len(columns), channels), also ``index``: addresses, 0 for none.
     """
     total = images * len(rows)
-    each = max(1, _TILE // (len(columns) * columns.shape[1] * channels))
+    each = max(1, _TAPS // (len(columns) * columns.shape[1] * channels))
     parallel_for(_maxima_rows, (total + each - 1) // each, (x, y, index, height, width, channels, rows, columns, each, total))
 
 
