@@ -15,6 +15,7 @@ CALLS: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
     "conv1d": (lambda x, w, b: F.conv1d(x, w, b, 2, 1), [(2, 4, 9), (6, 2 * 2, 3), (6,)]),
     "conv2d": (lambda x, w, b: F.conv2d(x, w, b, 2, 1, (1, 2), 2), [(2, 4, 7, 8), (6, 2, 3, 3), (6,)]),
     "conv2d same": (lambda x, w: F.conv2d(x, w, padding="same"), [(1, 2, 4, 5), (3, 2, 2, 3)]),
+    "conv2d uneven": (lambda x, w: F.conv2d(x, w, None, 2, ((0, 1), (2, 1))), [(1, 2, 4, 5), (3, 2, 3, 3)]),
     "depthwise": (lambda x, w: F.conv2d(x, w, padding=1, groups=3), [(2, 3, 5, 4), (3, 1, 3, 3)]),
     "conv3d": (F.conv3d, [(1, 2, 3, 4, 3), (2, 2, 2, 2, 2)]),
     "conv_transpose2d": (lambda x, w, b: F.conv_transpose2d(x, w, b, 2, 1, 1), [(2, 3, 3, 4), (3, 2, 3, 3), (2,)]),
