@@ -163,12 +163,25 @@ def test_keys_that_nobody_sees_may_hold_anything(bad: float) -> None:
     allowed[[3, 70, 139]] = False
     clean = CPU.attention(q, k, v, SCALE, allowed)[0]
     k[:, :, [3, 70, 139]] = bad
+    v[:, :, [3, 139]] = bad
     np.testing.assert_array_equal(CPU.attention(q, k, v, SCALE, allowed)[0], clean)
+    expected = reference.KERNELS["attention"](*map(wide, (q, np.nan_to_num(k), v)), SCALE, allowed)[0]
+    np.testing.assert_allclose(clean, expected, rtol=0, atol=1e-6)
     for later in (k, v):
         later[:, :, 21:] = bad  # after the last key that anybody sees
     np.testing.assert_array_equal(
         CPU.attention(q[:, :, :1], k, v, SCALE, start=0)[0], CPU.attention(q[:, :, :1], k[:, :, :1], v[:, :, :1], SCALE)[0]
     )
+
+
+def test_values_that_somebody_sees_come_through() -> None:
+    q, k, v = qkv(1, 1, 1, 3, 5, 8, 8)
+    v[0, 0, 2, :4] = np.nan, np.inf, -np.inf, np.inf
+    v[0, 0, 3, 3] = -np.inf
+    for start in (None, 0, 1, 2):
+        got, expected = (a(q, k, v, SCALE, start=start)[0] for a in (CPU.attention, reference.KERNELS["attention"]))
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
+        assert np.isfinite(got[0, 0, 0]).all() == (start in (0, 1))
 
 
 def test_not_a_number_comes_through() -> None:

@@ -37,8 +37,12 @@ from .gemm import block, floats, hold, pack_part, packed_size
 from .microkernel import COLUMNS
 from .parallel import parallel_for
 from .threads import single_threaded_blas
+from .vector_math import float_bits
 
 _f = np.float32
+_FLOAT = np.dtype(_f)
+_GRAIN = 1 << 18  # multiply-adds that are worth a thread
+_EXPONENT = np.int32(0x7F800000)
 FOUR, WRITTEN, MARKS = any_layout(4), any_layout(4, writable=True), any_layout(4, dtype=types.boolean)
 DROP = types.Tuple((types.uint64, types.uint64, types.uint32, types.float32))
 _KEEP = np.uint64(0), np.uint64(0), np.uint32(0), _f(1.0)
@@ -59,6 +63,12 @@ def stretched(x: Any) -> Any:
     a, b, c, d = x.shape
     at, batch, head, row, column = places(x)
     return at, batch if a > 1 else 0, head if b > 1 else 0, row if c > 1 else 0, column if d > 1 else 0
+
+
+@njit(**EXACT)
+def _tasks(i: Any, span: Any, tasks: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, statistics: Any) -> None:
+    for t in range(i * span, min(tasks, (i + 1) * span)):
+        _task(t, shape, arrays, scale, start, drop, statistics)
 
 
 @njit(**EXACT)
@@ -103,8 +113,8 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
                 place(k, b, h, key), k[3], k[4], queries + 4 * p * COLUMNS * width, scores, BYTES, use, width,
                 min(lanes, COLUMNS), 0, 1, 0, 0, 0, 0, 0, 0, 0,
             )  # fmt: skip
-            factor = scale
-            if allowed[0] or mask[0] or all_see < key + use:
+            factor, masked = scale, allowed[0] != 0 or mask[0] != 0 or all_see < key + use
+            if masked:
                 fill_mask(*allowed, *mask, start, b, h * group, length, n, here, key, use, rows, added)
                 add_mask(scores, use, lanes, scale, added)
                 factor = _f(1.0)
@@ -117,10 +127,14 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
             if key:
                 _shrink(target, here, deep, at + 8 * numbers)
             for c in range(0, deep, COLUMNS):
-                block(
-                    scores, 4, BYTES, values + 4 * c * keys, target + 4 * c, 4 * deep, here, use, min(COLUMNS, deep - c), 0, 1,
-                    1 if key else 0, 0, 0, 0, 0, 0, 0,
-                )  # fmt: skip
+                panel, columns = values + 4 * c * keys, min(COLUMNS, deep - c)
+                if masked and not _all_finite(panel, COLUMNS * use):
+                    _mix_what_is_seen(scores, panel, target + 4 * c, 4 * deep, here, use, columns, key)
+                else:
+                    block(
+                        scores, 4, BYTES, panel, target + 4 * c, 4 * deep, here, use, columns, 0, 1, 1 if key else 0,
+                        0, 0, 0, 0, 0, 0,
+                    )  # fmt: skip
     for p in range(panels):
         at = sums + 4 * p * STEP
         n, here = first + p * COLUMNS, min(COLUMNS, many - p * COLUMNS)
@@ -129,6 +143,28 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
             place_of = statistics + 4 * ((b * shared + h) * group * length + n)
             _keep(at + 4 * numbers, at, here, place_of, 4 * shape[0] * shared * group * length)
     hold(memory)
+
+
+@njit(**EXACT)
+def _all_finite(x: Any, count: Any) -> Any:
+    bits = np.int32(0)
+    for v in floats(x, count):
+        bits |= np.int32((float_bits(v) & _EXPONENT) == _EXPONENT)
+    return bits == 0
+
+
+@njit(**EXACT)
+def _mix_what_is_seen(weights: Any, panel: Any, target: Any, step: Any, rows: Any, keys: Any, columns: Any, more: Any) -> None:
+    """What ``block`` computes, with its bits, but for weights of 0: what they belong to may be infinite or not a number."""
+    for r in range(rows):
+        out = floats(target + r * step, columns)
+        for c in range(columns):
+            total = _f(0.0)
+            for j in range(keys):
+                w = floats(weights + j * BYTES + 4 * r, 1)[0]
+                if w != _f(0.0):
+                    total += w * floats(panel + 4 * (j * COLUMNS + c), 1)[0]
+            out[c] = out[c] + total if more else total
 
 
 @njit(**EXACT)
@@ -176,7 +212,9 @@ def _forward(
     arrays = places(q), places(k), places(v), places(out), stretched(allowed), stretched(mask)
     keep = statistics.ctypes.data if statistics.size else 0
     tasks = shape[0] * shape[1] * up(shape[2] * shape[3], QUERIES)
-    parallel_for(_task, tasks, (shape, arrays, scale, start, drop, keep))
+    work = min(up(shape[2] * shape[3], 16) * 16, QUERIES) * shape[4] * (shape[5] + shape[6])
+    span = max(1, _GRAIN // work)
+    parallel_for(_tasks, up(tasks, span), (span, tasks, shape, arrays, scale, start, drop, keep))
 
 
 def attention(
@@ -203,7 +241,10 @@ def attention(
 
 def suits(q: Any, k: Any, v: Any, mask: Any, *more: Any) -> bool:
     """Whether the kernels can take these arrays."""
-    return all(x.dtype == _f and x.size > 0 for x in (q, k, v, *more)) and (mask is None or mask.dtype == _f)
+    for x in (q, k, v, *more):
+        if x.dtype != _FLOAT or not x.size:
+            return False
+    return mask is None or mask.dtype == _FLOAT
 
 
 def masks(allowed: Any, mask: Any) -> tuple[Any, Any]:

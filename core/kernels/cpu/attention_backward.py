@@ -34,7 +34,7 @@ from .gemm import block, floats, hold, pack_part
 from .microkernel import COLUMNS
 from .parallel import parallel_for
 from .simd import add, fma, load_at, multiply, splat, store_at, subtract
-from .simd_math import exp
+from .simd_math import exp, where_less
 from .threads import single_threaded_blas
 
 _f = np.float32
@@ -141,7 +141,7 @@ def _scores(x: Any, batch: Any, head: Any, key: Any, keys: Any, panel: Any, dept
 @njit(**UNFUSED)
 def _slopes(weights: Any, slopes: Any, kept: Any, keys: Any, lanes: Any, factor: Any, scale: Any, numbers: Any) -> None:
     """weights: from scores to softmax, dropped; slopes: from the weights' gradient to the gradient of q k^T."""
-    by, end = splat(factor), splat(scale)
+    by, end, zero = splat(factor), splat(scale), splat(_f(0.0))
     for lane in range(0, 4 * lanes, 64):
         minus, share, along = load_at(numbers + lane), load_at(numbers + BYTES + lane), load_at(numbers + 2 * BYTES + lane)
         for j in range(keys):
@@ -154,7 +154,8 @@ def _slopes(weights: Any, slopes: Any, kept: Any, keys: Any, lanes: Any, factor:
                 store_at(weights + here, multiply(w, keep))
             else:
                 store_at(weights + here, w)
-            store_at(slopes + here, multiply(multiply(w, add(s, along)), end))
+            slope = multiply(multiply(w, add(s, along)), end)
+            store_at(slopes + here, where_less(zero, w, slope, w))  # 0 for what is not seen, whatever it holds
 
 
 @njit(**EXACT)

@@ -25,7 +25,8 @@ def attention(
 
     A query sees the keys that ``allowed`` (bool; broadcasts to (B, H, L, S)) marks and, with ``start``, of these the keys up
     to number start + its own. ``mask`` (broadcasts likewise) is added. One that sees nothing gives 0; a key that a query does
-    not see takes no part in its scores, NaN or not. ``dropout``: probability and key, on the weights (B, H, L, S).
+    not see takes no part in its result, be it or its value infinite or not a number.
+    ``dropout``: probability and key, on the weights (B, H, L, S).
 
     ``statistics``: (2, B, H, L), the largest score of each query, 0 where it sees nothing, and its sum of exp(score - that).
     """
@@ -33,7 +34,21 @@ def attention(
     if dropout is not None:
         weights = drop(weights, *dropout)
     found = module_of(q).stack([largest[..., 0], total[..., 0]]) if statistics else None
-    return matmul(weights, _shared(v, q.shape[1])), found
+    return _mixed(weights, _shared(v, q.shape[1])), found
+
+
+def _mixed(weights: Any, v: Any) -> Any:
+    """weights @ v, where a weight of 0 takes nothing from its value, be it infinite or not a number."""
+    xp = module_of(v)
+    wide, used = widened(v), (weights != 0).astype(np.float32)
+    finite = xp.isfinite(wide)
+    if bool(finite.all()):
+        return matmul(weights, v)
+    out = matmul(weights, xp.where(finite, v, v.dtype.type(0)))
+    none, high, low = (xp.matmul(used, what.astype(np.float32)) > 0 for what in (xp.isnan(wide), wide == np.inf, wide == -np.inf))
+    for where, value in ((high, np.inf), (low, -np.inf), (none | (high & low), np.nan)):
+        out = xp.where(where & ~xp.isnan(out), out.dtype.type(value), out)
+    return out
 
 
 def _shared(t: Any, heads: int) -> Any:
