@@ -130,12 +130,18 @@ def _grouped_input_grad(*arguments: Any) -> Any:
     return grouped.input_grad(*arguments)
 
 
+def _grouped_weight_grad(*arguments: Any) -> Any:
+    from . import grouped
+
+    return grouped.weight_grad(*arguments)
+
+
 _REFERENCE = Way(*[_by_reference(k) for k in (reference.conv_forward, reference.conv_input_grad, reference.conv_weight_grad)])
 _WAYS = {
     "dense": Way(dense.forward, dense.input_grad, dense.weight_grad),
     "winograd": Way(_winograd_forward, _winograd_input_grad, _winograd_weight_grad),
     "depthwise": Way(_depthwise_forward, _depthwise_input_grad, _depthwise_weight_grad),
-    "grouped": Way(_grouped_forward, _grouped_input_grad, dense.weight_grad),
+    "grouped": Way(_grouped_forward, _grouped_input_grad, _grouped_weight_grad),
     "reference": _REFERENCE,
 }
 

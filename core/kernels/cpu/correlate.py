@@ -15,7 +15,7 @@ from .compiled import EXACT, njit
 from .gemm import block, hold, packed_size
 from .indirect import indirect_block
 from .microkernel import COLUMNS, ROWS
-from .moves import clear, copy
+from .moves import clear, copy, fetch
 from .parallel import parallel_for
 from .window import following, place
 
@@ -114,18 +114,38 @@ def _multiply(
 
 
 @njit(**EXACT)
-def _spread(plan: Any, source: Any, target: Any, top: Any, rows: Any, first: Any, last: Any) -> None:
-    """Columns first to last of the tile's rows to places that are not evenly spaced; zeros where there is no source."""
+def aim(plan: Any, target: Any, top: Any, rows: Any, targets: Any) -> None:
+    """Where the results of ``rows`` places go."""
     n, z, y, x = place(plan, top)
     for r in range(rows):
-        there = target + n * plan[TARGET_N] + z * plan[TARGET_D] + y * plan[TARGET_H] + x * plan[TARGET_W] + 4 * first
-        if source:
-            copy(source + 4 * (r * plan[WIDTH] + first), there, last - first)
-        else:
-            clear(there, last - first)
+        down = z * plan[TARGET_D] + y * plan[TARGET_H]
+        targets[r] = target + n * plan[TARGET_N] + down + x * plan[TARGET_W]
         x += 1
         if x == plan[at.OUT_W]:
             n, z, y, x = following(plan, n, z, y)
+
+
+@njit(**EXACT)
+def _multiply_apart(
+    plan: Any, source: Any, packed: Any, top: Any, rows: Any, first: Any, last: Any, target: Any
+) -> None:  # fmt: skip
+    """``_multiply`` to places that are not evenly spaced; zeros where there is nothing to add up."""
+    columns = plan[WIDTH]
+    left, right = first * COLUMNS, min(last * COLUMNS, columns)
+    targets = np.empty(rows, np.int64)
+    aim(plan, target + 4 * left, top, rows, targets)
+    if plan[TERMS] == 0:
+        for r in range(rows):
+            clear(targets[r], right - left)
+        return
+    c = np.empty(rows * columns, np.float32)
+    for r in range(rows):
+        for i in range(0, 4 * (right - left), 64):
+            fetch(targets[r] + i)  # while the product is made
+    _multiply(plan, source, packed, top, rows, first, last, c.ctypes.data, 4 * columns, (0, 0, 0, 0, 0))
+    for r in range(rows):
+        copy(c.ctypes.data + 4 * (r * columns + left), targets[r], right - left)
+    hold(c)
 
 
 @njit(**EXACT)
@@ -145,14 +165,7 @@ def _task(t: Any, plan: Any, source: Any, packed: Any, target: Any, ends: Any) -
         ends = shifted(ends, column, bytes_before)
         _multiply(plan, source, packed, top, rows, first, last, target + bytes_before, plan[TARGET_W], ends)
         return
-    left, right = first * COLUMNS, min(last * COLUMNS, columns)
-    if depth == 0:
-        _spread(plan, 0, target + 4 * column, top, rows, left, right)
-        return
-    c = np.empty(rows * columns, np.float32)
-    _multiply(plan, source, packed, top, rows, first, last, c.ctypes.data, 4 * columns, (0, 0, 0, 0, 0))
-    _spread(plan, c.ctypes.data, target + 4 * column, top, rows, left, right)
-    hold(c)
+    _multiply_apart(plan, source, packed, top, rows, first, last, target + 4 * column)
 
 
 @njit(**EXACT)

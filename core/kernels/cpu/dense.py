@@ -32,7 +32,7 @@ def readable(x: Any, planar: bool) -> Any:
     return x if x.flags.aligned and (x.shape[1] == 1 or x.strides[1] == 4) else channels_last(x).transpose(last_axes(x.ndim))
 
 
-def _unpadded(x: Any, padding: Pads, planar: bool) -> Any:
+def unpadded(x: Any, padding: Pads, planar: bool) -> Any:
     """x with its padding, to be read without any."""
     return padded(x, padding, planar) if any(map(any, sides(padding))) else readable(x, planar)
 
@@ -56,7 +56,7 @@ def forward(
     """As the reference, for float32."""
     planar = x.shape[1] <= PLANAR
     if planar:
-        x, padding = _unpadded(x, padding, planar), (0,) * len(padding)
+        x, padding = unpadded(x, padding, planar), (0,) * len(padding)
     else:
         x = readable(x, planar)
     plan = forward_plan(x.shape, x.strides, w.shape, tuple(stride), tuple(padding), tuple(dilation), groups, planar)
@@ -94,7 +94,7 @@ def input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, d
 def weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
     """As the reference, for float32."""
     planar, g = x.shape[1] <= PLANAR, channels_last(g)
-    x = _unpadded(x, padding, planar)
+    x = unpadded(x, padding, planar)
     shape, geometry = tuple(weight_shape), (tuple(stride), tuple(dilation), groups, planar)
     plan = weight_plan(x.shape, x.strides, shape, *geometry, g.shape[1:-1])
     out = np.empty(shape, np.float32)

@@ -28,7 +28,7 @@ _DIRECT_ROWS = 48  # rows up to which packing the other factor costs more than i
 
 
 @njit(**EXACT)
-def _places(plan: Any, first: Any, many: Any, out: Any) -> None:
+def window_offsets(plan: Any, first: Any, many: Any, out: Any) -> None:
     """Bytes from the picture's start to the windows at ``many`` places."""
     if plan[ROW_STEP]:
         for i in range(many):
@@ -52,7 +52,7 @@ def _point(plan: Any, cuts: Any, k: Any, many: Any, outputs: Any, offsets: Any) 
         for i in range(many):
             offsets[i] = (k + i) * cuts[GRADIENT_STEP]
     else:
-        _places(plan, k, many, offsets)
+        window_offsets(plan, k, many, offsets)
 
 
 @njit(**EXACT)
