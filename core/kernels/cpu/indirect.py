@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .compiled import compiled_callback
+from .compiled import EXACT, compiled_callback, njit
 from .gemm import DEPTH, finish
 from .microkernel import (
     _I64,
@@ -32,8 +32,11 @@ from .microkernel import (
     _store,
     _vector_at,
 )  # fmt: skip
+from .moves import fetch
+from .window import integers
 
 _ARGUMENTS = ("table", "offsets", "first", "run", "b", "b_step", "depth", "c", "c_step", "add", "last_lanes")
+_SHORT = 128  # terms of a sum whose rows arrive from memory no faster than they are used
 PIECE = 8 * ROWS
 """Bytes of a piece's pointers, one for each row."""
 
@@ -153,6 +156,15 @@ def _micro(typing_context, rows, vectors, table, offsets, first, run, b, b_step,
     return types.void(*[types.int64] * 13), generate
 
 
+@njit(**EXACT)
+def _fetch_rows(table: Any, rows: Any, start: Any, end: Any) -> None:
+    """Let the cache fetch bytes start to end of ``rows`` rows of one piece each."""
+    places = integers(table, rows)
+    for r in range(rows):
+        for i in range(start, end, 64):
+            fetch(places[r] + i)
+
+
 def _block(
     table: Any, pieces: Any, offsets: Any, run: Any, b: Any, b_step: Any, panel_step: Any, c: Any, c_step: Any, rows: Any,
     columns: Any, first: Any, last: Any, add: Any, bias: Any, scale: Any, shift: Any, residual: Any, activation: Any,
@@ -160,6 +172,8 @@ def _block(
 ) -> None:  # fmt: skip
     panels, depth = (columns + COLUMNS - 1) // COLUMNS, pieces * run
     ends = bias or scale or residual or activation
+    # short rows that lie apart: no processor foresees where the next ones begin
+    foresee = pieces == 1 and run <= _SHORT and integers(offsets, run)[run - 1] == 4 * (run - 1)
     k = 0
     while k < depth:
         part = min(DEPTH, depth - k)
@@ -170,6 +184,8 @@ def _block(
             for r in range(0, rows, ROWS):
                 many = min(ROWS, rows - r)
                 target = c + r * c_step + 4 * COLUMNS * p
+                if foresee and p == first and r + ROWS < rows:
+                    _fetch_rows(table + 8 * (r + ROWS), min(ROWS, rows - r - ROWS), 4 * k, 4 * (k + part))
                 start = table + PIECE * (r // ROWS * pieces + k // run)
                 _micro(
                     many, vectors, start, offsets, k % run, run, panel, b_step, part, target, c_step, 1 if k or add else 0,

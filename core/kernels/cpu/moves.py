@@ -71,6 +71,20 @@ def add_vector(typing_context, source, target):
 
 
 @intrinsic
+def fetch(typing_context, address):
+    """Let the cache fetch the line of an address, to be read."""
+
+    def generate(context, builder, signature, arguments):
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(_VOID, [byte, *[_I32] * 3])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(prefetch, [builder.inttoptr(arguments[0], byte), *[ir.Constant(_I32, n) for n in (0, 3, 1)]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
 def copy_few(typing_context, source, target, count):
     """Copy ``count`` floats, 16 at most."""
 
