@@ -1,4 +1,4 @@
-"""Which way a convolution on the CPU takes, by its shape: Winograd's, gathered windows and matrix products, or depthwise.
+"""Which way a convolution on the CPU takes, by its shape: Winograd's, products of windows, narrow groups, or depthwise.
 
 The choice never looks at the batch, so a picture gets the same bits alone and in a batch. Half precision goes the ways of
 float32; other dtypes, and arrays without elements, go to the reference. Results lie in channels-last memory.

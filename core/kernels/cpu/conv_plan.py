@@ -20,7 +20,7 @@ from .microkernel import COLUMNS, LANES, ROWS, VECTORS
 
 _TILE = 96  # places of a tile: with their windows they stay in a core's cache
 _TASKS = 8  # tasks that a small convolution is cut into
-_PANELS = 4  # panels of a task whose rows need no gathering, and of one of the weight's gradient
+_PANELS = 4  # panels of a task whose windows lie as rows, and of one of the weight's gradient
 _ROWS = 192  # rows of a task of the weight's gradient
 _PART = 1024  # places of a part of it, at least
 _KEPT_PLACES = 1024  # places of one picture up to which packing the weight takes a noticeable share

@@ -1,8 +1,8 @@
 """Convolutions over all channels of a group, on nyala's own matrix products; up to three dimensions, any stride.
 
 The result lies in channels-last memory. A picture with more than ``PLANAR`` channels is read in channels-last memory too (one
-that lies otherwise is copied), one with fewer channel by channel. Windows are gathered where they are multiplied, with zeros
-where they leave the picture: no padded copy is made.
+that lies otherwise is copied), one with fewer channel by channel, padded. Windows are never written out: the micro-kernel reads
+their taps where they lie, and zeros where they leave the picture.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PLANAR = 4
 
 
 def readable(x: Any, planar: bool) -> Any:
-    """x (N, C, *S) as windows can be gathered from it."""
+    """x (N, C, *S) as its windows can be read."""
     if planar:
         return x if x.flags.aligned else np.array(x, order="C")
     return x if x.flags.aligned and (x.shape[1] == 1 or x.strides[1] == 4) else channels_last(x).transpose(last_axes(x.ndim))

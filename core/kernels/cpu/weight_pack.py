@@ -1,4 +1,4 @@
-"""A convolution's weight as packed panels whose terms come in the order of gathered windows."""
+"""A convolution's weight as packed panels whose terms come in the order of windows."""
 
 from __future__ import annotations
 
