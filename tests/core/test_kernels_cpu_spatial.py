@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,17 @@ def frozen(x: Any) -> Any:
     x = x.copy("K")
     x.flags.writeable = False
     return x
+
+
+def test_eight_threads_may_convolve_at_once() -> None:
+    work = [
+        (kernel, given) for name in ("3x3", "5x5 strided, uneven") for kernel, given in zip(KERNELS, depthwise(name), strict=True)
+    ]
+    expected = [getattr(CPU, kernel)(*given) for kernel, given in work]
+    with ThreadPoolExecutor(8) as pool_of_threads:
+        found = list(pool_of_threads.map(lambda i: getattr(CPU, work[i % 6][0])(*work[i % 6][1]), range(96)))
+    for i, got in enumerate(found):
+        np.testing.assert_array_equal(got, expected[i % 6])
 
 
 def test_depthwise_kernels_carry_nan_and_infinity_to_the_pixels_they_reach() -> None:

@@ -228,28 +228,26 @@ def _convolve(x: Any, w: Any, y: Any, batch: Any, source: Any, target: Any, taps
 
 
 @njit(**EXACT)
-def _weight_tile(t: Any, g: Any, x: Any, sums: Any, size: Any, out: Any, taps: Any, channels: Any, geometry: Any, rows_each: Any,
-                 channels_each: Any) -> None:  # fmt: skip
-    """The gradient's part from some rows of an image, for some channels."""
+def _weight_tile(t: Any, g: Any, x: Any, sums: Any, batch: Any, size: Any, out: Any, taps: Any, channels: Any, geometry: Any,
+                 rows_each: Any, channels_each: Any) -> None:  # fmt: skip
+    """The gradient's part from some of the batch's rows, for some channels."""
     (height, width), (out_height, out_width) = size, out
     sh, sw, p, q, dh, dw = geometry
-    slices, blocks = _up(channels, channels_each), _up(out_height, rows_each)
+    slices = _up(channels, channels_each)
     part, c = t // slices, t % slices * channels_each
-    n, top = part // blocks, part % blocks * rows_each
     many, pixel = min(channels_each, channels - c), 4 * channels
-    g, x = g + n * out_height * out_width * pixel + 4 * c, x + n * height * width * pixel + 4 * c
-    sums += part * taps[0] * taps[1] * pixel + 4 * c
+    g, x, sums = g + 4 * c, x + 4 * c, sums + part * taps[0] * taps[1] * pixel + 4 * c
     first, last = _columns(0, out_width, 0, taps[1], sw, q, dw)
     ring, step = _reach(0, taps[0], sh, dh), 4 * _up(many, _LINE) * _LINE
     line = (last - first) * step
     scratch, book = np.empty(ring * line // 4 + _LINE, np.float32), np.empty(NUMBERS + 2 * taps[0] + ring, np.int64)
     near, x_rows, w_rows, held = _aligned(scratch), book[NUMBERS:], book[NUMBERS + taps[0]:], book[NUMBERS + 2 * taps[0]:]
     held[:] = -1
-    for oy in range(top, min(out_height, top + rows_each)):
-        iy = oy * sh - p
+    for r in range(part * rows_each, min(batch * out_height, (part + 1) * rows_each)):
+        n, iy = r // out_height, r % out_height * sh - p
         i0, i1 = _inside(iy, dh, taps[0], height)
         for i in range(i0, i1):
-            at = iy + i * dh
+            at = n * height + iy + i * dh
             slot = at % ring
             if held[slot] != at:
                 held[slot] = at
@@ -258,7 +256,7 @@ def _weight_tile(t: Any, g: Any, x: Any, sums: Any, size: Any, out: Any, taps: A
             w_rows[i - i0] = sums + i * taps[1] * pixel
         row_back(
             book, x_rows, w_rows, i1 - i0, taps[1], dw * step, pixel, sw * step,
-            g + oy * out_width * pixel, pixel, out_width, many,
+            g + r * out_width * pixel, pixel, out_width, many,
         )  # fmt: skip
     hold(scratch)
     hold(book)
@@ -278,13 +276,13 @@ def _add_parts(t: Any, sums: Any, parts: Any, span: Any, each: Any) -> None:
 @njit(**EXACT)
 def _weight_gradient(g: Any, x: Any, batch: Any, size: Any, out: Any, taps: Any, channels: Any, geometry: Any) -> Any:
     """(*taps, channels), flat."""
-    rows = max(2 * taps[0], _TILE // (out[1] * channels))
-    rows = _up(out[0], _up(out[0], rows))
-    each = _slices(_up(_TILES, batch * _up(out[0], rows)), channels)
-    parts, span = batch * _up(out[0], rows), taps[0] * taps[1] * channels
+    span, total = taps[0] * taps[1] * channels, batch * out[0]
+    rows = max(2 * taps[0], _TILE // (out[1] * channels), 8 * taps[0] * taps[1] // out[1])  # a part reads more than its sums take
+    parts = _up(total, rows)
+    each = _slices(_up(_TILES, parts), channels)
     sums = np.zeros((parts, span), np.float32)
     tiles = parts * _up(channels, each)
-    parallel_for(_weight_tile, tiles, (g, x, sums.ctypes.data, size, out, taps, channels, geometry, rows, each))
+    parallel_for(_weight_tile, tiles, (g, x, sums.ctypes.data, batch, size, out, taps, channels, geometry, rows, each))
     parallel_for(_add_parts, _up(span, _PART), (sums.ctypes.data, parts, span, _PART))
     return sums[0]
 
