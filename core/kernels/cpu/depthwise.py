@@ -32,6 +32,7 @@ _THIN = 48  # channels that a tile has at least
 _LINE = 16  # floats in a line of the cache
 _PART = 1 << 12  # elements of a sum of parts in a tile
 
+
 @njit(**EXACT)
 def _up(a: Any, b: Any) -> Any:
     """a / b rounded up, for b > 0."""
@@ -154,7 +155,7 @@ def _segment(x: Any, w: Any, y: Any, source: Any, target: Any, taps: Any, channe
     line, inside = (last - first) * step, first >= 0 and last <= width
     scratch = np.empty(_LINE if inside else ring * line // 4 + _LINE, np.float32)
     book = np.empty(NUMBERS + 2 * taps[0] + ring, np.int64)
-    near, x_rows, w_rows, held = _aligned(scratch), book[NUMBERS:], book[NUMBERS + taps[0]:], book[NUMBERS + 2 * taps[0]:]
+    near, x_rows, w_rows, held = _aligned(scratch), book[NUMBERS:], book[NUMBERS + taps[0] :], book[NUMBERS + 2 * taps[0] :]
     held[:] = -1
     if inside:
         step = pixel
@@ -241,7 +242,7 @@ def _weight_tile(t: Any, g: Any, x: Any, sums: Any, batch: Any, size: Any, out: 
     ring, step = _reach(0, taps[0], sh, dh), 4 * _up(many, _LINE) * _LINE
     line = (last - first) * step
     scratch, book = np.empty(ring * line // 4 + _LINE, np.float32), np.empty(NUMBERS + 2 * taps[0] + ring, np.int64)
-    near, x_rows, w_rows, held = _aligned(scratch), book[NUMBERS:], book[NUMBERS + taps[0]:], book[NUMBERS + 2 * taps[0]:]
+    near, x_rows, w_rows, held = _aligned(scratch), book[NUMBERS:], book[NUMBERS + taps[0] :], book[NUMBERS + 2 * taps[0] :]
     held[:] = -1
     for r in range(part * rows_each, min(batch * out_height, (part + 1) * rows_each)):
         n, iy = r // out_height, r % out_height * sh - p
