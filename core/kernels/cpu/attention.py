@@ -36,13 +36,12 @@ from .compiled import EXACT, any_layout, njit
 from .gemm import block, floats, hold, pack_part, packed_size
 from .microkernel import COLUMNS
 from .parallel import parallel_for
+from .simd import fma, load_at, splat, store_at
 from .threads import single_threaded_blas
-from .vector_math import float_bits
 
 _f = np.float32
 _FLOAT = np.dtype(_f)
 _GRAIN = 1 << 18  # multiply-adds that are worth a thread
-_EXPONENT = np.int32(0x7F800000)
 FOUR, WRITTEN, MARKS = any_layout(4), any_layout(4, writable=True), any_layout(4, dtype=types.boolean)
 DROP = types.Tuple((types.uint64, types.uint64, types.uint32, types.float32))
 _KEEP = np.uint64(0), np.uint64(0), np.uint32(0), _f(1.0)
@@ -82,25 +81,28 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
     panels = up(many, COLUMNS)
     numbers = panels * STEP  # so many lanes: maxima, sums, shrinkages
     memory = np.empty(
-        16 + panels * COLUMNS * width + 2 * KEYS * STEP + 16 * ROW + packed_size(KEYS, deep) + QUERIES * deep + 3 * numbers, _f
+        16 + panels * COLUMNS * width + 2 * KEYS * STEP + 16 * ROW + packed_size(KEYS, deep) + 16 + QUERIES * deep + 3 * numbers,
+        _f,
     )
     queries = aligned(memory.ctypes.data)
     scores = queries + 4 * panels * COLUMNS * width
     added = scores + KEYS * BYTES
     rows = added + KEYS * BYTES
     values = rows + 4 * ROW * 16
-    sums = values + 4 * packed_size(KEYS, deep)
+    sums = values + 4 * packed
     mixed = sums + 4 * 3 * numbers
     _begin(floats(sums, 3 * numbers), numbers)
     for p in range(panels):
         here = min(COLUMNS, many - p * COLUMNS)
         target = queries + 4 * p * COLUMNS * width
         pack_queries(q, b, h * group, length, first + p * COLUMNS, here, width, target)
+    hides = allowed[0] != 0 or mask[0] != 0 or start >= 0
     _, seen = keys_seen(first, many, length, size, start)
     for key in range(0, seen, KEYS):
         keys = min(KEYS, size - key)
         for c in range(up(deep, COLUMNS)):
             pack_part(place(v, b, h, key), v[3], v[4], keys, deep, values, c)
+        clean = not hides or _all_finite(values, up(packed_size(keys, deep), 16) * 16, rows)
         for p in range(panels):
             n = first + p * COLUMNS
             here = min(COLUMNS, many - p * COLUMNS)
@@ -128,7 +130,7 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
                 _shrink(target, here, deep, at + 8 * numbers)
             for c in range(0, deep, COLUMNS):
                 panel, columns = values + 4 * c * keys, min(COLUMNS, deep - c)
-                if masked and not _all_finite(panel, COLUMNS * use):
+                if masked and not clean:
                     _mix_what_is_seen(scores, panel, target + 4 * c, 4 * deep, here, use, columns, key)
                 else:
                     block(
@@ -146,11 +148,17 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
 
 
 @njit(**EXACT)
-def _all_finite(x: Any, count: Any) -> Any:
-    bits = np.int32(0)
-    for v in floats(x, count):
-        bits |= np.int32((float_bits(v) & _EXPONENT) == _EXPONENT)
-    return bits == 0
+def _all_finite(x: Any, count: Any, memory: Any) -> Any:
+    """Whether ``count`` floats are; ``memory``: 16 of them."""
+    zero = splat(_f(0.0))
+    total = zero
+    for i in range(0, count, 16):
+        total = fma(load_at(x + 4 * i), zero, total)  # NaN from then on where one is not
+    store_at(memory, total)
+    left = _f(0.0)
+    for v in floats(memory, 16):
+        left += v
+    return left == _f(0.0)
 
 
 @njit(**EXACT)

@@ -16,15 +16,15 @@ from numba.extending import intrinsic
 from .attention_parts import BYTES, KEYS, place, turn, up
 from .compiled import EXACT, compiled_callback, njit
 from .gemm import floats
-from .philox import random_blocks
+from .philox import random_words
 from .simd import fma, load_at, splat, store_at
 from .simd_math import where_less
 
 _f = np.float32
 _NOWHERE = _f(-np.inf)
-_BLOCKS = KEYS // 4 + 1  # of four random words: those of a row of a block
-ROW = KEYS + 8
-"""Floats of a row of working memory."""
+_WORDS = KEYS + 32  # random ones, made 32 at a time: those of a row of a block, and what is made besides
+ROW = KEYS + 16
+"""Floats of a row of working memory; rows lie apart by no power of 2."""
 
 
 @intrinsic
@@ -110,19 +110,17 @@ def _fill_dropout(
     k0: Any, k1: Any, threshold: Any, factor: Any, heads: Any, length: Any, size: Any, first: Any, many: Any, key: Any, keys: Any,
     rows: Any, target: Any,
 ) -> None:  # fmt: skip
-    words = np.empty((4, _BLOCKS), np.uint32)
+    words = np.empty(_WORDS, np.uint32)
     for lane in range(0, up(many, 16) * 16, 16):
         for i in range(16):
             n = first + min(lane + i, many - 1)
             element = (heads * length + n) * size + key  # heads of a group follow each other, as its queries do
             skipped = element % 4
-            blocks = words[:, : up(skipped + keys, 4)]
-            random_blocks(np.uint64(element // 4), k0, k1, blocks)
-            out = floats(rows + 4 * (ROW * i + 4 - skipped), 4 * blocks.shape[1]).reshape(blocks.shape[1], 4)
-            for block in range(blocks.shape[1]):
-                for j in range(4):
-                    out[block, j] = factor if blocks[j, block] >= threshold else _f(0.0)
-        turn(rows + 16, 4 * ROW, 4, 16, keys, target + 4 * lane, BYTES)
+            random_words(np.uint64(element // 4), k0, k1, words[: up(skipped + keys, 32) * 32])
+            own, out = words[skipped : skipped + keys], floats(rows + 4 * ROW * i, keys)
+            for j in range(keys):
+                out[j] = factor if own[j] >= threshold else _f(0.0)
+        turn(rows, 4 * ROW, 4, 16, keys, target + 4 * lane, BYTES)
 
 
 _MASK = types.void(*[types.int64] * 20)

@@ -78,17 +78,6 @@ def random_words(first: Any, k0: Any, k1: Any, out: Any) -> None:
 
 
 @njit(**EXACT)
-def random_blocks(first: Any, k0: Any, k1: Any, out: Any) -> None:
-    """Blocks first, first + 1, ... into the columns of ``out`` (4, blocks)."""
-    words = np.empty(_STEP, _u32)
-    for start in range(0, out.shape[1], _BLOCKS):
-        _make_words(first + _u64(start), k0, k1, words, 0)
-        for i in range(min(_BLOCKS, out.shape[1] - start)):
-            for j in range(4):
-                out[j, start + i] = words[4 * i + j]
-
-
-@njit(**EXACT)
 def _some_words(t: Any, k0: Any, k1: Any, out: Any) -> None:
     here = out[t * _TILE : (t + 1) * _TILE]
     whole = here.size // _STEP * _STEP
