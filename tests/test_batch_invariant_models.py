@@ -59,7 +59,7 @@ MODELS: dict[str, tuple[Callable[[], Any], Callable[[int], dict[str, Any]]]] = {
 
 def outputs(model: Any, given: dict[str, Any], rows: slice) -> list[Any]:
     out = model(*[nyala.from_numpy(v[rows].copy()) for v in given.values()])
-    found = (out.last_hidden_state, out.pooler_output) if isinstance(out, bert.BertOutput) else (out,)
+    found: tuple[Any, ...] = (out.last_hidden_state, out.pooler_output) if isinstance(out, bert.BertOutput) else (out,)
     return [x.detach().numpy() for x in found]
 
 

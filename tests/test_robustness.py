@@ -287,11 +287,11 @@ def test_arrays_of_more_than_two_gigabytes(name: str) -> None:
     gigabytes = 3 * 4 * int(np.prod(shape)) >> 30
     if _free_memory() >> 30 < gigabytes:
         pytest.skip(f"needs {gigabytes} GiB of memory")
-    end = {1: np.s_[-64:], 2: np.s_[-1:], 4: np.s_[..., -2:, :]}[len(shape)]
+    end: Any = {1: np.s_[-64:], 2: np.s_[-1:], 4: np.s_[..., -2:, :]}[len(shape)]
     x = np.ones(shape, np.float32)
     x.reshape(-1)[-2:] = 3, -2
     with nyala.no_grad():
         got = op(nyala.from_numpy(x)).numpy()
         expected = op(nyala.from_numpy(np.ascontiguousarray(x[end]))).numpy()
-    place = np.s_[..., -expected.shape[-2] :, :] if len(shape) == 4 else end
+    place: Any = np.s_[..., -expected.shape[-2] :, :] if len(shape) == 4 else end
     np.testing.assert_allclose(got[place], expected, rtol=1e-6, atol=1e-6)

@@ -195,6 +195,9 @@ def test_the_smallest_numbers_count() -> None:
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool", "complex64", "complex128", "mixed"])
 def test_other_kinds_of_numbers(dtype: str) -> None:
     rng = np.random.default_rng(0)
+    a: Any
+    b: Any
+    got: Any
     a, b = rng.integers(0, 2, (9, 30)), rng.integers(0, 2, (30, 11))
     if dtype == "mixed":
         got, expected = CPU.matmul(a.astype(np.float32), b.astype(np.float64)), a.astype(np.float32) @ b.astype(np.float64)
@@ -248,7 +251,7 @@ def test_fused_and_unfused_agree_to_the_bit(depth: int, activation: str, parts: 
     step = cpu_after.then(step, None, After(activation=activation), 1)
     assert bits(fused) == bits(step)
     wide = [None if v is None else v.astype(np.float64) for v in (x, weight, bias, *after[:3])]
-    exact = reference.KERNELS["linear"](*wide[:3], After(*wide[3:], activation))
+    exact = reference.KERNELS["linear"](*wide[:3], After(wide[3], wide[4], wide[5], activation))
     np.testing.assert_allclose(fused, exact, rtol=1e-4, atol=3e-6 * np.sqrt(depth) * np.abs(exact).max())
 
 
