@@ -80,10 +80,8 @@ def _task(t: Any, shape: Any, arrays: Any, scale: Any, start: Any, drop: Any, st
     many = min(QUERIES, group * length - first)
     panels = up(many, COLUMNS)
     numbers = panels * STEP  # so many lanes: maxima, sums, shrinkages
-    memory = np.empty(
-        16 + panels * COLUMNS * width + 2 * KEYS * STEP + 16 * ROW + packed_size(KEYS, deep) + 16 + QUERIES * deep + 3 * numbers,
-        _f,
-    )
+    packed = packed_size(KEYS, deep) + 16
+    memory = np.empty(16 + panels * COLUMNS * width + 2 * KEYS * STEP + 16 * ROW + packed + QUERIES * deep + 3 * numbers, _f)
     queries = aligned(memory.ctypes.data)
     scores = queries + 4 * panels * COLUMNS * width
     added = scores + KEYS * BYTES
@@ -218,7 +216,7 @@ def _forward(
     """The arrays of ``attention``; empty ones for none, and ``start`` -1."""
     shape = shape_of(q, k, v)
     arrays = places(q), places(k), places(v), places(out), stretched(allowed), stretched(mask)
-    keep = statistics.ctypes.data if statistics.size else 0
+    keep = np.int64(statistics.ctypes.data) if statistics.size else np.int64(0)
     tasks = shape[0] * shape[1] * up(shape[2] * shape[3], QUERIES)
     work = min(up(shape[2] * shape[3], 16) * 16, QUERIES) * shape[4] * (shape[5] + shape[6])
     span = max(1, _GRAIN // work)

@@ -59,7 +59,7 @@ def keys_seen(first: Any, many: Any, length: Any, keys: Any, start: Any) -> Any:
 @njit(**EXACT)
 def places(x: Any) -> Any:
     """(address, and the strides of batch, head, row and column in bytes) of an array (batch, head, row, column)."""
-    return x.ctypes.data, x.strides[0], x.strides[1], x.strides[2], x.strides[3]
+    return np.int64(x.ctypes.data), x.strides[0], x.strides[1], x.strides[2], x.strides[3]
 
 
 @njit(**EXACT)

@@ -30,9 +30,10 @@ _NO_SCALES = np.empty((0, 0), _f)
 
 @njit(**EXACT)
 def _run(read: Any, x: Any, weight: Any, scales: Any, group: Any, width: Any, c: Any, after: Any) -> None:
+    factors = np.int64(scales.ctypes.data) if scales.size else np.int64(0)
     few_rows(
         read, x.ctypes.data, x.strides[0], x.shape[0], weight.ctypes.data, weight.strides[0],
-        scales.ctypes.data if scales.size else 0, scales.strides[0], scales.strides[1], group, width, c.ctypes.data,
+        factors, scales.strides[0], scales.strides[1], group, width, c.ctypes.data,
         x.shape[1], weight.shape[0], after[0], after[1], after[2], after[3], after[4],
     )  # fmt: skip
 
