@@ -485,13 +485,12 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
     """
     places = _integer_index(input, "embedding")
     check_same("embedding", input=input, weight=weight)
-    if places.size:
+    if places.size and bool((places.min() < 0) | (places.max() >= weight.shape[0])):
         bad = (places < 0) | (places >= weight.shape[0])
-        if bool(bad.any()):
-            where_bad = tuple(int(i[0]) for i in module_of(bad).nonzero(bad))
-            raise IndexRangeError(
-                f"embedding: index {int(places[where_bad])} at position {where_bad}, the table has {weight.shape[0]} rows",
-                fix="check that the tokenizer (or the labels) belong to this model",
-            )
+        where_bad = tuple(int(i[0]) for i in module_of(bad).nonzero(bad))
+        raise IndexRangeError(
+            f"embedding: index {int(places[where_bad])} at position {where_bad}, the table has {weight.shape[0]} rows",
+            fix="check that the tokenizer (or the labels) belong to this model",
+        )
     pad = None if padding_idx is None else padding_idx % weight.shape[0]
     return Embedding(places, pad).apply(weight)

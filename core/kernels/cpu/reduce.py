@@ -21,8 +21,10 @@ from .spans import FLOAT32, flat
 from .wide import accumulate, total
 
 _BLOCK = 32 * 4 * LANES  # floats of a row that are added in float32
-_PIECE = 1 << 16  # floats that one thread adds at a time
-_COLUMNS = 1024  # and how many columns of them
+_PIECE = 1 << 16  # floats of rows that one thread adds at a time
+_PANEL = 1 << 18  # and of columns
+_COLUMNS = 4096  # at most so many of them
+_SUMS = 256  # columns whose pieces one thread adds up
 _GROUP = 8  # rows that are added in float32
 _f = np.float32
 _ZERO = _f(0.0)
@@ -164,19 +166,23 @@ def _some_columns(t: Any, x: Any, size: Any, rows: Any, parts: Any) -> None:
 
 
 @njit(**EXACT)
-def _end_columns(a: Any, parts: Any, pieces: Any, count: Any, out: Any) -> None:
-    _finish(parts, a * pieces, (a + 1) * pieces, count, out[a * parts.shape[1] : (a + 1) * parts.shape[1]])
+def _end_columns(t: Any, parts: Any, pieces: Any, count: Any, out: Any) -> None:
+    inner = parts.shape[1]
+    across = (inner + _SUMS - 1) // _SUMS
+    a, left = t // across, t % across * _SUMS
+    right = min(inner, left + _SUMS)
+    _finish(parts[:, left:right], a * pieces, (a + 1) * pieces, count, out[a * inner + left : a * inner + right])
 
 
 @njit(**EXACT)
 def sum_columns(x: Any, size: Any, count: Any, out: Any) -> None:
     """out (outer * inner,) = x (outer, middle, inner) summed over the middle dimension, divided by ``count``."""
     outer, middle, inner = size
-    rows = max(_GROUP, _PIECE // min(inner, _COLUMNS) // _GROUP * _GROUP)
+    rows = max(_GROUP, _PANEL // min(inner, _COLUMNS) // _GROUP * _GROUP)
     pieces = (middle + rows - 1) // rows
     parts = np.empty((outer * pieces, inner))
     parallel_for(_some_columns, len(parts) * ((inner + _COLUMNS - 1) // _COLUMNS), (x, size, rows, parts))
-    parallel_for(_end_columns, outer, (parts, pieces, count, out))
+    parallel_for(_end_columns, outer * ((inner + _SUMS - 1) // _SUMS), (parts, pieces, count, out))
 
 
 class Plan(NamedTuple):
