@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,14 @@ def test_the_bits_do_not_depend_on_the_threads(sizes: tuple[int, ...], options: 
         threads(number)
         found.append([x.tobytes() for x in run(*arrays, options)])
     assert found[0] == found[1] == found[2]
+
+
+def test_eight_threads_at_once() -> None:
+    arrays, options = qkv(2, 4, 2, 33, 150, 16, 16), {"start": 117, "dropout": (0.3, (5, 6))}
+    expected = [x.tobytes() for x in run(*arrays, options)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: [x.tobytes() for x in run(*arrays, options)], range(32)))
+    assert all(f == expected for f in found)
 
 
 def test_a_sample_alone_gets_what_it_gets_in_a_batch() -> None:
@@ -199,6 +208,16 @@ def test_huge_scores_cancel_exactly() -> None:
     q, k, v = qkv(1, 1, 1, 1, 2, 8, 8)
     q[:], k[0, 0, 0], k[0, 0, 1] = 1e18, 1e18, -1e18
     np.testing.assert_array_equal(CPU.attention(q, k, v, SCALE)[0][0, 0, 0], v[0, 0, 0])
+
+
+def test_keys_and_values_further_apart_than_32_bits_count() -> None:
+    q, k, v = qkv(1, 2, 2, 3, 5, 8, 8)
+    if np.dtype(np.intp).itemsize < 8:
+        pytest.skip("addresses of 32 bits")
+    room = np.empty((1 << 31) // 4 + 100, np.float32)  # pages that nobody touches take no memory
+    far = np.lib.stride_tricks.as_strided(room, (1, 2, 5, 8), (0, 1 << 31, 32, 4))
+    far[:, 0], far[:, 1] = k[:, 0], k[:, 1]
+    np.testing.assert_array_equal(CPU.attention(q, far, v, SCALE)[0], CPU.attention(q, k, v, SCALE)[0])
 
 
 @pytest.mark.parametrize("empty", [0, 2, 3])
