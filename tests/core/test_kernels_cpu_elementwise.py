@@ -161,7 +161,10 @@ def test_every_layout_gives_the_same(name: str) -> None:
     assert kernel(*first, last, *numbers).strides == last.strides
     if first:
         wide = np.broadcast_to(np.float32(2.0), x.shape)
-        np.testing.assert_array_equal(kernel(wide, x, *numbers), kernel(wide.copy(), x, *numbers))
+        for same in (x, last):
+            np.testing.assert_array_equal(kernel(wide, same, *numbers), kernel(wide.copy(), x, *numbers))
+        rows = np.broadcast_to(g[:1], x.shape)
+        np.testing.assert_array_equal(kernel(rows, x, *numbers), kernel(rows.copy(), x, *numbers))
 
 
 def test_empty_arrays_and_single_numbers() -> None:
@@ -218,6 +221,9 @@ PAIRS: list[tuple[str, Callable[[], tuple[Any, Any]]]] = [
     ("in the middle", lambda: (normal(8, 300, 40), normal(8, 1, 40))),
     ("stretching both", lambda: (normal(600, 1), normal(1, 600))),
     ("strided", lambda: (normal(300, 800)[:, ::2], normal(300, 1))),
+    ("a number over and over", lambda: (normal(*LARGE), np.broadcast_to(np.float32(1.5), LARGE))),
+    ("a number over and over first", lambda: (np.broadcast_to(np.float32(1.5), LARGE), normal(*LARGE).T.copy().T)),
+    ("two numbers over and over", lambda: (np.broadcast_to(np.float32(1.5), LARGE), np.broadcast_to(np.float32(3), LARGE))),
     ("read-only", lambda: (np.broadcast_to(normal(400), LARGE), normal(*LARGE))),
     ("more dimensions, fewer elements", lambda: (normal(70_000), normal(1, 1, 1))),
     ("rows longer than a span", lambda: (normal(5, 2 * SPAN + 1), normal(2 * SPAN + 1))),

@@ -14,7 +14,7 @@ import numpy as np
 from ..reference import elementwise as reference
 from .compiled import EXACT, njit
 from .parallel import parallel_for
-from .spans import FLOAT32, SPAN, flat, made_of, memory_order
+from .spans import FLOAT32, SPAN, flat, made_of, memory_order, one_number
 
 _LARGE = 1 << 16  # elements from which a second thread pays
 _SHORT = 16  # rows below this are left to NumPy
@@ -146,6 +146,10 @@ def _large(kernels: _Pair, ufunc: Callable[[Any, Any], Any], a: Any, b: Any) -> 
         return ufunc(a, b) if rows is None else _computed(kernel, whole, part, rows)
     if part.ndim > whole.ndim:
         return ufunc(a, b)
+    if one_number(whole) and whole.shape == part.shape:
+        whole, part, kernel = part, whole, kernels[1]
+    if one_number(part) and not one_number(whole):
+        part = part[(slice(1),) * part.ndim] if whole.shape == part.shape else part
     order = memory_order(whole)
     part = part.reshape((1,) * (whole.ndim - part.ndim) + part.shape).transpose(order)
     whole = whole.transpose(order)

@@ -29,9 +29,15 @@ def _one(t: Any, numbers: Any, x: Any, out: Any) -> None:
 
 
 def _two(t: Any, numbers: Any, x: Any, z: Any, out: Any) -> None:
-    a, b, y = x[t * SPAN : (t + 1) * SPAN], z[t * SPAN : (t + 1) * SPAN], out[t * SPAN : (t + 1) * SPAN]
-    for i in range(y.size):
-        y[i] = _function(a[i], b[i], *numbers)
+    a, y = x[t * SPAN : (t + 1) * SPAN], out[t * SPAN : (t + 1) * SPAN]
+    if z.size == out.size:
+        b = z[t * SPAN : (t + 1) * SPAN]
+        for i in range(y.size):
+            y[i] = _function(a[i], b[i], *numbers)
+    else:
+        s = z[0]
+        for i in range(y.size):
+            y[i] = _function(a[i], s, *numbers)
 
 
 def _all_of_one(x: Any, out: Any, *numbers: Any) -> None:
@@ -67,7 +73,7 @@ def made_of(function: Any, body: Any, whole: Any) -> Any:
 def mapped(kernel: Callable[..., None], x: Any, other: Any = None, numbers: tuple[Any, ...] = (), dtype: Any = FLOAT32) -> Any:
     """``kernel`` over x, and over another array of its shape; the result in the shape and memory order of x.
 
-    Dense arrays, such as channels-last ones, are not copied.
+    Dense arrays, such as channels-last ones, are not copied, nor is another array that is one number over and over.
     """
     if not x.flags.carray:
         return _in_order(kernel, x, other, numbers, dtype)
@@ -75,7 +81,7 @@ def mapped(kernel: Callable[..., None], x: Any, other: Any = None, numbers: tupl
     if other is None:
         kernel(x.ravel(), out.ravel(), *numbers)
     else:
-        kernel(x.ravel(), flat(other), out.ravel(), *numbers)
+        kernel(x.ravel(), _flat_or_one(other), out.ravel(), *numbers)
     return out
 
 
@@ -84,10 +90,19 @@ def flat(x: Any) -> Any:
     return x.ravel() if x.flags.carray else np.array(x, order="C").ravel()
 
 
+def one_number(x: Any) -> bool:
+    """Whether the array is a single number in memory, over and over: as the gradient of a sum is."""
+    return x.size > 1 and not any(x.strides)
+
+
+def _flat_or_one(x: Any) -> Any:
+    return x.ravel() if x.flags.carray else np.array(x.flat[0]).reshape(1) if one_number(x) else np.array(x, order="C").ravel()
+
+
 def _in_order(kernel: Callable[..., None], x: Any, other: Any, numbers: Any, dtype: Any) -> Any:
     order = memory_order(x)
     out = np.empty([x.shape[i] for i in order], dtype)
-    others = [] if other is None else [flat(other.transpose(order))]
+    others = [] if other is None else [_flat_or_one(other.transpose(order))]
     kernel(flat(x.transpose(order)), *others, out.ravel(), *numbers)
     return out.transpose(np.argsort(order))
 
