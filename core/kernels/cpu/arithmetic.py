@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..reference import elementwise as reference
-from .compiled import EXACT, njit
+from .compiled import njit
 from .parallel import parallel_for
-from .spans import FLOAT32, SPAN, flat, made_of, memory_order, one_number
+from .spans import FLOAT32, INLINE, SPAN, flat, made_of, memory_order, one_number
 
 _LARGE = 1 << 16  # elements from which a second thread pays
 _SHORT = 16  # rows below this are left to NumPy
@@ -49,42 +49,42 @@ def _all_rows(whole: Any, part: Any, out: Any, width: Any, period: Any, rowwise:
     parallel_for(_body, tiles, (whole, part, out, width, period, rowwise))
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _add(x: Any, y: Any) -> Any:
     return x + y
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _subtract(x: Any, y: Any) -> Any:
     return x - y
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _subtract_from(x: Any, y: Any) -> Any:
     return y - x
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _multiply(x: Any, y: Any) -> Any:
     return x * y
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _divide(x: Any, y: Any) -> Any:
     return x / y
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _divide_into(x: Any, y: Any) -> Any:
     return y / x
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _maximum(x: Any, y: Any) -> Any:
     return x if (x > y) | (x != x) else y
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _minimum(x: Any, y: Any) -> Any:
     return x if (x < y) | (x != x) else y
 

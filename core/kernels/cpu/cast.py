@@ -11,8 +11,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..reference import elementwise as reference
-from .compiled import EXACT, njit
-from .spans import FLOAT32, mapped, over
+from .compiled import njit
+from .spans import FLOAT32, INLINE, mapped, over
 from .vector_math import bits_float, float_bits
 
 _BITS = np.dtype(np.uint16)
@@ -41,17 +41,17 @@ def _from_half_bits(typingctx: Any, bits: Any) -> Any:  # noqa: ARG001 - the pro
     return types.float32(types.uint16), generate
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _to_half(x: Any) -> Any:
     return _half_bits(x)
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _from_half(bits: Any) -> Any:
     return _from_half_bits(bits)
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _to_bfloat(x: Any) -> Any:
     bits = _u32(float_bits(x))
     near = _u32(bits + _u32(0x7FFF) + _u32(_u32(bits >> _u32(16)) & _u32(1)))
@@ -59,7 +59,7 @@ def _to_bfloat(x: Any) -> Any:
     return np.uint16((near if x == x else nan) >> _u32(16))
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _from_bfloat(bits: Any) -> Any:
     return bits_float(np.int32(_u32(bits) << _u32(16)))
 

@@ -7,30 +7,30 @@ from typing import Any
 import numpy as np
 
 from ..reference import elementwise as reference
-from .compiled import EXACT, njit
-from .spans import FLOAT32, mapped, over
+from .compiled import njit
+from .spans import FLOAT32, INLINE, mapped, over
 from .vector_math import ferf, fexp_full, fexpm1, flog, flog1p, fma, fsigmoid, ftanh
 
 _ONE = np.float32(1.0)
 _LARGE = 1 << 15  # elements from which a second thread pays where NumPy gives the same bits
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _sigmoid_slope(y: Any, g: Any) -> Any:
     return g * (y * (_ONE - y))
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _tanh_slope(y: Any, g: Any) -> Any:
     return g * fma(-y, y, _ONE)
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _root(x: Any) -> Any:
     return np.sqrt(x)
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _inverse_root(x: Any) -> Any:
     return _ONE / np.sqrt(x)
 

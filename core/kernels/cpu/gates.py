@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..reference import elementwise as reference
-from .compiled import EXACT, njit
-from .spans import FLOAT32, mapped, over
+from .compiled import njit
+from .spans import FLOAT32, INLINE, mapped, over
 from .vector_math import fexp, fexpm1
 
 _f = np.float32
@@ -16,63 +16,63 @@ _ZERO, _HALF, _ONE, _THREE, _SIX = _f(0.0), _f(0.5), _f(1.0), _f(3.0), _f(6.0)
 _SIXTH = _f(1 / 6)
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _relu(x: Any) -> Any:
     return _ZERO if x < _ZERO else x
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _relu_slope(y: Any, g: Any) -> Any:
     return g if y > _ZERO else _ZERO
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _clip(x: Any, low: Any, high: Any) -> Any:
     v = low if x < low else x
     return high if v > high else v
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _hardtanh_slope(y: Any, g: Any, low: Any, high: Any) -> Any:
     return g if (y > low) & (y < high) else _ZERO
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _leaky_relu(x: Any, slope: Any) -> Any:
     return x if x > _ZERO else x * slope
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _leaky_relu_slope(x: Any, g: Any, slope: Any) -> Any:
     return g if x > _ZERO else g * slope
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _elu(x: Any, alpha: Any) -> Any:
     return x if x > _ZERO else fexpm1(x) * alpha
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _elu_slope(x: Any, g: Any, alpha: Any) -> Any:
     return g if x > _ZERO else g * alpha * fexp(_ZERO if x > _ZERO else x)
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _hardsigmoid(x: Any) -> Any:
     return _clip(x + _THREE, _ZERO, _SIX) * _SIXTH
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _hardsigmoid_slope(x: Any, g: Any) -> Any:
     return g * _SIXTH if (x > -_THREE) & (x < _THREE) else _ZERO
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _hardswish(x: Any) -> Any:
     return x * _hardsigmoid(x)
 
 
-@njit(**EXACT)
+@njit(**INLINE)
 def _hardswish_slope(x: Any, g: Any) -> Any:
     rising = x / _THREE + _HALF if x <= _THREE else _ONE
     return g * (_ZERO if x < -_THREE else rising)

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..reference import elementwise as reference
-from .compiled import EXACT, njit
-from .spans import FLOAT32, mapped, over
+from .compiled import njit
+from .spans import FLOAT32, INLINE, mapped, over
 from .vector_math import fexp, fgelu, fgelu_tanh, flog, fma, fnormal, fsigmoid
 
-_INLINE = EXACT | {"forceinline": True}  # what LLVM takes for too long to inline would keep its loop out of vectors
 _f = np.float32
 _ZERO, _HALF, _ONE, _TWO = _f(0.0), _f(0.5), _f(1.0), _f(2.0)
 _DENSITY = _f(0.3989422804014327)  # of the normal distribution at 0
@@ -19,40 +18,40 @@ _A, _B = _f(1.5957691216057308), _f(0.044715)
 _QUICK = _f(1.702)
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _gelu_slope(x: Any, g: Any) -> Any:
     return g * fma(x * _DENSITY, fexp(-_HALF * x * x), fnormal(x))
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _gelu_tanh_slope(x: Any, g: Any) -> Any:
     s = fsigmoid(_A * fma(_B * x * x, x, x))
     return g * fma(x * s * (_ONE - s), _A * fma(_f(3.0) * _B * x, x, _ONE), s)
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _gelu_quick(x: Any) -> Any:
     return x * fsigmoid(x * _QUICK)
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _gelu_quick_slope(x: Any, g: Any) -> Any:
     s = fsigmoid(x * _QUICK)
     return g * (s * fma(_QUICK * x, _ONE - s, _ONE))
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _silu(x: Any) -> Any:
     return x * fsigmoid(x)
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _silu_slope(x: Any, g: Any) -> Any:
     s = fsigmoid(x)
     return g * (s * fma(x, _ONE - s, _ONE))
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _softplus(x: Any, beta: Any, threshold: Any) -> Any:
     scaled = x * beta
     e = fexp(-abs(scaled))
@@ -62,13 +61,13 @@ def _softplus(x: Any, beta: Any, threshold: Any) -> Any:
     return x if scaled > threshold else whole
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _softplus_slope(x: Any, g: Any, beta: Any, threshold: Any) -> Any:
     scaled = x * beta
     return g if scaled > threshold else g * fsigmoid(scaled)
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _mish_tanh(x: Any) -> Any:
     """tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2) for e = exp(x); 1 from 20 on."""
     e = fexp(_f(20.0) if x > _f(20.0) else x)
@@ -76,12 +75,12 @@ def _mish_tanh(x: Any) -> Any:
     return n / (n + _TWO)
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _mish(x: Any) -> Any:
     return x * _mish_tanh(x)
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _mish_slope(x: Any, g: Any) -> Any:
     t = _mish_tanh(x)
     return g * fma(x * fsigmoid(x), fma(-t, t, _ONE), t)

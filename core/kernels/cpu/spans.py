@@ -17,6 +17,8 @@ from .parallel import parallel_for
 
 SPAN = 1 << 15  # elements that one thread takes at a time
 FLOAT32 = np.dtype(np.float32)
+INLINE = EXACT | {"cache": False, "forceinline": True}
+"""For functions of one element: cached with the kernels made of them, and inlined however long, or loops are not vectorised."""
 
 _function: Any = None  # each kernel has its own: see ``_with``
 _body: Any = None
