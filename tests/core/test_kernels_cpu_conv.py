@@ -115,6 +115,9 @@ def test_random_geometries_equal_the_reference_in_float64(seed: int) -> None:
 
 # shape of x, of w, stride, padding, dilation, groups: for each way of reading and cutting
 CASES: dict[str, Any] = {
+    "strided over single pixels": ((8, 8, 1, 1), (8, 8, 1, 1), (2, 2), (0, 0), (1, 1), 1),
+    "strided over single columns": ((3, 8, 5, 1), (16, 8, 1, 1), (2, 2), (0, 0), (1, 1), 1),
+    "strided windows over single columns": ((3, 8, 7, 1), (8, 8, 3, 1), (2, 3), (1, 0), (1, 1), 1),
     "rows as they lie": ((3, 24, 13, 11), (70, 24, 1, 1), (1, 1), (0, 0), (1, 1), 1),
     "pointwise, strided": ((3, 24, 13, 11), (16, 24, 1, 1), (2, 3), (0, 0), (1, 1), 1),
     "sums in several parts of the depth": ((2, 300, 7, 7), (65, 300, 5, 3), (2, 1), (2, 1), (1, 1), 1),

@@ -161,9 +161,10 @@ def _task(t: Any, plan: Any, source: Any, packed: Any, target: Any, ends: Any) -
     packed += 4 * group * packed_size(depth, columns)
     column = group * columns
     if plan[EVEN] and depth:
-        bytes_before = top * plan[TARGET_W] + 4 * column
+        step = 4 * columns * plan[GROUPS]
+        bytes_before = top * step + 4 * column
         ends = shifted(ends, column, bytes_before)
-        _multiply(plan, source, packed, top, rows, first, last, target + bytes_before, plan[TARGET_W], ends)
+        _multiply(plan, source, packed, top, rows, first, last, target + bytes_before, step, ends)
         return
     _multiply_apart(plan, source, packed, top, rows, first, last, target + 4 * column)
 
