@@ -340,6 +340,7 @@ print("end")
 @posix
 def test_an_interrupt_ends_the_computation_and_the_process_goes_on() -> None:
     done = run("""
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs begin with the signal ignored
 threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     while True:
