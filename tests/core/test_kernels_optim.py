@@ -71,10 +71,26 @@ CASES: dict[str, tuple[str, Callable[[], Arrays]]] = {
 }
 
 
+MANY = {"adamw_step": 6, "sgd_step": 4, "lion_step": 3, "ema_step": 2, "scale_step": 1}
+"""Kernels for many parameters at once, and how many of their arguments are lists, one entry a parameter."""
+
+
+def kernel(table: Any, name: str) -> Callable[..., Any]:
+    return reference.KERNELS[name] if table is None else getattr(table, name)
+
+
+def step(table: Any, name: str, *given: Any) -> None:
+    """One step of one parameter."""
+    if name not in MANY:
+        return kernel(table, name)(*given)
+    one = [None if a is None else [a] for a in given[: MANY[name]]]
+    return kernel(table, f"{name}s")(*one, *given[MANY[name] :])
+
+
 def run(table: Any, name: str, given: Arrays, dtype: Any = None) -> Arrays:
     """The arrays after the kernel ran on copies of them, in the same memory order."""
     own = [a.astype(dtype or a.dtype, order="K", copy=True) if isinstance(a, np.ndarray) else a for a in given]
-    (reference.KERNELS[name] if table is None else getattr(table, name))(*own)
+    step(table, name, *own)
     return [a for a in own if isinstance(a, np.ndarray)]
 
 
@@ -119,7 +135,7 @@ def test_every_memory_order_gives_the_same_values(case: str) -> None:
 def test_a_write_reaches_the_memory_behind_a_strided_view() -> None:
     memory = np.ones((4, 6), np.float32)
     view = memory[:, ::2]
-    CPU.sgd_step(view, np.ones_like(view), None, False, 0.5, 0.0, 0.0, 0.0, False, False)
+    step(CPU, "sgd_step", view, np.ones_like(view), None, False, 0.5, 0.0, 0.0, 0.0, False, False)
     np.testing.assert_array_equal(memory, [[0.5, 1.0] * 3] * 4)
 
 
@@ -166,16 +182,15 @@ def test_muon_makes_a_matrix_nearly_orthogonal() -> None:
 def test_sum_of_squares(dtype: Any, shape: tuple[int, ...]) -> None:
     x = np.asarray(np.random.default_rng(0).normal(size=shape)).astype(dtype)
     wide = x.astype(np.float64)
-    found = CPU.sum_of_squares(x)
+    found = CPU.sums_of_squares([x])
     assert isinstance(found, float) and found == pytest.approx(float((wide * wide).sum()), rel=1e-12)
-    assert (
-        np.isnan(CPU.sum_of_squares(np.array([1.0, np.nan], dtype))) and CPU.sum_of_squares(np.array([np.inf], dtype)) == np.inf
-    )
+    assert np.isnan(CPU.sums_of_squares([np.array([1.0, np.nan], dtype)]))
+    assert CPU.sums_of_squares([np.array([np.inf], dtype)]) == np.inf
 
 
 def test_sums_neither_overflow_nor_lose_what_float32_would() -> None:
-    assert CPU.sum_of_squares(np.full(3, 1e30, np.float32)) == pytest.approx(3e60, rel=1e-6)
-    assert CPU.sum_of_squares(np.full(200_000, 1e-30, np.float32)) == pytest.approx(2e-55, rel=1e-6)
+    assert CPU.sums_of_squares([np.full(3, 1e30, np.float32)]) == pytest.approx(3e60, rel=1e-6)
+    assert CPU.sums_of_squares([np.full(200_000, 1e-30, np.float32)]) == pytest.approx(2e-55, rel=1e-6)
 
 
 def many() -> list[Arrays]:
@@ -207,15 +222,14 @@ PLURALS: dict[str, tuple[str, int, Callable[[Any, int], tuple[Any, ...]]]] = {
 @pytest.mark.parametrize("case", PLURALS)
 def test_many_parameters_in_one_call_get_the_bits_that_each_gets_alone(case: str, table: Any) -> None:
     name, count, rest = PLURALS[case]
-    kernels = table or type("Reference", (), {k: staticmethod(f) for k, f in reference.KERNELS.items()})
     apart = [[a.copy(order="K") for a in m[:count]] for m in many()]
     together = [[a.copy(order="K") for a in m[:count]] for m in many()]
     for i, own in enumerate(apart):
-        getattr(kernels, name)(*own, *rest(STEPS[i], i))
+        step(table, name, *own, *rest(STEPS[i], i))
     settings = list(rest(STEPS, 0))
     if name == "sgd_step":
         settings[settings.index(FIRSTS[0], 1 if case == "sgd" else 0)] = FIRSTS
-    getattr(kernels, f"{name}s")(*map(list, zip(*together, strict=True)), *settings)
+    kernel(table, f"{name}s")(*map(list, zip(*together, strict=True)), *settings)
     for i, (a, b) in enumerate(zip(apart, together, strict=True)):
         for one, other in zip(a, b, strict=True):
             np.testing.assert_array_equal(one, other, err_msg=f"parameter {i}")
@@ -227,7 +241,7 @@ def test_the_squares_of_many_arrays() -> None:
     expected = sum(float((a.astype(np.float64) ** 2).sum()) for a in given)
     assert CPU.sums_of_squares(given) == pytest.approx(expected, rel=1e-12) and CPU.sums_of_squares([]) == 0.0
     assert reference.KERNELS["sums_of_squares"](given) == pytest.approx(expected, rel=1e-12)
-    assert CPU.sums_of_squares(given[:2]) == CPU.sum_of_squares(given[0]) + CPU.sum_of_squares(given[1])
+    assert CPU.sums_of_squares(given[:2]) == CPU.sums_of_squares(given[:1]) + CPU.sums_of_squares(given[1:2])
 
 
 def test_no_parameters_at_all() -> None:

@@ -22,9 +22,7 @@ from numba.core.ccallback import CFunc
 
 from ...progress import say_kernels_are_compiled
 from .compiled_files import KernelFiles
-from .numba_start import start_without_scipy
 
-start_without_scipy()
 logger = logging.getLogger("nyala.kernels")
 _said = False
 

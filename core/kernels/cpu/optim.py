@@ -80,21 +80,11 @@ def _sorted(parameters: Iterable[tuple[Any, ...]]) -> tuple[list[Sequence[Any]],
 # ---- kernels
 
 
-def sum_of_squares(x: Any) -> float:
-    """As the reference: a float64 sum of each span, these added in their order."""
-    return sums_of_squares([x])
-
-
 def sums_of_squares(arrays: Sequence[Any]) -> float:
-    """As the reference."""
+    """As the reference: a float64 sum of each span, these added in their order."""
     if any(a.dtype != _f for a in arrays):
         return sum((reference.sum_of_squares(a) if a.dtype != _f else sums_of_squares([a]) for a in arrays), 0.0)
     return total_of_squares([ready(a if a.flags.c_contiguous else a.transpose(_memory_order(a))) for a in arrays])
-
-
-def scale_step(x: Any, factor: float) -> None:
-    """As the reference."""
-    scale_steps([x], factor)
 
 
 def scale_steps(arrays: Sequence[Any], factor: float) -> None:
@@ -109,34 +99,12 @@ def scale_steps(arrays: Sequence[Any], factor: float) -> None:
     SCALE(taken, factor)
 
 
-def ema_step(average: Any, value: Any, weight: float) -> None:
-    """As the reference."""
-    ema_steps([average], [value], weight)
-
-
 def ema_steps(averages: Sequence[Any], values: Sequence[Any], weight: float) -> None:
     """As the reference."""
     taken, _, left = _sorted(zip(averages, values, strict=True))
     EMA(taken, weight)
     for i in left:
         reference.ema_step(averages[i], values[i], weight)
-
-
-def sgd_step(
-    param: Any,
-    grad: Any,
-    momentum_buffer: Any,
-    first: bool,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-    nesterov: bool,
-    maximize: bool,
-) -> None:
-    """As the reference."""
-    buffers = None if momentum_buffer is None else [momentum_buffer]
-    sgd_steps([param], [grad], buffers, [first], lr, momentum, dampening, weight_decay, nesterov, maximize)
 
 
 def sgd_steps(
@@ -163,27 +131,6 @@ def sgd_steps(
     for i in left:
         buffer = None if momentum_buffers is None else momentum_buffers[i]
         reference.sgd_step(params[i], grads[i], buffer, firsts[i], lr, momentum, dampening, weight_decay, nesterov, maximize)
-
-
-def adamw_step(
-    param: Any,
-    grad: Any,
-    exp_avg: Any,
-    exp_avg_sq: Any,
-    max_exp_avg_sq: Any,
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
-    maximize: bool,
-) -> None:
-    """As the reference."""
-    top = None if max_exp_avg_sq is None else [max_exp_avg_sq]
-    settings = lr, beta1, beta2, eps, weight_decay, decoupled, maximize
-    adamw_steps([param], [grad], [exp_avg], [exp_avg_sq], top, [step], *settings)
 
 
 def adamw_steps(
@@ -213,13 +160,6 @@ def adamw_steps(
             params[i], grads[i], exp_avgs[i], exp_avg_sqs[i], tops[0][i] if tops else None, steps[i], lr, beta1, beta2, eps,
             weight_decay, decoupled, maximize,
         )  # fmt: skip
-
-
-def lion_step(
-    param: Any, grad: Any, exp_avg: Any, lr: float, beta1: float, beta2: float, weight_decay: float, maximize: bool
-) -> None:
-    """As the reference."""
-    lion_steps([param], [grad], [exp_avg], lr, beta1, beta2, weight_decay, maximize)
 
 
 def lion_steps(
@@ -270,7 +210,7 @@ def lamb_step(
     numbers = (beta1, new1, beta2, 1.0 - beta2, 1.0 / math.sqrt(correction2), eps, 1.0 / correction1, weight_decay)
     LAMB([[*flat, update]], grad_scale, *numbers)
     adapt = weight_decay != 0 or always_adapt
-    ratio = reference.trust_ratio(sum_of_squares(p), sum_of_squares(update), trust_clip) if adapt else 1.0
+    ratio = reference.trust_ratio(sums_of_squares([p]), sums_of_squares([update]), trust_clip) if adapt else 1.0
     MOVE([[p, update]], lr * ratio)
 
 
@@ -297,14 +237,14 @@ def adafactor_step(
         )
         return
     g, weight = ready(grad), float(step) ** beta2_decay
-    rate = max(eps2, math.sqrt(sum_of_squares(param) / param.size)) * min(lr, 1.0 / math.sqrt(step))
+    rate = max(eps2, math.sqrt(sums_of_squares([param]) / param.size)) * min(lr, 1.0 / math.sqrt(step))
     rows, columns = _mean_squares(g)
     row_var += (rows[:, None] - row_var) * weight
     col_var += (columns - col_var) * weight
     scaled = (row_var / max(row_var.mean(), eps1))[:, 0].astype(_f, copy=False)
     update = np.empty_like(g)
     factored(g, scaled, col_var[0], update, _f(-1.0 if maximize else 1.0), _f(reference.floor_of(eps1, _f)))
-    excess = max(1.0, math.sqrt(sum_of_squares(update) / param.size) / d)
+    excess = max(1.0, math.sqrt(sums_of_squares([update]) / param.size) / d)
     SHRINK_MOVE([[param, update]], 1.0 - lr * weight_decay, rate / excess)
 
 
@@ -331,7 +271,7 @@ def muon_step(
 ) -> None:
     """As the reference, with the CPU's own matrix product."""
     p, g = reference.widened(param), reference.widened(grad)
-    ema_step(momentum_buffer, g, 1.0 - momentum)
+    ema_steps([momentum_buffer], [g], 1.0 - momentum)
     update = g + (momentum_buffer - g) * momentum if nesterov else momentum_buffer
     update = reference.newton_schulz(update, ns_coefficients, eps, ns_steps, matmul)
     param[...] = (p * (1.0 - lr * weight_decay) - update * adjusted_lr).astype(param.dtype, copy=False)

@@ -1,4 +1,4 @@
-"""One step of each optimizer, on one parameter or (``..._steps``) on many.
+"""One step of each optimizer, on one parameter or (``..._steps``) on many; where there is a plural, that one is the kernel.
 
 These kernels write: the parameter and its state are updated in place. The gradient is only read. State is float32 (float64 for
 float64 parameters); half-precision parameters and gradients are widened, and the new parameter is rounded once. ``maximize``
@@ -19,19 +19,13 @@ from .linalg import matmul
 
 __all__ = [
     "adafactor_step",
-    "adamw_step",
     "adamw_steps",
-    "ema_step",
     "ema_steps",
     "lamb_step",
-    "lion_step",
     "lion_steps",
     "muon_step",
-    "scale_step",
     "scale_steps",
-    "sgd_step",
     "sgd_steps",
-    "sum_of_squares",
     "sums_of_squares",
 ]
 
