@@ -69,7 +69,9 @@ _NAMES: dict[str, str] = {
         "core.ops.dropout": "dropout",
         "core.ops.distance": "cosine_similarity",
         "core.ops.norm": "batch_norm layer_norm group_norm instance_norm rms_norm",
-        "core.ops.spectrogram": "stft istft hann_window hamming_window blackman_window view_as_real view_as_complex",
+        "core.ops.spectrogram": (
+            "stft istft power_spectrogram hann_window hamming_window blackman_window view_as_real view_as_complex"
+        ),
         "core.ops.derived": (
             "lerp addcmul addcdiv clamp_min clamp_max nonzero index_add index_fill index_copy trace diag tile hstack "
             "vstack swapaxes ravel"

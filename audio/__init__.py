@@ -1,1 +1,1 @@
-"""Sound. Nothing is here yet; see the README of this folder."""
+"""Sound: front ends so far; see the README of this folder."""

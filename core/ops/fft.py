@@ -53,7 +53,7 @@ class RFFT(Operation):
 
     def backward(self, g: Tensor) -> Tensor:
         # irfft counts the bins between the ends twice, the adjoint once
-        return IRFFT(self.length, self.axis, _ADJOINT[self.norm]).apply(g * _counts(g, self.length, self.axis, 0.5))
+        return IRFFT(self.length, self.axis, _ADJOINT[self.norm]).apply(g * adjoint_counts(g, self.length, self.axis))
 
 
 class IRFFT(Operation):
@@ -68,6 +68,11 @@ class IRFFT(Operation):
     def backward(self, g: Tensor) -> Tensor:
         out = RFFT(self.axis, _ADJOINT[self.norm]).apply(g)
         return out * _counts(out, self.length, self.axis, 2.0)
+
+
+def adjoint_counts(z: Tensor, length: int, axis: int) -> Tensor:
+    """What the gradient of a half transform is multiplied by before it goes back by ``irfft``."""
+    return _counts(z, length, axis, 0.5)
 
 
 def _counts(z: Tensor, length: int, axis: int, between: float) -> Tensor:

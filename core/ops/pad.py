@@ -21,7 +21,7 @@ from ..errors import ArgumentError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
 from .operands import axis_of
-from .shape import squeeze, unsqueeze
+from .shape import cat, expand, flip, narrow, squeeze, unsqueeze
 from .sizes import each
 from .taps import Taps, take_taps
 
@@ -120,8 +120,31 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             fix="pass 2, 4 or 6 widths to match the spatial dimensions",
         )
     _check_border(input, widths, mode)
+    if n == 1 and -min(widths[0]) <= input.shape[-1]:
+        return _bordered(input, *widths[0], mode)
     tables = [_pad_taps(mode, size, *w) for w, size in zip(widths, input.shape[-n:], strict=True)]
     return input.clone() if all(t.identity for t in tables) else take_taps(input, tables, input.ndim - n)
+
+
+def _bordered(input: Tensor, before: int, after: int, mode: str) -> Tensor:
+    """The last dimension between two borders. Sounds are long: a table of all places would outweigh them."""
+    size, first, last = input.shape[-1], max(-before, 0), max(-after, 0)
+    parts = [narrow(input, -1, first, size - first - last)] if first + last <= size else []
+    if before > 0:
+        parts.insert(0, _border(input, before, mode, 0))
+    if after > 0:
+        parts.append(_border(input, after, mode, size))
+    return cat(parts, -1) if len(parts) > 1 else parts[0].clone()
+
+
+def _border(input: Tensor, width: int, mode: str, end: int) -> Tensor:
+    """``width`` elements before the last dimension (``end`` 0) or behind it (``end`` its size)."""
+    size = input.shape[-1]
+    if mode == "circular":
+        return narrow(input, -1, 0 if end else size - width, width)
+    if mode == "reflect":
+        return flip(narrow(input, -1, size - 1 - width if end else 1, width), -1)
+    return expand(narrow(input, -1, size - 1 if end else 0, 1), (*input.shape[:-1], width))
 
 
 def _constant_pad(input: Tensor, widths: Widths, value: float) -> Tensor:

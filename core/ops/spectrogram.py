@@ -18,7 +18,7 @@ from ..errors import ArgumentError, DtypeError, NumericError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
 from .elementwise import mul
-from .fft import fft, ifft, irfft, rfft
+from .fft import adjoint_counts, fft, ifft, irfft, rfft
 from .pad import pad
 from .shape import ZeroPad, expand, narrow, reshape, stack, transpose, unsqueeze
 
@@ -51,6 +51,31 @@ class OverlapAdd(Operation):
         needed = (self.count - 1) * self.hop + self.size
         whole = g if needed <= self.length else ZeroPad((*[(0, 0)] * (g.ndim - 1), (0, needed - self.length))).apply(g)
         return narrow(Frame(self.size, self.hop).apply(whole), -2, 0, self.count)
+
+
+class PowerSpectrum(Operation):
+    """(B, T), (n,) -> (B, bins, F): squared magnitudes of the transforms of windowed pieces."""
+
+    keeps = (0, 1)
+
+    def __init__(self, hop: int) -> None:
+        self.hop = hop
+
+    def forward(self, x: Any, window: Any) -> Any:
+        return kernels.of(x).power_spectrum(x, window, self.hop)
+
+    def backward(self, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, window = self.kept_tensors()
+        size = window.shape[0]
+        cut = Frame(size, self.hop).apply(x)
+        # d|z|^2 is 2 z, and the adjoint of the half transform takes it back to the samples
+        bins = rfft(cut * window)
+        pieces = irfft(2 * bins * transpose(g, -1, -2) * adjoint_counts(bins, size, 2), size, norm="forward")
+        to_x, to_window = self.needs_input_grad
+        return (
+            OverlapAdd(self.hop, x.shape[-1]).apply(pieces * window) if to_x else None,
+            (pieces * cut).sum((0, 1)) if to_window else None,
+        )
 
 
 # ---- complex numbers as pairs
@@ -178,17 +203,59 @@ def stft(
     signal = input if input.ndim == 2 else unsqueeze(input, 0)
     if center:
         signal = _centred(signal, n_fft // 2, pad_mode)
-    if signal.shape[1] < n_fft:
-        raise ShapeError(
-            f"stft: {signal.shape[1]} sample(s) in a signal of shape {input.shape}, n_fft={n_fft}",
-            why="there is not one whole piece",
-            fix="pad the signal or use a smaller n_fft",
-        )
+    _check_one_piece("stft", signal, input, n_fft)
     pieces = Frame(n_fft, hop).apply(signal) * shape
     norm = "ortho" if normalized else "backward"
     out = transpose(rfft(pieces, norm=norm) if half else fft(pieces, norm=norm), 1, 2)
     out = out if input.ndim == 2 else out.squeeze(0)
     return out if return_complex is not False else view_as_real(out)
+
+
+def power_spectrogram(
+    input: Tensor, window: Tensor, hop_length: int, *, center: bool = True, pad_mode: str = "reflect"
+) -> Tensor:
+    """Squared magnitudes of ``stft`` in one pass: (T,) or (B, T) -> (..., len(window) // 2 + 1, frames).
+
+    float32 is transformed in float64 and rounded once, so that quiet bins beside loud ones are as exact.
+
+    Args:
+        input: a real signal, float32 or float64.
+        window: (n_fft,), of the signal's dtype.
+        hop_length: samples between pieces.
+        center, pad_mode: as for ``stft``.
+
+    Raises:
+        ShapeError: a signal shorter than one piece, or not of one or two dimensions.
+        DtypeError: a complex signal, or half precision.
+
+    Example:
+        >>> import nyala
+        >>> power_spectrogram(nyala.ones(8), hann_window(4), 2)[0]
+        tensor([4., 4., 4., 4., 4.])
+    """
+    if not input.is_floating_point() or input.dtype.itemsize < 4:
+        raise DtypeError(f"power_spectrogram of a tensor of {input.dtype}", fix="convert it with .float()")
+    if window.ndim != 1 or window.dtype != input.dtype:
+        raise ShapeError(
+            f"power_spectrogram: window of {window.dtype} and shape {window.shape}, signal of {input.dtype}",
+            fix=f"pass a window (n_fft,) of {input.dtype}",
+        )
+    n_fft = window.shape[0]
+    _check_stft(input, n_fft, hop_length, True)
+    signal = input if input.ndim == 2 else unsqueeze(input, 0)
+    signal = _centred(signal, n_fft // 2, pad_mode) if center else signal
+    _check_one_piece("power_spectrogram", signal, input, n_fft)
+    out = PowerSpectrum(hop_length).apply(signal, window)
+    return out if input.ndim == 2 else out.squeeze(0)
+
+
+def _check_one_piece(what: str, signal: Tensor, input: Tensor, n_fft: int) -> None:
+    if signal.shape[1] < n_fft:
+        raise ShapeError(
+            f"{what}: {signal.shape[1]} sample(s) in a signal of shape {input.shape}, n_fft={n_fft}",
+            why="there is not one whole piece",
+            fix="pad the signal or use a smaller n_fft",
+        )
 
 
 def _check_stft(input: Tensor, n_fft: int, hop: int, return_complex: bool | None) -> None:

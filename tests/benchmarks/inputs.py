@@ -24,6 +24,7 @@ DECODERS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 PICTURE_SIZE = 224
+SAMPLE_RATE = 16_000  # Hz
 SENTENCE = "The quick brown fox jumps over the lazy dog."
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import nyala
 import nyala.nn.functional as F
 
-from .inputs import DECODERS, PICTURE_SIZE, TEXT_MODELS, array, picture_files, token_ids
+from .inputs import DECODERS, PICTURE_SIZE, SAMPLE_RATE, TEXT_MODELS, array, picture_files, token_ids
 from .ops_nyala import operation as operation
 
 Call = Callable[[], Any]
@@ -109,6 +109,19 @@ def picture_input(folder: Path, count: int) -> Call:
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     loader = nyala.data.DataLoader(Pictures(), 16, shuffle=True, num_workers=workers)
     return lambda: [None for _ in loader]
+
+
+def log_mel(seconds: int) -> Call:
+    """Whisper's picture of a sound."""
+    from nyala.audio.transforms import whisper_mel
+
+    wave = nyala.from_numpy(array(seconds * SAMPLE_RATE))
+
+    def call() -> None:
+        with nyala.inference_mode():
+            whisper_mel(wave)
+
+    return call
 
 
 def _picture_model(name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from .inputs import DECODERS, PICTURE_SIZE, TEXT_MODELS, array, picture_files, token_ids
+from .inputs import DECODERS, PICTURE_SIZE, SAMPLE_RATE, TEXT_MODELS, array, picture_files, token_ids
 from .ops_torch import operation as operation
 from .torchvision_setup import allow_torchvision
 from .variant import Variant
@@ -70,6 +70,28 @@ def decoding(variant: Variant, name: str, prompt: int, count: int) -> Call:
             else:
                 for layer in cache.layers:
                     layer.cumulative_length.fill_(prompt)
+
+    return call
+
+
+def log_mel(variant: Variant, seconds: int) -> Call:
+    """Whisper's picture of a sound, as transformers' feature extractor makes it with torch."""
+    allow_torchvision()
+    from transformers import WhisperFeatureExtractor
+
+    wave, window = torch.from_numpy(array(seconds * SAMPLE_RATE)), torch.hann_window(400)
+    table = torch.from_numpy(WhisperFeatureExtractor().mel_filters).float().T.contiguous()
+
+    def picture(wave: torch.Tensor) -> torch.Tensor:
+        power = torch.stft(wave, 400, 160, window=window, return_complex=True)[..., :-1].abs() ** 2
+        logs = torch.clamp(table @ power, min=1e-10).log10()
+        return (torch.maximum(logs, logs.max() - 8.0) + 4.0) / 4.0
+
+    made = torch.compile(picture) if variant.compiled else picture
+
+    def call() -> None:
+        with torch.inference_mode():
+            made(wave)
 
     return call
 

@@ -107,55 +107,78 @@ def stft(x: Any, w: Any, n_fft: int, hop: int, center: str | None = "reflect", n
     return nyala.stft(x, n_fft, hop, w.shape[0], w, center is not None, mode, normalized, return_complex=True)
 
 
-SPECTROGRAMS = [
-    OpCase(f"stft {kwargs}", stft, lambda s, width=width: (s.normal(2, 23), s.positive(width)), spectrogram, kwargs, **PRECISION)
-    for width, kwargs in [
-        (8, {"n_fft": 8, "hop": 2}),
-        (8, {"n_fft": 8, "hop": 3, "center": None}),
-        (5, {"n_fft": 8, "hop": 3, "center": "constant"}),
-        (7, {"n_fft": 7, "hop": 5, "center": "replicate"}),
-        (6, {"n_fft": 6, "hop": 6, "normalized": True}),
+SPECTROGRAMS = (
+    [
+        OpCase(
+            f"stft {kwargs}", stft, lambda s, width=width: (s.normal(2, 23), s.positive(width)), spectrogram, kwargs, **PRECISION
+        )
+        for width, kwargs in [
+            (8, {"n_fft": 8, "hop": 2}),
+            (8, {"n_fft": 8, "hop": 3, "center": None}),
+            (5, {"n_fft": 8, "hop": 3, "center": "constant"}),
+            (7, {"n_fft": 7, "hop": 5, "center": "replicate"}),
+            (6, {"n_fft": 6, "hop": 6, "normalized": True}),
+        ]
     ]
-] + [
-    OpCase(
-        "frame",
-        lambda x: ops.Frame(4, 3).apply(x),
-        lambda s: (s.normal(2, 12),),
-        lambda x: np.stack([x[:, i : i + 4] for i in (0, 3, 6)], 1),
-        **PRECISION,
-    ),
-    OpCase(
-        "overlap_add",
-        lambda x: ops.OverlapAdd(3, 12).apply(x),
-        lambda s: (s.normal(2, 3, 4),),
-        lambda f: sum(np.pad(f[:, i], ((0, 0), (3 * i, 8 - 3 * i))) for i in range(3)),
-        **PRECISION,
-    ),
-    OpCase(
-        "overlap_add far apart",
-        lambda x: ops.OverlapAdd(5, 13).apply(x),
-        lambda s: (s.normal(1, 2, 4),),
-        lambda f: sum(np.pad(f[:, i], ((0, 0), (5 * i, 9 - 5 * i))) for i in range(2)),
-        **PRECISION,
-    ),
-    OpCase("istft", lambda z, w: nyala.istft(z, 8, 3, 8, w), lambda s: (s.complex(2, 5, 6), s.positive(8)), None, **PRECISION),
-    OpCase(
-        "view_as_real",
-        nyala.view_as_real,
-        lambda s: (s.complex(2, 3),),
-        lambda z: np.stack([z.real, z.imag], -1),
-        **PRECISION,
-        errors=[Bad(lambda: nyala.view_as_real(nyala.ones(2)), DtypeError, "float32")],
-    ),
-    OpCase(
-        "view_as_complex",
-        nyala.view_as_complex,
-        lambda s: (s.normal(3, 2),),
-        lambda x: x[:, 0] + 1j * x[:, 1],
-        **PRECISION,
-        errors=[Bad(lambda: nyala.view_as_complex(nyala.ones(3)), ShapeError, r"\(3,\).*pairs")],
-    ),
-]
+    + [
+        OpCase(
+            f"power_spectrogram {kwargs}",
+            lambda x, w, hop, center=True: ops.power_spectrogram(x, w, hop, center=center),
+            lambda s, width=width: (s.normal(2, 47), s.positive(width)),
+            lambda x, w, hop, center=True: abs(spectrogram(x, w, len(w), hop, "reflect" if center else None)) ** 2,
+            kwargs,
+            **PRECISION,
+            errors=[
+                Bad(lambda: ops.power_spectrogram(nyala.tensor([1j]), nyala.ones(1), 1), DtypeError, "complex"),
+                Bad(lambda: ops.power_spectrogram(nyala.ones(9), nyala.ones(4).double(), 1), ShapeError, "float64.*float32"),
+                Bad(lambda: ops.power_spectrogram(nyala.ones(3), nyala.ones(4), 1, center=False), ShapeError, "one whole piece"),
+            ],
+        )
+        for width, kwargs in [(8, {"hop": 2}), (20, {"hop": 7, "center": False}), (24, {"hop": 5}), (7, {"hop": 3})]
+    ]
+    + [
+        OpCase(
+            "frame",
+            lambda x: ops.Frame(4, 3).apply(x),
+            lambda s: (s.normal(2, 12),),
+            lambda x: np.stack([x[:, i : i + 4] for i in (0, 3, 6)], 1),
+            **PRECISION,
+        ),
+        OpCase(
+            "overlap_add",
+            lambda x: ops.OverlapAdd(3, 12).apply(x),
+            lambda s: (s.normal(2, 3, 4),),
+            lambda f: sum(np.pad(f[:, i], ((0, 0), (3 * i, 8 - 3 * i))) for i in range(3)),
+            **PRECISION,
+        ),
+        OpCase(
+            "overlap_add far apart",
+            lambda x: ops.OverlapAdd(5, 13).apply(x),
+            lambda s: (s.normal(1, 2, 4),),
+            lambda f: sum(np.pad(f[:, i], ((0, 0), (5 * i, 9 - 5 * i))) for i in range(2)),
+            **PRECISION,
+        ),
+        OpCase(
+            "istft", lambda z, w: nyala.istft(z, 8, 3, 8, w), lambda s: (s.complex(2, 5, 6), s.positive(8)), None, **PRECISION
+        ),
+        OpCase(
+            "view_as_real",
+            nyala.view_as_real,
+            lambda s: (s.complex(2, 3),),
+            lambda z: np.stack([z.real, z.imag], -1),
+            **PRECISION,
+            errors=[Bad(lambda: nyala.view_as_real(nyala.ones(2)), DtypeError, "float32")],
+        ),
+        OpCase(
+            "view_as_complex",
+            nyala.view_as_complex,
+            lambda s: (s.normal(3, 2),),
+            lambda x: x[:, 0] + 1j * x[:, 1],
+            **PRECISION,
+            errors=[Bad(lambda: nyala.view_as_complex(nyala.ones(3)), ShapeError, r"\(3,\).*pairs")],
+        ),
+    ]
+)
 
 
 @pytest.mark.parametrize("case", [*TRANSFORMS, *SPECTROGRAMS], ids=lambda case: case.name)

@@ -159,3 +159,11 @@ ERRORS = [
 def test_a_wrong_call_says_what_is_wrong(bad: Bad) -> None:
     with pytest.raises(bad.error, match=bad.text):
         bad.call()
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("widths", [(2, 3), (0, 4), (4, 0), (-2, 3), (3, -4), (-5, 0), (-2, -3), (-4, 2), (0, 0)])
+def test_borders_of_a_signal_are_those_of_a_picture(mode, widths):
+    x = nyala.randn(2, 3, 5)
+    table = pad(x.unsqueeze(2), (*widths, 0, 0), mode=mode).squeeze(2)
+    assert np.array_equal(pad(x, widths, mode=mode).numpy(), table.numpy())

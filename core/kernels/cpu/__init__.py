@@ -14,6 +14,7 @@ KERNELS: dict[str, str] = {name: f"numpy:{name}" for name in _UFUNCS}
 KERNELS |= {
     "matmul": ".matmul:matmul",
     "linear": ".matmul:linear",
+    "power_spectrum": ".spectrum:power_spectrum",
     "layer_norm": ".layer_norm:layer_norm",
     "layer_norm_backward": ".layer_norm:layer_norm_backward",
     "rms_norm": ".layer_norm:rms_norm",

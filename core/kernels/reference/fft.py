@@ -6,7 +6,7 @@ from typing import Any
 
 from ...devices import module_of
 
-__all__ = ["fft", "frame", "ifft", "irfft", "overlap_add", "rfft"]
+__all__ = ["fft", "frame", "ifft", "irfft", "overlap_add", "power_spectrum", "rfft"]
 
 
 def fft(x: Any, axis: int, norm: str) -> Any:
@@ -50,3 +50,13 @@ def overlap_add(frames: Any, hop: int, length: int) -> Any:
     for j in range(parts):
         out[..., j : j + count, :] += padded[..., j, :]
     return out.reshape(*batch, blocks * hop)[..., :length].copy()
+
+
+def power_spectrum(x: Any, window: Any, hop: int) -> Any:
+    """(..., T) -> (..., bins, F): squared magnitudes of the half transforms of windowed pieces, in the dtype of x.
+
+    Pieces are as long as the window, (n,), and ``hop`` apart, as in ``frame``. float32 is transformed in float64.
+    """
+    pieces = frame(x, window.shape[0], hop).astype("float64") * window
+    bins = rfft(pieces, -1, "backward")
+    return (bins.real**2 + bins.imag**2).swapaxes(-1, -2).astype(x.dtype)
