@@ -8,10 +8,12 @@ first.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+
+from .identity import tree_of
 
 Count = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=0)]
@@ -79,6 +81,11 @@ class Data(Table, frozen=True):
     the seed. ``test_fraction`` splits a dataset that has no test part of its own. ``validation_fraction`` of the training part is
     held out: the best weights are chosen on it, and the test part is looked at once, at the end. ``workers`` are threads: their
     number never changes a bit.
+
+    ``sampling = "balanced"`` shows every class equally often: an epoch still has as many samples, rare ones come again (changed
+    anew by ``augment``), and of frequent ones another selection comes each epoch. ``folds = 5`` is cross-validation: the samples
+    are cut into five folds, stratified and by the seed, and ``fold`` (0 to 4) is the test part; a test part that the dataset has
+    of its own is then left alone. ``nyala run RECIPE --folds`` runs them all.
     """
 
     name: str
@@ -91,6 +98,9 @@ class Data(Table, frozen=True):
     eval_batch_size: Count = 64
     workers: Whole = 2
     augment: list[Augment] = []
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    folds: Annotated[int, Meta(ge=2)] | None = None
+    fold: Whole = 0
 
 
 class Model(Table, frozen=True):
@@ -270,12 +280,29 @@ class Best(Table, frozen=True):
     use: Literal["best", "last"] = "best"
 
 
+class Watchdog(Table, frozen=True):
+    """Stops a run whose loss explodes: above ``loss`` times its median over the last ``window`` steps and above ``floor`` (a loss
+    close to 0 may jump tenfold and mean nothing), or a gradient's norm above ``grad_norm`` times its median. It looks once
+    there are ``window`` steps to compare with. What is not finite stops every run, with a watchdog or without.
+    """
+
+    loss: Annotated[float, Meta(gt=1)] | None = 10.0
+    grad_norm: Annotated[float, Meta(gt=1)] | None = None
+    window: Annotated[int, Meta(ge=2)] = 20
+    floor: NotNegative = 1.0
+
+
 class Train(Table, frozen=True):
     """Length and method. Exactly one of ``epochs`` and ``steps``; a step is one update of the weights.
 
     ``accumulate`` batches of ``data.batch_size`` make one update, normalised over all their samples: 4 batches of 2 give the
     update of 1 batch of 8. ``mixup`` and ``cutmix`` are the Beta distribution's parameter; 0 is off. ``eval_every`` counts steps
     (default: every epoch). ``hash_every``: a hash of all weights goes into the metrics that often.
+
+    ``class_weights`` multiply each sample's loss by its class's weight, as PyTorch's do: ``"balanced"`` (samples / (classes *
+    samples of the class), of the training part), a number for each class in the order of the labels, or ``{spam = 2.0}`` with 1
+    for the others. ``checkpointing`` keeps fewer activations and computes them again in the backward pass: the same bits in less
+    memory and more time.
     """
 
     epochs: Count | None = None
@@ -288,6 +315,9 @@ class Train(Table, frozen=True):
     cutmix: Alpha = 0.0
     eval_every: Count | None = None
     hash_every: Count = 20
+    class_weights: Literal["balanced"] | list[NotNegative] | dict[str, NotNegative] | None = None
+    checkpointing: bool = False
+    watchdog: Watchdog | None = None
     early_stop: EarlyStop | None = None
     checkpoint: Checkpoint = Checkpoint()
     best: Best = Best()
@@ -317,17 +347,39 @@ class Recipe(Table, frozen=True, kw_only=True):
 # Keys that cannot change a result: a run may be resumed or repeated with others.
 INDIFFERENT = ("run", "description", "data.workers")
 
+# Keys younger than the first release, whose defaults do what was done before them: at its default such a key is no part of the
+# identity, so that runs made without it keep theirs.
+ADDED = (
+    "data.sampling",
+    "data.folds",
+    "data.fold",
+    "train.class_weights",
+    "train.checkpointing",
+    "train.watchdog",
+)
+
 
 def canonical(recipe: Recipe) -> bytes:
     """The recipe's identity as bytes: sorted JSON, without the keys that cannot change a result.
 
-    ``data.eval_batch_size`` is kept: another batch size rounds a matrix product differently.
+    ``data.eval_batch_size`` is kept: another batch size rounds a matrix product differently. A field newer than the first schema
+    counts only where it is not at its default (``identity.py``).
     """
-    tree = msgspec.to_builtins(recipe)
+    tree = tree_of(recipe)
     for path in INDIFFERENT:
         table, _, key = path.rpartition(".")
         (tree[table] if table else tree).pop(key)
+    for path in ADDED:
+        table, _, key = path.partition(".")
+        if key and key in tree[table] and getattr(getattr(recipe, table), key) == _default(getattr(recipe, table), key):
+            tree[table].pop(key)
     return msgspec.json.encode(tree, order="sorted")
+
+
+def _default(table: msgspec.Struct, key: str) -> Any:
+    """What ``key`` of a table is where the recipe does not say."""
+    (field,) = (f for f in msgspec.structs.fields(table) if f.name == key)
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def digest(recipe: Recipe) -> str:
