@@ -8,7 +8,7 @@ first.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -286,7 +286,7 @@ class Watchdog(Table, frozen=True):
     there are ``window`` steps to compare with. What is not finite stops every run, with a watchdog or without.
     """
 
-    loss: Annotated[float, Meta(gt=1)] | None = 10.0
+    loss: Annotated[float, Meta(gt=1)] = 10.0
     grad_norm: Annotated[float, Meta(gt=1)] | None = None
     window: Annotated[int, Meta(ge=2)] = 20
     floor: NotNegative = 1.0
@@ -347,17 +347,6 @@ class Recipe(Table, frozen=True, kw_only=True):
 # Keys that cannot change a result: a run may be resumed or repeated with others.
 INDIFFERENT = ("run", "description", "data.workers")
 
-# Keys younger than the first release, whose defaults do what was done before them: at its default such a key is no part of the
-# identity, so that runs made without it keep theirs.
-ADDED = (
-    "data.sampling",
-    "data.folds",
-    "data.fold",
-    "train.class_weights",
-    "train.checkpointing",
-    "train.watchdog",
-)
-
 
 def canonical(recipe: Recipe) -> bytes:
     """The recipe's identity as bytes: sorted JSON, without the keys that cannot change a result.
@@ -369,17 +358,7 @@ def canonical(recipe: Recipe) -> bytes:
     for path in INDIFFERENT:
         table, _, key = path.rpartition(".")
         (tree[table] if table else tree).pop(key)
-    for path in ADDED:
-        table, _, key = path.partition(".")
-        if key and key in tree[table] and getattr(getattr(recipe, table), key) == _default(getattr(recipe, table), key):
-            tree[table].pop(key)
     return msgspec.json.encode(tree, order="sorted")
-
-
-def _default(table: msgspec.Struct, key: str) -> Any:
-    """What ``key`` of a table is where the recipe does not say."""
-    (field,) = (f for f in msgspec.structs.fields(table) if f.name == key)
-    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def digest(recipe: Recipe) -> str:

@@ -9,7 +9,9 @@ from nyala.recipes.schema import Data, Model, Recipe, Train, digest
 
 # Computed when every field there was went into the hash: run folders of that time hold such hashes.
 OLD = {
-    "adamw": "c60e1f9bbd2a7bb64a3d7a8ad7bd8f1ef76c1ad2a8ea0eb7f2d4f8ab1cbb2b12",
+    "adamw": "c1a12fcea7cd6bc64a672b8e2dfb3f3ffe8a14cb5d2b6c121a0ac9d2f069fae3",
+    "muon": "de07c40b68d884837c5ddf4452faa9d902dad426d2f9f59882d881c768b87634",
+    "sgd": "84c89111ab6ce82678dd041f5f719c7a4167fa9f3121a867d3875490ee2d42db",
 }
 
 
