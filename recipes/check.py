@@ -6,7 +6,7 @@ msgspec stops at the first mistake, so the walk over the schema is done here; ``
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,8 +91,7 @@ def _union(value: Any, kind: mi.UnionType, path: str) -> Iterator[Problem]:
         return
     tagged = {str(t.tag): t for t in kind.types if isinstance(t, mi.StructType) and t.tag_field}
     if not tagged:
-        (inner,) = (t for t in kind.types if not isinstance(t, mi.NoneType))
-        yield from _walk(value, inner, path)
+        yield from _alternatives(value, [t for t in kind.types if not isinstance(t, mi.NoneType)], path)
     elif not isinstance(value, Mapping):
         yield Problem(path, f"expected a table with a type, got {_shown(value)}", f"types: {', '.join(tagged)}")
     elif "type" not in value:
@@ -102,6 +101,19 @@ def _union(value: Any, kind: mi.UnionType, path: str) -> Iterator[Problem]:
         yield Problem(_join(path, "type"), f"unknown type {value['type']!r}", hint)
     else:
         yield from _struct(value, tagged[value["type"]], path)
+
+
+def _alternatives(value: Any, kinds: Sequence[mi.Type], path: str) -> Iterator[Problem]:
+    """Walks by the one of ``kinds`` that the value's form belongs to."""
+    forms = {mi.ListType: list, mi.DictType: Mapping, mi.StructType: Mapping, mi.LiteralType: str, mi.StrType: str}
+    fitting = [kind for kind in kinds if isinstance(value, forms.get(type(kind), object))]
+    if len(kinds) == 1 or fitting:
+        yield from _walk(value, (fitting or kinds)[0], path)
+    else:
+        words = {mi.ListType: "a list", mi.DictType: "a table", mi.StructType: "a table", mi.StrType: "a string"}
+        known = [repr(v) for kind in kinds if isinstance(kind, mi.LiteralType) for v in kind.values]
+        wanted = [*known, *(words[type(kind)] for kind in kinds if type(kind) in words)]
+        yield Problem(path, f"expected {' or '.join(wanted)}, got {_shown(value)}")
 
 
 def _list(value: Any, kind: mi.ListType, path: str) -> Iterator[Problem]:
@@ -201,6 +213,9 @@ def _across(tree: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("model.unfreeze", "nothing is frozen", 'give model.freeze too, e.g. ["*"]')
     if data is not None:
         yield from _orders(data)
+        yield from _folds(data)
+    if train is not None:
+        yield from _weights(train)
     if data is not None and train is not None and not data.validation_fraction:
         yield from _needs_validation(train, schedule)
     if schedule is not None and train is not None and train.steps and schedule.warmup >= train.steps:
@@ -223,6 +238,22 @@ def _orders(data: Data) -> Iterator[Problem]:
                 yield Problem(
                     f"data.augment[{i}].{name}", f"the lower bound {low:g} is above the upper bound {high:g}", "swap them"
                 )
+
+
+def _folds(data: Data) -> Iterator[Problem]:
+    if data.folds is None and data.fold:
+        yield Problem("data.fold", "there are no folds", "set data.folds too, e.g. 5")
+    if data.folds is not None and data.fold >= data.folds:
+        yield Problem("data.fold", f"there are {data.folds} folds, 0 to {data.folds - 1}", "count from 0")
+    if data.folds is not None and data.test is not None:
+        yield Problem("data.test", "with data.folds each fold is the test part in its turn", "keep one of the two")
+
+
+def _weights(train: Train) -> Iterator[Problem]:
+    given = train.class_weights
+    numbers = given if isinstance(given, list) else list(given.values()) if isinstance(given, dict) else None
+    if numbers is not None and not any(numbers):
+        yield Problem("train.class_weights", "no class has a weight above 0", "leave it out, or give numbers above 0")
 
 
 def _needs_validation(train: Train, schedule: Schedules | None) -> Iterator[Problem]:
