@@ -54,6 +54,7 @@ class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         folder: folder only, an absolute path, or one relative to the card.
         files: local name -> :class:`FileSpec`. Empty for a hub source means "what a loader needs", found by listing.
         verified: every file's sha256 was computed from bytes that somebody of this project has read.
+        authority: who states the hashes, as messages call it: the card, or a lock file.
     """
 
     kind: Kind
@@ -68,6 +69,7 @@ class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str = ""
     files: dict[str, FileSpec] = {}
     verified: bool = False
+    authority: str = "the card"
 
     def __post_init__(self) -> None:
         required = {"hub": ["repo"], "package": ["package", "version", "wheel", "wheel_sha256", "files"], "folder": ["folder"]}

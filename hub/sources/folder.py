@@ -45,7 +45,7 @@ class LocalFolder:
                 hashes[name] = self._memory.sha256(paths[name])
                 if hashes[name] != spec.sha256:
                     raise IntegrityError(
-                        f"{paths[name]} has sha256 {hashes[name]}, the card says {spec.sha256}",
+                        f"{paths[name]} has sha256 {hashes[name]}, {self.spec.authority} says {spec.sha256}",
                         why="the file was changed or damaged",
                         fix="restore it from where it came",
                     )

