@@ -2,7 +2,7 @@
 
 Everything here is data: a recipe names components from fixed lists, so reading one can run no code.
 Defaults follow PyTorch where PyTorch has the option. ``check.py`` reports every mistake at once; msgspec alone stops at the
-first.
+first. The string below a field is its documentation: ``nyala recipes schema`` prints it, and a test refuses a field without one.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HorizontalFlip(Table, frozen=True, tag_field="type", tag="horizontal_flip"):
-    """Mirrors left and right with probability ``p``."""
+    """Mirrors left and right."""
 
     p: Fraction = 0.5
+    """Probability."""
 
 
 class RandomCrop(Table, frozen=True, tag_field="type", tag="random_crop"):
-    """Pads by ``padding`` pixels (of the prepared image) and cuts the original size out at a random place."""
+    """Pads the prepared image by repeating its edge, and cuts the original size out at a random place."""
 
     padding: Count = 8
+    """Pixels on each side."""
 
 
 class RandomResizedCrop(Table, frozen=True, tag_field="type", tag="random_resized_crop"):
@@ -49,21 +51,27 @@ class RandomResizedCrop(Table, frozen=True, tag_field="type", tag="random_resize
     the list, else of the prepared image."""
 
     scale: tuple[Fraction, Fraction] = (0.35, 1.0)
+    """Bounds of the part's area, as a fraction of the picture's."""
     ratio: tuple[Rate, Rate] = (3 / 4, 4 / 3)
+    """Bounds of the part's width over its height."""
 
 
 class RandomErasing(Table, frozen=True, tag_field="type", tag="random_erasing"):
-    """Replaces a random rectangle by zeros, with probability ``p`` (Zhong et al. 2017)."""
+    """Replaces a random rectangle by zeros, the mean colour (Zhong et al. 2017)."""
 
     p: Fraction = 0.25
+    """Probability."""
     scale: tuple[Fraction, Fraction] = (0.02, 0.33)
+    """Bounds of the rectangle's area, as a fraction of the picture's."""
     ratio: tuple[Rate, Rate] = (0.3, 3.3)
+    """Bounds of the rectangle's width over its height."""
 
 
 class WordDropout(Table, frozen=True, tag_field="type", tag="word_dropout"):
-    """Leaves out each word of a text with probability ``p``; at least one word stays."""
+    """Leaves out words of a text at random; at least one stays."""
 
     p: Below1 = 0.1
+    """Probability for each word."""
 
 
 Augment = HorizontalFlip | RandomCrop | RandomResizedCrop | RandomErasing | WordDropout
@@ -72,126 +80,178 @@ Augment = HorizontalFlip | RandomCrop | RandomResizedCrop | RandomErasing | Word
 # ---- data and model -----------------------------------------------------------------------------------------------
 
 
+class Columns(Table, frozen=True):
+    """Which columns of a CSV, TSV, JSON lines or Parquet file hold what. Each is recognised by its name where it is left out."""
+
+    text: list[str] = []
+    """The text; several columns are joined by line breaks, in this order. Recognised: text, sentence, content, body, ..."""
+    image: str | None = None
+    """The picture's path, relative to the file it stands in. Recognised: image, path, file, filename, ..."""
+    label: str | None = None
+    """The class. Recognised: label, class, category, target, ..."""
+    id: str | None = None
+    """A sample's own name, which may occur once in the whole dataset. Recognised: id, uid, guid."""
+
+
 class Data(Table, frozen=True):
-    """Where samples come from, and how they are batched.
-
-    ``name``: a registered dataset, a folder with one subfolder of images a class (or ``train/`` and ``test/`` of such),
-    or a ``.jsonl`` file of ``{"text": ..., "label": ...}``. ``test``: a second folder or file
-    to test on. ``limit_train`` and ``limit_test`` keep that many samples, drawn by
-    the seed. ``test_fraction`` splits a dataset that has no test part of its own. ``validation_fraction`` of the training part is
-    held out: the best weights are chosen on it, and the test part is looked at once, at the end. ``workers`` are threads: their
-    number never changes a bit.
-
-    ``sampling = "balanced"`` shows every class equally often: an epoch still has as many samples, rare ones come again (changed
-    anew by ``augment``), and of frequent ones another selection comes each epoch. ``folds = 5`` is cross-validation: the samples
-    are cut into five folds, stratified and by the seed, and ``fold`` (0 to 4) is the test part; a test part that the dataset has
-    of its own is then left alone. ``nyala run RECIPE --folds`` runs them all.
-    """
+    """Where samples come from, and how they are batched."""
 
     name: str
+    """A registered dataset (`fashion-mnist`), a folder with one subfolder of pictures a class (or train/val/test folders of
+    such, or files of these names), a CSV, TSV, JSON lines or Parquet file of texts or of pictures' paths, or a hub dataset
+    `org/name[@revision]`."""
+    validation: str | None = None
+    """A second folder or file to choose the best weights on; without it a part of the training samples is held out."""
     test: str | None = None
+    """A further folder or file to test on; without it the dataset's own test part, or a part of the samples."""
+    subset: str | None = None
+    """Of a hub dataset with several configurations: which one. Files below a folder of this name, or named after it."""
+    columns: Columns = Columns()
+    """Which columns of a file hold text, picture and class, where their names do not say it."""
+    delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
+    """What separates the fields of a CSV file; recognised where it is left out (comma, semicolon, tab or bar)."""
+    encoding: str = "utf-8"
+    """Of text files, by Python's names: utf-8, latin-1, cp1252, utf-16. A byte order mark is understood in any case."""
     test_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    """Share of each class that becomes the test part, drawn by the seed, where the data have no test part of their own."""
     validation_fraction: Below1 = 0.1
+    """Share of each class of the training part that is held out where the data have no validation part of their own: the best
+    weights are chosen on it, and the test part is looked at once, at the end."""
     limit_train: Count | None = None
+    """Keep only this many training samples, drawn by the seed."""
     limit_test: Count | None = None
+    """Keep only this many test samples, drawn by the seed."""
     batch_size: Count = 32
+    """Samples that go through the model at once in training."""
     eval_batch_size: Count = 64
+    """Samples that go through the model at once in evaluation. Another number rounds the last bits differently."""
     workers: Whole = 2
+    """Threads that prepare samples; 0 prepares them in between. Their number never changes a bit."""
     augment: list[Augment] = []
+    """Random changes of the training samples, in this order; each draw is keyed by (seed, epoch, sample)."""
     sampling: Literal["shuffle", "balanced"] = "shuffle"
+    """As they come, in random order, or "balanced": every class equally often. An epoch still has as many samples, rare
+    ones come again (changed anew by `augment`), and of frequent ones another selection comes each epoch."""
     folds: Annotated[int, Meta(ge=2)] | None = None
+    """Cross-validation: the samples are cut into this many folds, stratified and by the seed; a test part that the dataset has of
+    its own is then left alone. `nyala run RECIPE --folds` runs them all."""
     fold: Whole = 0
+    """Which fold, from 0, is the test part."""
 
 
 class Model(Table, frozen=True):
     """Which weights, what is new in them, and what stays as it is.
 
-    ``name``: a catalogue name, a hub id, a folder, or a run. ``num_classes`` defaults to the classes of the dataset; ``new_head
-    = false`` keeps the classifier of the weights. ``freeze`` and then ``unfreeze`` are patterns over parameter names
-    (``blocks.[0-3]``, ``*.bias``; ``@head`` is the classifier, ``*`` everything); a pattern that matches a module covers all
-    below it. ``dropout`` sets rates by the names the architecture has for them (``drop_rate``, ``hidden_dropout_prob``).
-    ``random_init = true`` starts from the architecture alone, without its weights. ``image_size``, ``crop_pct`` and
-    ``max_length`` change the preprocessing that came with the weights, and go into the result's.
+    A pattern is a parameter's name with wildcards (``blocks.[0-3]``, ``*.bias``), and covers all below a module it matches;
+    ``@head`` is the classifier, ``*`` is everything.
     """
 
     name: str
+    """A catalogue name (`nyala list`), a hub id `org/name[@revision]`, a folder, or a run folder."""
     num_classes: Count | None = None
+    """Size of the new head; by default the classes of the dataset."""
     new_head: bool = True
+    """Draw a new classifier; false keeps the one of the weights, which must have as many classes as the data."""
     random_init: bool = False
+    """Start from the architecture alone, without its weights."""
     freeze: list[str] = []
+    """Patterns of parameters that do not learn."""
     unfreeze: list[str] = []
+    """Patterns of parameters that learn nevertheless; applied after `freeze`."""
     dropout: dict[str, Below1] = {}
+    """Dropout rates by the names the architecture has for them, e.g. `drop_rate`, `hidden_dropout_prob`."""
     image_size: Annotated[int, Meta(ge=8)] | None = None
+    """Side in pixels of what the model sees; by default what the weights were evaluated with. It goes into the result's
+    preprocessing."""
     crop_pct: Decay | None = None
+    """Side of the crop over side of the resized picture; by default the weights' own. It goes into the result's preprocessing."""
     max_length: Annotated[int, Meta(ge=2)] | None = None
+    """Tokens of a text at most; by default what the tokenizer says. It goes into the result's preprocessing."""
 
 
 # ---- optimizers ---------------------------------------------------------------------------------------------------
 
 
 class Optimizer(Table, frozen=True, tag_field="type"):
-    """What every optimizer takes. Norms and biases are never decayed.
-
-    ``layer_decay`` multiplies the rate once for each layer below the head; ``lr_scale`` multiplies it by pattern, e.g.
-    ``{"@head" = 10.0}``.
-    """
+    """What every optimizer takes. Norms and biases are never decayed."""
 
     lr: Rate = 1e-3
+    """The learning rate at the schedule's peak."""
     weight_decay: NotNegative = 0.0
+    """Strength of the pull of weights towards zero."""
     layer_decay: Decay | None = None
+    """Multiplies the rate once for each layer below the head: 0.75 makes early layers learn slowly."""
     lr_scale: dict[str, NotNegative] = {}
+    """Multiplies the rate of parameters by pattern, e.g. `{"@head" = 10.0}`."""
 
 
 class Sgd(Optimizer, frozen=True, tag="sgd"):
     """Stochastic gradient descent."""
 
     lr: Rate = 1e-2
+    """The learning rate at the schedule's peak."""
     momentum: Below1 = 0.9
+    """How much of the last step goes into the next."""
     nesterov: bool = False
+    """Nesterov's momentum: the gradient is taken to be one step ahead."""
 
 
 class Adam(Optimizer, frozen=True, tag="adam"):
     """Adam (Kingma & Ba 2014); its weight decay is added to the gradient."""
 
     betas: tuple[Below1, Below1] = (0.9, 0.999)
+    """Decay of the running means of the gradient and of its square."""
     eps: Rate = 1e-8
+    """Added to the denominator."""
 
 
 class AdamW(Optimizer, frozen=True, tag="adamw"):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2017)."""
 
     weight_decay: NotNegative = 0.01
+    """Strength of the pull of weights towards zero, beside the gradient's step."""
     betas: tuple[Below1, Below1] = (0.9, 0.999)
+    """Decay of the running means of the gradient and of its square."""
     eps: Rate = 1e-8
+    """Added to the denominator."""
 
 
 class Lion(Optimizer, frozen=True, tag="lion"):
     """Sign of an interpolated momentum (Chen et al. 2023); wants a tenth of Adam's rate."""
 
     lr: Rate = 1e-4
+    """The learning rate at the schedule's peak."""
     betas: tuple[Below1, Below1] = (0.9, 0.99)
+    """Weights of the momentum in the step, and in the momentum itself."""
 
 
 class Lamb(Optimizer, frozen=True, tag="lamb"):
     """Layer-wise trust ratios over Adam (You et al. 2019), for large batches."""
 
     betas: tuple[Below1, Below1] = (0.9, 0.999)
+    """Decay of the running means of the gradient and of its square."""
     eps: Rate = 1e-6
+    """Added to the denominator."""
 
 
 class Adafactor(Optimizer, frozen=True, tag="adafactor"):
     """Factored second moments (Shazeer & Stern 2018): almost no optimizer memory."""
 
     lr: Rate = 1e-2
+    """The learning rate at the schedule's peak."""
 
 
 class Muon(Optimizer, frozen=True, tag="muon"):
-    """Orthogonalised momentum (Jordan 2024) for matrices; AdamW with ``adamw_lr`` for everything else."""
+    """Orthogonalised momentum (Jordan 2024) for matrices; AdamW for everything else."""
 
     weight_decay: NotNegative = 0.1
+    """Strength of the pull of weights towards zero, beside the gradient's step."""
     momentum: Below1 = 0.95
+    """How much of the last step goes into the next."""
     nesterov: bool = True
+    """Nesterov's momentum: the gradient is taken to be one step ahead."""
     adamw_lr: Rate = 1e-3
+    """The rate of AdamW, for what is no matrix."""
 
 
 Optim = Sgd | Adam | AdamW | Lion | Lamb | Adafactor | Muon
@@ -201,9 +261,10 @@ Optim = Sgd | Adam | AdamW | Lion | Lamb | Adafactor | Muon
 
 
 class Schedule(Table, frozen=True, tag_field="type"):
-    """Warm-up that every schedule has: a fraction of all steps below 1, else a number of steps."""
+    """Warm-up, which every schedule has."""
 
     warmup: NotNegative = 0.0
+    """The rate rises from zero over this fraction of all steps if below 1, else over this number of steps."""
 
 
 class Constant(Schedule, frozen=True, tag="constant"):
@@ -211,45 +272,57 @@ class Constant(Schedule, frozen=True, tag="constant"):
 
 
 class Cosine(Schedule, frozen=True, tag="cosine"):
-    """Half a cosine down to ``end`` times the rate."""
+    """Half a cosine."""
 
     end: Fraction = 0.0
+    """Where it ends, as a fraction of the rate."""
 
 
 class Linear(Schedule, frozen=True, tag="linear"):
-    """A straight line down to ``end`` times the rate."""
+    """A straight line."""
 
     end: Fraction = 0.0
+    """Where it ends, as a fraction of the rate."""
 
 
 class Step(Schedule, frozen=True, tag="step"):
-    """Multiplies the rate by ``gamma`` every ``every`` epochs."""
+    """A lower rate every few epochs."""
 
     every: Count = 30
+    """Epochs from one fall to the next."""
     gamma: Decay = 0.1
+    """What the rate is multiplied by."""
 
 
 class Polynomial(Schedule, frozen=True, tag="polynomial"):
-    """Down to ``end`` times the rate as ``(1 - t) ** power``."""
+    """Falls as ``(1 - t) ** power``."""
 
     power: Rate = 1.0
+    """The exponent; 1 is a straight line."""
     end: Fraction = 0.0
+    """Where it ends, as a fraction of the rate."""
 
 
 class OneCycle(Schedule, frozen=True, tag="one_cycle"):
-    """Up from ``1 / div_factor`` of the rate and down to ``1 / (div_factor * final_div_factor)`` (Smith & Topin 2017)."""
+    """Up to the rate and down again, far below where it began (Smith & Topin 2017)."""
 
     pct_start: Annotated[float, Meta(gt=0, lt=1)] = 0.3
+    """Share of the run in which the rate rises."""
     div_factor: Annotated[float, Meta(ge=1)] = 25.0
+    """It begins at the rate over this."""
     final_div_factor: Annotated[float, Meta(ge=1)] = 1e4
+    """It ends at its beginning over this."""
 
 
 class Plateau(Schedule, frozen=True, tag="plateau"):
-    """Multiplies the rate by ``factor`` when ``metric`` has not improved for ``patience`` evaluations."""
+    """A lower rate whenever the validation part stops improving."""
 
     metric: Literal["accuracy", "macro_f1", "loss"] = "loss"
+    """What is watched."""
     factor: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    """What the rate is multiplied by."""
     patience: Whole = 2
+    """Evaluations without improvement that are tolerated."""
 
 
 Schedules = Constant | Cosine | Linear | Step | Polynomial | OneCycle | Plateau
@@ -259,89 +332,117 @@ Schedules = Constant | Cosine | Linear | Step | Polynomial | OneCycle | Plateau
 
 
 class EarlyStop(Table, frozen=True):
-    """Ends the run when ``metric`` has not improved by ``min_delta`` for ``patience`` evaluations."""
+    """Ends the run when the validation part has stopped improving."""
 
     metric: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    """What is watched."""
     patience: Count = 3
+    """Evaluations without improvement after which the run ends."""
     min_delta: NotNegative = 0.0
+    """A smaller change is no improvement."""
 
 
 class Checkpoint(Table, frozen=True):
-    """A checkpoint every ``every`` steps (default: an epoch, at most 200); the last ``keep`` stay, and the best."""
+    """When the state of the run is saved, and how much of it stays."""
 
     every: Count | None = None
+    """Steps from one checkpoint to the next; by default an epoch, at most 200."""
     keep: Count = 2
+    """How many stay, beside the best."""
 
 
 class Best(Table, frozen=True):
-    """Which evaluation on the validation part gives the final weights; ``use = "last"`` takes the last step's instead."""
+    """Which weights are the result."""
 
     metric: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    """What is compared on the validation part."""
     use: Literal["best", "last"] = "best"
+    """Those of the best evaluation, or of the last step."""
 
 
 class Watchdog(Table, frozen=True):
-    """Stops a run whose loss explodes: above ``loss`` times its median over the last ``window`` steps and above ``floor`` (a loss
-    close to 0 may jump tenfold and mean nothing), or a gradient's norm above ``grad_norm`` times its median. It looks once
-    there are ``window`` steps to compare with. What is not finite stops every run, with a watchdog or without.
-    """
+    """Stops a run whose loss explodes. It looks once there are ``window`` steps to compare with. What is not finite stops every
+    run, with a watchdog or without."""
 
     loss: Annotated[float, Meta(gt=1)] = 10.0
+    """A loss above this many times its median over the last `window` steps, and above `floor`, stops the run."""
     grad_norm: Annotated[float, Meta(gt=1)] | None = None
+    """A gradient's norm above this many times its median stops the run; not watched where it is left out."""
     window: Annotated[int, Meta(ge=2)] = 20
+    """Steps that the medians are taken over."""
     floor: NotNegative = 1.0
+    """A loss below this never stops a run: close to 0 it may jump tenfold and mean nothing."""
 
 
 class Train(Table, frozen=True):
-    """Length and method. Exactly one of ``epochs`` and ``steps``; a step is one update of the weights.
-
-    ``accumulate`` batches of ``data.batch_size`` make one update, normalised over all their samples: 4 batches of 2 give the
-    update of 1 batch of 8. ``mixup`` and ``cutmix`` are the Beta distribution's parameter; 0 is off. ``eval_every`` counts steps
-    (default: every epoch). ``hash_every``: a hash of all weights goes into the metrics that often.
-
-    ``class_weights`` multiply each sample's loss by its class's weight, as PyTorch's do: ``"balanced"`` (samples / (classes *
-    samples of the class), of the training part), a number for each class in the order of the labels, or ``{spam = 2.0}`` with 1
-    for the others. ``checkpointing`` keeps fewer activations and computes them again in the backward pass: the same bits in less
-    memory and more time.
-    """
+    """Length and method. Exactly one of ``epochs`` and ``steps`` is given; a step is one update of the weights."""
 
     epochs: Count | None = None
+    """Passes over the training part."""
     steps: Count | None = None
+    """Updates of the weights."""
     accumulate: Count = 1
+    """Batches of `data.batch_size` that make one update, normalised over all their samples: 4 batches of 2 give the update of 1
+    batch of 8."""
     clip_norm: Rate | None = None
+    """The gradient is scaled down to this norm where it is longer."""
     ema: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    """Decay of a running average of the weights, which is then evaluated and published."""
     label_smoothing: Below1 = 0.0
+    """Share of each label that is spread over all classes."""
     mixup: Alpha = 0.0
+    """Blends pairs of pictures; the parameter of the Beta distribution, 0 is off."""
     cutmix: Alpha = 0.0
+    """Pastes a part of one picture into another; the parameter of the Beta distribution, 0 is off."""
     eval_every: Count | None = None
+    """Steps from one evaluation to the next; by default an epoch."""
     hash_every: Count = 20
+    """Steps from one hash of all weights in the metrics to the next."""
     class_weights: Literal["balanced"] | list[NotNegative] | dict[str, NotNegative] | None = None
+    """Multiply each sample's loss by its class's weight, as PyTorch's do: "balanced" (samples / (classes * samples of the
+    class), of the training part), a number for each class in the order of the labels, or `{spam = 2.0}` with 1 for the others."""
     checkpointing: bool = False
+    """Keep fewer activations and compute them again in the backward pass: the same bits in less memory and more time."""
     watchdog: Watchdog | None = None
+    """Stops a run whose loss explodes; off where it is left out."""
     early_stop: EarlyStop | None = None
+    """Ends the run early; off where it is left out."""
     checkpoint: Checkpoint = Checkpoint()
+    """When the state of the run is saved."""
     best: Best = Best()
+    """Which weights are the result."""
 
 
 class RunFolder(Table, frozen=True):
     """Where the run is written: ``<folder>/<name>-<n>``. It has no influence on the numbers."""
 
     folder: str = "runs"
+    """The folder of all runs."""
     name: str | None = None
+    """By default the recipe's name."""
 
 
 class Recipe(Table, frozen=True, kw_only=True):
-    """A whole recipe. ``task`` follows from the model where it is left out."""
+    """A whole recipe."""
 
     schema: Literal[1]
+    """Version of this format."""
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    """All random draws follow from it: splits, new weights, order, augmentation, dropout."""
     description: str = ""
+    """One line for people."""
     data: Data
+    """Where samples come from."""
     model: Model
+    """Which weights, and what is new in them."""
     optim: Optim = AdamW()
+    """How the weights are updated."""
     schedule: Schedules = Constant()
+    """How the learning rate changes over the run."""
     train: Train
+    """Length and method."""
     run: RunFolder = RunFolder()
+    """Where the run is written."""
 
 
 # Keys that cannot change a result: a run may be resumed or repeated with others.
