@@ -80,7 +80,7 @@ def load(recipe: Data, seed: int) -> Source:
     Raises:
         DataError: no such data, a label outside the classes, an unreadable sample, too few samples.
     """
-    raw = _read(recipe)
+    raw = read(recipe)
     train, test = raw.train, raw.test
     check_labels(raw.train, len(raw.labels), f"{recipe.name}, training part")
     if test is None:
@@ -135,7 +135,8 @@ def _limit(part: Part, limit: int | None, seed: int, purpose: str) -> Part:
 # ---- readers ------------------------------------------------------------------------------------------------------
 
 
-def _read(recipe: Data) -> Raw:
+def read(recipe: Data) -> Raw:
+    """A dataset as published: its training part, and its test part where it has one; nothing is split, limited or checked."""
     if recipe.name in REGISTERED:
         raw = REGISTERED[recipe.name]()
         if recipe.test is None:
