@@ -20,9 +20,10 @@ _WHERE = {
     "create_run": ("run", "create"),
     "train": ("trainer", "train"),
     "verify_run": ("verify", "verify"),
+    "evaluate": ("judge", "evaluate"),
     "open_run": ("run", "open_run"),
 }
-__all__ = ["Recipe", "create_run", "list_recipes", "load_recipe", "open_run", "train", "verify_run"]
+__all__ = ["Recipe", "create_run", "evaluate", "list_recipes", "load_recipe", "open_run", "train", "verify_run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import doctor, list_, predict, pull, resume, run, show, verify
+from . import doctor, evaluate, list_, lock, predict, pull, resume, run, show, verify
 
-COMMANDS: tuple[ModuleType, ...] = (list_, show, pull, predict, run, resume, verify, doctor)
+COMMANDS: tuple[ModuleType, ...] = (list_, show, pull, lock, predict, run, resume, verify, evaluate, doctor)

@@ -1,0 +1,242 @@
+"""``nyala.evaluate``: any classifier on any labelled data, with intervals, so that nobody deploys weights unexamined.
+
+Samples go through in batches and only four numbers of each are kept: memory does not grow with the data beyond that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core import data as loading
+from ..core import random
+from ..core.atomic import atomic_write
+from ..core.autograd import no_grad
+from ..core.errors import ArgumentError, DataError
+from ..hub.load import load
+from ..hub.pipeline import Pipeline
+from . import datasets, matching, tasks
+from . import run as runs
+from .assessment import Assessment, Collector
+from .batches import Prepared
+from .datasets import Part
+from .evaluate import apply, eval_mode, logits_of
+from .progress import Progress
+from .schema import Data
+
+_KINDS = {"vision": "image", "text": "text", "audio": "sound"}
+_OWN = "its own test part"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A model's assessment on some data; prints as tables.
+
+    Attributes:
+        model: what was judged; data: on what, and which part of it.
+        assessment: the scores.
+        part: the samples, by the numbers that the assessment has for them.
+        task: shows a sample.
+        left_out: samples whose class is mapped to nothing.
+        restricted: whether the model chose among the data's classes alone.
+    """
+
+    model: str
+    data: str
+    assessment: Assessment
+    part: Part
+    task: tasks.Task
+    left_out: int = 0
+    restricted: bool = False
+
+    def as_json(self, worst: int = 20) -> dict[str, Any]:
+        """Everything as plain values, with the surest mistakes."""
+        a = self.assessment
+        mistakes = [
+            {
+                "sample": i,
+                "input": name_of(self.part.inputs[i]),
+                "label": a.labels[a.truth[i]],
+                "predicted": a.labels[a.predicted[i]],
+                "confidence": float(a.confidence[i]),
+            }
+            for i in a.worst(worst)
+        ]
+        head = {"model": self.model, "data": self.data, "left_out": self.left_out, "restricted": self.restricted}
+        return {**head, **a.as_json(), "worst_mistakes": mistakes}
+
+    def __str__(self) -> str:
+        from .judge_text import as_text
+
+        return as_text(self)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a self-contained HTML page.
+
+        Raises:
+            ArgumentError: the name does not end in ``.html``.
+            StorageError: it cannot be written.
+        """
+        from .report import judgement_page
+
+        atomic_write(html_path(path), judgement_page(self))
+
+
+def html_path(path: str | Path) -> Path:
+    """The path of a page that is to be written.
+
+    Raises:
+        ArgumentError: it does not end in ``.html``, or its folder is not there.
+    """
+    target = Path(path).expanduser()
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ArgumentError(f"{path} is no page", fix="end the name in .html")
+    if not target.parent.is_dir():
+        raise ArgumentError(f"{path}: there is no folder {target.parent}", fix="make it first, or correct the path")
+    return target
+
+
+def name_of(raw: Any) -> str | None:
+    """What a raw input is called: its path or its text; None for an array."""
+    return str(raw)[:200] if isinstance(raw, str | Path) else None
+
+
+def evaluate(
+    model: str | Path | Pipeline,
+    data: str | Path | None = None,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    only_given: bool = False,
+    limit: int | None = None,
+    batch_size: int = 32,
+    workers: int = 2,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Judgement:
+    """Judge a classifier on labelled data.
+
+    Args:
+        model: a name, a hub id, a folder, the folder of a finished run, or a pipeline that ``nyala.load`` returned.
+        data: a dataset's name, a folder with one subfolder a class, or a ``.jsonl`` file; its test part where it has one. A
+            run may go without: it is then judged on its own test part, which is also what it gets where this is the data it
+            was trained on.
+        mapping: a class of the data -> the model's name for it, or ``"-"`` to leave it out; the others match by name.
+        only_given: let the model choose among the classes of the data alone.
+        limit: at most this many samples, drawn by ``seed``.
+        batch_size: samples that go through the model at once.
+        workers: threads that read and prepare samples; results do not depend on it.
+        seed: what ``limit`` and the bootstrap are drawn by.
+        progress: is told how far it is.
+
+    Raises:
+        DataError: classes that the model has not, a sample that cannot be read, or data of another kind.
+        ArgumentError: a model that tells no classes apart, or no data.
+
+    Example:
+        >>> from nyala.recipes.judge import evaluate
+        >>> try:
+        ...     evaluate("tf_efficientnet_lite0")
+        ... except ArgumentError as error:
+        ...     print(error.what)
+        tf_efficientnet_lite0 needs data to be judged on
+    """
+    progress = progress or Progress()
+    name = model.name if isinstance(model, Pipeline) else str(model)
+    progress.phase("loading data")
+    where, part, classes, kind = _read(model, data, seed)
+    part = _limited(part, limit, seed)
+    progress.phase(f"loading {name}")
+    pipeline = model if isinstance(model, Pipeline) else load(model)
+    labels = _labels(pipeline, name, kind)
+    numbers = matching.match(classes, labels, mapping, where)[part.labels]
+    kept = np.flatnonzero(numbers != matching.LEFT_OUT)
+    if not len(kept):
+        raise DataError(f"no sample of {where} is left", why="every class is left out", fix="map at least one class")
+    judged = Part(part.take(kept).inputs if len(kept) < len(part) else part.inputs, numbers[kept])
+    task = tasks.make(pipeline, kind)
+    chosen = np.unique(judged.labels) if only_given else np.arange(len(labels))
+    assessment = _run(pipeline, judged, task, labels, chosen, batch_size, workers, seed, progress)
+    judged = Part(judged.inputs, np.searchsorted(chosen, judged.labels))
+    return Judgement(name, where, assessment, judged, task, len(part) - len(kept), only_given)
+
+
+def _read(model: str | Path | Pipeline, data: str | Path | None, seed: int) -> tuple[str, Part, list[str], str]:
+    """What the data are called, their samples, class names, and kind."""
+    own = None
+    if not isinstance(model, Pipeline) and (Path(model).expanduser() / runs.RECIPE).is_file():
+        own = runs.open_run(model).recipe
+    if data is None and own is None:
+        name = model.name if isinstance(model, Pipeline) else model
+        raise ArgumentError(
+            f"{name} needs data to be judged on",
+            why="only a run has a test part of its own",
+            fix="give a folder with one subfolder a class, a .jsonl file, or a dataset's name (--data)",
+        )
+    if own is not None and (data is None or _same(str(data), own.data.name)):
+        source = datasets.load(own.data, own.seed)
+        return f"{own.data.name}, {_OWN}", source.test, source.labels, source.kind
+    raw = datasets.read(Data(name=str(data)))
+    part, which = (raw.train, "all of it") if raw.test is None else (raw.test, "its test part")
+    datasets.check_labels(part, len(raw.labels), str(data))
+    return f"{data}, {which}", part, raw.labels, raw.kind
+
+
+def _same(a: str, b: str) -> bool:
+    return a == b or Path(a).expanduser().resolve() == Path(b).expanduser().resolve()
+
+
+def _limited(part: Part, limit: int | None, seed: int) -> Part:
+    if limit is None or limit >= len(part):
+        return part
+    if limit < 1:
+        raise ArgumentError(f"limit={limit}", fix="give at least one sample")
+    return part.take(np.sort(random.key(seed, "limit-evaluation").permutation(len(part))[:limit]))
+
+
+def _labels(pipeline: Pipeline, name: str, kind: str) -> list[str]:
+    """The model's class names.
+
+    Raises:
+        ArgumentError: it tells no classes apart.
+        DataError: it is for another kind of data.
+    """
+    labels = list(getattr(pipeline, "labels", ()))
+    if not labels:
+        raise ArgumentError(
+            f"{name} tells no classes apart",
+            why=f"it is for {type(pipeline).__name__}",
+            fix="fine-tune it on labelled data first, then evaluate the run",
+        )
+    wanted = _KINDS.get(type(pipeline).__module__.split(".")[1], "")
+    if wanted != kind:
+        raise DataError(f"{name} takes {wanted}s and the data are {kind}s", fix=f"give {wanted} data, or another model")
+    return labels
+
+
+def _run(
+    pipeline: Pipeline,
+    part: Part,
+    task: tasks.Task,
+    labels: list[str],
+    chosen: np.ndarray,
+    batch_size: int,
+    workers: int,
+    seed: int,
+    progress: Progress,
+) -> Assessment:
+    prepared = Prepared(part, task)
+    batches = loading.DataLoader(prepared, batch_size, num_workers=workers, collate_fn=prepared.collate)
+    collector = Collector([labels[i] for i in chosen])
+    done = 0
+    progress.count(0, len(part), "evaluating")
+    with eval_mode(pipeline.model), no_grad():
+        for batch in batches:
+            logits = np.asarray(logits_of(apply(pipeline.model, batch.inputs)).numpy())
+            collector.add(logits[:, chosen], np.searchsorted(chosen, batch.labels))
+            done += len(batch)
+            progress.count(done, len(part), "evaluating")
+    return collector.finish(seed)
