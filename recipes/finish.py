@@ -35,7 +35,8 @@ def finish(training: Training) -> dict[str, Any]:
     write_predictions(training, result)
     training.progress.phase("writing the results")
     export.save(setup.pipeline, setup.model, setup.labels, run.folder / runs.MODEL)
-    done = {**run.manifest(), "outputs": manifest.outputs(run.folder)}
+    made = manifest.outputs(run.folder)
+    done = {**run.manifest(), "outputs": made, "proof": training.log.seal(made)}
     write_report(training, result, done)
     manifest.write(run.folder, done)  # a run with outputs in its manifest is finished
     training.store.keep_newest()

@@ -6,9 +6,13 @@ default, which must mean what runs did before the field was there: run folders o
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from .schema import Recipe
 
 # The fields of the first schema, by table. Nothing is ever added here: see above.
 _OPTIMIZER = ("lr", "weight_decay", "layer_decay", "lr_scale")
@@ -73,6 +77,17 @@ def tree_of(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: tree_of(item) for key, item in value.items()}
     return value
+
+
+def placeless(recipe: Recipe) -> Recipe:
+    """The recipe without the folders that data and weights lie in; names, which mean the same everywhere, stay."""
+    data, model = recipe.data, recipe.model
+    data = msgspec.structs.replace(data, name=_unless_path(data.name), test=data.test and _unless_path(data.test))
+    return msgspec.structs.replace(recipe, data=data, model=msgspec.structs.replace(model, name=_unless_path(model.name)))
+
+
+def _unless_path(name: str) -> str:
+    return "" if Path(name).is_absolute() else name
 
 
 def _is_default(field: msgspec.structs.FieldInfo, value: Any) -> bool:

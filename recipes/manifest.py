@@ -14,12 +14,13 @@ from typing import Any
 
 from ..core.atomic import atomic_write
 from ..core.errors import IntegrityError
-from . import environment, hashing
+from . import chain, environment, hashing, metrics
 from . import run as runs
 from .run import Run
+from .identity import placeless
 from .schema import digest
 
-FORMAT = 1
+FORMAT = 2  # 1 had no chain and no proof, and said less about the environment
 # What a finished run is judged by. The report and the timings hold nothing that is not derived from these, or is wall-clock time.
 OUTPUTS = (runs.METRICS, runs.PREDICTIONS)
 
@@ -62,6 +63,16 @@ def begin(run: Run, data: Mapping[str, str], weights: Mapping[str, str]) -> list
                 fix=f"bring the old {part} back, or start a new run",
             )
     return compare(old, inputs)
+
+
+def genesis(run: Run, data: Mapping[str, str], weights: Mapping[str, str]) -> str:
+    """The first value of the run's chain. Folders are left out of it, for other machines have others: their contents' hashes count."""
+    return chain.genesis(digest(placeless(run.recipe)), data, weights)
+
+
+def metrics_fault(run: Run, record: Mapping[str, Any]) -> str:
+    """Why the metrics do not fit a checkpoint's record, or an empty string."""
+    return metrics.fault(run.folder / runs.METRICS, record["metrics_bytes"], record.get("metrics_sha256"))
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -6,16 +6,18 @@ how long the file was; resuming cuts it back to that, so that replayed steps are
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from ..core.atomic import storage_errors
 from ..core.errors import IntegrityError
+from . import chain
 
 
 def encode(record: dict[str, Any]) -> bytes:
@@ -34,7 +36,8 @@ class Log:
 
     Args:
         path: the file; it is created where it is missing.
-        offset: cut the file back to this many bytes first, or None to append.
+        offset: cut the file back to this many bytes first, or None to append; a last line without its end, of a killed process or
+            a full disk, is cut off then.
 
     Raises:
         IntegrityError: the file is shorter than ``offset``.
@@ -53,8 +56,9 @@ class Log:
                     why="lines of it are lost",
                     fix="resume from an older checkpoint by removing the newest one, or start again in a new folder",
                 )
-            if offset is not None:
-                self._file.truncate(offset)
+            end = _whole(path, size) if offset is None else offset
+            if end < size:
+                self._file.truncate(end)
 
     def write(self, record: dict[str, Any]) -> None:
         """Appends one line, and hands it to the operating system at once."""
@@ -74,6 +78,71 @@ class Log:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with storage_errors(self.path):
             self._file.close()
+
+
+class Chained(Log):
+    """``metrics.jsonl`` itself: its ``hash`` records carry the chain of ``chain.py``.
+
+    Args:
+        path, offset: as for ``Log``.
+        first: the chain's first value.
+    """
+
+    def __init__(self, path: Path, offset: int, first: str) -> None:
+        super().__init__(path, offset)
+        with storage_errors(path, "read"):
+            content = path.read_bytes()
+        self._chain, _ = chain.replay(first, content.splitlines(keepends=True))
+        self._content = hashlib.sha256(content)
+
+    def write(self, record: dict[str, Any]) -> None:
+        super().write(record)
+        line = encode(record)
+        self._chain.add(line)
+        self._content.update(line)
+
+    def link(self, record: dict[str, Any]) -> None:
+        """Appends a ``hash`` record with the chain's next link in it."""
+        self.write({**record, "chain": self._chain.link(record["parameters"])})
+
+    def seal(self, outputs: Mapping[str, str]) -> str:
+        """The last link of a run: over everything since the last ``hash`` record and the hashes of the results."""
+        return self._chain.link(json.dumps(outputs, sort_keys=True))
+
+    @property
+    def sha256(self) -> str:
+        """Of everything written so far."""
+        return self._content.hexdigest()
+
+
+def fault(path: Path, length: int, sha256: str | None) -> str:
+    """What is wrong with the first ``length`` bytes of a file, or an empty string.
+
+    Args:
+        path: the file; a missing one is an empty one.
+        length: bytes.
+        sha256: their hash, or None where it was not recorded.
+    """
+    with storage_errors(path, "read"):
+        content = path.read_bytes()[:length] if path.is_file() else b""
+    if len(content) < length:
+        return f"{path.name} has {len(content)} bytes and it was written after {length}"
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        return f"{path.name} is not what it was when it was written"
+    return ""
+
+
+def _whole(path: Path, size: int) -> int:
+    """The length of a file without a last line that has no end."""
+    with open(path, "rb") as file:
+        while size:
+            start = max(0, size - 4096)
+            file.seek(start)
+            end = file.read(size - start).rfind(b"\n")
+            if end >= 0:
+                return start + end + 1
+            size = start
+    return 0
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

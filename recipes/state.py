@@ -1,14 +1,16 @@
 """Checkpoints: ``checkpoints/step-XXXXXXXX/{state.safetensors, state.json}``, each there whole or not at all.
 
-``state.json`` holds the sha256 of ``state.safetensors``, so a damaged checkpoint is noticed, renamed aside and skipped.
+``state.json`` holds the sha256 of ``state.safetensors`` and of itself, so a damaged checkpoint is noticed, renamed aside and
+skipped.
 The weights of the best evaluation lie in ``checkpoints/best-XXXXXXXX`` for as long as a kept checkpoint refers to them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,15 +71,19 @@ class Store:
         fault = _fault(folder)
         if fault:
             raise IntegrityError(
-                f"{folder} {fault}", why="it holds the best weights of this run", fix="run again in a new folder"
+                f"{folder} {fault}", why="it holds the best weights of this run", fix="resume: the run goes back to before it"
             )
         return _read(folder)
 
-    def latest(self) -> tuple[Saved | None, list[str]]:
-        """The newest whole checkpoint, and a line for each damaged one that was renamed aside to reach it."""
+    def latest(self, fault_of: Callable[[Mapping[str, Any]], str] = lambda record: "") -> tuple[Saved | None, list[str]]:
+        """The newest whole checkpoint, and a line for each damaged one that was renamed aside to reach it.
+
+        Args:
+            fault_of: given a checkpoint's record, says why it is of no use after all, or gives an empty string.
+        """
         notes: list[str] = []
         for folder in sorted(self.folder.glob("step-*"), reverse=True):
-            fault = _fault(folder) or self._best_fault(folder)
+            fault = _fault(folder) or self._best_fault(folder) or fault_of(_record(folder))
             if not fault:
                 return _read(folder), notes
             aside = _free_name(folder.with_name(f"damaged-{folder.name}"))
@@ -99,16 +105,25 @@ class Store:
     def _write(self, name: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
         with atomic_folder(self.folder / name, replace=True) as folder:
             checkpoint.save_file(dict(arrays), folder / ARRAYS)
-            (folder / RECORD).write_text(json.dumps({**record, "sha256": hashing.of_file(folder / ARRAYS)}, indent=1) + "\n")
+            whole = {**record, "sha256": hashing.of_file(folder / ARRAYS)}
+            (folder / RECORD).write_text(json.dumps({**whole, "record_sha256": _digest(whole)}, indent=1) + "\n")
 
     def _prune(self) -> None:
         steps = sorted(self.folder.glob("step-*"))
         kept = steps[-self.keep :]
-        wanted = {_record(f).get("best_step") for f in kept if (f / RECORD).is_file()}
+        wanted = {_best_step(f) for f in kept if (f / RECORD).is_file()}
         bests = [f for f in self.folder.glob("best-*") if int(f.name.removeprefix("best-")) not in wanted]
         for folder in [*steps[: -self.keep], *bests]:
             with storage_errors(folder, "remove"):
                 shutil.rmtree(folder)
+
+
+def _best_step(folder: Path) -> int | None:
+    try:
+        found: int | None = _record(folder).get("best_step")
+    except ValueError:  # damaged, and so of no use to anybody
+        return None
+    return found
 
 
 def _fault(folder: Path) -> str:
@@ -119,9 +134,15 @@ def _fault(folder: Path) -> str:
         record = _record(folder)
     except ValueError:
         return f"has a damaged {RECORD}"
+    if record.pop("record_sha256", None) not in (None, _digest(record)):  # checkpoints of the first release have none
+        return f"has a damaged {RECORD}"
     if record.get("sha256") != hashing.of_file(folder / ARRAYS):
         return "does not have the hash it was written with"
     return ""
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..core.atomic import remove_leftovers
 from . import batches, finish, freezing, hashing, lock, manifest, metrics, scores, steps
 from . import run as runs
 from .batches import Batch
@@ -58,7 +60,7 @@ class Training:
     run: Run
     setup: Setup
     store: Store
-    log: metrics.Log
+    log: metrics.Chained
     timings: metrics.Log
     progress: Progress
     at: Counters = field(default_factory=Counters)
@@ -81,6 +83,7 @@ def train(run: Run, progress: Progress | None = None, *, stop_after: int | None 
     """
     progress = progress or Progress()
     with lock.hold(run.folder):
+        remove_leftovers(run.folder)
         if run.finished:
             progress.note(f"{run.folder} is finished already")
             return final_metrics(run)
@@ -89,11 +92,11 @@ def train(run: Run, progress: Progress | None = None, *, stop_after: int | None 
         for note in manifest.begin(run, setup.source.hashes, setup.weights):
             progress.note(note)
         store = Store(run.folder, run.recipe.train.checkpoint.keep)
-        saved, notes = store.latest()
+        saved, notes = store.latest(partial(manifest.metrics_fault, run))
         for note in notes:
             progress.note(note)
-        offset = saved.record["metrics_bytes"] if saved else 0
-        with metrics.Log(run.folder / runs.METRICS, offset) as log, metrics.Log(run.folder / runs.TIMINGS) as timings:
+        offset, first = saved.record["metrics_bytes"] if saved else 0, manifest.genesis(run, setup.source.hashes, setup.weights)
+        with metrics.Chained(run.folder / runs.METRICS, offset, first) as log, metrics.Log(run.folder / runs.TIMINGS) as timings:
             training = Training(run, setup, store, log, timings, progress)
             if saved:
                 restore(training, saved)
@@ -177,7 +180,7 @@ def after_update(training: Training) -> None:
     at, setup, recipe = training.at, training.setup, training.run.recipe
     last = at.step == setup.total_steps
     if at.step % recipe.train.hash_every == 0 or last:
-        training.log.write({"kind": "hash", "step": at.step, "parameters": hashing.of_arrays(arrays(setup.model.state_dict()))})
+        training.log.link({"kind": "hash", "step": at.step, "parameters": hashing.of_arrays(arrays(setup.model.state_dict()))})
     if at.step % (recipe.train.eval_every or setup.steps_per_epoch) == 0 or last:
         validate(training)
     if at.step % (recipe.train.checkpoint.every or min(setup.steps_per_epoch, 200)) == 0 or last or at.stopped:
@@ -235,7 +238,8 @@ def save(training: Training) -> None:
         tensors |= {f"optimizer.{number}.{k}": v for k, v in optimizer.named_state().items()}
     if setup.ema is not None:
         tensors |= {f"ema.{k}": v for k, v in setup.ema.averages.items()}
-    training.store.save(at.step, tensors, {**vars(at), "metrics_bytes": training.log.sync()})
+    written = {"metrics_bytes": training.log.sync(), "metrics_sha256": training.log.sha256}
+    training.store.save(at.step, tensors, {**vars(at), **written})
 
 
 def restore(training: Training, saved: Saved) -> None:
