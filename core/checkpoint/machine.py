@@ -155,10 +155,10 @@ class Machine:
             self.fail("a text is not UTF-8")
 
     def line(self) -> str:
-        stop = self.code.find(b"\n", self.position, min(self.position + 1000, self.end))
-        if stop < 0:
+        length = bytes(self.code[self.position : min(self.position + 1000, self.end)]).find(b"\n")
+        if length < 0:
             self.fail("a name does not end")
-        line = self.text(stop - self.position)
+        line = self.text(length)
         self.position += 1
         return line
 

@@ -7,7 +7,6 @@ through :class:`~nyala.core.checkpoint.machine.Machine`; their numbers are views
 from __future__ import annotations
 
 import math
-import mmap
 import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from ..atomic import storage_errors
 from ..errors import CheckpointError, UnsafeFileError
+from ..part import map_file, size_of
 from .archive import Member, read_members
 from .header import INCOMPLETE, UNTRUSTED, name_problem, refuse_other_formats, shorten
 from .machine import CONVERT, Machine, Storage, TensorRecord
@@ -58,10 +58,10 @@ def load_pth(path: StrPath, *, writable: bool = True, dtype: npt.DTypeLike | Non
     """
     source = os.fspath(path)
     with open_regular(path) as file, storage_errors(path, "read"):
-        size = os.fstat(file.fileno()).st_size
+        size = size_of(path, file)
         if size < 16:
             raise CheckpointError(f"{source} has {size} bytes", why="that is too short for a PyTorch file", fix=INCOMPLETE)
-        buffer = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY if writable else mmap.ACCESS_READ)
+        buffer = map_file(path, file, writable=writable)
     records, spans = _read_zip(source, buffer) if buffer[:4] == b"PK\x03\x04" else _read_stream(source, buffer)
     arrays = _Builder(source, buffer, spans).build(records)
     return arrays if dtype is None else convert_floats(arrays, dtype)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import mmap
 import os
 import stat
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from ..atomic import atomic_write, storage_errors
 from ..errors import ArgumentError, CheckpointError, DtypeError, did_you_mean, kind_of
+from ..part import FilePart, map_file, size_of
 from .header import (
     DTYPE_NAMES,
     DTYPES,
@@ -44,7 +44,8 @@ def load_file(path: StrPath, *, writable: bool = True, dtype: npt.DTypeLike | No
     """Read a safetensors file without copying it.
 
     Args:
-        path: the file. It must not be shortened while the arrays live; replacing it by renaming is safe.
+        path: the file, or a :class:`~nyala.core.part.FilePart` of one. It must not be shortened while the arrays live;
+            replacing it by renaming is safe.
         writable: map copy-on-write, so arrays can be changed in memory (never in the file); else read-only.
         dtype: convert floating-point tensors to this dtype (a copy of each that differs); others keep theirs.
 
@@ -65,10 +66,8 @@ def load_file(path: StrPath, *, writable: bool = True, dtype: npt.DTypeLike | No
                [0., 1.]], dtype=float32)}
     """
     with open_regular(path) as file, storage_errors(path, "read"):
-        size = os.fstat(file.fileno()).st_size
-        header, _ = _read_header(str(path), file, size)
-        access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
-        buffer = mmap.mmap(file.fileno(), size, access=access)
+        header, _ = _read_header(str(path), file, size_of(path, file))
+        buffer = map_file(path, file, writable=writable)
     return _views(str(path), buffer, header, dtype)
 
 
@@ -105,7 +104,7 @@ def read_header(path: StrPath) -> Header:
         ((2, 2), {'format': 'np'})
     """
     with open_regular(path) as file, storage_errors(path, "read"):
-        return _read_header(str(path), file, os.fstat(file.fileno()).st_size)[0]
+        return _read_header(str(path), file, size_of(path, file))[0]
 
 
 def widen(arrays: Mapping[str, npt.NDArray[Any]], dtype: npt.DTypeLike = np.float32) -> Arrays:
@@ -162,7 +161,10 @@ def save(tensors: Mapping[str, npt.ArrayLike], metadata: Mapping[str, str] | Non
 
 
 def open_regular(path: StrPath) -> BinaryIO:
-    """Open a file for reading; a missing file, a folder or a device is a clear error."""
+    """Open a file, or a part of one, for reading; a missing file, a folder or a device is a clear error."""
+    if isinstance(path, FilePart):
+        with open_regular(path.archive):
+            return path.open()
     with storage_errors(path, "read"):
         try:
             mode = os.stat(path).st_mode

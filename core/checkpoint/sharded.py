@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..atomic import atomic_write, storage_errors
 from ..errors import ArgumentError, CheckpointError, StorageError
+from ..part import FilePart
 from .header import INCOMPLETE, UNTRUSTED, Json, shorten
 from .pth import load_pth
 from .safetensors import Arrays, StrPath, load_file, open_regular, save_file
@@ -25,12 +26,19 @@ _SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.(safetensors|bin)")  # a plain
 _MAX_INDEX = 64 << 20
 
 
-def load_sharded(path: StrPath, *, writable: bool = True, dtype: npt.DTypeLike | None = None) -> Arrays:
+def load_sharded(
+    path: StrPath,
+    *,
+    shards: Mapping[str, StrPath] | None = None,
+    writable: bool = True,
+    dtype: npt.DTypeLike | None = None,
+) -> Arrays:
     """Read a checkpoint that is cut into several files, without copying it.
 
     Args:
         path: the index (``*.index.json``), or the folder that holds it. A folder with a single ``model.safetensors`` or
             ``pytorch_model.bin`` is read as well. Shards may be safetensors or PyTorch files.
+        shards: where each shard lies, by its name in the index; by default beside the index.
         writable: map copy-on-write, so arrays can be changed in memory (never in the files); else read-only.
         dtype: convert floating-point tensors to this dtype (a copy of each that differs); others keep theirs.
 
@@ -51,14 +59,15 @@ def load_sharded(path: StrPath, *, writable: bool = True, dtype: npt.DTypeLike |
         >>> sorted(load_sharded(folder.name))
         ['a', 'b']
     """
-    path = _find(Path(path)) if os.path.isdir(path) else Path(path)
-    if not path.name.endswith(".json"):
+    path = _find(Path(path)) if os.path.isdir(path) else path
+    if not os.fspath(path).endswith(".json"):
         return _load_one(path, writable, dtype)
     places = read_index(path)
     arrays: Arrays = {}
     for shard in sorted(set(places.values())):
         wanted = {name for name, place in places.items() if place == shard}
-        arrays.update(_load_shard(path, shard, wanted, writable, dtype))
+        place = shards[shard] if shards and shard in shards else Path(path).parent / shard
+        arrays.update(_load_shard(Path(path).name, place, wanted, writable, dtype))
     return {name: arrays[name] for name in places}
 
 
@@ -101,25 +110,24 @@ def _find(folder: Path) -> Path:
     return found[0]
 
 
-def _load_one(path: Path, writable: bool, dtype: npt.DTypeLike | None) -> Arrays:
-    load = load_file if path.suffix == ".safetensors" else load_pth
+def _load_one(path: StrPath, writable: bool, dtype: npt.DTypeLike | None) -> Arrays:
+    load = load_file if os.fspath(path).endswith(".safetensors") else load_pth
     return load(path, writable=writable, dtype=dtype)
 
 
-def _load_shard(index: Path, shard: str, wanted: set[str], writable: bool, dtype: npt.DTypeLike | None) -> Arrays:
-    path = index.parent / shard
-    if not path.exists():
-        raise CheckpointError(f"{path} is missing", why=f"{index.name} puts {len(wanted)} tensors there", fix="download the file")
+def _load_shard(index: str, path: StrPath, wanted: set[str], writable: bool, dtype: npt.DTypeLike | None) -> Arrays:
+    if not isinstance(path, FilePart) and not os.path.exists(path):
+        raise CheckpointError(
+            f"{os.fspath(path)} is missing", why=f"{index} puts {len(wanted)} tensors there", fix="download the file"
+        )
     arrays = _load_one(path, writable, dtype)
     missing, extra = sorted(wanted - set(arrays)), sorted(set(arrays) - wanted)
     if missing:
-        what = f"{path} lacks {_list(missing)}"
-        raise CheckpointError(
-            what, why=f"{index.name} says they are there", fix="download index and shards again, of one revision"
-        )
+        what = f"{os.fspath(path)} lacks {_list(missing)}"
+        raise CheckpointError(what, why=f"{index} says they are there", fix="download index and shards again, of one revision")
     if extra:
-        what = f"{path} also holds {_list(extra)}"
-        raise CheckpointError(what, why=f"{index.name} does not name them there", fix="download index and shards again")
+        what = f"{os.fspath(path)} also holds {_list(extra)}"
+        raise CheckpointError(what, why=f"{index} does not name them there", fix="download index and shards again")
     return arrays
 
 
