@@ -31,6 +31,7 @@ class _State(threading.local):
     grad = True
     inference = False
     anomaly = False
+    recomputing = False  # a checkpointed block runs for the second time: what it counts has been counted
     modules: tuple[str, ...] = ()
     unfinished: list[weakref.ref[Any]] | None = None  # what waits to be computed; None where nothing may wait
 

@@ -96,6 +96,8 @@ def _union(value: Any, kind: mi.UnionType, path: str) -> Iterator[Problem]:
         yield Problem(path, f"expected a table with a type, got {_shown(value)}", f"types: {', '.join(tagged)}")
     elif "type" not in value:
         yield Problem(_join(path, "type"), "missing", f"one of {', '.join(tagged)}")
+        every = {f.encode_name: f for one in tagged.values() for f in one.fields}
+        yield from (Problem(_join(path, key), "unknown key", _nearest_key(key, every)) for key in value if key not in every)
     elif value["type"] not in tagged:
         hint = did_you_mean(str(value["type"]), tagged) or f"one of {', '.join(tagged)}"
         yield Problem(_join(path, "type"), f"unknown type {value['type']!r}", hint)
@@ -160,6 +162,8 @@ def _leaf(value: Any, kind: mi.Type, path: str) -> Iterator[Problem]:
         yield Problem(path, f"expected {wanted}, got {_shown(value)}")
     elif isinstance(kind, mi.IntType | mi.FloatType) and not _inside(value, kind):
         yield Problem(path, f"{value!r} is out of range", f"must be {_range(kind)}")
+    elif isinstance(kind, mi.StrType) and not (kind.min_length or 0) <= len(value) <= (kind.max_length or len(value)):
+        yield Problem(path, f"{value!r} has {len(value)} characters", f"must have {bounds(kind)}")
 
 
 def _inside(value: float, kind: mi.IntType | mi.FloatType) -> bool:
@@ -172,8 +176,40 @@ def _inside(value: float, kind: mi.IntType | mi.FloatType) -> bool:
 
 
 def _range(kind: mi.IntType | mi.FloatType) -> str:
-    bounds = {"above": kind.gt, "at least": kind.ge, "below": kind.lt, "at most": kind.le}
-    return " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    limits = {"above": kind.gt, "at least": kind.ge, "below": kind.lt, "at most": kind.le}
+    shown = {word: str(limit) if isinstance(limit, int) else f"{limit:g}" for word, limit in limits.items() if limit is not None}
+    return " and ".join(f"{word} {limit}" for word, limit in shown.items())
+
+
+def bounds(kind: mi.Type) -> str:
+    """What a value of this type must keep to, in words; empty where there is nothing.
+
+    Example:
+        >>> from nyala.recipes.schema import Below1
+        >>> bounds(mi.type_info(Below1)), bounds(mi.type_info(list[str]))
+        ('at least 0 and below 1', '')
+    """
+    match kind:
+        case mi.IntType() | mi.FloatType():
+            return _range(kind)
+        case mi.StrType():
+            short, long = kind.min_length, kind.max_length
+            if short == long:
+                return f"{short} character{'' if short == 1 else 's'}" if short else ""
+            return " and ".join(f"{word} {n} characters" for word, n in (("at least", short), ("at most", long)) if n is not None)
+        case mi.ListType():
+            return _each(kind.item_type)
+        case mi.DictType():
+            return _each(kind.value_type)
+        case mi.TupleType():
+            return _each(kind.item_types[0])
+        case mi.UnionType():
+            return " or ".join(dict.fromkeys(filter(None, map(bounds, kind.types))))
+    return ""
+
+
+def _each(kind: mi.Type) -> str:
+    return f"each {inner}" if (inner := bounds(kind)) else ""
 
 
 def _shown(value: Any) -> str:
@@ -207,8 +243,6 @@ def _across(tree: Mapping[str, Any]) -> Iterator[Problem]:
     schedule = _converted(tree.get("schedule"), Schedules)
     if "train" in tree and isinstance(tree["train"], Mapping):
         yield from _length(tree["train"])
-    if train is not None and train.mixup and train.cutmix:
-        yield Problem("train.cutmix", "mixup and cutmix are both on", "set one of them to 0")
     if model is not None and model.unfreeze and not model.freeze:
         yield Problem("model.unfreeze", "nothing is frozen", 'give model.freeze too, e.g. ["*"]')
     if data is not None:

@@ -1,12 +1,49 @@
-"""Mixup (Zhang et al. 2017) and CutMix (Yun et al. 2019): pictures and their labels blended within a batch."""
+"""Mixup (Zhang et al. 2017) and CutMix (Yun et al. 2019): pictures and their labels blended within an update.
+
+Partners come from all batches of the update: how it is cut into batches does not change what is blended with what.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ..core import random
+from ..core.create import from_numpy
+from ..core.tensor import Tensor
+from .batches import Batch
+from .schema import Train
+
+
+def mixed(parts: Sequence[Batch], recipe: Train, classes: int, key: tuple[int, int]) -> list[tuple[Any, Tensor]]:
+    """The inputs and targets of each batch of an update, blended where the recipe says so.
+
+    Args:
+        parts: the batches of the update.
+        recipe: its ``mixup`` and ``cutmix``; where both are on, each update draws one of them, with even chances (as timm's).
+        classes: K.
+        key: (seed, step).
+
+    Returns:
+        For each batch the inputs, and labels int64 (N,) or, where they are blended, shares float32 (N, K).
+    """
+    if not recipe.mixup and not recipe.cutmix:
+        return [(part.inputs, from_numpy(part.labels)) for part in parts]
+    blend, alpha = _choose(recipe, key)
+    images = np.concatenate([part.inputs.numpy() for part in parts])
+    targets = one_hot(np.concatenate([part.labels for part in parts]), classes)
+    images, targets = blend(images, targets, alpha, *key, 0)
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    return [(from_numpy(x), from_numpy(t)) for x, t in zip(np.split(images, ends), np.split(targets, ends), strict=True)]
+
+
+def _choose(recipe: Train, key: tuple[int, int]) -> tuple[Any, float]:
+    both = bool(recipe.mixup and recipe.cutmix)
+    first = random.key(key[0], "mix-switch", key[1]).uniform((1,))[0] < 0.5 if both else bool(recipe.mixup)
+    return (mixup, recipe.mixup) if first else (cutmix, recipe.cutmix)
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..core import optim
-from ..core.errors import RecipeError
+from ..core.errors import ModuleError, RecipeError
 from ..core.nn import Module
 from ..hub.pipeline import Pipeline
-from . import augment, datasets, freezing, models, optimizers, tasks
+from . import augment, cautions, datasets, freezing, models, optimizers, tasks
 from .datasets import Source
+from .objective import Objective, class_weights
 from .schema import Recipe
 from .tasks import Task
 
@@ -36,6 +37,8 @@ class Setup:
         ema: the average of the weights, if the recipe asks for one.
         weights: file -> sha256 of the starting weights.
         steps_per_epoch, total_steps: updates.
+        objective: the loss.
+        notes: what the user should know before the first step.
     """
 
     source: Source
@@ -48,7 +51,9 @@ class Setup:
     weights: dict[str, str]
     steps_per_epoch: int
     total_steps: int
+    objective: Objective
     base_rates: list[list[float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def classes(self) -> int:
@@ -87,10 +92,14 @@ def prepare(recipe: Recipe) -> Setup:
     freezing.freeze(model, recipe.model, head)
     made = optimizers.groups(model, recipe.optim, head)
     built = optimizers.build(recipe.optim, made)
+    labels = [*source.labels, *(f"class {i}" for i in range(len(source.labels), classes))]
+    weights = class_weights(recipe.train.class_weights, source.train.labels, labels)
+    if recipe.train.checkpointing:
+        checkpoint(model, recipe.model.name)
     per_epoch = math.ceil(math.ceil(len(source.train) / recipe.data.batch_size) / recipe.train.accumulate)
     return Setup(
         source=source,
-        labels=[*source.labels, *(f"class {i}" for i in range(len(source.labels), classes))],
+        labels=labels,
         pipeline=pipeline,
         model=model,
         task=tasks.make(pipeline, source.kind),
@@ -99,8 +108,22 @@ def prepare(recipe: Recipe) -> Setup:
         weights=models.hashes(pipeline),
         steps_per_epoch=per_epoch,
         total_steps=recipe.train.steps or per_epoch * (recipe.train.epochs or 1),
+        objective=Objective(classes, recipe.train.label_smoothing, weights),
         base_rates=[[float(group["lr"]) for group in optimizer.param_groups] for optimizer in built],
+        notes=[*cautions.of_accumulation(model, recipe), *cautions.of_folds(recipe.data, source)],
     )
+
+
+def checkpoint(model: Module, name: str) -> None:
+    """Switches gradient checkpointing on.
+
+    Raises:
+        RecipeError: the model has no blocks that can be computed again.
+    """
+    try:
+        model.enable_checkpointing()
+    except ModuleError as error:
+        raise RecipeError(f"train.checkpointing: {name} cannot do it", why=str(error.what), fix="set it to false") from error
 
 
 def _check_fit(recipe: Recipe, source: Source) -> None:

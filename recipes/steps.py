@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..core import random
-from ..core.create import from_numpy
-from ..core.errors import NumericError
 from ..core.nn import Module
-from ..core.nn import functional as F
 from ..core.optim import Optimizer, clip_grads_with_norm_, get_total_norm
-from ..core.tensor import Tensor
-from . import freezing, mixing
+from . import diagnosis, freezing, mixing
 from .batches import Batch
+from .diagnosis import Attempt
 from .evaluate import apply, logits_of
+from .objective import Objective
 from .schema import Train
+from .watchdog import Watch
 
 
 @dataclass(frozen=True)
@@ -31,67 +29,66 @@ class Outcome:
 
 
 def update(
-    model: Module, optimizers: Sequence[Optimizer], parts: Sequence[Batch], recipe: Train, classes: int, key: tuple[int, int]
+    model: Module,
+    optimizers: Sequence[Optimizer],
+    parts: Sequence[Batch],
+    recipe: Train,
+    objective: Objective,
+    key: tuple[int, int],
+    watch: Watch | None = None,
 ) -> Outcome:
     """Makes one update from ``parts``, normalised over all their samples: how they are cut does not change it.
+
+    Only what looks at a whole batch still does: batch norms in training mode; and dropout draws by the place in the batch.
 
     Args:
         model: in training mode.
         optimizers: step together.
         parts: the batches to accumulate.
         recipe: the ``[train]`` table.
-        classes: K.
+        objective: the loss.
         key: (seed, step): what dropout and mixing draw by.
+        watch: looks at the loss and the gradient's norm before the step is made.
 
     Raises:
-        NumericError: a loss or gradient that is not finite, with the step and the samples; no weight was changed by it.
+        DivergenceError: (a NumericError) a loss or gradient that is not finite or explodes, with the step, the module and the
+            samples; no weight was changed by it.
         GradError: a trainable parameter that got no gradient.
     """
-    total = sum(len(part) for part in parts)
-    loss, correct = 0.0, 0
+    attempt = Attempt(model, parts, mixing.mixed(parts, recipe, objective.classes, key), objective, key)
     for optimizer in optimizers:
         optimizer.zero_grad()
-    with random.step_scope(*key):
-        for number, part in enumerate(parts):
-            inputs, targets = mix(part, recipe, classes, (*key, number))
-            logits = logits_of(apply(model, inputs))
-            part_loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing, reduction="sum") / total
-            _check_finite(part_loss.item(), "the loss", key[1], [part])
-            part_loss.backward()
-            loss += part_loss.item()
-            correct += int((logits.detach().numpy().argmax(1) == part.labels).sum())
+    loss, correct = gradients(attempt)
     freezing.check_gradients(model)
-    norm = clip(model, recipe.clip_norm)
-    _check_finite(norm, "the gradient's norm", key[1], parts)
+    norm = get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    size = float(norm.item())
+    if not math.isfinite(size):
+        raise diagnosis.bad_norm(attempt, size)
+    alarm = watch.look(loss, size) if watch is not None else ""
+    if alarm:
+        raise diagnosis.exploded(attempt, alarm)
+    if recipe.clip_norm is not None:
+        clip_grads_with_norm_(model.parameters(), recipe.clip_norm, norm)
     for optimizer in optimizers:
         optimizer.step()
-    return Outcome(loss, total, correct, norm)
+    if watch is not None:
+        watch.add(loss, size)
+    return Outcome(loss, sum(len(part) for part in parts), correct, size)
 
 
-def mix(part: Batch, recipe: Train, classes: int, key: tuple[int, ...]) -> tuple[Any, Tensor]:
-    """The inputs and targets of a batch, blended where the recipe says so."""
-    if not recipe.mixup and not recipe.cutmix:
-        return part.inputs, from_numpy(part.labels)
-    blend, alpha = (mixing.mixup, recipe.mixup) if recipe.mixup else (mixing.cutmix, recipe.cutmix)
-    images, targets = blend(part.inputs.numpy(), mixing.one_hot(part.labels, classes), alpha, *key)
-    return from_numpy(images), from_numpy(targets)
-
-
-def clip(model: Module, limit: float | None) -> float:
-    """The norm of all gradients together; with a limit, the gradients are scaled down to it."""
-    norm = get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-    if limit is not None:
-        clip_grads_with_norm_(model.parameters(), limit, norm)
-    return float(norm.item())
-
-
-def _check_finite(value: float, what: str, step: int, parts: Sequence[Batch]) -> None:
-    if math.isfinite(value):
-        return
-    samples = [int(i) for part in parts for i in part.indices]
-    shown = ", ".join(map(str, samples[:16])) + (", ..." if len(samples) > 16 else "")
-    raise NumericError(
-        f"{what} is {value} in step {step + 1}, samples {shown} of the training part",
-        why="going on would fill the weights with it; the newest checkpoint is from before this step",
-        fix="lower optim.lr, set train.clip_norm, add schedule.warmup, or look at these samples",
-    )
+def gradients(attempt: Attempt) -> tuple[float, int]:
+    """Adds the gradient of the update's mean loss to the parameters; returns that loss and the number of right answers."""
+    # Where no sample counts (all weights 0) the loss is 0, and so is the gradient.
+    total = sum(attempt.objective.count(targets) for _, targets in attempt.pairs) or 1.0
+    loss, correct = 0.0, 0
+    with random.step_scope(*attempt.key):
+        for number, (part, (inputs, targets)) in enumerate(zip(attempt.parts, attempt.pairs, strict=True)):
+            logits = logits_of(apply(attempt.model, inputs))
+            part_loss = attempt.objective.loss(logits, targets) / total
+            value = part_loss.item()
+            if not math.isfinite(value):
+                raise diagnosis.bad_loss(attempt, number, value)
+            part_loss.backward()
+            loss += value
+            correct += int((logits.detach().numpy().argmax(1) == part.labels).sum())
+    return loss, correct

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..core.atomic import remove_leftovers
-from . import batches, finish, freezing, hashing, lock, manifest, metrics, scores, steps
+from . import batches, diagnosis, divergence, finish, freezing, hashing, lock, manifest, metrics, scores, steps
 from . import run as runs
 from .batches import Batch
 from .evaluate import evaluate
@@ -25,6 +25,7 @@ from .schedules import factor
 from .schema import Plateau
 from .setup import Setup, prepare
 from .state import Saved, Store
+from .watchdog import Watch
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Training:
     log: metrics.Chained
     timings: metrics.Log
     progress: Progress
+    watch: Watch
     at: Counters = field(default_factory=Counters)
 
 
@@ -79,7 +81,7 @@ def train(run: Run, progress: Progress | None = None, *, stop_after: int | None 
 
     Raises:
         StorageError: another process holds the folder, or the disk is full.
-        NumericError: a loss that is not finite.
+        DivergenceError: (a NumericError) a loss that is not finite, or explodes.
     """
     progress = progress or Progress()
     with lock.hold(run.folder):
@@ -97,10 +99,15 @@ def train(run: Run, progress: Progress | None = None, *, stop_after: int | None 
             progress.note(note)
         offset, first = saved.record["metrics_bytes"] if saved else 0, manifest.genesis(run, setup.source.hashes, setup.weights)
         with metrics.Chained(run.folder / runs.METRICS, offset, first) as log, metrics.Log(run.folder / runs.TIMINGS) as timings:
-            training = Training(run, setup, store, log, timings, progress)
+            training = Training(run, setup, store, log, timings, progress, Watch(run.recipe.train.watchdog))
             if saved:
                 restore(training, saved)
-            loop(training, stop_after)
+            else:
+                for note in setup.notes:
+                    progress.note(note)
+            divergence.forget(run.folder)
+            with divergence.told(run.folder):
+                loop(training, stop_after)
             if stop_after is not None:
                 return {}
             return finish.finish(training)
@@ -145,7 +152,8 @@ def one_update(training: Training, parts: list[Batch]) -> None:
     started = time.perf_counter()
     rate = set_rate(training)
     freezing.train_mode(setup.model)
-    outcome = steps.update(setup.model, setup.optimizers, parts, recipe.train, setup.classes, (recipe.seed, at.step))
+    key = (recipe.seed, at.step)
+    outcome = steps.update(setup.model, setup.optimizers, parts, recipe.train, setup.objective, key, training.watch)
     if setup.ema is not None:
         setup.ema.update()
     at.step += 1
@@ -179,12 +187,27 @@ def after_update(training: Training) -> None:
     """What falls due at this step."""
     at, setup, recipe = training.at, training.setup, training.run.recipe
     last = at.step == setup.total_steps
+    evaluates = at.step % (recipe.train.eval_every or setup.steps_per_epoch) == 0 or last
+    saves = at.step % (recipe.train.checkpoint.every or min(setup.steps_per_epoch, 200)) == 0 or last
+    if evaluates or saves:
+        check_weights(training)
     if at.step % recipe.train.hash_every == 0 or last:
         training.log.link({"kind": "hash", "step": at.step, "parameters": hashing.of_arrays(arrays(setup.model.state_dict()))})
-    if at.step % (recipe.train.eval_every or setup.steps_per_epoch) == 0 or last:
+    if evaluates:
         validate(training)
-    if at.step % (recipe.train.checkpoint.every or min(setup.steps_per_epoch, 200)) == 0 or last or at.stopped:
+    if saves or at.stopped:
         save(training)
+
+
+def check_weights(training: Training) -> None:
+    """Nothing that is not finite is evaluated or written to a checkpoint.
+
+    Raises:
+        DivergenceError: the last update made weights that are not finite.
+    """
+    error = diagnosis.bad_weights(training.setup.model, training.at.step)
+    if error is not None:
+        raise error
 
 
 def validate(training: Training) -> None:
@@ -251,6 +274,7 @@ def restore(training: Training, saved: Saved) -> None:
     if setup.ema is not None:
         setup.ema.load_state_dict({"averages": _below(saved.arrays, "ema."), "updates": saved.record["step"]})
     training.at = Counters(**{name: saved.record[name] for name in vars(Counters())})
+    training.watch.recall(metrics.read(training.log.path))
 
 
 def _below(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from .. import create, dtypes
 from ..errors import ArgumentError, ShapeError
+from ..graph import state
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -70,7 +71,7 @@ class _NormBase(Module):
 
     def _count_batch(self) -> float:
         """The share of the new statistics, after counting this batch."""
-        if self.num_batches_tracked is None or not self.training:
+        if self.num_batches_tracked is None or not self.training or state.recomputing:
             return 0.0 if self.momentum is None else self.momentum
         self.num_batches_tracked.array += 1
         self.num_batches_tracked._bump()
@@ -96,7 +97,8 @@ class _BatchNorm(_NormBase):
         share = self._count_batch()
         batch = self.training or self.running_mean is None
         # in eval mode without statistics the batch's own are used and nothing is written
-        mean, var = (self.running_mean, self.running_var) if not self.training or self.track_running_stats else (None, None)
+        tracked = not self.training or (self.track_running_stats and not state.recomputing)
+        mean, var = (self.running_mean, self.running_var) if tracked else (None, None)
         return F.batch_norm(input, mean, var, self.weight, self.bias, batch, share, self.eps, activation)
 
 
@@ -149,7 +151,8 @@ class _InstanceNorm(_NormBase):
         x = input.unsqueeze(0) if single else input
         own = self.training or not self.track_running_stats
         share = 0.0 if self.momentum is None else self.momentum
-        out = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, own, share, self.eps)
+        mean, var = (None, None) if own and state.recomputing else (self.running_mean, self.running_var)
+        out = F.instance_norm(x, mean, var, self.weight, self.bias, own, share, self.eps)
         return out.squeeze(0) if single else out
 
 

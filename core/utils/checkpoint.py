@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,7 @@ class _Recomputed(Function):
         args = [f if t else p for f, t, p in zip(fresh, ctx.is_tensor, ctx.plain, strict=True)]
         parameters = list(inputs)
         create_graph, start = state.grad, last_sequence()
-        with enable_grad(), random.ambient_scope(ctx.random):
+        with enable_grad(), random.ambient_scope(ctx.random), _second_time():
             out = ctx.function(*args, **ctx.kwargs)
         outputs = [o for o in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(o, Tensor)]
         pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad and g is not None]
@@ -44,6 +45,16 @@ class _Recomputed(Function):
             results = grad([o for o, _ in pairs], wanted, [g for _, g in pairs], create_graph=create_graph, allow_unused=True)
             found = {id(t): r for t, r in zip(wanted, results, strict=True)}
         return (None, None, None, *[None if t is None else found.get(id(t)) for t in [*fresh, *parameters]])
+
+
+@contextlib.contextmanager
+def _second_time() -> Iterator[None]:
+    """Running statistics have seen this batch already: inside, batch norms leave theirs alone."""
+    before, state.recomputing = state.recomputing, True
+    try:
+        yield
+    finally:
+        state.recomputing = before
 
 
 def _fresh(t: Tensor) -> Tensor:
@@ -110,8 +121,8 @@ def _is_filled(cell: Any) -> bool:
 def checkpoint(function: Callable[..., Any], *args: Any, use_reentrant: bool = False, **kwargs: Any) -> Any:  # noqa: ARG001 - torch's
     """``function(*args, **kwargs)``, whose activations are computed again in the backward pass instead of kept.
 
-    Dropout inside draws the same numbers both times. ``function`` may be a module, a module's method, or a function that
-    closes over modules: their parameters get their gradients.
+    Dropout inside draws the same numbers both times, and the running statistics of batch norms take the batch in once.
+    ``function`` may be a module, a module's method, or a function that closes over modules: their parameters get their gradients.
 
     Args:
         function: a module or function of tensors; tensors inside keyword arguments get no gradient.

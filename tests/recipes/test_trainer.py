@@ -98,7 +98,9 @@ def test_accumulating_four_batches_of_two_is_one_batch_of_eight(recipe_file: Pat
         training.setup, training.run, training.at = made, type("R", (), {"recipe": recipe})(), trainer.Counters()
         groups = list(trainer.updates(training))
         freezing.train_mode(made.model)
-        outcomes = [steps.update(made.model, made.optimizers, g, recipe.train, 3, (0, i)) for i, g in enumerate(groups)]
+        outcomes = [
+            steps.update(made.model, made.optimizers, g, recipe.train, made.objective, (0, i)) for i, g in enumerate(groups)
+        ]
         assert sum(o.samples for o in outcomes) == len(made.source.train)
         results.append(({n: t.numpy() for n, t in made.model.state_dict().items()}, [o.loss for o in outcomes]))
     (one, one_losses), (four, four_losses) = results
@@ -152,7 +154,7 @@ def test_a_trainable_parameter_without_a_gradient_is_an_error(recipe_file: Path)
     recipe = config.load(recipe_file).recipe
     batch = next(iter(batches.for_evaluation(made.source.train, made.task, recipe)))
     with pytest.raises(GradError, match=r"no gradient reaches idle\.weight, idle\.bias"):
-        steps.update(made.model, made.optimizers, [batch], recipe.train, 3, (0, 0))
+        steps.update(made.model, made.optimizers, [batch], recipe.train, made.objective, (0, 0))
 
 
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from ...autograd import no_grad
 from ...errors import ModuleError
+from ...graph import state
 from ...ops.elementwise import sqrt
 from ...ops.reduce import sum
 from ...random import next_key
@@ -121,7 +122,7 @@ class _SpectralNorm(_Computed):
         weight = getattr(module, f"{self.name}_orig")
         u, v = getattr(module, f"{self.name}_u"), getattr(module, f"{self.name}_v")
         matrix = self.matrix(weight)
-        if module.training:
+        if module.training and not state.recomputing:
             self.improve(matrix.detach(), u, v)
         return weight / (u.clone() @ (matrix @ v.clone()))
 
