@@ -1,4 +1,4 @@
-"""What a run's bits depend on beside the recipe: interpreter, libraries, BLAS, CPU, operating system."""
+"""What a run's bits depend on beside the recipe: libraries, BLAS, CPU and its vectors, device, operating system."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.kernels.cpu.threads import thread_count
+
 _PACKAGES = ("numpy", "ml-dtypes", "numba", "llvmlite", "pillow", "tokenizers", "huggingface-hub", "msgspec", "rich")
 _VARIABLES = (
     "OPENBLAS_NUM_THREADS",
@@ -18,27 +20,42 @@ _VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "NUMBA_NUM_THREADS",
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
     "NPY_DISABLE_CPU_FEATURES",
+    "NYALA_NUM_THREADS",
 )
-# Differences in these change rounding; the rest of the environment only helps to explain one.
-DECIDING = ("machine", "numpy", "blas", "cpu_features")
+# Differences in these may change rounding: two machines that agree in them are of one class, and give the same bits. The rest
+# of the environment only helps to explain a difference. A dotted name is a key within a table.
+DECIDING = (
+    *("device", "machine", "numpy", "blas", "blas_core", "cpu_features", "kernel_target", "vector_bits", "libc"),
+    *("packages.numba", "packages.llvmlite", "packages.pillow", "packages.tokenizers"),
+)
 
 
 def describe() -> dict[str, Any]:
     """The environment as it goes into a manifest: plain JSON values.
 
     Example:
-        >>> sorted(describe())
-        ['blas', 'cpu', 'cpu_features', 'machine', 'numpy', 'os', 'packages', 'python', 'threads', 'variables']
+        >>> found = describe()
+        >>> found["device"], found["vector_bits"] in (128, 256, 512)
+        ('cpu', True)
     """
+    target = kernel_target()
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "numpy_config": numpy_config(),
         "blas": blas(),
-        "threads": {"cpus": os.cpu_count(), "blas": blas_threads()},
+        "blas_core": blas_core(),
+        "threads": {"cpus": os.cpu_count(), "blas": blas_threads(), "kernels": thread_count()},
+        "device": "cpu",
         "cpu": _cpu_name(),
         "cpu_features": cpu_features(),
+        "kernel_target": target[0],
+        "vector_bits": target[1],
         "machine": platform.machine(),
+        "libc": " ".join(platform.libc_ver()).strip(),
         "os": f"{platform.system()} {platform.release()}",
         "packages": {name: _version(name) for name in _PACKAGES},
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
@@ -46,8 +63,50 @@ def describe() -> dict[str, Any]:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Lines ``name: old -> new`` for whatever decides about bits and is not the same."""
-    return [f"{name}: {_short(old.get(name))} -> {_short(new.get(name))}" for name in DECIDING if old.get(name) != new.get(name)]
+    """Lines ``name: old -> new`` for whatever decides about bits and is not the same. What one of them does not say is left out:
+    older manifests say less.
+
+    Example:
+        >>> differences({"machine": "x86_64", "vector_bits": 512}, {"machine": "aarch64", "blas": "some 1"})
+        ['machine: x86_64 -> aarch64']
+    """
+    pairs = ((name, _value(old, name), _value(new, name)) for name in DECIDING)
+    return [f"{name}: {_change(a, b)}" for name, a, b in pairs if a is not None and b is not None and a != b]
+
+
+def _value(tree: dict[str, Any], name: str) -> Any:
+    table, _, key = name.rpartition(".")
+    return (tree.get(table) or {}).get(key) if table else tree.get(name)
+
+
+def _change(old: Any, new: Any) -> str:
+    if isinstance(old, list) and isinstance(new, list):
+        gone, come = ([x for x in a if x not in b] for a, b in ((old, new), (new, old)))
+        return ", ".join([f"{x} is gone" for x in gone[:4]] + [f"{x} is new" for x in come[:4]]) + ", ..." * (
+            len(gone + come) > 8
+        )
+    return f"{old} -> {new}"
+
+
+def numpy_config() -> dict[str, Any]:
+    """How NumPy was built and what it uses here: the compiler, and the instruction sets of its own loops."""
+    found: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[call-overload]
+    compiler = found.get("Compilers", {}).get("c", {})
+    return {
+        "compiler": f"{compiler.get('name', 'unknown')} {compiler.get('version', '')}".strip(),
+        "simd": {name: list(sets) for name, sets in found.get("SIMD Extensions", {}).items()},
+    }
+
+
+def kernel_target() -> tuple[str | None, int]:
+    """The processor that the kernels are compiled for (``NUMBA_CPU_NAME`` or this one), and the bits of its widest vectors."""
+    try:
+        from numba.core.registry import cpu_target
+    except ImportError:
+        return None, 128
+    _, name, features = cpu_target.target_context.codegen().magic_tuple()
+    has = set(features.split(","))
+    return str(name), 512 if "+avx512f" in has else 256 if "+avx2" in has or "+avx" in has else 128
 
 
 def blas() -> str:
@@ -58,16 +117,28 @@ def blas() -> str:
 
 def blas_threads() -> int | None:
     """Threads of NumPy's OpenBLAS, or None where it cannot be asked."""
+    ask = _of_openblas("get_num_threads")
+    return None if ask is None else int(ask())
+
+
+def blas_core() -> str | None:
+    """The family of processors whose kernels NumPy's OpenBLAS has chosen, or None where it cannot be asked."""
+    ask = _of_openblas("get_corename")
+    if ask is None:
+        return None
+    ask.restype = ctypes.c_char_p
+    return str(ask().decode())
+
+
+def _of_openblas(function: str) -> Any:
     try:
         from numpy._core import _multiarray_umath  # type: ignore[import-not-found]  # its shared library is linked with the OpenBLAS of the wheel
 
         library = ctypes.CDLL(_multiarray_umath.__file__)
     except (ImportError, OSError):
         return None
-    for name in ("scipy_openblas_get_num_threads64_", "openblas_get_num_threads64_", "openblas_get_num_threads"):
-        if hasattr(library, name):
-            return int(getattr(library, name)())
-    return None
+    names = (f"scipy_openblas_{function}64_", f"openblas_{function}64_", f"openblas_{function}")
+    return next((getattr(library, name) for name in names if hasattr(library, name)), None)
 
 
 def cpu_features() -> list[str]:
@@ -96,7 +167,3 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _short(value: Any) -> str:
-    return f"{len(value)} features" if isinstance(value, list) else str(value)
