@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from ..core.nn import Module
 
 # What a transformers' architecture is for, by the end of its class's name.
-_TASKS = {"ForSequenceClassification": "text-classification", "ForImageClassification": "image-classification"}
+_TASKS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForImageClassification": "image-classification",
+}
 _LABEL_KEYS = ("id2label", "label2id", "label_names", "label_descriptions")
 
 pull = fetch
@@ -40,6 +44,7 @@ def load(
     random_init: bool = False,
     task: str | None = None,
     offline: bool = False,
+    lock: str | Path | None = None,
     **config_overrides: Any,
 ) -> Pipeline:
     """Load a model by name, with its weights, preprocessing and labels.
@@ -53,8 +58,9 @@ def load(
         num_classes: build a new, untrained classifier for this many classes, where the weights have none of that size.
         new_head: patterns of further parameters that are new, e.g. ``["classifier.*"]``; they alone may be missing.
         random_init: leave the weights out: every parameter is drawn.
-        task: make the pipeline of this task instead of the model's own.
+        task: make the pipeline of this task instead of the model's own, e.g. ``"token-classification"``.
         offline: make no network call.
+        lock: a lock file (``nyala lock``): load exactly the bytes in it. By default ``$NYALA_LOCK``; ``""`` for none.
         **config_overrides: values for keys of the ``config.json``, e.g. ``attention_probs_dropout_prob=0.0``.
 
     Returns:
@@ -82,12 +88,13 @@ def load(
         raise ArgumentError(
             f"num_classes={num_classes}", why="a new head has at least one class", fix="for features use .model.forward_features"
         )
-    resolved = resolve(str(name), revision=revision)
+    resolved = resolve(str(name), revision=revision, lock=lock)
     files = _fetch(resolved, random_init, offline)
     config = read_config(files, resolved.card)
     architecture = registry.architecture_of(config, str(files.get("config.json", "the card's config")))
     module = registry.get(architecture)
-    classes = num_classes if num_classes is not None and num_classes != published_classes(config) else None
+    config, published = _with_head_for(task, config, module)
+    classes = num_classes if num_classes is not None and num_classes != published else None
     patterns = list(new_head)
     with _initialised(random_init or classes is not None or bool(patterns)):
         model = module.build(config, **config_overrides, **_head_override(config, classes))
@@ -150,6 +157,14 @@ def _head_override(config: Mapping[str, Any], classes: int | None) -> dict[str, 
     if classes is None:
         return {}
     return {"num_labels" if "model_type" in config else "num_classes": classes}
+
+
+def _with_head_for(task: str | None, config: dict[str, Any], module: registry.Architecture) -> tuple[dict[str, Any], int]:
+    """The configuration with the head that serves a task, and how many classes the published weights have in it."""
+    wanted = getattr(module, "HEADS", {}).get(task)
+    if wanted is None or config.get("architectures") == [wanted]:
+        return config, published_classes(config)
+    return {**config, "architectures": [wanted]}, 0
 
 
 def _fresh_names(model: Any, classes: int | None, patterns: list[str]) -> set[str]:
@@ -233,7 +248,8 @@ def task_of(config: Mapping[str, Any], files: Files, card: Card | None, new_clas
     """
     is_text = "model_type" in config
     if new_classes:
-        return "text-classification" if is_text else "image-classification"
+        tags = is_text and any(name.endswith("ForTokenClassification") for name in config.get("architectures") or [])
+        return "token-classification" if tags else "text-classification" if is_text else "image-classification"
     if card is not None:
         return card.task
     if not is_text:

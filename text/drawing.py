@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,4 +56,39 @@ def classification(rows: Sequence[tuple[str, Sequence[str], Sequence[float]]]) -
             pen.rectangle((210, line, 210 + max(1, round(390 * score)), line + 12), fill=_BAR)
             pen.text((610, line - 3), f"{score:.3f}", fill=_PALE, font=font)
         y += height
+    return sheet
+
+
+_MARKERS = ("#fde68a", "#bfdbfe", "#bbf7d0", "#fecaca", "#ddd6fe", "#fbcfe8", "#fed7aa", "#a5f3fc")
+
+
+def marked(rows: Sequence[tuple[str, Sequence[tuple[int, int, str]]]]) -> Image:
+    """Each text with its marked stretches (start, end, label) on coloured ground, the label below, and words that wrap."""
+    from PIL import Image as pil
+    from PIL import ImageDraw, ImageFont
+
+    font, small, width, line = ImageFont.load_default(16), ImageFont.load_default(11), 760, 42
+    kinds = sorted({label for _, marks in rows for _, _, label in marks})
+    colour = {kind: _MARKERS[i % len(_MARKERS)] for i, kind in enumerate(kinds)}
+    placed, y = [], 14
+    for text, marks in rows:
+        spots, x = [], 16
+        for word in re.finditer(r"\S+", text):
+            wide = math.ceil(font.getlength(word.group()))
+            if x + wide > width - 16 and x > 16:
+                x, y = 16, y + line
+            hit = next((m for m in marks if m[0] < word.end() and word.start() < m[1]), None)
+            spots.append((x, y, wide, word, hit))
+            x += wide + 8
+        placed += spots
+        y += line + 10
+    sheet = pil.new("RGB", (width, y + 6), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for x, top, wide, word, hit in placed:
+        if hit is not None:
+            goes_on = word.end() < hit[1]
+            pen.rectangle((x - 3, top - 2, x + wide + (8 if goes_on else 3), top + 20), fill=colour[hit[2]])
+            if word.start() <= hit[0]:
+                pen.text((x, top + 22), hit[2], fill=_PALE, font=small)
+        pen.text((x, top), word.group(), fill=_INK, font=font)
     return sheet

@@ -129,8 +129,8 @@ class TextEmbedding(_TextPipeline):
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> TextEmbedding:
         """Tokenizer, longest input and pooling from the files that sentence-transformers publishes."""
         length = Pooling.max_length(files) or int(model.config.max_position_embeddings)
-        tokenizer = _tokenizer(files, min(length, int(model.config.max_position_embeddings)))
-        return cls(model, tokenizer, _as_is, card, files, config, pooling=Pooling.from_files(files))
+        tokenizer = tokenizer_of(files, min(length, int(model.config.max_position_embeddings)))
+        return cls(model, tokenizer, as_is, card, files, config, pooling=Pooling.from_files(files))
 
     def __call__(self, inputs: Any) -> Any:
         """One text -> (D,) float32; a list -> :class:`Embeddings`.
@@ -160,7 +160,7 @@ class TextClassification(_TextPipeline):
         count, names = int(model.config.num_labels), config.get("id2label") or {}
         labels = tuple(str(names.get(str(i), f"class {i}")) for i in range(count))
         length = min(Pooling.max_length(files) or 512, int(model.config.max_position_embeddings))
-        return cls(model, _tokenizer(files, length), _as_is, card, files, config, labels=labels)
+        return cls(model, tokenizer_of(files, length), as_is, card, files, config, labels=labels)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
         """(N, classes) float32: what the model says, before any softmax."""
@@ -178,12 +178,14 @@ class TextClassification(_TextPipeline):
         return found[0] if isinstance(inputs, str) else TextClasses(found, texts)
 
 
-def _tokenizer(files: Files, max_length: int) -> Any:
+def tokenizer_of(files: Files, max_length: int) -> Any:
+    """The tokenizer of a model's files, or what says that it is missing."""
     try:
         return Tokenizer.from_files(files, max_length)
     except MissingFileError:
         return Unavailable("tokenizer.json", "turn text into tokens", files.origin)
 
 
-def _as_is(output: Any) -> Any:
+def as_is(output: Any) -> Any:
+    """A postprocessing that changes nothing."""
     return output

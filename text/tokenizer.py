@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -105,12 +105,33 @@ class Tokenizer:
                 raise DataError(f"input {i} is {kind_of(text)}, not a text", fix="pass strings")
         limit = min(max_length or self.max_length, self.max_length)
         special = self.backend.num_special_tokens_to_add(False)
-        clean = [t.encode("utf-8", "replace").decode("utf-8") for t in texts]  # lone surrogates are no characters
         rows = []
-        for encoding in self.backend.encode_batch(clean):
+        for encoding in self.backend.encode_batch(list(map(_clean, texts))):
             if len(encoding.ids) > limit:
                 encoding = self._truncated(encoding, limit, special)
             rows.append((list(encoding.ids), list(encoding.type_ids)))
+        return rows
+
+    def encode_words(self, texts: Sequence[Sequence[str]], max_length: int | None = None) -> list[Words]:
+        """Texts that are cut into words already: ids, segments, and which word each token is a piece of (-1 for none).
+
+        Raises:
+            DataError: no text, or something that is not a sequence of strings.
+        """
+        for i, words in enumerate(texts):
+            if isinstance(words, str) or not all(isinstance(w, str) for w in words):
+                raise DataError(f"input {i} is {kind_of(words)}, not a list of words", fix="pass a list of strings")
+        if not texts:
+            raise DataError("no text to work on", fix="pass at least one")
+        limit = min(max_length or self.max_length, self.max_length)
+        special = self.backend.num_special_tokens_to_add(False)
+        rows = []
+        for encoding in self.backend.encode_batch([list(map(_clean, words)) for words in texts], is_pretokenized=True):
+            mask, count = encoding.special_tokens_mask, len(encoding.ids)
+            inner = [i for i in range(count) if not mask[i]][: limit - special]
+            keep = sorted({i for i in range(count) if mask[i]}.union(inner)) if count > limit else range(count)
+            pieces = [-1 if mask[i] or encoding.word_ids[i] is None else int(encoding.word_ids[i]) for i in keep]
+            rows.append(Words([encoding.ids[i] for i in keep], [encoding.type_ids[i] for i in keep], pieces))
         return rows
 
     def _truncated(self, encoding: Any, limit: int, special: int) -> Any:
@@ -130,6 +151,24 @@ class Tokenizer:
         from ..core.atomic import atomic_write
 
         atomic_write(path, self.backend.to_str(pretty=False))
+
+
+class Words(NamedTuple):
+    """The tokens of a text that came in words.
+
+    Attributes:
+        ids, type_ids: of each token.
+        pieces: the word each token is a piece of, -1 for special tokens.
+    """
+
+    ids: list[int]
+    type_ids: list[int]
+    pieces: list[int]
+
+
+def _clean(text: str) -> str:
+    """Without lone surrogates, which are no characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class _Row:

@@ -15,7 +15,7 @@ from nyala.hub.load import load
 from nyala.text.models import bert
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
-FOLDERS = ("bert", "bert_classifier", "bert_masked_lm")
+FOLDERS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 
 
 def relative(actual: Any, expected: np.ndarray) -> float:

@@ -25,7 +25,14 @@ import torchvision_shim  # noqa: F401 - must come before transformers, which imp
 from golden_recorder import GOLDENS, cotangent, narrow
 from safetensors.torch import save_file
 from torch import nn
-from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+)
 
 TEXT = GOLDENS / "text"
 SENTENCES = [
@@ -40,7 +47,12 @@ SENTENCES = [
     "import numpy as np; np.einsum('ij,jk->ik', a, b)",
     "Antelopes of southern Africa graze at dawn and at dusk, and hide in thickets near water through the heat of the day. " * 8,
 ]
-CLASSES = {"bert": BertModel, "bert_classifier": BertForSequenceClassification, "bert_masked_lm": BertForMaskedLM}
+CLASSES = {
+    "bert": BertModel,
+    "bert_classifier": BertForSequenceClassification,
+    "bert_tagger": BertForTokenClassification,
+    "bert_masked_lm": BertForMaskedLM,
+}
 
 
 def configuration() -> BertConfig:

@@ -18,7 +18,7 @@ from nyala.hub.results import table
 
 GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 PICTURES = ("resnet_basic", "resnet_bottleneck", "efficientnet_lite")
-TEXTS = ("bert", "bert_classifier", "bert_masked_lm")
+TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 
 
 def relative(actual: Any, expected: np.ndarray) -> float:

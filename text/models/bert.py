@@ -1,8 +1,8 @@
 """BERT (Devlin, Chang, Lee, Toutanova, arXiv:1810.04805), and what shares its shape: MiniLM, BGE, E5, cross-encoders.
 
 Loads checkpoints in transformers' layout: ``BertModel`` (``sentence-transformers/all-MiniLM-L6-v2``),
-``BertForSequenceClassification``, ``BertForMaskedLM`` (``google-bert/bert-base-uncased``). Our module names are the published
-ones; files with or without the prefix ``bert.``, with old names (``LayerNorm.gamma``) or stored position ids are read alike.
+``BertForSequenceClassification``, ``BertForTokenClassification`` (``dslim/bert-base-NER``), ``BertForMaskedLM``
+(``google-bert/bert-base-uncased``). Our module names are the published ones; files with or without the prefix ``bert.``, with old names (``LayerNorm.gamma``) or stored position ids are read alike.
 """
 
 from __future__ import annotations
@@ -318,6 +318,27 @@ class BertForSequenceClassification(_WithHead):
         return self.classifier(self.dropout(self.bert.pooler(hidden)))
 
 
+class BertForTokenClassification(_WithHead):
+    """The encoder and a linear classifier on every token.
+
+    Shape: as :class:`BertModel` -> logits (N, T, num_labels).
+    """
+
+    classifier_name = "classifier"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config, pooler=False)
+        p = config.classifier_dropout
+        self.dropout = nn.Dropout(config.hidden_dropout_prob if p is None else p)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self._initialise(self.classifier)
+
+    def forward_head(self, hidden: Tensor) -> Tensor:
+        """(N, T, D) -> (N, T, num_labels)."""
+        return self.classifier(self.dropout(hidden))
+
+
 class PredictionHead(nn.Module):
     """From a token's vector to a score for every token of the vocabulary."""
 
@@ -355,8 +376,12 @@ class BertForMaskedLM(_WithHead):
 CLASSES: dict[str, type[_Initialised]] = {
     "BertModel": BertModel,
     "BertForSequenceClassification": BertForSequenceClassification,
+    "BertForTokenClassification": BertForTokenClassification,
     "BertForMaskedLM": BertForMaskedLM,
 }
+
+# The class that serves a task, whatever head the weights came with.
+HEADS = {"text-classification": "BertForSequenceClassification", "token-classification": "BertForTokenClassification"}
 
 
 def _class_of(config: Mapping[str, Any]) -> type[_Initialised]:
@@ -370,8 +395,9 @@ def _class_of(config: Mapping[str, Any]) -> type[_Initialised]:
 
 
 def build(config: Mapping[str, Any], **overrides: Any) -> _Initialised:
-    """The model that transformers' ``config.json`` describes; with ``num_labels`` a classifier, whatever it describes."""
-    made = BertForSequenceClassification if "num_labels" in overrides else _class_of(config)
+    """The model that transformers' ``config.json`` describes; with ``num_labels`` a classifier of texts, where it has none."""
+    described = _class_of(config)
+    made = BertForSequenceClassification if "num_labels" in overrides and not described.classifier_name else described
     return made(Config.from_dict(config, **overrides))
 
 
@@ -385,7 +411,11 @@ def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyM
     ]
     if kind is BertModel:
         return KeyMap(*rules, Ignore(*_PREFIXED), Prefix("bert.", ours=False, written=False))
-    others = ("cls.*",) if kind is BertForSequenceClassification else ("classifier.*", "*pooler.*")
+    others = {
+        BertForSequenceClassification: ("cls.*",),
+        BertForTokenClassification: ("cls.*", "*pooler.*"),
+        BertForMaskedLM: ("classifier.*", "*pooler.*"),
+    }[kind]
     return KeyMap(*rules, Ignore(*others), Prefix("bert.", ours=True, written=True, outside=_PREFIXED))
 
 
