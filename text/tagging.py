@@ -79,8 +79,8 @@ class Marks(Results, Sequence[Any]):
 class TokenClassification(Pipeline):
     """Texts -> marked stretches. Call it on one text (a tuple of :class:`Mark`) or a list (:class:`Marks`).
 
-    Words are what stands between spaces. Each token gets its likeliest tag; a stretch begins at ``B-`` and where the kind changes,
-    and the pieces of one word stay together.
+    Words are what stands between spaces. Each token gets its likeliest tag; a stretch begins at ``B-`` and where the kind
+    changes, and the pieces of one word stay together.
 
     Attributes:
         labels: the tags, in the order of the logits.

@@ -58,7 +58,7 @@ def scripted(pipe, monkeypatch, chosen):
     """The pipeline's model, saying these tags of the tokens of its one text."""
     logits = np.full((1, len(chosen), 3), -5.0, np.float32)
     logits[0, np.arange(len(chosen)), chosen] = 5.0
-    monkeypatch.setattr(type(pipe.model), "forward", lambda self, **_: nyala.from_numpy(logits))
+    monkeypatch.setattr(type(pipe.model), "forward", lambda *_, **__: nyala.from_numpy(logits))
 
 
 def test_pipeline_joins_the_pieces_of_a_word(folder, monkeypatch):
@@ -128,7 +128,7 @@ def test_bad_lines_are_named(tmp_path, name, text, message):
 
 def test_bad_pairs_are_named(tmp_path):
     (tmp_path / "p.jsonl").write_text('{"anchor": "a", "positive": "b"}\n{"anchor": "a"}')
-    with pytest.raises(DataError, match="p.jsonl:2 has no two texts"):
+    with pytest.raises(DataError, match=r"p\.jsonl:2 has no two texts"):
         read_pairs(tmp_path / "p.jsonl")
     with pytest.raises(DataError, match="there is no file"):
         read_pairs(tmp_path / "q.jsonl")

@@ -1,7 +1,7 @@
-"""Two more tasks on the shipped e-mails: which subject belongs to which message, and where addresses, links, sums and dates are.
+"""Two more tasks on the shipped e-mails: which subject belongs to a message, and where links, sums and dates are.
 
-The subjects are what people wrote. The marks are made by the rules below, so a model that learns them learns these rules: a small,
-real-text stand-in for a hand-made corpus.
+The subjects are what people wrote. The marks are made by the rules below, so a model that learns them learns these rules: a
+small, real-text stand-in for a hand-made corpus.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _RULES = {
     "ADDRESS": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
     "MONEY": re.compile(r"(?:US)?\$\s?\d[\d,]*(?:\.\d+)?(?:\s?(?:million|billion|M|K)\b)?"),
     "DATE": re.compile(
-        rf"\b(?:\d{{1,2}} {_MONTH} \d{{4}}|{_MONTH} \d{{1,2}}(?:, ?\d{{4}})?|\d{{1,2}}/\d{{1,2}}/\d{{2,4}}|\d{{4}}-\d{{2}}-\d{{2}})\b"
+        rf"\b(?:\d{{1,2}} {_MONTH} \d{{4}}|{_MONTH} \d{{1,2}}(?:, ?\d{{4}})?"
+        r"|\d{1,2}/\d{1,2}/\d{2,4}|\d{4}-\d{2}-\d{2})\b"
     ),
 }
 

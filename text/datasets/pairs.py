@@ -1,4 +1,4 @@
-"""Pairs of texts that belong together: JSON lines ``{"anchor": "...", "positive": "..."}``, for embeddings that bring them close."""
+"""Pairs of texts that belong together: JSON lines ``{"anchor": "...", "positive": "..."}``."""
 
 from __future__ import annotations
 

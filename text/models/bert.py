@@ -2,7 +2,8 @@
 
 Loads checkpoints in transformers' layout: ``BertModel`` (``sentence-transformers/all-MiniLM-L6-v2``),
 ``BertForSequenceClassification``, ``BertForTokenClassification`` (``dslim/bert-base-NER``), ``BertForMaskedLM``
-(``google-bert/bert-base-uncased``). Our module names are the published ones; files with or without the prefix ``bert.``, with old names (``LayerNorm.gamma``) or stored position ids are read alike.
+(``google-bert/bert-base-uncased``). Our module names are the published ones; files with or without the prefix ``bert.``, with
+old names (``LayerNorm.gamma``) or stored position ids are read alike.
 """
 
 from __future__ import annotations
