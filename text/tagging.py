@@ -87,6 +87,7 @@ class TokenClassification(Pipeline):
         batch_size: texts that go through the model at once.
     """
 
+    preprocess: Any
     labels: tuple[str, ...] = ()
     batch_size: int = 32
 

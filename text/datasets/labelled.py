@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import DataError
+from .lines import numbered_lines
 
 
 class LabelledText:
@@ -60,22 +59,10 @@ def read_jsonl(path: str | Path, classes: Sequence[str] | None = None) -> Labell
         DataError: no such file, damaged, or a line that is not such an object; it names the line.
     """
     path = Path(path)
-    texts, labels = [], []
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    text, label = _fields(line, f"{path}:{number}")
-                    texts.append(text)
-                    labels.append(label)
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path}", fix="check the path") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: {error.reason}", fix="save it as UTF-8") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} is damaged: {error}", fix="get the file again") from error
-    if not texts:
+    rows = [_fields(line, f"{path}:{number}") for number, line in numbered_lines(path) if line.strip()]
+    if not rows:
         raise DataError(f"{path} holds no text", fix='write one {"text": ..., "label": ...} a line')
+    texts, labels = zip(*rows, strict=True)
     return LabelledText(texts, labels, classes)
 
 

@@ -412,12 +412,12 @@ def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyM
     ]
     if kind is BertModel:
         return KeyMap(*rules, Ignore(*_PREFIXED), Prefix("bert.", ours=False, written=False))
-    others = {
+    others: dict[type[_Initialised], tuple[str, ...]] = {
         BertForSequenceClassification: ("cls.*",),
         BertForTokenClassification: ("cls.*", "*pooler.*"),
         BertForMaskedLM: ("classifier.*", "*pooler.*"),
-    }[kind]
-    return KeyMap(*rules, Ignore(*others), Prefix("bert.", ours=True, written=True, outside=_PREFIXED))
+    }
+    return KeyMap(*rules, Ignore(*others[kind]), Prefix("bert.", ours=True, written=True, outside=_PREFIXED))
 
 
 def export_config(model: _Initialised) -> dict[str, Any]:
