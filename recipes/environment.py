@@ -82,9 +82,8 @@ def _value(tree: dict[str, Any], name: str) -> Any:
 def _change(old: Any, new: Any) -> str:
     if isinstance(old, list) and isinstance(new, list):
         gone, come = ([x for x in a if x not in b] for a, b in ((old, new), (new, old)))
-        return ", ".join([f"{x} is gone" for x in gone[:4]] + [f"{x} is new" for x in come[:4]]) + ", ..." * (
-            len(gone + come) > 8
-        )
+        said = [f"{x} is gone" for x in gone] + [f"{x} is new" for x in come]
+        return ", ".join(said[:6]) + (f" and {len(said) - 6} more" if len(said) > 6 else "")
     return f"{old} -> {new}"
 
 

@@ -7,7 +7,7 @@ state of a run is its weights, the optimizer's numbers, and a few counters.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -68,13 +68,20 @@ class Training:
     at: Counters = field(default_factory=Counters)
 
 
-def train(run: Run, progress: Progress | None = None, *, stop_after: int | None = None) -> dict[str, Any]:
+def train(
+    run: Run,
+    progress: Progress | None = None,
+    *,
+    stop_after: int | None = None,
+    before_update: Callable[[Training], None] | None = None,
+) -> dict[str, Any]:
     """Carries a run to its end, from the start or from its newest whole checkpoint.
 
     Args:
         run: from ``create`` or ``open_run``.
         progress: shows what happens; nothing by default.
         stop_after: end the loop after this many steps, without finishing the run (for verification).
+        before_update: called before each update, with everything the loop works on.
 
     Returns:
         The final scores on the test part: ``accuracy``, ``macro_f1``, ``loss``, and ``weights_step``.
@@ -149,6 +156,8 @@ def updates(training: Training) -> Iterator[list[Batch]]:
 def one_update(training: Training, parts: list[Batch]) -> None:
     """One update and all that falls due after it: records, hash, evaluation, checkpoint."""
     at, setup, recipe = training.at, training.setup, training.run.recipe
+    if training.before_update is not None:
+        training.before_update(training)
     started = time.perf_counter()
     rate = set_rate(training)
     freezing.train_mode(setup.model)
