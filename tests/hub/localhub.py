@@ -52,6 +52,7 @@ class Repo:
     refs: dict[str, str] = dataclasses.field(default_factory=dict)
     private: bool = False
     gated: bool = False
+    tags: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -254,4 +255,4 @@ class HubHandler(Handler):
             if blob.lfs:
                 entry["lfs"] = {"sha256": blob.sha256, "size": len(blob.data), "pointerSize": 134}
             siblings.append(entry)
-        self.send_json({"id": name, "modelId": name, "sha": commit, "private": False, "tags": [], "siblings": siblings})
+        self.send_json({"id": name, "modelId": name, "sha": commit, "private": False, "tags": self.hub.repos[name].tags, "siblings": siblings})
