@@ -32,6 +32,12 @@ def tell_through(tell: Callable[[str], None] | None) -> None:
     _tell = tell
 
 
+def tell(text: str) -> None:
+    """A line for whoever runs a command, where :func:`tell_through` named one and words are not switched off."""
+    if _tell is not None and _switch is not False and _wanted():
+        _tell(text)
+
+
 def say_kernels_are_compiled() -> None:
     """One line, once a process, when a kernel is about to be compiled because no cache holds it."""
     global _said

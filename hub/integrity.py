@@ -68,9 +68,19 @@ class Memory:
         if isinstance(entry, list) and entry[:3] == state and len(entry) == 4:
             return str(entry[3])
         digest = sha256_file(path)
-        self._known[str(path)] = [*state, digest]
-        self._save()
+        self.remember(path, digest)
         return digest
+
+    def remember(self, path: Path, digest: str) -> None:
+        """The bytes of ``path`` have just been hashed, under another name perhaps.
+
+        Raises:
+            StorageError: it is not there.
+        """
+        with storage_errors(path, "read"):
+            stat = path.stat()
+        self._known[str(path)] = [stat.st_ino, stat.st_size, stat.st_mtime_ns, digest]
+        self._save()
 
     def _save(self) -> None:
         try:

@@ -1,63 +1,133 @@
-"""A progress bar for downloads: bytes, rate and time left, on standard error, where a person is looking."""
+"""How far a download is: bytes, rate and time left, on standard error.
+
+On a terminal a bar; where a command runs without one (a log, a job), a line every ten seconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
 
-from ..core.progress import progress_enabled, set_progress
+from ..core.progress import progress_enabled, set_progress, tell
+from .quota import in_words
 
-__all__ = ["HubBar", "download_bar", "progress_enabled", "set_progress"]
+__all__ = ["Meter", "Show", "download_bar", "progress_enabled", "set_progress", "status_line"]
 
 _SMALL = 1_000_000  # bytes; such a file is here before a bar could be read
+_LINE_SECONDS = 10.0
 
 
-def _nothing(done: int) -> None:
-    """Shows nothing."""
+class Show(Protocol):
+    """What a download calls as it goes on."""
+
+    def __call__(self, done: int, *, total: int | None = None, label: str = "") -> None:
+        """``done`` bytes are there by now; ``total`` and ``label`` replace the earlier ones where given."""
 
 
 @contextmanager
-def download_bar(label: str, total: int | None, start: int = 0) -> Iterator[Callable[[int], None]]:
-    """A bar while the block runs.
+def download_bar(label: str, total: int | None, start: int = 0) -> Iterator[Show]:
+    """Shows a download while the block runs.
 
     Args:
         label: what is downloaded.
         total: bytes; None where unknown.
-        start: bytes that are already there.
+        start: bytes that are already there: they do not count for the rate.
 
     Yields:
         a function to call with the number of bytes that are there by now.
     """
-    if not progress_enabled():
+    if total is not None and total < _SMALL:
         yield _nothing
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    elif not progress_enabled():
+        yield _Lines(label, total, start)
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=total, completed=start)
-        yield lambda done: progress.update(task, completed=done)
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task(label, total=total, completed=start)
+
+            def show(done: int, *, total: int | None = None, label: str = "") -> None:
+                changed: dict[str, Any] = {"description": label} if label else {}
+                progress.update(task, completed=done, **changed, **({} if total is None else {"total": total}))
+
+            yield show
 
 
-class HubBar:
-    """The bar in the form in which ``huggingface_hub`` wants one: the part of tqdm's interface that it uses."""
+class Meter:
+    """One bar over the files of a model.
 
-    def __init__(self, desc: str = "", total: int | None = None, initial: int = 0, **other: object) -> None:  # noqa: ARG002
-        small = total is not None and total < _SMALL
-        self._bar: AbstractContextManager[Callable[[int], None]]
-        self._bar = nullcontext(_nothing) if small else download_bar(desc, total, initial)
-        self._done = initial
-        self._show: Callable[[int], None] = _nothing
+    Args:
+        show: what :func:`download_bar` yields.
+        arrived: file -> bytes that are here before the download begins.
 
-    def __enter__(self) -> HubBar:
-        self._show = self._bar.__enter__()
-        return self
+    Example:
+        >>> meter = Meter(lambda done, **_: print(done), {"a": 100, "b": 0})
+        >>> meter.file("b")(50)
+        150
+    """
 
-    def __exit__(self, *exception: object) -> None:
-        self._bar.__exit__(*exception)  # type: ignore[arg-type]
+    def __init__(self, show: Show, arrived: Mapping[str, int]) -> None:
+        self._show, self._arrived = show, dict(arrived)
 
-    def update(self, count: float | None = 1) -> None:
-        """``count`` more bytes have arrived; negative where a download starts over."""
-        self._done += int(count or 0)
-        self._show(self._done)
+    def file(self, name: str) -> Show:
+        """What the download of one of the files calls."""
+
+        def show(done: int, *, total: int | None = None, label: str = "") -> None:  # noqa: ARG001 - of the model, not the file
+            self._arrived[name] = done
+            self._show(sum(self._arrived.values()), label=name)
+
+        return show
+
+
+def _nothing(done: int, *, total: int | None = None, label: str = "") -> None:
+    """Shows nothing."""
+
+
+class _Lines:
+    """A line every ten seconds."""
+
+    def __init__(self, label: str, total: int | None, start: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.label, self.total, self.start, self.clock = label, total, start, clock
+        self.began = self.said = clock()
+
+    def __call__(self, done: int, *, total: int | None = None, label: str = "") -> None:
+        self.label = label or self.label
+        self.total = self.total if total is None else total
+        now = self.clock()
+        if now - self.said >= _LINE_SECONDS:
+            self.said = now
+            tell(status_line(self.label, done, self.total, (done - self.start) / (now - self.began)))
+
+
+def status_line(label: str, done: int, total: int | None, rate: float) -> str:
+    """A line that says how far a download is.
+
+    Args:
+        label: what is downloaded.
+        done, total: bytes; ``total`` is None where unknown.
+        rate: bytes a second.
+
+    Example:
+        >>> status_line("model.safetensors", 45_000_000, 90_000_000, 4_500_000)
+        'model.safetensors: 45.0 MB of 90.0 MB (50 %), 4.5 MB/s, 10 s left'
+        >>> status_line("m.whl", 45_000_000, None, 0)
+        'm.whl: 45.0 MB, waiting'
+    """
+    line = f"{label}: {in_words(done)}"
+    if total:
+        line += f" of {in_words(total)} ({100 * done // total} %)"
+    if rate <= 0:
+        return f"{line}, waiting"
+    line += f", {in_words(round(rate))}/s"
+    return f"{line}, {_duration((total - done) / rate)} left" if total else line
+
+
+def _duration(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 7200 else f"{whole / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""Where fetched files live, the room they need, and the lock that keeps two processes from fetching the same twice."""
+"""Where fetched files live, and the room they need."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.atomic import storage_errors
 from ..core.errors import StorageError
+from .locks import locked
+from .quota import in_words, require_quota
+
+__all__ = ["cache_folder", "is_offline", "locked", "logger", "make_folder", "require_space"]
 
 logger = logging.getLogger("nyala.hub")
 
 _SPARE = 64 << 20  # bytes left free beside what a download needs: a disk filled to the brim breaks other programs
-_LOCK_SECONDS = 3600.0
 
 
 def cache_folder() -> Path:
@@ -52,47 +54,32 @@ def require_space(folder: Path, size: int, what: str) -> None:
         what: what is to be downloaded.
 
     Raises:
-        StorageError: too little free space; the message says how much is missing.
+        StorageError: too little free space, or more than ``NYALA_QUOTA`` allows; the message says how much is missing.
     """
+    require_quota(_fetched(), size, what)
     place = folder
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < size + _SPARE:
         raise StorageError(
-            f"{what} needs {megabytes(size)}, but the disk of {folder} has {megabytes(free)} free",
-            fix=f"free {megabytes(size + _SPARE - free)}, or set NYALA_CACHE (HF_HOME for a model hub) to another disk",
+            f"{what} needs {in_words(size)}, but the disk of {folder} has {in_words(free)} free",
+            why=f"{in_words(_SPARE)} must stay free for other programs",
+            fix=f"free {in_words(size + _SPARE - free)}, or set NYALA_CACHE (HF_HOME for a model hub) to another disk",
         )
+
+
+def _fetched() -> Iterator[Path]:
+    """The folders whose files count as fetched by nyala: its cache, and its repositories in the model hub's cache."""
+    from .sources import huggingface
+
+    cache = cache_folder()
+    yield from (path for path in (cache.iterdir() if cache.is_dir() else ()) if path.is_dir())
+    records = cache / "hub"
+    for record in records.iterdir() if records.is_dir() else ():
+        yield huggingface.cache_folder() / f"models--{record.name}"
 
 
 def megabytes(size: int) -> str:
     """``size`` bytes for people: ``"18.8 MB"``."""
-    return f"{size / 1e6:.1f} MB"
-
-
-@contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file ``path``; a second process waits until the first is done, and then finds the work done.
-
-    Raises:
-        StorageError: the lock file cannot be made, or another process held it for an hour.
-    """
-    from filelock import FileLock, Timeout
-
-    make_folder(path.parent)
-    lock = FileLock(path)
-    with storage_errors(path, "lock"):
-        try:
-            lock.acquire(timeout=1.0)
-        except Timeout:
-            logger.warning("another process is fetching %s: waiting for it", what)
-            try:
-                lock.acquire(timeout=_LOCK_SECONDS)
-            except Timeout as error:
-                raise StorageError(
-                    f"another process has held {path} for an hour", fix="end that process, then try again"
-                ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return in_words(size)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import quote
 
 from ...core.errors import (
     AccessError,
-    IntegrityError,
     MissingDependencyError,
     MissingFileError,
     NetworkError,
@@ -82,16 +84,23 @@ def status_of(error: BaseException) -> int:
 
 
 def retry_after(error: BaseException) -> float:
-    """Seconds the server asks to wait; 0 where it does not say."""
+    """Seconds the server asks to wait, which it may state as a moment; 0 where it does not say."""
     headers = getattr(getattr(error, "response", None), "headers", {})
-    value = str(headers.get("Retry-After", ""))
-    return float(value) if value.isdigit() else 0.0
+    value = str(headers.get("Retry-After", "")).strip()
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return 0.0
 
 
-def is_busy(error: BaseException) -> bool:
-    """Whether trying again soon is likely to help: a server that is busy or failing, or an answer that was cut short."""
-    short = isinstance(error, OSError) and "Consistency check failed" in str(error)
-    return short or status_of(error) in (408, 429, 500, 502, 503, 504)
+def is_passing(error: BaseException) -> bool:
+    """Whether trying again soon is likely to help: a busy or failing server, a connection that broke, an answer too late."""
+    status = status_of(error)
+    if status:
+        return status in (408, 416, 429) or (status >= 500 and status != 501)
+    return is_cut(error) or is_a(error, "TimeoutException", "TimeoutError", "ConnectError", "ShortAnswerError")
 
 
 def is_cut(error: BaseException) -> bool:
@@ -99,11 +108,15 @@ def is_cut(error: BaseException) -> bool:
     return is_a(error, "RemoteProtocolError", "ReadError", "WriteError", "CloseError")
 
 
+def in_short(error: BaseException) -> str:
+    """An error in a few words, for the log."""
+    return f"HTTP {status_of(error)}" if status_of(error) else type(error).__name__
+
+
 def translate(error: BaseException, repo: str, revision: str, file: str = "") -> NyalaError:
     """The error of a call of the client, in nyala's classes and words: what happened, why, what to do."""
     cause = error.__cause__ or error.__context__
-    wrapper = is_a(error, "LocalEntryNotFoundError") or (type(error) is ValueError and "Force download" in str(error))
-    if wrapper and cause is not None:
+    if is_a(error, "LocalEntryNotFoundError") and cause is not None:
         return translate(cause, repo, revision, file)
     return _name_error(error, repo, revision, file) or _transport_error(error, f"model hub {repo}")
 
@@ -114,16 +127,13 @@ def _name_error(error: BaseException, repo: str, revision: str, file: str) -> Ny
 
     page = f"{constants.ENDPOINT}/{repo}"
     if is_a(error, "GatedRepoError"):
-        return AccessError(
-            f"model hub {repo} is gated",
-            why="its owner wants its licence accepted first",
-            fix=f"accept the licence at {page}, then log in with `hf auth login` or set HF_TOKEN",
-        )
+        return _gated(error, repo, page)
     if is_a(error, "RepositoryNotFoundError"):
         return UnknownNameError(
             f"the model hub has no {repo} that you may see",
-            why="the name is wrong, or the repository is private",
-            fix="check the spelling; if it is private, log in with `hf auth login` or set HF_TOKEN",
+            why="the name is wrong, or the repository is private" + ("" if has_token() else ", and you are not logged in"),
+            fix=f"check the spelling at {constants.ENDPOINT}/models?search={quote(repo.rpartition('/')[2])}; if it is private, "
+            "log in with `hf auth login` or set HF_TOKEN",
         )
     if is_a(error, "RevisionNotFoundError"):
         return UnknownNameError(f"model hub {repo} has no revision {revision!r}", fix=f"see its branches and tags at {page}")
@@ -134,25 +144,61 @@ def _name_error(error: BaseException, repo: str, revision: str, file: str) -> Ny
     if status_of(error) in (401, 403):
         return AccessError(
             f"model hub {repo} refused access (HTTP {status_of(error)})",
-            fix="log in with `hf auth login` or set HF_TOKEN to a token that may read it",
+            why="the token it was sent is wrong, expired or too weak" if has_token() else "it was asked without a token",
+            fix=f"make a token that may read at {constants.ENDPOINT}/settings/tokens, then `hf auth login` or set HF_TOKEN",
         )
     return None
+
+
+def _gated(error: BaseException, repo: str, page: str) -> AccessError:
+    """A repository behind a licence: what to do depends on whether the hub knows who asks."""
+    if has_token() and status_of(error) == 403:
+        return AccessError(
+            f"model hub {repo} is gated, and your account may not read it yet",
+            why="its owner wants its licence accepted first, and may want to look at each request",
+            fix=f"accept the licence at {page}, or wait until the request you made there is granted",
+        )
+    return AccessError(
+        f"model hub {repo} is gated",
+        why="its owner wants its licence accepted first" + (", and the token that was sent is not valid" if has_token() else ""),
+        fix=f"accept the licence at {page}, then log in with `hf auth login` or set HF_TOKEN",
+    )
+
+
+def has_token() -> bool:
+    """Whether the client sends a token; which one is nobody's business."""
+    return bool(client().get_token())
+
+
+def _in_words(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _transport_error(error: BaseException, place: str) -> NyalaError:
     again = "check the network, then try again"
     if is_a(error, "OfflineModeIsEnabled"):
         return NetworkError(f"{place}: HF_HUB_OFFLINE is set", fix="unset it, or load something that is cached")
+    wait = retry_after(error)
+    later = f"try again in {_in_words(wait)}, as the server asks" if wait else "try again in some minutes"
     if status_of(error) == 429:
-        return NetworkError(f"{place}: too many requests (HTTP 429)", fix="wait some minutes; logging in raises the limit")
+        return NetworkError(f"{place}: too many requests (HTTP 429)", fix=f"{later}; logging in raises the limit")
     if status_of(error):
-        return NetworkError(f"{place}: the server answers HTTP {status_of(error)}", fix="try again later")
+        return NetworkError(f"{place}: the server answers HTTP {status_of(error)}", fix=later)
+    if is_a(error, "TooManyRedirects", "UnsupportedProtocol"):
+        return NetworkError(f"{place}: the server redirects to nowhere ({error})", fix="check proxies and HF_ENDPOINT")
+    if is_a(error, "JSONDecodeError"):
+        return NetworkError(
+            f"{place}: the answer is not a model hub's",
+            why="it is no JSON: a login page of the network, perhaps, or a wrong address",
+            fix="open any page in a browser, check HF_ENDPOINT and proxies, then try again",
+        )
     if is_a(error, "TimeoutException", "TimeoutError"):
         return NetworkError(f"{place}: the server does not answer", fix=again)
     if is_a(error, "ConnectError"):
         return NetworkError(f"{place}: no connection ({error})", fix=again)
     if is_cut(error):
         return NetworkError(f"{place}: the connection was cut ({error})", fix=again)
-    if isinstance(error, OSError) and "Consistency check failed" in str(error):
-        return IntegrityError(f"{place}: the download ended before the announced size", fix=again)
+    if is_a(error, "ShortAnswerError"):
+        fix = f"{again}: what has arrived is kept, and the same command goes on from it"
+        return NetworkError(f"{place}: the download ended before the announced size ({error})", fix=fix)
     return NetworkError(f"{place}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", fix=again)

@@ -1,44 +1,45 @@
 """A model hub as a source, through ``huggingface_hub``, with what that lacks.
 
-One call with a deadline lists the repository and pins the commit; then each file is fetched into the client's own
-cache, verified against the card's sha256, or else against the hash the hub states, and its sha256 is recorded. From
-then on the name means these bytes: a cached name makes no network call, and a moved branch changes nothing until an
-update is asked for.
+One call with a deadline lists the repository and pins the commit; then each file is fetched through the client's session
+into the client's own cache, going on where an earlier process ended, verified against the card's sha256, or else against
+the hash the hub states, and its sha256 is recorded. From then on the name means these bytes: a cached name makes no
+network call, and a moved branch changes nothing until an update is asked for.
 """
 
 from __future__ import annotations
 
-import inspect
+import hashlib
 import json
-import os
 import re
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ...core.atomic import atomic_write, storage_errors
-from ...core.errors import ArgumentError, IntegrityError, MissingFileError, NetworkError, NyalaError
+from ...core.errors import IntegrityError, MissingFileError, NetworkError, NyalaError
+from ...core.progress import tell
 from ..cards import FileSpec, SourceSpec
 from ..files import Files
-from ..integrity import Memory, git_blob_id
-from ..progress import HubBar
-from ..storage import locked, logger, make_folder, require_space
+from ..integrity import Memory, git_blob_id, sha256_file
+from ..locks import Owner, locked
+from ..progress import Meter, download_bar
+from ..quota import in_words
+from ..storage import logger, make_folder, require_space
 from . import huggingface
 from .base import discard, try_discard
+from .hub_cache import HubCache
+from .patience import Patience, deadline, within
 from .selection import helper_files, is_safe, shard_names, weight_file
+from .transfer import receive, size_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-def _deadline(patient: bool) -> float:
-    """Seconds a hub may take for its first answer, name lookup included: a dead one must not keep the next source waiting."""
-    given = os.environ.get("NYALA_HUB_TIMEOUT", "")
-    if not re.fullmatch(r"(\d+(\.\d+)?)?", given):
-        raise ArgumentError(f"NYALA_HUB_TIMEOUT={given}", fix="set it to seconds, e.g. 10, or unset it")
-    return float(given) if given else 10.0 if patient else 4.0
+_FRESH = 30.0  # seconds; a part file that grew more recently may be another host's
 
 
 class ModelHub:
@@ -55,6 +56,7 @@ class ModelHub:
         self.root = cache / "hub" / spec.repo.replace("/", "--")
         self.record = self.root / f"{quote(self.revision, safe='')}.json"
         self.lock = cache / ".locks" / f"hub--{self.root.name}.lock"
+        self.place = HubCache(spec.repo)
         self._memory = Memory(self.root / "verified.json")
 
     # -- without the network
@@ -96,7 +98,7 @@ class ModelHub:
 
         Their names in that cache are the hashes that the hub stated; each file is held against its own.
         """
-        commit = self.spec.commit or _cached_commit(self.spec.repo, self.revision)
+        commit = self.spec.commit or self.place.commit_of(self.revision)
         if not commit or not self.spec.files:
             return None
         files = {}
@@ -111,7 +113,7 @@ class ModelHub:
         return {"commit": commit, "files": files}
 
     def _cached_path(self, name: str, commit: str) -> Path | None:
-        path = _repo_folder(self.spec.repo) / "snapshots" / commit / name
+        path = self.place.snapshot(commit, name)
         return path if path.is_file() else None
 
     # -- with it
@@ -122,9 +124,9 @@ class ModelHub:
             listing = self.listing(patient)
             if before and before["commit"] == listing.commit and (files := self.cached()) is not None:
                 return files  # another process was quicker, or an update found nothing new
+            make_folder(self.root)
             paths, record = self._get_all(listing, patient)
             content = {"repo": self.spec.repo, "revision": self.revision, "commit": listing.commit, "files": record}
-            make_folder(self.root)
             atomic_write(self.record, json.dumps(content, indent=1, sort_keys=True))
         hashes = {name: entry["sha256"] for name, entry in record.items()}
         return Files(paths, origin=self.spec.label, revision=listing.commit, hashes=hashes)
@@ -132,12 +134,12 @@ class ModelHub:
     def listing(self, patient: bool) -> Listing:
         """Ask the hub what the commit or branch holds."""
         hub = huggingface.client()
-        timeout = _deadline(patient)
+        timeout = deadline(patient)
 
         def ask() -> Any:
             return hub.HfApi().model_info(self.spec.repo, revision=self.revision, files_metadata=True, timeout=timeout)
 
-        info = self._call(lambda: _within(timeout + 1.0, ask), patient, retry_cut=True)
+        info = self._call(lambda: within(timeout + 1.0, ask), patient)
         commit = str(getattr(info, "sha", "") or "")
         if not _COMMIT.fullmatch(commit):  # it becomes a part of paths
             raise NetworkError(f"{self.spec.label}: the server's answer names no commit", fix="check HF_ENDPOINT")
@@ -145,18 +147,27 @@ class ModelHub:
 
     def _get_all(self, listing: Listing, patient: bool) -> tuple[dict[str, Path], dict[str, dict[str, Any]]]:
         names = self._wanted(listing)
-        self._require_space(listing, names)
-        paths, record = {}, {}
-        while names:
-            name = names.pop(0)
-            paths[name], digest = self._get(name, listing, patient)
-            record[name] = {"sha256": digest, "size": paths[name].stat().st_size}
-            if name.endswith(".index.json"):
-                shards = shard_names(_weight_map(paths[name]), f"{self.spec.label}: {name}")
-                self._require_files(listing, shards)
-                self._require_space(listing, shards)
-                names += shards
-        return paths, record
+        index = next((name for name in names if name.endswith(".index.json")), None)
+        if index is not None:  # it says what else is needed, so it comes first
+            path, _ = self._get_some([index], listing, patient)[index]
+            shards = shard_names(_weight_map(path), f"{self.spec.label}: {index}")
+            self._require_files(listing, shards)
+            names += shards
+        found = self._get_some(names, listing, patient)
+        record = {name: {"sha256": digest, "size": path.stat().st_size} for name, (path, digest) in found.items()}
+        return {name: path for name, (path, _) in found.items()}, record
+
+    def _get_some(self, names: list[str], listing: Listing, patient: bool) -> dict[str, tuple[Path, str]]:
+        """Fetch these files under one progress bar; the path and sha256 of each."""
+        missing = [name for name in names if self._cached_path(name, listing.commit) is None]
+        arrived = {name: size_of(self.place.part(listing.identity(name))) for name in missing}
+        total = sum(listing.size(name) for name in missing)
+        start = sum(arrived.values())
+        if total > start:
+            require_space(self.place.root, total - start, self.spec.label)
+        with download_bar(self.spec.label, total, start) as show:
+            meter = Meter(show, arrived)
+            return {name: self._get(name, listing, patient, meter) for name in names}
 
     def _wanted(self, listing: Listing) -> list[str]:
         if self.spec.files:
@@ -174,54 +185,90 @@ class ModelHub:
                 fix="choose another revision or repository",
             )
 
-    def _require_space(self, listing: Listing, names: list[str]) -> None:
-        size = sum(listing.size(name) for name in names if self._cached_path(name, listing.commit) is None)
-        if size:
-            require_space(huggingface.cache_folder(), size, self.spec.label)
-
-    def _get(self, name: str, listing: Listing, patient: bool) -> tuple[Path, str]:
+    def _get(self, name: str, listing: Listing, patient: bool, meter: Meter) -> tuple[Path, str]:
         """Fetch one file and verify it; bytes that are wrong are deleted and fetched once more."""
         expected = self.spec.files.get(name, FileSpec()).sha256
-        for force in (False, True):
-            path = self._download(name, listing.commit, force, patient)
-            digest = self._memory.sha256(path)
-            problem = listing.problem(name, path, digest, expected, self.spec.authority)
-            if not problem:
-                return path, digest
-            try_discard(path, problem)
+        if problem := listing.contradiction(name, expected, self.spec.authority):
+            raise IntegrityError(f"{self.spec.label}: {name} {problem}", why="these are other bytes", fix="nothing was fetched")
+        identity = listing.identity(name)
+        with locked(self.place.lock(identity), f"{self.spec.label}: {name}") as stranger:
+            if (found := self._here_already(name, listing, expected)) is not None:
+                return found
+            for _ in range(2):
+                with self._part(identity, stranger) as part:
+                    self._receive(name, listing, part, patient, meter)
+                    digest = sha256_file(part)
+                    problem = listing.problem(name, part, digest, expected, self.spec.authority)
+                    if not problem:
+                        path = self.place.keep(part, identity if listing.states(name) else digest, listing.commit, name)
+                        self._memory.remember(path, digest)
+                        return path, digest
+                    try_discard(part, problem)
         raise IntegrityError(
             f"{self.spec.label}: {name} {problem}",
             why="the bytes that arrived are not the bytes that were published; they were fetched twice",
             fix="check proxies and HF_ENDPOINT; nothing was kept",
         )
 
-    def _download(self, name: str, commit: str, force: bool, patient: bool) -> Path:
-        get, timeout = huggingface.client().hf_hub_download, _deadline(patient)
-        bar = {"tqdm_class": HubBar} if "tqdm_class" in inspect.signature(get).parameters else {}  # newer clients have it
+    def _here_already(self, name: str, listing: Listing, expected: str) -> tuple[Path, str] | None:
+        """The file, if an earlier fetch of this or another commit, or another program, has left the right bytes."""
+        path, blob = self.place.snapshot(listing.commit, name), self.place.blob(listing.identity(name))
+        for place in (path, blob):
+            if not place.is_file():
+                continue
+            digest = self._memory.sha256(place)
+            problem = listing.problem(name, place, digest, expected, self.spec.authority)
+            if problem:
+                discard(place, problem)
+                continue
+            if place is blob:
+                self.place.link(listing.identity(name), listing.commit, name)
+                self._memory.remember(path, digest)
+            return path, digest
+        return None
 
-        def download() -> str:
-            with storage_errors(huggingface.cache_folder()):
-                return str(get(self.spec.repo, name, revision=commit, force_download=force, etag_timeout=timeout, **bar))
+    @contextmanager
+    def _part(self, identity: str, stranger: Owner | None) -> Iterator[Path]:
+        """The part file: the one that outlives this process, unless a process of another host may be writing to it."""
+        part = self.place.part(identity)
+        make_folder(part.parent)
+        if stranger is None or not part.is_file() or time.time() - part.stat().st_mtime > _FRESH:
+            yield part
+            return
+        logger.warning("%s may be fetching the same: not going on from what it has", stranger)
+        me = Owner.me()
+        private = part.with_name(f"{identity}.{me.host}-{me.pid}.incomplete")
+        try:
+            yield private
+        finally:
+            private.unlink(missing_ok=True)
 
-        return Path(self._call(download, patient, file=name))
+    def _receive(self, name: str, listing: Listing, part: Path, patient: bool, meter: Meter) -> None:
+        url = huggingface.client().hf_hub_url(self.spec.repo, name, revision=listing.commit)
+        label = f"{self.spec.label}: {name}"
+        if before := size_of(part):
+            tell(f"{label}: going on from {in_words(before)} that are here")
+        try:
+            receive(url, part, listing.stated_size(name), label, patient, meter.file(name))
+        except NyalaError as error:
+            if isinstance(error, IntegrityError):
+                try_discard(part, "is not what the hub states")
+            raise
+        except huggingface.hub_errors() as error:
+            raise huggingface.translate(error, self.spec.repo, self.revision, name) from error
 
-    def _call(self, call: Callable[[], Any], patient: bool, *, retry_cut: bool = False, file: str = "") -> Any:
+    def _call(self, call: Callable[[], Any], patient: bool) -> Any:
         """Call the client; wait and try again where that is likely to help; speak nyala's errors."""
-        waits = [1.0, 2.0, 4.0] if patient else [1.0]
-        longest = 60.0 if patient else 3.0
+        patience = Patience(self.spec.label, patient)
         while True:
             try:
                 return call()
             except NyalaError:
                 raise
             except huggingface.hub_errors() as error:
-                again = huggingface.is_busy(error) or (retry_cut and huggingface.is_cut(error))
-                wait = max(waits[0], huggingface.retry_after(error)) if waits else 0.0
-                if not again or not waits or wait > longest:
-                    raise huggingface.translate(error, self.spec.repo, self.revision, file) from error
-                logger.info("%s: %s; trying again in %.0f s", self.spec.label, type(error).__name__, wait)
-                waits.pop(0)
-                time.sleep(wait)
+                never_there = huggingface.is_a(error, "TimeoutException", "TimeoutError", "ConnectError")
+                if never_there or not patience.wait(error):  # another source may be better than waiting again
+                    raise huggingface.translate(error, self.spec.repo, self.revision) from error
 
 
 class Listing:
@@ -234,6 +281,28 @@ class Listing:
 
     def size(self, name: str) -> int:
         return int(getattr(self.files[name], "size", 0) or 0)
+
+    def stated_size(self, name: str) -> int | None:
+        """Bytes of the file; None where the hub does not say."""
+        size = getattr(self.files[name], "size", None)
+        return size if isinstance(size, int) and size >= 0 else None
+
+    def states(self, name: str) -> str:
+        """The hash the hub states: sha256 of a large file, git id of a small one; empty where it states none."""
+        sibling = self.files[name]
+        stated = sibling.lfs.sha256 if sibling.lfs is not None else sibling.blob_id
+        return str(stated) if _HASH.fullmatch(str(stated)) else ""  # it becomes a part of paths
+
+    def identity(self, name: str) -> str:
+        """What the file is called in the cache while it arrives: its hash, or else a number for its place."""
+        return self.states(name) or hashlib.sha1(f"{self.commit}/{name}".encode(), usedforsecurity=False).hexdigest()
+
+    def contradiction(self, name: str, expected: str, authority: str) -> str:
+        """Why the file cannot have the expected sha256 to begin with; empty where it may."""
+        lfs = self.files[name].lfs
+        if not expected or lfs is None or lfs.sha256 == expected:
+            return ""
+        return f"has sha256 {lfs.sha256} on the hub, {authority} says {expected}"
 
     def problem(self, name: str, path: Path, digest: str, expected: str, authority: str) -> str:
         """What is wrong with the file at ``path``; empty where nothing is."""
@@ -252,40 +321,9 @@ def license_of(info: Any) -> str:
     return next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), "")
 
 
-def _repo_folder(repo: str) -> Path:
-    return huggingface.cache_folder() / f"models--{repo.replace('/', '--')}"
-
-
-def _cached_commit(repo: str, revision: str) -> str:
-    """The commit that a branch or tag meant when something was last fetched from it."""
-    ref = _repo_folder(repo) / "refs" / revision
-    return ref.read_text(encoding="utf-8").strip() if ref.is_file() else ""
-
-
 def _weight_map(index: Path) -> object:
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
     except ValueError:
         return None
     return content.get("weight_map") if isinstance(content, dict) else None
-
-
-def _within(seconds: float, call: Callable[[], Any]) -> Any:
-    """Call, and give up after ``seconds``: the lookup of a host's name has no timeout of its own, and a host with several
-    addresses is tried at each of them in turn."""
-    result: dict[str, Any] = {}
-
-    def run() -> None:
-        try:
-            result["value"] = call()
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
-            result["error"] = error
-
-    thread = threading.Thread(target=run, daemon=True, name="nyala-hub")
-    thread.start()
-    thread.join(seconds)
-    if "error" in result:
-        raise result["error"]
-    if "value" not in result:
-        raise TimeoutError(f"no answer within {seconds:.0f} s")
-    return result["value"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,12 @@ def left_in(folder) -> list[str]:
     return sorted(
         path.name for path in found if path.suffix != ".lock" and path.name != "CACHEDIR.TAG" and "refs" not in path.parts
     )
+
+
+def part_of(folder) -> Path:
+    """The one file that is still arriving."""
+    (part,) = folder.rglob("*.incomplete")
+    return part
 
 
 def assert_right(got: dict, weights: bytes = WEIGHTS) -> None:
@@ -214,9 +221,12 @@ def test_short_answer_once_is_fetched_again(repo, client):
 def test_short_answers_always_are_an_error(repo, client):
     repo.fault("short", match="/lfs/", at=1000, times=99)
     got = client(repo.url, NO_WAIT + FETCH)
-    assert (got["error"], got["code"]) == ("IntegrityError", 1)
+    assert (got["error"], got["code"]) == ("NetworkError", 1)
     assert "ended before" in got["text"]
-    assert len(left_in(client.hf)) == 1
+    assert [part_of(client.hf).stat().st_size] == [5000], "five answers of 1000 bytes, joined"
+    repo.faults.clear()
+    assert_right(client(repo.url, FETCH))
+    assert repo.requests("/lfs/")[-1]["range"] == "bytes=5000-"
 
 
 def test_a_cut_connection_is_resumed(repo, client):
@@ -240,7 +250,7 @@ def test_503_always_is_an_error(repo, client):
     got = client(repo.url, NO_WAIT + FETCH)
     assert (got["error"], got["code"]) == ("NetworkError", 1)
     assert "HTTP 503" in got["text"]
-    assert len(repo.requests("/api/models")) == 4
+    assert len(repo.requests("/api/models")) == 5
 
 
 def test_429_is_waited_for(repo, client):
@@ -382,12 +392,14 @@ def test_two_processes_download_once(repo, client):
     assert len(repo.requests("/lfs/")) == 1
 
 
-def test_a_full_disk_is_a_clear_error_and_leaves_nothing(repo, client):
+def test_a_full_disk_is_a_clear_error_and_keeps_what_has_arrived(repo, client):
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); " + FETCH
     got = client(repo.url, code)
     assert (got["error"], got["code"]) == ("StorageError", 1)
-    assert len(left_in(client.hf)) == 1  # the small file that did fit
+    assert "goes on from them" in got["text"]
+    assert part_of(client.hf).stat().st_size == 20_000
     assert_right(client(repo.url, FETCH))
+    assert repo.requests("/lfs/")[-1]["range"] == "bytes=20000-"
 
 
 def test_too_little_space_is_said_before_the_download(repo, client):
@@ -398,7 +410,7 @@ def test_too_little_space_is_said_before_the_download(repo, client):
     """
     got = client(repo.url, code)
     assert got["error"] == "StorageError"
-    assert "0.1 MB free" in got["text"]
+    assert "50.0 kB free" in got["text"]
     assert not repo.requests("/lfs/")
 
 

@@ -243,7 +243,7 @@ def test_too_little_space_is_said_before_pip_starts(index, monkeypatch):
 
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: storage.shutil._ntuple_diskusage(10, 10, 5))
     monkeypatch.setattr(pip.subprocess, "Popen", None)
-    with pytest.raises(StorageError, match=r"has 0.0 MB free"):
+    with pytest.raises(StorageError, match=r"has 5 bytes free"):
         source(index).fetch(patient=True)
 
 

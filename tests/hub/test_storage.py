@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from nyala.errors import StorageError
-from nyala.hub import progress, storage
+from nyala.hub import locks, progress, storage
 from nyala.hub.integrity import Memory, git_blob_id, sha256_file
-from nyala.hub.sources import huggingface
+from nyala.hub.sources import huggingface, transfer
 
 
 def test_hashes(tmp_path):
@@ -71,7 +73,7 @@ def test_a_file_in_the_way_of_the_cache(tmp_path):
 
 
 def test_a_waiting_process_says_so_and_an_eternal_one_is_an_error(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(storage, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.1)
     lock = tmp_path / "a.lock"
     holds, release = threading.Event(), threading.Event()
 
@@ -89,7 +91,7 @@ def test_a_waiting_process_says_so_and_an_eternal_one_is_an_error(tmp_path, monk
     finally:
         release.set()
         thread.join()
-    assert "another process is fetching m" in caplog.text
+    assert f"process {os.getpid()} is fetching m: waiting for it" in caplog.text
     with storage.locked(lock, "m"):
         assert lock.exists()
 
@@ -111,27 +113,28 @@ def test_bars_show_on_a_terminal_only(monkeypatch):
 def test_a_bar_goes_to_standard_error_with_its_rate(capsys):
     progress.set_progress(True)
     try:
-        with progress.download_bar("m.whl", 1000) as show:
+        with progress.download_bar("m.whl", 4_000_000) as show:
             show(500)
-            show(1000)
-        bar = progress.HubBar(desc="model.safetensors", total=10_000_000, initial=2_000_000, unit="B")
-        with bar:
-            bar.update(8_000_000)
-            bar.update(-3_000_000)
+            show(4_000_000)
+        with progress.download_bar("org/m", 8_000_000, 2_000_000) as show:
+            meter = progress.Meter(show, {"model.safetensors": 2_000_000, "config.json": 0})
+            meter.file("config.json")(1_000_000)
+            meter.file("model.safetensors")(7_000_000)
     finally:
         progress.set_progress(None)
     out, err = capsys.readouterr()
     assert out == ""
     assert "m.whl" in err
-    assert "1.0/1.0 kB" in err
-    assert "7.0/10.0 MB" in err
+    assert "4.0/4.0 MB" in err
+    assert "model.safetensors" in err
+    assert "8.0/8.0 MB" in err
 
 
 def test_small_files_get_no_bar_of_their_own(capsys):
     progress.set_progress(True)
     try:
-        with progress.HubBar(desc="config.json", total=600) as bar:
-            bar.update(600)
+        with progress.download_bar("config.json", 600) as show:
+            show(600)
     finally:
         progress.set_progress(None)
     assert capsys.readouterr() == ("", "")
@@ -140,8 +143,8 @@ def test_small_files_get_no_bar_of_their_own(capsys):
 def test_no_bar_no_text(capsys):
     progress.set_progress(False)
     try:
-        with progress.download_bar("m.whl", 1000) as show:
-            show(1000)
+        with progress.download_bar("m.whl", 4_000_000) as show:
+            show(4_000_000)
     finally:
         progress.set_progress(None)
     assert capsys.readouterr() == ("", "")
@@ -201,7 +204,7 @@ class RefusalError(OSError):
         (RefusalError(500), "NetworkError", "HTTP 500"),
         (TimeoutError("no answer within 8 s"), "NetworkError", "does not answer"),
         (ConnectionError("odd\nmore"), "NetworkError", "ConnectionError: odd."),
-        (OSError("Consistency check failed: ..."), "IntegrityError", "ended before"),
+        (transfer.ShortAnswerError("3 of 4 bytes"), "NetworkError", "ended before the announced size (3 of 4 bytes)"),
     ],
 )
 def test_the_clients_errors_in_our_words(error, kind, words):
@@ -212,9 +215,11 @@ def test_the_clients_errors_in_our_words(error, kind, words):
 
 
 def test_a_wrapped_error_is_unwrapped():
-    outer = ValueError("Force download failed due to the above error.")
+    outer = type("LocalEntryNotFoundError", (Exception,), {})()
     outer.__cause__ = RefusalError(503)
     assert "HTTP 503" in str(huggingface.translate(outer, "org/m", "main"))
     assert huggingface.retry_after(RefusalError(429, **{"Retry-After": "7"})) == 7
     assert huggingface.retry_after(RefusalError(429, **{"Retry-After": "soon"})) == 0
-    assert huggingface.is_busy(RefusalError(502)) and not huggingface.is_busy(RefusalError(404))
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    assert 90 < huggingface.retry_after(RefusalError(429, **{"Retry-After": moment})) <= 100
+    assert huggingface.is_passing(RefusalError(502)) and not huggingface.is_passing(RefusalError(404))
