@@ -17,6 +17,7 @@ import msgspec
 
 from ..core.errors import ArgumentError, DataError, MissingFileError
 
+CARD = "the card"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -69,7 +70,7 @@ class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str = ""
     files: dict[str, FileSpec] = {}
     verified: bool = False
-    authority: str = "the card"
+    authority: str = CARD
 
     def __post_init__(self) -> None:
         required = {"hub": ["repo"], "package": ["package", "version", "wheel", "wheel_sha256", "files"], "folder": ["folder"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,11 @@ from ..core.errors import (
 from .cards import Card, SourceSpec
 from .catalogue import find, list_models
 from .files import Files
+from .lockfile import chosen, entry_for
+from .lockfile import read as read_lock
+from .quota import in_words
 from .sources import Source, open_source
-from .storage import cache_folder, is_offline, logger, megabytes
+from .storage import cache_folder, is_offline, logger
 
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -50,15 +54,17 @@ class Resolved:
         card: the catalogue's card; None for a hub id or folder that has none.
         sources: places to get the files from, in order.
         beside: what a relative folder of a source is relative to.
+        key: what a lock file calls it, ``name`` or ``name@revision``; empty for a folder, whose bytes are the user's own.
     """
 
     name: str
     card: Card | None
     sources: list[SourceSpec]
     beside: Path | None = None
+    key: str = ""
 
 
-def resolve(name: str, *, revision: str | None = None) -> Resolved:
+def resolve(name: str, *, revision: str | None = None, lock: str | Path | None = None) -> Resolved:
     """What ``name`` means: a catalogue name, a hub id ``org/name[@revision]``, a local folder, or a recipe run's folder.
 
     A catalogue name wins over a folder of the same name; write ``./name`` for the folder.
@@ -66,10 +72,13 @@ def resolve(name: str, *, revision: str | None = None) -> Resolved:
     Args:
         name: see above.
         revision: branch, tag or commit on the model hub; only hub sources are then used, and the card's hashes do not apply.
+        lock: a lock file (``nyala lock``): the name then means the bytes in it, and a name that it lacks is an error. By
+            default ``$NYALA_LOCK``; empty for none. Folders and bundles are not looked up in it.
 
     Raises:
-        UnknownNameError: it is none of these; the message lists the nearest names.
+        UnknownNameError: it is none of these, or not in the lock file; the message lists the nearest names.
         ArgumentError: ``revision`` for something that has none.
+        MissingFileError, DataError: there is no such lock file, or it is malformed.
 
     Example:
         >>> resolve("timm/resnet18.a1_in1k").card.name
@@ -77,6 +86,16 @@ def resolve(name: str, *, revision: str | None = None) -> Resolved:
         >>> resolve("google-bert/bert-base-uncased@main").sources[0].repo
         'google-bert/bert-base-uncased'
     """
+    resolved = _meaning(name, revision)
+    file = chosen(lock)
+    if file is None or not resolved.key:
+        return resolved
+    entry = entry_for(read_lock(file), resolved.key, file)
+    return dataclasses.replace(resolved, sources=[entry.source])
+
+
+def _meaning(name: str, revision: str | None) -> Resolved:
+    """What a name means where no lock file says more."""
     if not name:
         raise UnknownNameError("a model with an empty name", fix="`nyala list` shows the names")
     bare, at, suffix = name.partition("@")
@@ -88,7 +107,7 @@ def resolve(name: str, *, revision: str | None = None) -> Resolved:
         sources = card.sources if revision is None else [_at(s, revision) for s in card.sources if s.kind == "hub"]
         if not sources:
             raise ArgumentError(f"{card.name} is on no model hub, so it has no revisions", fix="leave out the revision")
-        return Resolved(name, card, sources, Path(card.path).parent)
+        return Resolved(name, card, sources, Path(card.path).parent, _key(card.name, revision))
     folder = Path(name).expanduser()
     if folder.is_dir():
         if revision is not None and not at:
@@ -96,11 +115,16 @@ def resolve(name: str, *, revision: str | None = None) -> Resolved:
         return Resolved(name, None, [SourceSpec(kind="folder", folder=str(_model_folder(folder.resolve())))])
     match = _HUB_ID.fullmatch(name)
     if match and not name.startswith("."):
-        return Resolved(name, None, [_at(SourceSpec(kind="hub", repo=match["repo"]), revision or "main")])
+        source = _at(SourceSpec(kind="hub", repo=match["repo"]), revision or "main")
+        return Resolved(name, None, [source], key=_key(match["repo"], revision))
     if folder.is_absolute() or name.startswith((".", "~")):
         raise UnknownNameError(f"there is no folder {name}", fix=did_you_mean(folder.name, _siblings(folder)) or "check the path")
     find(bare)  # raises, with the nearest names
     raise AssertionError("unreachable")
+
+
+def _key(name: str, revision: str | None) -> str:
+    return f"{name}@{revision}" if revision else name
 
 
 def _catalogue_card(name: str) -> Card | None:
@@ -131,7 +155,14 @@ def _at(source: SourceSpec, revision: str) -> SourceSpec:
     return SourceSpec(kind="hub", repo=source.repo, commit=revision if is_commit else "", revision=revision)
 
 
-def fetch(name: str, *, revision: str | None = None, offline: bool = False, update: bool = False) -> Files:
+def fetch(
+    name: str,
+    *,
+    revision: str | None = None,
+    offline: bool = False,
+    update: bool = False,
+    lock: str | Path | None = None,
+) -> Files:
     """The files of a model, verified; downloaded where they are not here yet.
 
     Args:
@@ -139,6 +170,7 @@ def fetch(name: str, *, revision: str | None = None, offline: bool = False, upda
         revision: see :func:`resolve`.
         offline: make no network call. ``NYALA_OFFLINE=1`` says the same for the whole process.
         update: look whether a branch of a model hub has moved. Without it a name that was fetched once stays what it is.
+        lock: a lock file; see :func:`resolve`.
 
     Returns:
         the files; each one's sha256 was checked when it came in, and is checked again whenever it changes on the disk.
@@ -148,7 +180,7 @@ def fetch(name: str, *, revision: str | None = None, offline: bool = False, upda
         NetworkError, AccessError, IntegrityError, StorageError: no source could give the files; the message gives each
             one's reason.
     """
-    return fetch_resolved(resolve(name, revision=revision), offline=offline, update=update)
+    return fetch_resolved(resolve(name, revision=revision, lock=lock), offline=offline, update=update)
 
 
 def fetch_resolved(resolved: Resolved, *, offline: bool = False, update: bool = False) -> Files:
@@ -191,5 +223,5 @@ def _all_failed(resolved: Resolved, failures: list[tuple[str, NyalaError]]) -> N
     reasons = "".join(f"\n  {number}. {error}" for number, (_, error) in enumerate(failures, 1))
     kinds = [kind for kind in _GRAVEST_FIRST if any(isinstance(error, kind) for _, error in failures)]
     kind = kinds[0] if kinds else NyalaError
-    size = f" ({megabytes(resolved.card.size)})" if resolved.card and resolved.card.size else ""
+    size = f" ({in_words(resolved.card.size)})" if resolved.card and resolved.card.size else ""
     return kind(f"no source could give {resolved.name}{size}:{reasons}\n", fix="mend one of these, then try again")
