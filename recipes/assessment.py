@@ -49,7 +49,7 @@ class Assessment:
         truth, predicted: class numbers, int64 (N,).
         confidence: the probability of the predicted class; of_label: that of the true one, float64 (N,).
         loss: cross-entropy of each sample in nats, float64 (N,).
-        rank: how many classes were likelier than the true one, int64 (N,); None where it was not recorded.
+        top5_hits: samples whose class is among the five likeliest; None where it was not recorded.
         temperature: what the logits should be divided by; None where they were not seen.
         seed: what the bootstrap is drawn by.
 
@@ -66,7 +66,7 @@ class Assessment:
     confidence: np.ndarray
     of_label: np.ndarray
     loss: np.ndarray
-    rank: np.ndarray | None = None
+    top5_hits: int | None = None
     temperature: Temperature | None = None
     seed: int = 0
 
@@ -91,9 +91,9 @@ class Assessment:
     @property
     def top5(self) -> Estimate | None:
         """Share of samples whose class is among the five likeliest; None for five classes or fewer, or unknown."""
-        if self.rank is None or len(self.labels) <= 5:
+        if self.top5_hits is None or len(self.labels) <= 5:
             return None
-        return wilson(int((self.rank < 5).sum()), len(self))
+        return wilson(self.top5_hits, len(self))
 
     @property
     def macro_f1(self) -> Estimate:
@@ -180,8 +180,10 @@ class Assessment:
         }
 
     @staticmethod
-    def from_predictions(path: Path, labels: Sequence[str]) -> Assessment:
-        """What a run's ``predictions.jsonl`` says; ranks and temperature are not in it.
+    def from_predictions(
+        path: Path, labels: Sequence[str], top5_hits: int | None = None, temperature: Temperature | None = None
+    ) -> Assessment:
+        """What a run's ``predictions.jsonl`` says; top-5 hits and temperature are not in it.
 
         Raises:
             IntegrityError: the file is damaged, or names a class that is not there.
@@ -197,7 +199,7 @@ class Assessment:
             why = f"there are {len(labels)} classes"
             raise IntegrityError(f"{path} names class {largest}", why=why, fix="take it from a backup, or run again")
         loss = -np.log(np.maximum(of_label, np.finfo(np.float64).tiny))
-        return Assessment(labels, truth, predicted, confidence, of_label, loss)
+        return Assessment(labels, truth, predicted, confidence, of_label, loss, top5_hits, temperature)
 
 
 @dataclass
@@ -211,13 +213,14 @@ class Collector:
         >>> c = Collector(["cat", "dog"])
         >>> c.add(np.array([[2.0, 0.0], [1.0, 3.0]]), np.array([0, 0]))
         >>> a = c.finish()
-        >>> a.accuracy.value, a.rank.tolist()
-        (0.5, [0, 1])
+        >>> a.accuracy.value, a.top5_hits
+        (0.5, 2)
     """
 
     labels: Sequence[str]
     _parts: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     _fit: Fit = field(default_factory=Fit)
+    _top5: int = 0
 
     def add(self, logits: np.ndarray, truth: np.ndarray) -> None:
         """Takes a batch in: (N, K) logits and the true classes, (N,)."""
@@ -226,16 +229,14 @@ class Collector:
         loss = np.log(np.exp(shifted).sum(1)) - shifted[rows, truth]
         predicted = logits.argmax(1)
         confidence = 1 / np.exp(shifted).sum(1)
-        rank = (logits > logits[rows, truth][:, None]).sum(1)
-        self._parts.append((truth, predicted, confidence, np.exp(-loss), loss, rank))
+        self._top5 += int(((logits > logits[rows, truth][:, None]).sum(1) < 5).sum())
+        self._parts.append((truth, predicted, confidence, np.exp(-loss), loss))
         self._fit.add(logits, truth)
 
     def finish(self, seed: int = 0) -> Assessment:
         """The assessment of all batches."""
-        truth, predicted, confidence, of_label, loss, rank = (np.concatenate(column) for column in zip(*self._parts, strict=True))
-        return Assessment(
-            list(self.labels), truth, predicted, confidence, of_label, loss, rank, self._fit.best() if len(truth) else None, seed
-        )
+        columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
+        return Assessment(list(self.labels), *columns, self._top5, self._fit.best(), seed)
 
 
 def labels_of(folder: Path) -> list[str]:

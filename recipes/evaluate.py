@@ -21,15 +21,20 @@ class Evaluation:
 
     Attributes:
         labels: true classes, int64 (N,).
-        probabilities: float64 (N, K), rows sum to 1.
+        log_probabilities: float64 (N, K); the exponentials of a row sum to 1.
         loss: mean cross-entropy in nats.
         matrix: counts of (true, predicted), (K, K).
     """
 
     labels: np.ndarray
-    probabilities: np.ndarray
+    log_probabilities: np.ndarray
     loss: float
     matrix: np.ndarray
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """float64 (N, K), rows sum to 1."""
+        return np.exp(self.log_probabilities)
 
     def record(self) -> dict[str, float]:
         """The scores as they go into the metrics."""
@@ -53,7 +58,7 @@ def evaluate(model: Module, batches: Iterable[Batch], classes: int) -> Evaluatio
     log_probabilities = _log_softmax(raw)
     loss = float(-log_probabilities[np.arange(len(truth)), truth].mean())
     matrix = scores.confusion(truth, raw.argmax(1), classes)
-    return Evaluation(truth, np.exp(log_probabilities), loss, matrix)
+    return Evaluation(truth, log_probabilities, loss, matrix)
 
 
 def apply(model: Module, inputs: Any) -> Any:

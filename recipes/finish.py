@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..core.atomic import atomic_write
-from . import batches, export, manifest, metrics
+from . import batches, csv, export, manifest, metrics, report
 from . import run as runs
+from .assessment import Collector
 from .evaluate import Evaluation, evaluate
-from .report import Sample, render
+from .report.samples import pick
 from .schema import Best
 
 if TYPE_CHECKING:
     from .trainer import Training
-
-SHOWN = 18  # samples of each kind in the report
 
 
 def finish(training: Training) -> dict[str, Any]:
@@ -67,35 +64,12 @@ def write_predictions(training: Training, result: Evaluation) -> None:
 
 
 def write_report(training: Training, result: Evaluation, done: dict[str, Any]) -> None:
-    """``report.html``."""
-    run = training.run
-    page = render(
-        title=run.loaded.name,
-        description=run.recipe.description,
-        records=metrics.read(run.folder / runs.METRICS),
-        confusion=result.matrix,
-        labels=training.setup.labels,
-        samples=pick_samples(training, result),
-        recipe_toml=(run.folder / runs.RECIPE).read_text(encoding="utf-8"),
-        manifest=done,
-    )
-    atomic_write(run.folder / runs.REPORT, page)
-
-
-def pick_samples(training: Training, result: Evaluation) -> list[Sample]:
-    """The surest mistakes, then the right answers the model was least sure of."""
-    setup = training.setup
-    predicted = result.probabilities.argmax(1)
-    sure = result.probabilities.max(1)
-    wrong, right = np.flatnonzero(predicted != result.labels), np.flatnonzero(predicted == result.labels)
-    chosen = [*wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN], *right[np.argsort(sure[right], kind="stable")][:SHOWN]]
-    return [
-        Sample(
-            index=int(i),
-            label=setup.labels[int(result.labels[i])],
-            predicted=setup.labels[int(predicted[i])],
-            probability=float(sure[i]),
-            **setup.task.show(setup.source.test.inputs[int(i)]),
-        )
-        for i in chosen
-    ]
+    """``report.html``, ``scores.json`` and ``metrics.csv``: what people and programs look at; all of it can be made again."""
+    folder, setup = training.run.folder, training.setup
+    found = Collector(setup.labels)
+    found.add(result.log_probabilities, result.labels)
+    assessment = found.finish(training.run.recipe.seed)
+    report.write_scores(folder, assessment)
+    csv.write(folder)
+    view = report.read(folder, manifest=done, samples=pick(assessment, setup.source.test.inputs, setup.task.show))
+    atomic_write(folder / runs.REPORT, report.run_page(view))

@@ -147,7 +147,7 @@ def evaluate(
     progress = progress or Progress()
     name = model.name if isinstance(model, Pipeline) else str(model)
     progress.phase("loading data")
-    where, part, classes, kind = _read(model, data, seed)
+    where, part, classes, kind = _read(model, data)
     part = _limited(part, limit, seed)
     progress.phase(f"loading {name}")
     pipeline = model if isinstance(model, Pipeline) else load(model)
@@ -164,7 +164,7 @@ def evaluate(
     return Judgement(name, where, assessment, judged, task, len(part) - len(kept), only_given)
 
 
-def _read(model: str | Path | Pipeline, data: str | Path | None, seed: int) -> tuple[str, Part, list[str], str]:
+def _read(model: str | Path | Pipeline, data: str | Path | None) -> tuple[str, Part, list[str], str]:
     """What the data are called, their samples, class names, and kind."""
     own = None
     if not isinstance(model, Pipeline) and (Path(model).expanduser() / runs.RECIPE).is_file():

@@ -1,7 +1,11 @@
-"""``report.html``: one self-contained page about a run, by hand: no external file, no script."""
+"""Pages about runs and models, by hand: self-contained, no external file, no script."""
 
 from __future__ import annotations
 
-from .page import Sample, render
+from .compare import comparison_page
+from .judgement import judgement_page
+from .page import run_page
+from .samples import Sample
+from .view import View, read, write_scores
 
-__all__ = ["Sample", "render"]
+__all__ = ["Sample", "View", "comparison_page", "judgement_page", "read", "run_page", "write_scores"]

@@ -1,4 +1,4 @@
-"""Line charts and the confusion matrix as inline SVG. Colours are CSS variables, so one drawing serves light and dark."""
+"""Line charts as inline SVG. Colours are CSS variables, so one drawing serves light and dark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 38
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: its name, its points, and how it is drawn (``style`` is a CSS class: ``a``, ``b``, ``faint``)."""
+    """One curve: its name, its points, and how it is drawn (``style`` is a CSS class: ``a``, ``b``, ``faint``, ``c0`` to ``c7``)."""
 
     name: str
     points: Points
@@ -46,7 +46,7 @@ def line_chart(title: str, lines: Sequence[Line], x_label: str = "step") -> str:
     parts = [_grid(place, x_ticks, y_ticks, x_label), *(_curve(place, line) for line in lines)]
     legend = "".join(f'<span class="key {line.style}">{escape(line.name)}</span>' for line in lines if line.name)
     svg = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
-    return f'<figure class="chart"><figcaption>{escape(title)}<span class="legend">{legend}</span></figcaption>{svg}</figure>'
+    return f'<figure class="chart"><figcaption>{escape(title)}</figcaption><div class="legend">{legend}</div>{svg}</figure>'
 
 
 @dataclass(frozen=True)
@@ -128,50 +128,3 @@ def smoothed(points: Points, weight: float = 0.9) -> Points:
             total, scale = weight * total + (1 - weight) * y, weight * scale + (1 - weight)
             result.append((x, round(total / scale, 12)))
     return result
-
-
-def confusion_matrix(matrix: np.ndarray, labels: Sequence[str]) -> str:
-    """Rows are true classes, columns predictions; shade by share of the row.
-
-    Args:
-        matrix: counts, (K, K), whole numbers.
-        labels: K names.
-    """
-    k = len(labels)
-    cell = 44 if k <= 12 else 30
-    names = [escape(label[:18]) for label in labels]
-    margin = 14 + 7.2 * min(18, max(len(label) for label in labels))
-    parts = []
-    for row in range(k):
-        total = max(1, int(matrix[row].sum()))
-        middle = margin + row * cell + cell / 2
-        parts.append(_tick(names[row], margin - 8, middle + 4, 'text-anchor="end"'))
-        parts.append(_tick(names[row], middle, margin - 8, f'transform="rotate(-45 {middle:.0f} {margin - 8:.0f})"'))
-        parts += [_cell(int(matrix[row, column]), total, row, column, margin, cell, labels) for column in range(k)]
-    width, height = margin + k * cell + 60, margin + k * cell
-    box = f'viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px"'
-    return f'<svg class="matrix" {box} role="img" aria-label="confusion matrix">{"".join(parts)}</svg>'
-
-
-def _tick(text: str, x: float, y: float, more: str) -> str:
-    return f'<text class="tick" x="{x:.0f}" y="{y:.0f}" {more}>{text}</text>'
-
-
-def _cell(count: int, total: int, row: int, column: int, margin: float, cell: int, labels: Sequence[str]) -> str:
-    share = count / total
-    x, y = margin + column * cell, margin + row * cell
-    kind = "right" if row == column else "wrong"
-    strong = " strong" if share > 0.3 else ""
-    box = f'x="{x:.0f}" y="{y:.0f}" width="{cell - 2}" height="{cell - 2}" rx="3"'
-    parts = [
-        f"<title>{escape(labels[row])} taken for {escape(labels[column])}: {count} of {total}</title>",
-        f'<rect class="empty" {box}/>',
-        # The square root lets a rare mistake be seen beside a diagonal of nearly everything.
-        f'<rect class="{kind}" {box} style="fill-opacity:{share**0.5:.2f}"/>',
-        _number(count, x + cell / 2 - 1, y + cell / 2 + 4, strong) if count else "",
-    ]
-    return f"<g>{''.join(parts)}</g>"
-
-
-def _number(count: int, x: float, y: float, strong: str) -> str:
-    return f'<text class="count{strong}" x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{count}</text>'

@@ -1,0 +1,52 @@
+"""``nyala report``: the page of a run, or one page that compares several."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from . import console
+
+NAME = "report"
+HELP = "write the page of a run, finished or not, or one page that compares several"
+EXAMPLES = """  nyala report runs/fashion-lite0-1                        writes runs/fashion-lite0-1/report.html
+  nyala report runs/fashion-lite0-1 --open                 and shows it in the browser
+  nyala report runs/fashion-lite0-*                        all of them on one page: comparison.html
+  nyala report runs/a runs/b --output a-and-b.html --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="+", metavar="RUN", help="run folders; the others are compared with the first")
+    parser.add_argument(
+        "--output", metavar="FILE.html", help="where to write; by default the run's report.html, for several comparison.html"
+    )
+    parser.add_argument("--open", action="store_true", help="show it in the browser")
+
+
+def execute(args: argparse.Namespace) -> int:
+    from ...core.atomic import atomic_write
+    from .. import csv, judge, report
+    from .. import run as runs
+
+    several = len(args.names) > 1
+    target = judge.html_path(args.output or ("comparison.html" if several else Path(args.names[0]) / runs.REPORT))
+    views = [report.read(name, samples=not several) for name in args.names]
+    atomic_write(target, report.comparison_page(views) if several else report.run_page(views[0]))
+    for view in views:
+        if view.records:
+            csv.write(view.folder)
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(target.resolve().as_uri())
+    if args.json:
+        console.emit({"report": str(target), "runs": [_scores(view) for view in views]})
+    else:
+        print(target)
+    return 0
+
+
+def _scores(view: Any) -> dict[str, Any]:
+    state = {"run": str(view.folder), "finished": bool(view.manifest.get("outputs")), "steps": len(view.steps)}
+    return state | (view.assessment.as_json() if view.assessment else {})

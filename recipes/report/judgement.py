@@ -1,0 +1,29 @@
+"""The page of ``nyala evaluate``: a model on labelled data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import parts
+from .samples import gallery, pick
+
+if TYPE_CHECKING:
+    from ..judge import Judgement
+
+
+def judgement_page(judgement: Judgement) -> str:
+    """A judgement as HTML: scores, classes, confusion, calibration, and the samples themselves."""
+    a = judgement.assessment
+    said = f"judged on {judgement.data}: {len(a):,} samples, {len(a.classes())} of {len(a.labels)} classes"
+    if judgement.left_out:
+        said += f"; {judgement.left_out:,} left out"
+    if judgement.restricted:
+        said += "; the model chose among the classes of the data alone"
+    body = [
+        ("Classes", parts.class_table(a)),
+        ("Confusion", parts.confusion(a)),
+        ("Calibration", parts.calibration(a)),
+        ("Samples", gallery(pick(a, judgement.part.inputs, judgement.task.show))),
+    ]
+    ece = ("calibration error", f"{a.reliability.ece:.3f}", f"{100 * a.reliability.mean_confidence:.1f} % sure on average")
+    return parts.frame(judgement.model, said, body, parts.tiles([*parts.score_tiles(a), ece]))
