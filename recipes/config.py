@@ -65,7 +65,7 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     found += problems(tree, names.unknown)
     if found:
         raise RecipeMistakesError(catalog.name_of(path), found, origins)
-    return Loaded(msgspec.convert(tree, Recipe), catalog.name_of(path), origins)
+    return Loaded(msgspec.convert(tree, Recipe), catalog.name_of(path), {p: o for p, o in origins.items() if p[0] != "["})
 
 
 class RecipeMistakesError(RecipeError):
@@ -74,11 +74,23 @@ class RecipeMistakesError(RecipeError):
     def __init__(self, name: str, problems: Sequence[Problem], origins: Mapping[str, str]) -> None:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         self.problems = list(problems)
-        self.lines = [f"{p} [{origins[p.path]}]" if p.path in origins and p.cause != _NO_OVERRIDE else str(p) for p in problems]
+        self.places = ["" if p.cause == _NO_OVERRIDE else _nearest_place(p.path, origins) for p in problems]
+        self.lines = [f"{p} [{place}]" if place else str(p) for p, place in zip(problems, self.places, strict=True)]
         super().__init__(f"recipe {name} has {count}", fix="correct these, then start again")
 
     def __str__(self) -> str:
         return "\n  ".join([f"{self.what}:", *self.lines]) + f"\nRemedy: {self.fix}. [{self.code}]"
+
+
+def _nearest_place(path: str, origins: Mapping[str, str]) -> str:
+    """Where the value at ``path`` stands, or the list or table it is in or should be in; empty where nobody wrote it."""
+    path = re.sub(r"\[\d+\].*", "", path)
+    if path in origins:
+        return origins[path]
+    inside = sorted(o for p, o in origins.items() if p.startswith(path + "."))
+    if inside:
+        return origins.get(f"[{path}]", inside[0])
+    return origins.get(f"[{path.rpartition('.')[0]}]", "")
 
 
 # ---- files --------------------------------------------------------------------------------------------------------
@@ -96,17 +108,18 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[Tree, dict[str, str]]:
         raise RecipeError(f"{path} is not valid TOML", why=str(error), fix="correct the line named") from error
     base = tree.pop("extends", None)
     lines = _line_numbers(text)
-    own = {p: f"{path.name}:{lines[p]}" if p in lines else path.name for p, _ in leaves(tree)}
+    own = {p: _place(path.name, p, lines) for p, _ in leaves(tree)}
+    headers = {f"[{p}]": _place(path.name, p, lines) for p, value in _tables(tree) if value}
     _resolve_paths(tree, path.parent)
     if base is None:
-        return tree, own
+        return tree, own | headers
     if not isinstance(base, str):
         raise RecipeError(
             f"{path}: extends is {base!r}", why="a recipe extends one other recipe", fix='write extends = "other.toml"'
         )
     parent, origins = _read(catalog.find(base, beside=path.parent), (*seen, path))
     _merge(parent, tree, origins, own)
-    return parent, origins
+    return parent, origins | headers
 
 
 def _text(path: Path) -> str:
@@ -159,17 +172,33 @@ def leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
             yield here, value
 
 
+def _tables(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            here = f"{path}.{key}" if path else key
+            yield here, value
+            yield from _tables(value, here)
+
+
 _HEADER = re.compile(r"\s*\[([\w.\-]+)\]\s*(#.*)?$")
 _KEY = re.compile(r"\s*([\w.\-]+)\s*=")
 
 
+def _place(name: str, path: str, lines: Mapping[str, int]) -> str:
+    """``file:line`` of a key: its own line, or that of the inline table it stands in."""
+    while path and path not in lines:
+        path = path.rpartition(".")[0]
+    return f"{name}:{lines[path]}" if path else name
+
+
 def _line_numbers(text: str) -> dict[str, int]:
-    """Where plain ``key = value`` lines are; a key written any other way has its file as origin, without a line."""
+    """Where plain ``key = value`` lines and the headers of tables are; a key in an inline table has that table's line."""
     found: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             table = header.group(1) + "."
+            found[header.group(1)] = number
         elif key := _KEY.match(line):
             found[table + key.group(1)] = number
     return found

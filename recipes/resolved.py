@@ -23,7 +23,7 @@ def to_toml(loaded: Loaded) -> str:
         >>> print(to_toml(load("vision/fashion-lite0", ["seed=7"])).splitlines()[3])
         seed = 7  # override
     """
-    tree = {k: v for k, v in _tree(loaded.recipe).items() if v is not None}
+    tree = {k: v for k, v in tree_of(loaded.recipe).items() if v is not None}
     head = [
         f"# {loaded.name} with every value written out; sha256 {digest(loaded.recipe)}",
         "# origin of each value: a file and line, an override, or default",
@@ -31,14 +31,14 @@ def to_toml(loaded: Loaded) -> str:
     return "\n".join([*head, *_table(tree, "", loaded)]) + "\n"
 
 
-def _tree(value: Any) -> Any:
+def tree_of(value: Any) -> Any:
     """Structs as dictionaries with their ``type`` tag first; None is left out, for TOML has no such value."""
     if isinstance(value, Table):
         tag = value.__struct_config__.tag
-        fields = {name: _tree(getattr(value, name)) for name in value.__struct_fields__}
+        fields = {name: tree_of(getattr(value, name)) for name in value.__struct_fields__}
         return ({"type": tag} if tag else {}) | {k: v for k, v in fields.items() if v is not None}
     if isinstance(value, list | tuple):
-        return [_tree(v) for v in value]
+        return [tree_of(v) for v in value]
     return value
 
 
@@ -46,7 +46,7 @@ def _table(tree: Mapping[str, Any], path: str, loaded: Loaded) -> Iterator[str]:
     plain = {k: v for k, v in tree.items() if not isinstance(v, dict)}
     for key, value in plain.items():
         here = f"{path}.{key}" if path else key
-        yield f"{_key(key)} = {_value(value)}  # {loaded.origin(here)}"
+        yield f"{key_text(key)} = {value_text(value)}  # {loaded.origin(here)}"
     for key, value in tree.items():
         if isinstance(value, dict) and value:
             here = f"{path}.{key}" if path else key
@@ -56,23 +56,31 @@ def _table(tree: Mapping[str, Any], path: str, loaded: Loaded) -> Iterator[str]:
 
 
 def _header(path: str) -> str:
-    return ".".join(_key(p) for p in path.split("."))
+    return ".".join(key_text(p) for p in path.split("."))
 
 
-def _key(key: str) -> str:
+def key_text(key: str) -> str:
     bare = key.replace("_", "").replace("-", "")
     return key if bare.isascii() and bare.isalnum() else _text(key)
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value as it is written in TOML.
+
+    Example:
+        >>> value_text([1e-08, True, {"type": "random_crop"}])
+        '[1e-08, true, { type = "random_crop" }]'
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, list):
-        return "[" + ", ".join(_value(v) for v in value) + "]"
+        return "[" + ", ".join(value_text(v) for v in value) + "]"
+    if isinstance(value, dict) and not value:
+        return "{}"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
+        return "{ " + ", ".join(f"{key_text(k)} = {value_text(v)}" for k, v in value.items()) + " }"
     return repr(value)
 
 

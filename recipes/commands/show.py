@@ -6,7 +6,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from . import console
+from . import console, recipes
 
 NAME = "show"
 HELP = "show a model's card, or a recipe with the origin of each value"
@@ -22,25 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from ...core.errors import UnknownNameError, did_you_mean
-    from .. import catalog, config, names, resolved
-    from .. import run as runs
+    from .. import catalog, names
 
-    folder = Path(args.name)
-    if (folder / runs.RECIPE).is_file():
-        loaded = runs.open_run(folder, args.overrides).loaded
-    elif args.name in catalog.names() or args.name.endswith(".toml"):
-        loaded = config.load(args.name, args.overrides)
-    elif args.name in names.models():
+    loaded = recipes.find(args.name, args.overrides)
+    if loaded is not None:
+        return recipes.show(loaded, args.json)
+    if args.name in names.models():
         return _card(args)
-    else:
-        known = [*catalog.names(), *names.models()]
-        what = f"the folder {args.name} is no run" if folder.is_dir() else f"nothing is called {args.name!r}"
-        raise UnknownNameError(what, fix=did_you_mean(args.name, known) or "`nyala list` shows models and recipes")
-    if args.json:
-        console.emit(resolved.to_json(loaded))
-    else:
-        print(resolved.to_toml(loaded), end="")
-    return 0
+    known = [*catalog.names(), *names.models()]
+    what = f"the folder {args.name} is no run" if Path(args.name).is_dir() else f"nothing is called {args.name!r}"
+    raise UnknownNameError(what, fix=did_you_mean(args.name, known) or "`nyala list` shows models and recipes")
 
 
 def _card(args: argparse.Namespace) -> int:

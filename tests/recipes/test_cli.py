@@ -29,8 +29,11 @@ def test_every_command_explains_itself(command: object, capsys: pytest.CaptureFi
     assert f"nyala {command.NAME}" in text and "examples:" in text and "--json" in text  # type: ignore[attr-defined]
 
 
-def test_the_commands_are_those_promised() -> None:
-    assert [c.NAME for c in COMMANDS] == ["list", "show", "pull", "predict", "run", "resume", "verify", "doctor"]
+def test_every_command_module_is_offered() -> None:
+    files = {path.stem for path in Path(console.__file__).parent.glob("*.py")} - {"__init__", "console"}
+    assert {c.__name__.rpartition(".")[2] for c in COMMANDS} == files
+    assert {"list", "show", "pull", "predict", "recipes", "run", "resume", "verify", "doctor"} <= {c.NAME for c in COMMANDS}
+    assert len({c.NAME for c in COMMANDS}) == len(COMMANDS)
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
