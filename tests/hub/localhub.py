@@ -1,4 +1,4 @@
-"""A model hub on the loopback interface, for tests: what ``huggingface_hub`` asks for when it downloads, with faults.
+"""A model hub on the loopback interface, for tests: what ``huggingface_hub`` asks for when it downloads or uploads, with faults.
 
 Two servers, as in the real world: the hub itself, and another origin that holds the big files, so that a token sent
 to the wrong place shows. Contents are addressed as git and Git LFS do. Every request is written into ``log``.
@@ -6,8 +6,10 @@ to the wrong place shows. Contents are addressed as git and Git LFS do. Every re
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
+import io
 import json
 import re
 import threading
@@ -15,6 +17,8 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 TOKEN = "hf_localtesttoken"
+READ_TOKEN = "hf_localreadonlytoken"
+USER, ORGS = "me", ("my-org",)  # whom TOKEN belongs to, and where that user may write
 LFS_FROM = 1000  # bytes; smaller files lie in git itself
 
 
@@ -50,6 +54,7 @@ class Blob:
 class Repo:
     commits: dict[str, dict[str, Blob]] = dataclasses.field(default_factory=dict)
     refs: dict[str, str] = dataclasses.field(default_factory=dict)
+    messages: dict[str, str] = dataclasses.field(default_factory=dict)
     private: bool = False
     gated: bool = False
     tags: list[str] = dataclasses.field(default_factory=list)
@@ -60,7 +65,8 @@ class Fault:
     """What goes wrong for the next ``times`` requests that match.
 
     ``status``: answer with this code. ``corrupt``: flip the byte at ``at``. ``short``: send ``at`` bytes as if that were
-    all. ``cut``: close the connection after ``at`` bytes. ``stall``: never answer.
+    all. ``cut``: close the connection after ``at`` bytes (of an upload: of its body). ``stall``: never answer. ``lost``: do what
+    was asked, and close the connection instead of answering.
     """
 
     kind: str
@@ -78,6 +84,8 @@ class LocalHub:
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
         self.blobs: dict[str, Blob] = {}
+        self.uploads: dict[str, Blob] = {}  # what has arrived and is in no commit yet
+        self.verify_origin = ""  # where uploads are said to be confirmed; empty for the hub itself
         self.faults: list[Fault] = []
         self.log: list[dict] = []
         self.closing = threading.Event()
@@ -157,6 +165,38 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.answer()
 
+    def do_POST(self) -> None:
+        self.receive()
+
+    def do_PUT(self) -> None:
+        self.receive()
+
+    body: bytes = b""
+
+    def receive(self) -> None:
+        """A request with a body: all of it is read before the answer, unless the connection is to be cut in it."""
+        cut = self.hub.take(self.command, urllib.parse.urlsplit(self.path).path, "cut")
+        if cut is not None:
+            self.rfile.read(min(cut.at, int(self.headers.get("Content-Length") or 0)))
+            self.close_connection = True
+            return
+        self.body = self.read_body()
+        lost = self.hub.take(self.command, urllib.parse.urlsplit(self.path).path, "lost")
+        if lost is not None:
+            self.wfile = io.BytesIO()
+            self.close_connection = True
+        self.answer()
+
+    def read_body(self) -> bytes:
+        if "chunked" not in (self.headers.get("Transfer-Encoding") or ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
     def send(self, status: int, body: bytes = b"", headers: dict[str, object] | None = None, announce: int | None = None) -> None:
         self.send_response(status)
         for name, value in {"Content-Length": len(body) if announce is None else announce, **(headers or {})}.items():
@@ -193,6 +233,13 @@ class Handler(BaseHTTPRequestHandler):
 
 class CdnHandler(Handler):
     def route(self, path: str) -> None:
+        if self.command == "PUT":
+            if hashlib.sha256(self.body).hexdigest() != path.rpartition("/")[2]:
+                self.send(400, b"the content is not what was announced")
+            else:
+                self.hub.uploads[path.rpartition("/")[2]] = Blob(self.body)
+                self.send(200)
+            return
         blob = self.hub.blobs.get(path.rpartition("/")[2])
         if blob is None:
             self.send(404)
@@ -203,9 +250,18 @@ class CdnHandler(Handler):
 class HubHandler(Handler):
     RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
     API = re.compile(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?")
+    OTHER = re.compile(r"/api/(dataset|space)s/([^/]+/[^/]+)")
+    LFS = re.compile(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch")
+    WRITE = re.compile(r"/api/models/([^/]+/[^/]+)/(preupload|commit|branch|verify)(?:/([^/]+))?")
 
     def route(self, path: str) -> None:
-        if match := self.RESOLVE.fullmatch(path):
+        if path == "/api/whoami-v2":
+            self.whoami()
+        elif match := self.OTHER.fullmatch(path):
+            self.describe_other(match[1], match[2])
+        elif self.command == "POST":
+            self.write(path)
+        elif match := self.RESOLVE.fullmatch(path):
             self.resolve(match[1], match[2], urllib.parse.unquote(match[3]))
         elif match := self.API.fullmatch(path):
             self.describe(match[1], match[2] or "main")
@@ -223,6 +279,9 @@ class HubHandler(Handler):
             self.refuse(403 if auth else 401, "GatedRepo", f"Access to model {name} is restricted")
             return None
         revision = urllib.parse.unquote(revision)
+        if repo.kind != "model":
+            self.refuse(404 if auth else 401, "RepoNotFound", "Repository not found")
+            return None
         commit = repo.refs.get(revision, revision)
         if commit not in repo.commits:
             self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
@@ -255,4 +314,122 @@ class HubHandler(Handler):
             if blob.lfs:
                 entry["lfs"] = {"sha256": blob.sha256, "size": len(blob.data), "pointerSize": 134}
             siblings.append(entry)
-        self.send_json({"id": name, "modelId": name, "sha": commit, "private": False, "tags": self.hub.repos[name].tags, "siblings": siblings})
+        repo = self.hub.repos[name]
+        about = {"id": name, "modelId": name, "sha": commit, "private": repo.private, "tags": repo.tags, "siblings": siblings}
+        self.send_json({**about, "cardData": {"license": repo.license}} if repo.license else about)
+
+    def describe_other(self, kind: str, name: str) -> None:
+        repo = self.hub.repos.get(name)
+        if repo is None or repo.kind != kind:
+            self.refuse(404 if self.headers.get("Authorization") else 401, "RepoNotFound", "Repository not found")
+        else:
+            self.send_json({"id": name, "sha": "0" * 40, "private": False, "tags": [], "siblings": []})
+
+    # -- uploads
+
+    def whoami(self) -> None:
+        roles = {f"Bearer {TOKEN}": "write", f"Bearer {READ_TOKEN}": "read"}
+        role = roles.get(self.headers.get("Authorization") or "")
+        if role is None:
+            self.send_json({"error": "Invalid username or password."}, 401)
+        else:
+            orgs = [{"name": name} for name in ORGS]
+            self.send_json({"type": "user", "name": USER, "orgs": orgs, "auth": {"accessToken": {"role": role}}})
+
+    def write(self, path: str) -> None:
+        """Everything that changes something; each step refuses whoever may not write."""
+        if path == "/api/validate-yaml":
+            self.send_json({"errors": [], "warnings": []})
+        elif path == "/api/repos/create":
+            wanted = json.loads(self.body)
+            name = f"{wanted.get('organization') or USER}/{wanted['name']}"
+            if self.may_write(name):
+                self.create(name, wanted)
+        elif match := self.LFS.fullmatch(path):
+            if self.may_write(match[1]):
+                self.batch(match[1])
+        elif match := self.WRITE.fullmatch(path):
+            if self.may_write(match[1]):
+                getattr(self, match[2])(match[1], urllib.parse.unquote(match[3] or ""))
+        else:
+            self.refuse(404, "NotHere", f"no route for {path}")
+
+    def may_write(self, name: str) -> bool:
+        auth = self.headers.get("Authorization")
+        if auth != f"Bearer {TOKEN}":
+            self.send_json({"error": "Forbidden: a token that may write is needed"}, 403 if auth else 401)
+        elif name.partition("/")[0] not in (USER, *ORGS):
+            self.send_json({"error": f"Forbidden: you may not write to {name}"}, 403)
+        else:
+            return True
+        return False
+
+    def create(self, name: str, wanted: dict) -> None:
+        if name in self.hub.repos:
+            self.send_json({"error": "You already created this model repo"}, 409)
+            return
+        self.hub.commit(name, {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
+        self.hub.repos[name].private = wanted.get("visibility") == "private" or bool(wanted.get("private"))
+        self.send_json({"url": f"{self.hub.url}/{name}", "name": name})
+
+    def branch(self, name: str, branch: str) -> None:
+        repo = self.hub.repos[name]
+        if branch in repo.refs:
+            self.send_json({"error": "Reference already exists"}, 409)
+            return
+        start = json.loads(self.body or b"{}").get("startingPoint", "main")
+        repo.refs[branch] = repo.refs.get(start, start)
+        self.send_json({})
+
+    def preupload(self, name: str, revision: str) -> None:
+        tree = self.hub.repos[name].commits.get(self.hub.repos[name].refs.get(revision, ""), {})
+        modes = []
+        for file in json.loads(self.body)["files"]:
+            mode = "lfs" if file["size"] >= LFS_FROM else "regular"
+            known = tree.get(file["path"])
+            oid = None if known is None else known.sha256 if known.lfs else known.git_id
+            modes.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+        self.send_json({"files": modes})
+
+    def batch(self, name: str) -> None:
+        objects = []
+        for wanted in json.loads(self.body)["objects"]:
+            entry = {"oid": wanted["oid"], "size": wanted["size"]}
+            if wanted["oid"] not in self.hub.blobs and wanted["oid"] not in self.hub.uploads:
+                upload = {"href": f"{self.hub.cdn}/upload/{wanted['oid']}"}
+                verify = {"href": f"{self.hub.verify_origin or self.hub.url}/api/models/{name}/verify"}
+                entry["actions"] = {"upload": upload, "verify": verify}
+            objects.append(entry)
+        self.send_json({"transfer": "basic", "objects": objects})
+
+    def verify(self, name: str, _revision: str) -> None:  # noqa: ARG002 - routes have one form
+        blob = self.hub.uploads.get(json.loads(self.body)["oid"])
+        self.send_json({}, 200 if blob is not None else 404)
+
+    def commit(self, name: str, revision: str) -> None:
+        repo = self.hub.repos[name]
+        if revision not in repo.refs:
+            self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+            return
+        lines = [json.loads(line) for line in self.body.splitlines()]
+        head, changes = lines[0]["value"], lines[1:]
+        if head.get("parentCommit") not in (None, repo.refs[revision]):
+            self.send_json({"error": "The branch has moved since"}, 412)
+            return
+        files = {path: blob.data for path, blob in repo.commits[repo.refs[revision]].items()}
+        for line in changes:
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                blob = self.hub.uploads.get(value["oid"]) or self.hub.blobs.get(value["oid"])
+                if blob is None:
+                    self.send_json({"error": f"no such object {value['oid']}"}, 400)
+                    return
+                files[value["path"]] = blob.data
+            elif line["key"] == "deletedFile":
+                files.pop(value["path"], None)
+        commit = self.hub.commit(name, files, revision)
+        repo.messages[commit] = head["summary"]
+        url = f"{self.hub.url}/{name}/commit/{commit}"
+        self.send_json({"success": True, "commitOid": commit, "commitUrl": url, "hookOutput": ""})
