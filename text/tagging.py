@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,12 +79,12 @@ class Marks(Results, Sequence[Any]):
 class TokenClassification(Pipeline):
     """Texts -> marked stretches. Call it on one text (a tuple of :class:`Mark`) or a list (:class:`Marks`).
 
-    Words are what stands between spaces. Each token gets its likeliest tag; a stretch begins at ``B-`` and where the kind
-    changes, and the pieces of one word stay together.
+    Words are what stands between spaces, brackets and punctuation at their ends being words of their own. A word has the tag of
+    its first token; a stretch begins at ``B-`` and where the kind changes. Texts of any length are read in windows.
 
     Attributes:
         labels: the tags, in the order of the logits.
-        batch_size: texts that go through the model at once.
+        batch_size: windows that go through the model at once.
     """
 
     preprocess: Any
@@ -112,44 +112,71 @@ class TokenClassification(Pipeline):
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise DataError(f"input {i} is {kind_of(text)}, not a text", fix="pass strings")
-        found: list[tuple[Mark, ...]] = []
-        for start in range(0, len(texts), self.batch_size):
-            found += self._marks(texts[start : start + self.batch_size])
+        words = [_words(text) for text in texts]
+        rows = self._probabilities([[text[a:b] for a, b in line] for text, line in zip(texts, words, strict=True)])
+        found = [tuple(self._of_one(*one)) for one in zip(texts, words, rows, strict=True)]
         return found[0] if isinstance(inputs, str) else Marks(found, texts)
 
-    def _marks(self, texts: Sequence[str]) -> list[tuple[Mark, ...]]:
-        words = [list(re.finditer(r"\S+", text)) for text in texts]
-        rows = self.preprocess.encode_words([[w.group() for w in line] for line in words])
+    def _probabilities(self, texts: Sequence[Sequence[str]]) -> list[np.ndarray[Any, Any]]:
+        """For each text (words, tags): how likely each word has each tag."""
+        windows = [(i, start, row) for i, text in enumerate(texts) for start, row in self._windows(text)]
+        found = [np.zeros((len(text), len(self.labels)), np.float32) for text in texts]
         device = next(self.model.parameters()).device
-        batch = {k: v.to(device) for k, v in self.preprocess.pad([row[:2] for row in rows]).items()}
-        with no_grad():
-            logits = self.model(**batch).float().cpu().numpy()
-        found = []
-        for text, line, row, scores in zip(texts, words, rows, logits, strict=True):
-            whole = [(p, scores[i]) for i, p in enumerate(row.pieces) if p >= 0]
-            found.append(tuple(self._of_one(text, line, whole)))
+        for first in range(0, len(windows), self.batch_size):
+            part = windows[first : first + self.batch_size]
+            batch = {k: v.to(device) for k, v in self.preprocess.pad([row[:2] for _, _, row in part]).items()}
+            with no_grad():
+                logits = self.model(**batch).float().cpu().numpy()
+            for (i, start, row), scores in zip(part, logits, strict=True):
+                for word, place in first_pieces(row.pieces):
+                    found[i][start + word] = _softmax(scores[place])
         return found
 
-    def _of_one(self, text: str, words: Sequence[re.Match[str]], tokens: Sequence[tuple[int, Any]]) -> list[Mark]:
-        """The marks of one text from its tokens: (word, logits)."""
-        if not tokens:
-            return []
-        probabilities = _softmax(np.stack([scores for _, scores in tokens]))
-        best = probabilities.argmax(1)
-        chosen = [self.labels[k] for k in best]
-        for i in range(1, len(chosen)):  # a word's later piece does not begin a second stretch of the same kind
-            if tokens[i][0] == tokens[i - 1][0] and tags.kind_of(chosen[i]) == tags.kind_of(chosen[i - 1]):
-                chosen[i] = tags.inside(chosen[i], self.labels)
-        marks: list[Mark] = []
-        for kind, first, behind in tags.spans(chosen):
-            start, end = words[tokens[first][0]].start(), words[tokens[behind - 1][0]].end()
+    def _windows(self, words: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        """The words in runs that the model can read at once: (number of the first, its tokens)."""
+        start = 0
+        while start < len(words):
+            row = self.preprocess.encode_words([words[start : start + self.preprocess.max_length]])[0]
+            yield start, row
+            start += max(row.pieces, default=0) + 1 if max(row.pieces, default=-1) >= 0 else 1
+
+    def _of_one(self, text: str, words: Sequence[tuple[int, int]], probabilities: np.ndarray[Any, Any]) -> list[Mark]:
+        """The marks of one text."""
+        best = probabilities.argmax(1) if len(words) else np.zeros(0, np.int64)
+        marks = []
+        for kind, first, behind in tags.spans([self.labels[k] for k in best]):
+            start, end = words[first][0], words[behind - 1][1]
             score = float(probabilities[np.arange(first, behind), best[first:behind]].mean())
-            if marks and start < marks[-1].end:  # two kinds in one word: the first stands
-                continue
             marks.append(Mark(kind, text[start:end], start, end, score))
         return marks
 
 
+_EDGES = re.compile(r"""([(\["'<{]*)(.*?)([)\]"'>},.;:!?]*)$""", re.DOTALL)
+
+
+def _words(text: str) -> list[tuple[int, int]]:
+    """Where the words of a text stand."""
+    found = []
+    for run in re.finditer(r"\S+", text):
+        cut = _EDGES.match(run.group())
+        found += [(run.start() + a, run.start() + b) for a, b in (cut.span(i) for i in (1, 2, 3)) if a < b] if cut else []
+    return found
+
+
+def first_pieces(pieces: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(word, place of its first token) for each word of which a token is there.
+
+    Example:
+        >>> list(first_pieces([-1, 0, 0, 1, -1]))
+        [(0, 1), (1, 3)]
+    """
+    last = -1
+    for place, word in enumerate(pieces):
+        if word > last:
+            yield word, place
+            last = word
+
+
 def _softmax(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)

@@ -19,12 +19,6 @@ def kind_of(tag: str) -> str:
     return "" if tag == OUTSIDE else tag.partition("-")[2] if tag[:2] in ("B-", "I-") else tag
 
 
-def inside(tag: str, tags: Sequence[str]) -> str:
-    """The tag of what goes on inside the same stretch: ``I-PER`` for ``B-PER`` where there is one among ``tags``."""
-    within = f"I-{kind_of(tag)}"
-    return within if tag[:2] == "B-" and within in tags else tag
-
-
 def spans(tags: Sequence[str]) -> list[Span]:
     """The marked stretches: (kind, first, behind the last). A stretch begins at ``B-`` and wherever the kind changes.
 

@@ -61,14 +61,25 @@ def scripted(pipe, monkeypatch, chosen):
     monkeypatch.setattr(type(pipe.model), "forward", lambda *_, **__: nyala.from_numpy(logits))
 
 
-def test_pipeline_joins_the_pieces_of_a_word(folder, monkeypatch):
+def test_pipeline_reads_a_word_by_its_first_piece(folder, monkeypatch):
     pipe = nyala.load(str(folder))
     assert type(pipe).__name__ == "TokenClassification" and pipe.labels == ("O", "B-X", "I-X")
-    # [CLS] red fox ##es run . [SEP]: foxes is B-X, and so would be its second piece alone
-    scripted(pipe, monkeypatch, [0, 0, 1, 1, 2, 0, 0])
-    marks = pipe("red  foxes run .")
+    # [CLS] red fox ##es run . [SEP]: what the second piece of foxes and the special tokens say counts for nothing
+    scripted(pipe, monkeypatch, [1, 0, 1, 0, 2, 0, 1])
+    marks = pipe("red  foxes run.")
     assert [(m.label, m.text, m.start, m.end) for m in marks] == [("X", "foxes run", 5, 14)]
     assert marks[0].score > 0.99
+
+
+def test_pipeline_reads_long_texts_in_windows(folder):
+    pipe = nyala.load(str(folder))
+    pipe.preprocess.max_length = 8
+    long = "red foxes run . " * 9
+    sizes = [len(row.ids) for _, row in pipe._windows(long.split())]
+    starts = [start for start, _ in pipe._windows(long.split())]
+    assert max(sizes) == 8 and starts[:3] == [0, 5, 10]
+    assert sum(len(row.ids) - 2 for _, row in pipe._windows(long.split())) >= 36
+    assert all(0 <= m.start < m.end <= len(long) for m in pipe(long))
 
 
 def test_pipeline_prints_and_draws(folder, monkeypatch, tmp_path):
