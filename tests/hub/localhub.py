@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import gzip
 import hashlib
 import io
 import json
@@ -19,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 TOKEN = "hf_localtesttoken"
 READ_TOKEN = "hf_localreadonlytoken"
 USER, ORGS = "me", ("my-org",)  # whom TOKEN belongs to, and where that user may write
+BODY_FAULTS = ("corrupt", "short", "cut", "freeze", "long", "packed", "whole", "elsewhere")
 LFS_FROM = 1000  # bytes; smaller files lie in git itself
 
 
@@ -57,6 +59,8 @@ class Repo:
     messages: dict[str, str] = dataclasses.field(default_factory=dict)
     private: bool = False
     gated: bool = False
+    kind: str = "model"
+    license: str = ""
     tags: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -66,7 +70,9 @@ class Fault:
 
     ``status``: answer with this code. ``corrupt``: flip the byte at ``at``. ``short``: send ``at`` bytes as if that were
     all. ``cut``: close the connection after ``at`` bytes (of an upload: of its body). ``stall``: never answer. ``lost``: do what
-    was asked, and close the connection instead of answering.
+    was asked, and close the connection instead of answering. ``freeze``: send ``at`` bytes and then nothing. ``long``: send
+    ``at`` bytes too many. ``packed``: compress, asked or not. ``whole``: ignore the range that was asked for. ``elsewhere``:
+    answer with another range. ``page``: a web page, as a network's login page does.
     """
 
     kind: str
@@ -87,6 +93,7 @@ class LocalHub:
         self.uploads: dict[str, Blob] = {}  # what has arrived and is in no commit yet
         self.verify_origin = ""  # where uploads are said to be confirmed; empty for the hub itself
         self.faults: list[Fault] = []
+        self.lies: dict[str, dict] = {}  # file -> what its entry in a listing says instead of the truth
         self.log: list[dict] = []
         self.closing = threading.Event()
         self._lock = threading.Lock()
@@ -150,9 +157,11 @@ class Handler(BaseHTTPRequestHandler):
         entry = {"server": type(self).__name__, "method": self.command, "path": self.path, "auth": auth}
         self.hub.log.append({**entry, "range": self.headers.get("Range")})
         path = urllib.parse.urlsplit(self.path).path
-        fault = self.hub.take(self.command, path, "status", "stall")
+        fault = self.hub.take(self.command, path, "status", "stall", "page")
         if fault is None:
             self.route(path)
+        elif fault.kind == "page":
+            self.send(200, b"<html>Welcome to our network</html>", {"Content-Type": "text/html"})
         elif fault.kind == "stall":
             self.hub.closing.wait(30)
             self.close_connection = True
@@ -216,17 +225,28 @@ class Handler(BaseHTTPRequestHandler):
         body, status = blob.data, 200
         headers = {"ETag": f'"{blob.etag}"', "Accept-Ranges": "bytes", **headers}
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
-        if wanted:
-            start, total = int(wanted[1]), len(body)
+        fault = self.hub.take(self.command, self.path, *BODY_FAULTS)
+        if wanted and (fault is None or fault.kind != "whole"):
+            start, total = int(wanted[1]) + (fault is not None and fault.kind == "elsewhere"), len(body)
+            if start >= total:
+                return self.send(416, b"", {"Content-Range": f"bytes */{total}"})
             body, status = body[start:], 206
             headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
-        fault = self.hub.take(self.command, self.path, "corrupt", "short", "cut")
-        if fault is None:
+        if fault is None or fault.kind in ("whole", "elsewhere"):
             return self.send(status, body, headers)
+        return self.send_badly(fault, status, body, headers)
+
+    def send_badly(self, fault: Fault, status: int, body: bytes, headers: dict[str, object]) -> None:
         if fault.kind == "corrupt":
             body = body[: fault.at] + bytes([body[fault.at] ^ 0xFF]) + body[fault.at + 1 :]
             return self.send(status, body, headers)
-        self.send(status, body[: fault.at], headers, announce=len(body) if fault.kind == "cut" else None)
+        if fault.kind == "packed":
+            return self.send(status, gzip.compress(body), {**headers, "Content-Encoding": "gzip"})
+        if fault.kind == "long":
+            return self.send(status, body + b"x" * fault.at, headers)
+        self.send(status, body[: fault.at], headers, announce=None if fault.kind == "short" else len(body))
+        if fault.kind == "freeze":
+            self.hub.closing.wait(30)
         self.close_connection = True
         return None
 
@@ -313,7 +333,7 @@ class HubHandler(Handler):
             entry: dict[str, object] = {"rfilename": path, "size": len(blob.data), "blobId": blob.git_id}
             if blob.lfs:
                 entry["lfs"] = {"sha256": blob.sha256, "size": len(blob.data), "pointerSize": 134}
-            siblings.append(entry)
+            siblings.append({**entry, **self.hub.lies.get(path, {})})
         repo = self.hub.repos[name]
         about = {"id": name, "modelId": name, "sha": commit, "private": repo.private, "tags": repo.tags, "siblings": siblings}
         self.send_json({**about, "cardData": {"license": repo.license}} if repo.license else about)
