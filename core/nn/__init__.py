@@ -11,7 +11,7 @@ Example:
 
 from __future__ import annotations
 
-from . import blocks, functional, init, utils
+from . import blocks, functional, init, lora, utils
 from .activation import (
     CELU,
     ELU,
@@ -278,6 +278,7 @@ __all__ = [
     "blocks",
     "functional",
     "init",
+    "lora",
     "quantize",
     "utils",
 ]

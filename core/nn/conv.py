@@ -76,11 +76,11 @@ class _ConvNd(Module):
                 pairs += [self.padding[i]] * 2
         return pairs
 
-    def _convolve(self, conv: Callable[..., Tensor], input: Tensor) -> Tensor:
+    def _convolve(self, conv: Callable[..., Tensor], input: Tensor, biased: bool = True) -> Tensor:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._edges(), mode=self.padding_mode), 0
-        return conv(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return conv(input, self.weight, self.bias if biased else None, self.stride, padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"

@@ -27,19 +27,23 @@ class IncompatibleKeys(NamedTuple):
 
 def load(module: Module, given: Mapping[str, Any], strict: bool, assign: bool) -> IncompatibleKeys:
     """Put the values of ``given`` into the parameters and persistent buffers of ``module``; see ``Module.load_state_dict``."""
+    return load_into(module.state_dict(keep_vars=True), type(module).__name__, given, strict, assign)
+
+
+def load_into(own: Mapping[str, Tensor], name: str, given: Mapping[str, Any], strict: bool, assign: bool) -> IncompatibleKeys:
+    """Put the values of ``given`` into the tensors ``own`` of something that messages call ``name``."""
     if not isinstance(given, Mapping):
         fix = "read it with nyala.checkpoint.load_file first" if isinstance(given, (str, PathLike)) else "pass a state_dict()"
         raise ArgumentError(f"load_state_dict of {kind_of(given)}", why="a state is tensors by name", fix=fix)
-    own = module.state_dict(keep_vars=True)
-    missing = [name for name in own if name not in given]
-    unexpected = [name for name in given if name not in own]
-    arrays = {name: _array(value) for name, value in given.items()}
-    known = [name for name in own if name in given]
-    wrong = [name for name in known if not _fits(arrays[name].shape, own[name].shape)]
+    missing = [n for n in own if n not in given]
+    unexpected = [n for n in given if n not in own]
+    arrays = {n: _array(value) for n, value in given.items()}
+    known = [n for n in own if n in given]
+    wrong = [n for n in known if not _fits(arrays[n].shape, own[n].shape)]
     if wrong or (strict and (missing or unexpected)):
-        raise _misfit(type(module).__name__, own, arrays, missing if strict else [], unexpected if strict else [], wrong)
-    for name in known:
-        _put(own[name], arrays[name], assign)
+        raise _misfit(name, own, arrays, missing if strict else [], unexpected if strict else [], wrong)
+    for n in known:
+        _put(own[n], arrays[n], assign)
     return IncompatibleKeys(missing, unexpected)
 
 
