@@ -12,6 +12,7 @@ import numpy as np
 from ..core import data
 from ..core.random import Key
 from .datasets import Part
+from .sampling import Balanced, Turn
 from .schema import Augment, Recipe
 from .tasks import Task
 
@@ -56,6 +57,8 @@ class Prepared(data.Dataset):
     def get(self, index: int, key: Key) -> tuple[Any, int, int]:
         """The sample, changed at random by ``key``."""
         raw, label = self.part.sample(index)
+        if isinstance(index, Turn) and index.seen:  # the same sample again in one epoch: changed anew
+            key = key.fold("again", index.seen)
         return self.task.prepare(raw, self.augment, key), label, index
 
     def collate(self, samples: Sequence[tuple[Any, int, int]]) -> Batch:
@@ -66,7 +69,7 @@ class Prepared(data.Dataset):
 
 
 def for_training(part: Part, task: Task, recipe: Recipe, epoch: int, position: int) -> data.DataLoader:
-    """The rest of an epoch, shuffled and augmented.
+    """The rest of an epoch, shuffled or balanced, and augmented.
 
     Args:
         part: the training part.
@@ -77,7 +80,9 @@ def for_training(part: Part, task: Task, recipe: Recipe, epoch: int, position: i
     """
     prepared = Prepared(part, task, recipe.data.augment)
     size, workers = recipe.data.batch_size, recipe.data.workers
-    loader = data.DataLoader(prepared, size, shuffle=True, num_workers=workers, collate_fn=prepared.collate, seed=recipe.seed)
+    balanced = recipe.data.sampling == "balanced"
+    order: dict[str, Any] = {"sampler": Balanced(part.labels, recipe.seed)} if balanced else {"shuffle": True}
+    loader = data.DataLoader(prepared, size, **order, num_workers=workers, collate_fn=prepared.collate, seed=recipe.seed)
     loader.load_state_dict({"epoch": epoch, "position": position, "seed": recipe.seed})
     return loader
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core import random
 from ..core.errors import DataError
-from . import hashing
+from . import folds, hashing
 from .schema import Data
 
 
@@ -83,7 +83,10 @@ def load(recipe: Data, seed: int) -> Source:
     raw = read(recipe)
     train, test = raw.train, raw.test
     check_labels(raw.train, len(raw.labels), f"{recipe.name}, training part")
-    if test is None:
+    if recipe.folds is not None:
+        held = folds.assign(train.labels, recipe.folds, seed) == recipe.fold
+        train, test = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
+    elif test is None:
         train, test = _split(train, recipe.test_fraction, seed, "test-split")
     else:
         check_labels(test, len(raw.labels), f"{recipe.name}, test part")

@@ -27,17 +27,32 @@ PREDICTIONS = "predictions.jsonl"
 REPORT = "report.html"
 MODEL = "model"
 
+# Where data and weights lie: a run may go on with them elsewhere, for what they are is proved by their hashes.
+PLACES = ("data.name", "data.test", "model.name")
+
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and the recipe in it."""
+    """A run folder and the recipe in it.
+
+    Attributes:
+        folder: where it is.
+        loaded: the recipe as it is used now: its data and weights may lie elsewhere than when the run began.
+        written: the recipe as it stands in the folder, where that is another.
+    """
 
     folder: Path
     loaded: Loaded
+    written: Recipe | None = None
 
     @property
     def recipe(self) -> Recipe:
         return self.loaded.recipe
+
+    @property
+    def recorded(self) -> Recipe:
+        """The recipe that the run began with."""
+        return self.written or self.loaded.recipe
 
     @property
     def finished(self) -> bool:
@@ -82,7 +97,7 @@ def create(loaded: Loaded, folder: str | Path | None = None) -> Run:
         StorageError: the folder cannot be made.
     """
     if folder is None:
-        path = _next_free(Path(loaded.recipe.run.folder).expanduser(), loaded.recipe.run.name or loaded.name.rpartition("/")[2])
+        path = next_free(Path(loaded.recipe.run.folder).expanduser(), loaded.recipe.run.name or loaded.name.rpartition("/")[2])
     else:
         path = Path(folder).expanduser().resolve()
         if path.exists() and not path.is_dir():
@@ -112,7 +127,8 @@ def open_run(folder: str | Path, overrides: list[str] | None = None) -> Run:
 
     Args:
         folder: the run folder.
-        overrides: only for keys that cannot change a result, such as ``data.workers``.
+        overrides: only for keys that cannot change a result, such as ``data.workers``, and for places: data and weights may have
+            moved, and their hashes are compared.
 
     Raises:
         RecipeError: not a run folder, or an override that would change the result.
@@ -124,21 +140,23 @@ def open_run(folder: str | Path, overrides: list[str] | None = None) -> Run:
         raise RecipeError(f"{folder} is not a run folder", why=why, fix="give the folder that `nyala run` printed")
     for text in overrides or ():
         key = text.partition("=")[0].strip()
-        if not any(key == known or key.startswith(known + ".") for known in INDIFFERENT):
-            allowed = ", ".join(INDIFFERENT)
+        if not any(key == known or key.startswith(known + ".") for known in (*INDIFFERENT, *PLACES)):
+            allowed = ", ".join((*INDIFFERENT, *PLACES))
             raise RecipeError(
                 f"{key} cannot change in a run that has begun",
                 why="the result would mix two recipes",
                 fix=f"only {allowed} may; or start a new run",
             )
     loaded = config.load(path / RECIPE, overrides or ())
+    written = config.load(path / RECIPE).recipe if overrides else None
     origins = resolved.origins_of((path / RECIPE).read_text(encoding="utf-8"))
     origins |= {key: origin for key, origin in loaded.origins.items() if origin == "override"}
-    written = read_manifest(path)
-    return Run(path, replace(loaded, name=written["recipe"]["name"] if written else loaded.name, origins=origins))
+    begun = read_manifest(path)
+    return Run(path, replace(loaded, name=begun["recipe"]["name"] if begun else loaded.name, origins=origins), written)
 
 
-def _next_free(parent: Path, stem: str) -> Path:
+def next_free(parent: Path, stem: str) -> Path:
+    """Makes ``<parent>/<stem>-<n>`` with the first free ``n``."""
     with storage_errors(parent, "create"):
         parent.mkdir(parents=True, exist_ok=True)
         for number in range(1, 1_000_000):

@@ -4,6 +4,21 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import doctor, evaluate, list_, lock, predict, pull, push, recipes, report, resume, run, show, verify
+from . import doctor, evaluate, list_, lock, lr, predict, pull, push, recipes, report, resume, run, show, verify
 
-COMMANDS: tuple[ModuleType, ...] = (list_, show, pull, lock, predict, recipes, run, resume, verify, push, evaluate, report, doctor)
+COMMANDS: tuple[ModuleType, ...] = (
+    list_,
+    show,
+    pull,
+    lock,
+    predict,
+    recipes,
+    lr,
+    run,
+    resume,
+    verify,
+    push,
+    evaluate,
+    report,
+    doctor,
+)

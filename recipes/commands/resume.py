@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from .run import carry_out
+from .run import carry_out, carry_out_folds
 
 NAME = "resume"
 HELP = "go on with an interrupted run; it ends with the bytes of an uninterrupted one"
@@ -13,7 +14,7 @@ EXAMPLES = """  nyala resume runs/fashion-lite0-1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="the run folder")
+    parser.add_argument("run", help="the run folder, or that of a cross-validation")
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help="only keys that cannot change a result: data.workers"
     )
@@ -21,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    from .. import crossval
     from .. import run as runs
 
+    if crossval.is_group(args.run):
+        return carry_out_folds(Path(args.run).expanduser().resolve(), args)
     return carry_out(runs.open_run(args.run, args.overrides), args)

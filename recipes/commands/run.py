@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import NyalaError
@@ -16,6 +17,7 @@ HELP = "run a recipe: fetch the weights, fine-tune, evaluate, write a run folder
 EXAMPLES = """  nyala run vision/fashion-lite0
   nyala run vision/fashion-lite0 data.name=fashion-mnist train.epochs=5
   nyala run text/spam-minilm optim.type=sgd optim.lr=0.01 --folder runs/sgd
+  nyala run text/spam-minilm --folds data.folds=5 data.name=mails.jsonl
   nyala run my-recipe.toml --json"""
 
 
@@ -25,13 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "overrides", nargs="*", default=[], metavar="key=value", help="TOML values over the recipe's own, e.g. optim.lr=0.01"
     )
     parser.add_argument("--folder", help="the run folder; by default runs/<recipe>-<n>")
+    parser.add_argument(
+        "--folds", action="store_true", help="cross-validate: run all folds of data.folds, and print mean and deviation"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def execute(args: argparse.Namespace) -> int:
-    from .. import config
+    from .. import config, crossval
     from .. import run as runs
 
+    if args.folds:
+        return carry_out_folds(crossval.create(args.recipe, args.overrides, args.folder), args)
     loaded = config.load(args.recipe, args.overrides)
     run = runs.create(loaded, args.folder)
     try:
@@ -52,6 +59,21 @@ def carry_out(run: Run, args: argparse.Namespace) -> int:
         console.emit({"run": str(run.folder), "metrics": metrics})
     else:
         _print(run, metrics)
+    return 0
+
+
+def carry_out_folds(group: Path, args: argparse.Namespace) -> int:
+    """Trains all folds of a cross-validation, or the rest of them, and prints their scores."""
+    from .. import crossval, progress
+
+    console.running(group)
+    with progress.choose(quiet=args.quiet) as show:
+        found = crossval.carry_out(group, show)
+    if args.json:
+        console.emit(found.as_json())
+    else:
+        print(found)
+        print(f"run folders    {group}")
     return 0
 
 
