@@ -2,9 +2,9 @@
 
 Another processor or device rounds sums in another order. What becomes of it depends on the recipe: a small step keeps the
 difference small, a large one lets it grow until two runs have nothing in common but their scores. So the repeated run is
-repeated once more with every trainable weight moved by one unit in the last place, up or down, before each step. How far
-that run gets from the repeated one is this recipe's own answer to rounding; the bound is ``FACTOR`` times it, because one sum rounds
-more than once, and never more than ``CAP`` of the loss and of the way the weights went, for beyond that it would bound nothing.
+repeated once more with every trainable weight moved by one unit in the last place, up or down, before each step. How far that
+run gets from the repeated one is this recipe's own answer to rounding. The bound is ``FACTOR`` times it, because a sum rounds
+more than once, and never more than ``CAP`` of the loss and of the way the weights went: beyond that it would bound nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..core import random
 if TYPE_CHECKING:
     from .trainer import Training
 
-FACTOR = 16.0
+FACTOR = 64.0  # sums of thousands of terms round by tens of units in the last place
 CAP = 0.1
 _ULP = 2.0**-23
 
@@ -89,7 +89,7 @@ def bounds(again: np.ndarray, nudged: np.ndarray) -> np.ndarray:
 
     Example:
         >>> bounds(np.array([1.0, 1.0]), np.array([1.0, 1.001])).round(6).tolist()
-        [2e-06, 0.016]
+        [8e-06, 0.064]
     """
     carried = np.maximum.accumulate(np.abs(nudged - again))
     floor = _ULP * np.maximum.accumulate(np.abs(again))
@@ -97,9 +97,7 @@ def bounds(again: np.ndarray, nudged: np.ndarray) -> np.ndarray:
     return np.maximum(allowed, np.finfo(np.float64).tiny)  # losses of nothing but zeros
 
 
-def judge(
-    old: np.ndarray, again: np.ndarray, nudged: np.ndarray, weights: tuple[float, float, float] | None = None
-) -> Bound:
+def judge(old: np.ndarray, again: np.ndarray, nudged: np.ndarray, weights: tuple[float, float, float] | None = None) -> Bound:
     """Holds a recorded run against the bound.
 
     Args:

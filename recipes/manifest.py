@@ -1,14 +1,14 @@
 """``manifest.json``: hashes of what went into a run and what came out, the environment, and the seeds.
 
 It is written when the run begins (inputs) and completed when the run ends (outputs: the last thing written). A run that goes on
-later compares the
-inputs: other data or other weights are refused, another environment is told.
+later compares the inputs: other data or other weights are refused by name, another environment is told and written down.
+``data.sha256`` beside it lists each file of the data, in the format of ``sha256sum``, so that a changed one can be named.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,24 @@ from ..core.atomic import atomic_write
 from ..core.errors import IntegrityError
 from . import chain, environment, hashing, metrics
 from . import run as runs
-from .run import Run
 from .identity import placeless
+from .run import Run
 from .schema import digest
 
 FORMAT = 2  # 1 had no chain and no proof, and said less about the environment
 # What a finished run is judged by. The report and the timings hold nothing that is not derived from these, or is wall-clock time.
 OUTPUTS = (runs.METRICS, runs.PREDICTIONS)
+FILES = "data.sha256"
 
 
-def begin(run: Run, data: Mapping[str, str], weights: Mapping[str, str]) -> list[str]:
+def begin(run: Run, data: Mapping[str, str], weights: Mapping[str, str], files: Sequence[Path] = ()) -> list[str]:
     """Writes the inputs of a new run, or compares them with those of a run that goes on.
 
     Args:
         run: the run.
         data: name -> sha256 of each part of the dataset.
         weights: file -> sha256 of the starting weights.
+        files: what the data lie in, where each sample is a file.
 
     Returns:
         Lines to tell the user: what differs in environment or code, and may change the last bits.
@@ -43,31 +45,67 @@ def begin(run: Run, data: Mapping[str, str], weights: Mapping[str, str]) -> list
 
     inputs: dict[str, Any] = {
         "format": FORMAT,
-        "recipe": {"name": run.loaded.name, "sha256": digest(run.recipe)},
+        "recipe": {"name": run.loaded.name, "sha256": digest(run.recorded)},
         "code": {"version": __version__, "sha256": hashing.of_code()},
         "data": {"name": run.recipe.data.name, **data},
         "weights": {"name": run.recipe.model.name, **weights},
         "seeds": {"seed": run.recipe.seed},
         "environment": environment.describe(),
+        # Folders are left out of it, for other machines have others: the hashes of their contents count.
+        "genesis": chain.genesis(digest(placeless(run.recorded)), data, weights),
     }
     old = run.manifest()
     if not old:
+        if files:
+            atomic_write(run.folder / FILES, "".join(f"{sha256}  {name}\n" for name, sha256 in _hashed(run, files).items()))
         write(run.folder, inputs)
         return []
     for part in ("recipe", "data", "weights"):
-        if old[part] != inputs[part]:
-            changed = [k for k in sorted(old[part] | inputs[part]) if old[part].get(k) != inputs[part].get(k)]
+        before, now = ({k: v for k, v in m[part].items() if k != "name"} for m in (old, inputs))
+        changed = [k for k in sorted(before | now) if before.get(k) != now.get(k)]
+        if changed:
+            named = _changed_files(run, files) if part == "data" else []
             raise IntegrityError(
-                f"the {part} of {run.folder} changed since the run began: {', '.join(changed)}",
+                f"the {part} of {run.folder} changed since the run began: {', '.join(changed)}{_few(named)}",
                 why="the result would mix two sources",
                 fix=f"bring the old {part} back, or start a new run",
             )
     return compare(old, inputs)
 
 
-def genesis(run: Run, data: Mapping[str, str], weights: Mapping[str, str]) -> str:
-    """The first value of the run's chain. Folders are left out of it, for other machines have others: their contents' hashes count."""
-    return chain.genesis(digest(placeless(run.recipe)), data, weights)
+def went_on(run: Run, step: int, notes: Sequence[str]) -> None:
+    """Writes down that a run goes on at ``step`` where something is not what it was: its bits may come from two machines."""
+    if notes:
+        old = run.manifest()
+        write(run.folder, {**old, "resumed": [*old.get("resumed", []), {"step": step, "differences": list(notes)}]})
+
+
+def _hashed(run: Run, files: Sequence[Path]) -> dict[str, str]:
+    """Name below the data's folder -> sha256 of each file, by name."""
+    roots = [Path(name) for name in (run.recipe.data.name, run.recipe.data.test) if name]
+    named = {}
+    for path in files:
+        root = next((r for r in roots if path.is_relative_to(r)), None)
+        named[(path.relative_to(root) if root else path).as_posix()] = path
+    return {name: hashing.of_file(named[name]) for name in sorted(named)}
+
+
+def _changed_files(run: Run, files: Sequence[Path]) -> list[str]:
+    """The files of the data that are not what they were, as far as they were written down."""
+    path = run.folder / FILES
+    if not path.is_file():
+        return []
+    pairs = (line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines())
+    before, now = {pair[1]: pair[0] for pair in pairs if len(pair) == 2}, _hashed(run, files)
+    words = {True: "is new", False: "changed"}
+    return [f"{name} is gone" for name in before if name not in now] + [
+        f"{name} {words[name not in before]}" for name in now if before.get(name) != now[name]
+    ]
+
+
+def _few(named: Sequence[str]) -> str:
+    more = f", and {len(named) - 5} more" if len(named) > 5 else ""
+    return f" ({', '.join(named[:5])}{more})" if named else ""
 
 
 def metrics_fault(run: Run, record: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ class Training:
     progress: Progress
     watch: Watch
     at: Counters = field(default_factory=Counters)
+    before_update: Callable[[Training], None] | None = None
 
 
 def train(
@@ -98,15 +100,21 @@ def train(
             return final_metrics(run)
         progress.phase("loading data and weights")
         setup = prepare(run.recipe)
-        for note in manifest.begin(run, setup.source.hashes, setup.weights):
+        parts = (setup.source.train, setup.source.validation, setup.source.test)
+        files = [path for part in parts for path in part.inputs if isinstance(path, Path)]
+        differences = manifest.begin(run, setup.source.hashes, setup.weights, files)
+        for note in differences:
             progress.note(note)
         store = Store(run.folder, run.recipe.train.checkpoint.keep)
         saved, notes = store.latest(partial(manifest.metrics_fault, run))
         for note in notes:
             progress.note(note)
-        offset, first = saved.record["metrics_bytes"] if saved else 0, manifest.genesis(run, setup.source.hashes, setup.weights)
+        offset, first = saved.record["metrics_bytes"] if saved else 0, run.manifest().get("genesis", "")
+        manifest.went_on(run, saved.record["step"] if saved else 0, differences)
         with metrics.Chained(run.folder / runs.METRICS, offset, first) as log, metrics.Log(run.folder / runs.TIMINGS) as timings:
-            training = Training(run, setup, store, log, timings, progress, Watch(run.recipe.train.watchdog))
+            training = Training(
+                run, setup, store, log, timings, progress, Watch(run.recipe.train.watchdog), before_update=before_update
+            )
             if saved:
                 restore(training, saved)
             else:

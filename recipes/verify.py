@@ -1,18 +1,24 @@
-"""``nyala verify RUN``: are the files what the manifest says, and does the run come out the same again?"""
+"""``nyala verify RUN``: are the files what the manifest says, and does the run come out the same again, and at which level?"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import ReproducibilityError
-from . import manifest, metrics, trainer
+import msgspec
+import numpy as np
+
+from ..core.errors import RecipeError, ReproducibilityError
+from . import bounds, chain, compare, levels, manifest, trainer
 from . import run as runs
+from .bounds import Bound
+from .levels import Level, Score
 from .progress import Progress
 from .run import Run
+from .trainer import Training
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,12 @@ class Result:
         compared: each output file -> whether it is the same.
         first: what differs first, in words; empty where nothing does.
         notes: what differs in environment or code between then and now.
+        level: the highest level that holds, or ``none``.
+        wanted: the level that was asked for, or else the one that the environment and the code let expect.
+        why: for each level above the one that holds, why it does not.
+        bound: losses and weights against the measured bound, where that was looked at.
+        score: the final score against its interval, where that was looked at.
+        proof: the run's last link, which stands for its whole history; empty for runs of the first release.
     """
 
     equal: bool
@@ -32,63 +44,196 @@ class Result:
     compared: Mapping[str, bool] = field(default_factory=dict)
     first: str = ""
     notes: tuple[str, ...] = ()
+    level: Level = "none"
+    wanted: Level = "bitwise"
+    why: tuple[str, ...] = ()
+    bound: Bound | None = None
+    score: Score | None = None
+    proof: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the wanted level is reached."""
+        return levels.reaches(self.level, self.wanted)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "holds": self.holds}
 
     def __str__(self) -> str:
         lines = [f"{'equal ' if same else 'DIFFERS'}  {name}" for name, same in self.compared.items()]
         lines += [f"note     {note}" for note in self.notes]
-        head = (
-            f"equal: {self.steps} step{'' if self.steps == 1 else 's'} repeated, every bit the same"
-            if self.equal
-            else f"different: {self.first}"
-        )
-        return "\n".join([*lines, head])
+        lines += [f"proof    {self.proof}"] if self.proof and self.equal else []
+        if self.equal:
+            lines.append(f"equal: {_steps(self.steps)} repeated, every bit the same")
+        else:
+            lines += [f"different: {self.first}", *(f"not {line}" for line in self.why)]
+        return "\n".join([*lines, self._verdict()])
+
+    def _verdict(self) -> str:
+        said = {
+            "bitwise": "every bit is the same",
+            "bounded": f"{self.bound}\n         the bound: {bounds.Bound.said()}",
+            "statistical": str(self.score),
+            "none": "no level holds",
+        }[self.level]
+        text = f"level    {self.level}: {said}" if self.level != "none" else f"level    none: {said}"
+        return text if self.holds else f"{text}\n         {self.wanted} was {'to be expected' if self.equal else 'wanted'}"
 
 
-def verify(folder: str | Path, progress: Progress | None = None, *, steps: int | None = None) -> Result:
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"
+
+
+def verify(
+    folder: str | Path,
+    progress: Progress | None = None,
+    *,
+    steps: int | None = None,
+    level: Level | None = None,
+    seed: int | None = None,
+    overrides: Sequence[str] = (),
+) -> Result:
     """Repeats a finished run in a temporary folder and compares hash by hash.
 
-    First the files are held against the manifest: a file changed after the run is named without repeating anything.
+    First the files are held against the manifest: a file changed after the run is named without repeating anything. A run that
+    does not come out bit by bit is repeated once more to measure how far rounding carries it (``bounds.py``).
 
     Args:
         folder: the run folder.
         progress: shows the repetition.
         steps: repeat only this many steps and compare only their metrics.
+        level: what must hold. By default what the environment and the code let expect: ``bitwise`` on a machine of one class,
+            ``bounded`` on another, ``statistical`` with another seed or version.
+        seed: repeat with another seed; only ``statistical`` can hold then.
+        overrides: places of data and weights that lie elsewhere now (``data.name=...``), and keys that cannot change a result.
 
     Returns:
         What was found; a difference is a result here and no exception.
 
     Raises:
         ReproducibilityError: the run never came to its end, so there is nothing to compare with.
+        RecipeError: ``steps`` with ``statistical``, which needs the end; ``seed`` with a level above ``statistical``.
     """
-    run = runs.open_run(folder)
-    old = run.manifest()
-    if not old.get("outputs"):
+    run = runs.open_run(folder, list(overrides))
+    _check(run, folder, steps, level, seed)
+    again_loaded = run.loaded if seed is None else replace(run.loaded, recipe=msgspec.structs.replace(run.recipe, seed=seed))
+    show = progress or Progress()
+    with tempfile.TemporaryDirectory(prefix="nyala-verify-") as temporary:
+        again = runs.create(again_loaded, Path(temporary) / "run")
+        start: dict[str, np.ndarray] = {}
+
+        def remember(training: Training) -> None:
+            if training.at.step == 0:
+                start.update({k: np.array(v) for k, v in trainer.arrays(training.setup.model.state_dict()).items()})
+
+        trainer.train(again, show, stop_after=steps, before_update=remember)
+        result = _bits(run, again, steps)
+        reached, notes = levels.expected(run.manifest(), again.manifest())
+        result = replace(result, notes=notes, wanted=level or reached)
+        if result.equal or result.level != "none" or level == "bitwise" or _changed(run):
+            return result
+        return _below_bitwise(run, again, show, result, start, steps)
+
+
+def _check(run: Run, folder: str | Path, steps: int | None, level: Level | None, seed: int | None) -> None:
+    """What was asked for can be answered."""
+    if not run.manifest().get("outputs"):
         raise ReproducibilityError(
             f"{folder} is not finished", why="it has no results to compare with", fix=f"nyala resume {folder}"
         )
-    now = manifest.outputs(run.folder)
-    changed = [name for name in sorted(old["outputs"] | now) if old["outputs"].get(name) != now.get(name)]
-    with tempfile.TemporaryDirectory(prefix="nyala-verify-") as temporary:
-        again = runs.create(run.loaded, Path(temporary) / "run")
-        trainer.train(again, progress or Progress(), stop_after=steps)
-        return _compare(run, again, changed, steps)
+    if steps is not None and (level == "statistical" or seed is not None):
+        raise RecipeError("statistical needs the whole run", why="a final score is compared", fix="leave --steps out")
+    if seed is not None and level not in (None, "statistical"):
+        raise RecipeError(f"{level} cannot hold with another seed", fix="ask for --level statistical, or leave --seed out")
 
 
-def _compare(run: Run, again: Run, changed: list[str], steps: int | None) -> Result:
-    notes = tuple(manifest.compare(run.manifest(), again.manifest()))
-    first = first_difference(run.folder / runs.METRICS, again.folder / runs.METRICS, steps)
-    count = sum(1 for r in metrics.read(again.folder / runs.METRICS) if r["kind"] == "step")
-    old, new = run.manifest()["outputs"], manifest.outputs(again.folder)
-    compared = {runs.METRICS: not first} if steps else {name: old.get(name) == new.get(name) for name in sorted(old | new)}
+def _changed(run: Run) -> list[str]:
+    """The files that are not what the manifest says."""
+    old, now = run.manifest()["outputs"], manifest.outputs(run.folder)
+    return [name for name in sorted(old | now) if old.get(name) != now.get(name)]
+
+
+def _bits(run: Run, again: Run, steps: int | None) -> Result:
+    """The comparison bit by bit."""
+    before, after = run.manifest(), again.manifest()
+    lenient = before["code"] != after["code"]
+    difference = compare.first(run.folder / runs.METRICS, again.folder / runs.METRICS, steps, lenient=lenient)
+    count = len(compare.losses(again.folder))
+    changed = _changed(run)
+    old, new = before["outputs"], manifest.outputs(again.folder)
+    compared = {} if steps else {name: old.get(name) == new.get(name) for name in sorted(old | new)}
+    if steps or lenient:
+        compared[runs.METRICS] = difference is None
     compared |= dict.fromkeys(changed, False)
-    if not first and changed:
+    first = str(difference or "")
+    if changed and not difference:
         first = f"{', '.join(changed)} changed after the run: not the hash in the manifest"
-    if not first and not all(compared.values()):
+    elif not all(compared.values()) and not difference:
         first = "the steps are equal, but not " + ", ".join(name for name, same in compared.items() if not same)
-    return Result(not first, count, compared, first, notes)
+    if changed:
+        first += _broken_link(run, before)
+    why = () if not first else (f"bitwise: {', '.join(changed)} changed after the run" if changed else f"bitwise: {first}",)
+    level: Level = "none" if first else "bitwise"
+    return Result(not first, count, compared, first, level=level, why=why, proof=before.get("proof", ""))
+
+
+def _broken_link(run: Run, written: Mapping[str, Any]) -> str:
+    """Where a changed metrics file stops to fit its chain, in words, or an empty string."""
+    first = written.get("genesis")
+    if first is None:
+        return ""
+    lines = (run.folder / runs.METRICS).read_bytes().splitlines(keepends=True)
+    _, fault = chain.replay(first, [line for line in lines if line.endswith(b"\n")])
+    return f"; {fault}" if fault else ""
+
+
+def _below_bitwise(
+    run: Run, again: Run, show: Progress, result: Result, start: Mapping[str, np.ndarray], steps: int | None
+) -> Result:
+    """Looks for the highest level below bitwise that holds."""
+    why = [*result.why]
+    if run.recipe.seed == again.recipe.seed:
+        bound, reason = _bound(run, again, show, start, steps)
+        if bound is not None and bound.holds:
+            return replace(result, level="bounded", bound=bound)
+        result = replace(result, bound=bound)
+        why.append(f"bounded: {reason or bound}")
+    else:
+        why.append("bounded: another seed draws other numbers")
+    if steps is not None:
+        return replace(result, why=(*why, "statistical: only the first steps were repeated"))
+    found = levels.score(run.folder, again.folder, run.recipe.train.best.metric)
+    if found is not None and found.holds:
+        return replace(result, level="statistical", score=found, why=tuple(why))
+    said = found or f"no interval is known for {run.recipe.train.best.metric}"
+    return replace(result, score=found, why=(*why, f"statistical: {said}"))
+
+
+def _bound(run: Run, again: Run, show: Progress, start: Mapping[str, np.ndarray], steps: int | None) -> tuple[Bound | None, str]:
+    """The recorded run against the measured bound, or why it was not measured."""
+    old, new = (compare.losses(r.folder, steps) for r in (run, again))
+    far = bounds.beyond_cap(old, new)
+    if far is not None:
+        said = f"the losses of step {far} are further apart ({abs(old[far - 1] - new[far - 1]):.2g}) than any bound allows"
+        return None, f"{said} ({bounds.CAP:.0%} of the loss)"
+    if len(old) != len(new):
+        return None, f"the runs have {len(old)} and {len(new)} steps"
+    show.note("measuring how far rounding carries this run: once more, with every weight's last bit moved")
+    nudged = runs.create(again.loaded, again.folder.parent / "nudged")
+    trainer.train(nudged, show, stop_after=steps, before_update=bounds.nudge)
+    moved = compare.losses(nudged.folder, steps)
+    if len(moved) != len(new):
+        return None, f"moving the last bits changes the number of steps, {len(new)} -> {len(moved)}"
+    return bounds.judge(old, new, moved, _distances(run, again, nudged, start)), ""
+
+
+def _distances(run: Run, again: Run, nudged: Run, start: Mapping[str, np.ndarray]) -> tuple[float, float, float] | None:
+    """How far the last weights are apart, where all three runs have them."""
+    found = [compare.last_weights(r.folder) for r in (run, again, nudged)]
+    if any(f is None for f in found) or len({f[0] for f in found if f}) != 1:
+        return None
+    old, new, moved = (f[1] for f in found if f)
+    return compare.distance(old, new), compare.distance(moved, new), compare.distance(new, start)
 
 
 def first_difference(old: Path, new: Path, steps: int | None = None) -> str:
@@ -99,14 +244,4 @@ def first_difference(old: Path, new: Path, steps: int | None = None) -> str:
         new: the repeated one.
         steps: compare only up to this step.
     """
-    before = [r for r in metrics.read(old) if steps is None or (r["step"] <= steps and r["kind"] in ("step", "hash"))]
-    after = [r for r in metrics.read(new) if steps is None or (r["step"] <= steps and r["kind"] in ("step", "hash"))]
-    for a, b in zip(before, after, strict=False):
-        if a != b:
-            keys = [k for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)]
-            said = ", ".join(f"{k} {a.get(k)} -> {b.get(k)}" for k in keys)
-            return f"step {min(a['step'], b['step'])} ({a['kind']}) differs first: {said}"
-    if len(before) != len(after):
-        where = (before if len(before) > len(after) else after)[min(len(before), len(after))]
-        return f"step {where['step']} ({where['kind']}) is in one of the two runs only"
-    return ""
+    return str(compare.first(old, new, steps) or "")
