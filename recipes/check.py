@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect as mi
 
 from ..core.errors import did_you_mean, nearest
-from .schema import Data, Model, Plateau, Recipe, Schedules, Train
+from .schema import Data, Model, Plateau, Recipe, Schedules, Stages, Train
 
 
 @dataclass(frozen=True)
@@ -243,8 +243,8 @@ def _across(tree: Mapping[str, Any]) -> Iterator[Problem]:
     schedule = _converted(tree.get("schedule"), Schedules)
     if "train" in tree and isinstance(tree["train"], Mapping):
         yield from _length(tree["train"])
-    if model is not None and model.unfreeze and not model.freeze:
-        yield Problem("model.unfreeze", "nothing is frozen", 'give model.freeze too, e.g. ["*"]')
+    if model is not None:
+        yield from _frozen(model, train)
     if data is not None:
         yield from _orders(data)
         yield from _folds(data)
@@ -254,6 +254,23 @@ def _across(tree: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _needs_validation(train, schedule)
     if schedule is not None and train is not None and train.steps and schedule.warmup >= train.steps:
         yield Problem("schedule.warmup", "is as long as the whole run", "make it shorter than train.steps")
+
+
+def _frozen(model: Model, train: Train | None) -> Iterator[Problem]:
+    if model.unfreeze and not model.freeze and model.adapter is None:
+        yield Problem("model.unfreeze", "nothing is frozen", 'give model.freeze too, e.g. ["*"]')
+    if model.adapter is not None and model.random_init:
+        yield Problem("model.adapter", "the weights are random", "an adapter goes beside pretrained ones; remove random_init")
+    if model.adapter is not None and not model.adapter.targets:
+        yield Problem("model.adapter.targets", "is empty", 'give patterns, or ["all-linear"]')
+    if train is None or train.unfreeze is None:
+        return
+    if isinstance(train.unfreeze, Stages):
+        if not model.freeze and model.adapter is None:
+            yield Problem("train.unfreeze", "nothing is frozen", 'give model.freeze, e.g. ["*"], and model.unfreeze=["@head"]')
+        for i, stage in enumerate(train.unfreeze.stages):
+            if (stage.epoch is None) == (stage.step is None):
+                yield Problem(f"train.unfreeze.stages[{i}]", "needs one of epoch and step", "give exactly one")
 
 
 def _length(train: Mapping[str, Any]) -> Iterator[Problem]:

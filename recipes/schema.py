@@ -139,6 +139,34 @@ class Data(Table, frozen=True):
     """Which fold, from 0, is the test part."""
 
 
+class Adapter(Table, frozen=True, tag_field="type"):
+    """A few new weights beside frozen ones: all of the model is frozen but the adapter, a new head, and what `model.unfreeze`
+    names. The run's result holds the adapter alone, in PEFT's layout, and the model with it merged in.
+    """
+
+    rank: Count = 8
+    """Of the matrix that is added to each weight: how much can be learnt."""
+    alpha: Rate = 16.0
+    """What is added is multiplied by `alpha / rank`."""
+    targets: list[str] = ["all-linear"]
+    """Patterns of layers that get an adapter: names with wildcards (`*.attention.self.query`), the last part of names (`query`),
+    or `all-linear` for every linear layer but the head. Convolutions and embeddings can be named too."""
+    dropout: Below1 = 0.0
+    """Probability that an element of the adapter's input is dropped in training."""
+    rslora: bool = False
+    """Multiply by `alpha / sqrt(rank)` instead, so that a higher rank learns as fast (Kalajdzievski 2023)."""
+    merge: bool = True
+    """Write the merged model as `model/`; false writes the adapter alone there, which needs the base's weights to be loaded."""
+
+
+class Lora(Adapter, frozen=True, tag="lora"):
+    """Low-rank adaptation (Hu et al. 2021)."""
+
+
+class Dora(Adapter, frozen=True, tag="dora"):
+    """Weight-decomposed low-rank adaptation (Liu et al. 2024): the length of each output's weights is learnt apart."""
+
+
 class Model(Table, frozen=True):
     """Which weights, what is new in them, and what stays as it is.
 
@@ -158,6 +186,8 @@ class Model(Table, frozen=True):
     """Patterns of parameters that do not learn."""
     unfreeze: list[str] = []
     """Patterns of parameters that learn nevertheless; applied after `freeze`."""
+    adapter: Lora | Dora | None = None
+    """Low-rank weights to learn beside frozen ones; none where it is left out."""
     dropout: dict[str, Below1] = {}
     """Dropout rates by the names the architecture has for them, e.g. `drop_rate`, `hidden_dropout_prob`."""
     image_size: Annotated[int, Meta(ge=8)] | None = None
@@ -374,6 +404,35 @@ class Watchdog(Table, frozen=True):
     """A loss below this never stops a run: close to 0 it may jump tenfold and mean nothing."""
 
 
+class Stage(Table, frozen=True):
+    """Parameters that learn from some time on. Exactly one of ``epoch`` and ``step`` is given."""
+
+    patterns: list[str]
+    """What begins to learn: patterns as in `model.freeze`."""
+    epoch: Count | None = None
+    """After this many epochs."""
+    step: Count | None = None
+    """After this many updates."""
+
+
+class Stages(Table, frozen=True, tag_field="type", tag="stages"):
+    """What is frozen by `model.freeze` begins to learn in stages."""
+
+    stages: list[Stage]
+    """When what begins to learn, e.g. `[{ epoch = 1, patterns = ["blocks.6"] }, { epoch = 2, patterns = ["*"] }]`."""
+
+
+class Layerwise(Table, frozen=True, tag_field="type", tag="layers"):
+    """First the head learns, then one layer after the other from the head down (Howard & Ruder 2018)."""
+
+    every_epochs: Rate = 1.0
+    """Epochs, whole or in parts, from one layer to the next."""
+    every_steps: Count | None = None
+    """The same in updates, in place of `every_epochs`."""
+    layers: Count = 1
+    """How many layers begin at once."""
+
+
 class Train(Table, frozen=True):
     """Length and method. Exactly one of ``epochs`` and ``steps`` is given; a step is one update of the weights."""
 
@@ -403,6 +462,8 @@ class Train(Table, frozen=True):
     class), of the training part), a number for each class in the order of the labels, or `{spam = 2.0}` with 1 for the others."""
     checkpointing: bool = False
     """Keep fewer activations and compute them again in the backward pass: the same bits in less memory and more time."""
+    unfreeze: Layerwise | Stages | None = None
+    """Gradual unfreezing: what begins to learn later; off where it is left out."""
     watchdog: Watchdog | None = None
     """Stops a run whose loss explodes; off where it is left out."""
     early_stop: EarlyStop | None = None
