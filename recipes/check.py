@@ -261,8 +261,6 @@ def _frozen(model: Model, train: Train | None) -> Iterator[Problem]:
         yield Problem("model.unfreeze", "nothing is frozen", 'give model.freeze too, e.g. ["*"]')
     if model.adapter is not None and model.random_init:
         yield Problem("model.adapter", "the weights are random", "an adapter goes beside pretrained ones; remove random_init")
-    if model.adapter is not None and not model.adapter.targets:
-        yield Problem("model.adapter.targets", "is empty", 'give patterns, or ["all-linear"]')
     if train is None or train.unfreeze is None:
         return
     if isinstance(train.unfreeze, Stages):

@@ -148,9 +148,9 @@ class Adapter(Table, frozen=True, tag_field="type"):
     """Of the matrix that is added to each weight: how much can be learnt."""
     alpha: Rate = 16.0
     """What is added is multiplied by `alpha / rank`."""
-    targets: list[str] = ["all-linear"]
-    """Patterns of layers that get an adapter: names with wildcards (`*.attention.self.query`), the last part of names (`query`),
-    or `all-linear` for every linear layer but the head. Convolutions and embeddings can be named too."""
+    targets: list[str] = []
+    """Patterns of layers that get an adapter: names with wildcards (`*.attention.self.query`) or the last part of names (`query`);
+    by default every linear layer but the head. Convolutions and embeddings can be named too."""
     dropout: Below1 = 0.0
     """Probability that an element of the adapter's input is dropped in training."""
     rslora: bool = False
