@@ -155,6 +155,13 @@ class MissingFileError(NyalaError, FileNotFoundError):
     code = "E307"
 
 
+class ConflictError(NyalaError, RuntimeError):
+    """Somebody else changed the same thing meanwhile."""
+
+    code = "E308"
+    exit_code = 1
+
+
 class DataError(NyalaError, ValueError):
     """A sample, a dataset or an input file that cannot be used."""
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .files import Files as Files
     from .load import pull as pull
     from .pipeline import Pipeline as Pipeline
+    from .pushing import Plan as Plan
+    from .pushing import push as push
 
 # Name -> module of this folder; loaded when first used, so `import nyala` stays quick.
 _FACE = {
@@ -23,9 +25,11 @@ _FACE = {
     "Pipeline": "pipeline",
     "find": "catalogue",
     "list_models": "catalogue",
+    "Plan": "pushing",
     "pull": "load",
+    "push": "pushing",
 }
-__all__ = ["Card", "Files", "Pipeline", "find", "list_models", "pull"]
+__all__ = ["Card", "Files", "Pipeline", "Plan", "find", "list_models", "pull", "push"]
 
 
 def __getattr__(name: str) -> Any:
