@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -94,9 +94,13 @@ class Chained(Log):
             content = path.read_bytes()
         self._chain, _ = chain.replay(first, content.splitlines(keepends=True))
         self._content = hashlib.sha256(content)
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
 
     def write(self, record: dict[str, Any]) -> None:
+        """Appends one line, and hands the record to the listeners."""
         super().write(record)
+        for heard in self.listeners:
+            heard(record)
         line = encode(record)
         self._chain.add(line)
         self._content.update(line)

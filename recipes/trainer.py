@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..core.atomic import remove_leftovers
-from . import batches, diagnosis, divergence, finish, freezing, hashing, lock, manifest, metrics, scores, steps
+from . import batches, diagnosis, divergence, finish, freezing, hashing, lock, manifest, metrics, scores, steps, tensorboard
 from . import run as runs
 from .batches import Batch
-from .evaluate import evaluate
 from .progress import Progress
 from .run import Run
 from .schedules import factor
@@ -111,7 +110,12 @@ def train(
             progress.note(note)
         offset, first = saved.record["metrics_bytes"] if saved else 0, run.manifest().get("genesis", "")
         manifest.went_on(run, saved.record["step"] if saved else 0, differences)
-        with metrics.Chained(run.folder / runs.METRICS, offset, first) as log, metrics.Log(run.folder / runs.TIMINGS) as timings:
+        with (
+            metrics.Chained(run.folder / runs.METRICS, offset, first) as log,
+            metrics.Log(run.folder / runs.TIMINGS) as timings,
+            tensorboard.follow(run.folder) as events,
+        ):
+            log.listeners.append(events.write)
             training = Training(
                 run, setup, store, log, timings, progress, Watch(run.recipe.train.watchdog), before_update=before_update
             )
@@ -131,7 +135,7 @@ def train(
 def final_metrics(run: Run) -> dict[str, Any]:
     """The final scores of a finished run, from its metrics."""
     last = [r for r in metrics.read(run.folder / runs.METRICS) if r["kind"] == "final"][-1]
-    return {k: last[k] for k in ("accuracy", "macro_f1", "loss", "weights_step")}
+    return scores.of_record(last)
 
 
 def loop(training: Training, stop_after: int | None = None) -> None:
@@ -235,7 +239,7 @@ def validate(training: Training) -> None:
     found = batches.for_evaluation(part, setup.task, recipe)
     training.progress.phase(f"evaluating {len(part)} samples")
     with setup.averaged():
-        result = evaluate(setup.model, found, setup.classes)
+        result = setup.objective.evaluate(setup.model, found)
     record = {"kind": "eval", "step": training.at.step, "epoch": training.at.epoch, "part": name, **result.record()}
     training.log.write(record)
     training.progress.evaluated(record)
@@ -246,12 +250,14 @@ def judge(training: Training, record: Mapping[str, Any]) -> None:
     """What follows from an evaluation: best weights, early stopping, a lower rate."""
     at, recipe = training.at, training.run.recipe
     best, early, schedule = recipe.train.best, recipe.train.early_stop, recipe.schedule
-    if best.use == "best" and scores.better(best.metric, record[best.metric], at.best):
-        at.best, at.best_step = record[best.metric], at.step
+    metric = best.metric or training.setup.objective.metrics[0]
+    if best.use == "best" and scores.better(metric, record[metric], at.best):
+        at.best, at.best_step = record[metric], at.step
         training.store.save_best(at.step, training.setup.final_arrays())
     if early is not None:
-        improved = scores.better(early.metric, record[early.metric], at.watched, early.min_delta)
-        at.watched, at.waited = (record[early.metric], 0) if improved else (at.watched, at.waited + 1)
+        metric = early.metric or training.setup.objective.metrics[0]
+        improved = scores.better(metric, record[metric], at.watched, early.min_delta)
+        at.watched, at.waited = (record[metric], 0) if improved else (at.watched, at.waited + 1)
         at.stopped = at.waited >= early.patience
     if isinstance(schedule, Plateau):
         improved = scores.better(schedule.metric, record[schedule.metric], at.plateau_best)

@@ -16,7 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 38
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: its name, its points, and how it is drawn (``style`` is a CSS class: ``a``, ``b``, ``faint``, ``c0`` to ``c7``)."""
+    """One curve: its name, its points, and how it is drawn (``style``, a CSS class: ``a``, ``b``, ``faint``, ``c0``)."""
 
     name: str
     points: Points
@@ -115,13 +115,18 @@ def thinned(points: Points, limit: int = 400) -> Points:
     return [points[i] for i in picks]
 
 
-def smoothed(points: Points, weight: float = 0.9) -> Points:
+def smoothed(points: Points, weight: float | None = None) -> Points:
     """An exponential average, unbiased at the start (as Adam's moments are).
+
+    Args:
+        points: the curve.
+        weight: of what was before; left out, so much that about twenty averages fit into the curve.
 
     Example:
         >>> smoothed([(1, 4.0), (2, 4.0)])
         [(1, 4.0), (2, 4.0)]
     """
+    weight = min(0.98, max(0.0, 1 - 20 / max(1, len(points)))) if weight is None else weight
     total, scale, result = 0.0, 0.0, []
     for x, y in points:
         if math.isfinite(y):

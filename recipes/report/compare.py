@@ -50,7 +50,8 @@ def names_of(views: Sequence[View]) -> list[str]:
 
 def _results(views: Sequence[View], names: Sequence[str]) -> str:
     rows = []
-    best = max((v.assessment.accuracy.value for v in views if v.assessment), default=None)
+    alike = all(v.manifest.get("data") == views[0].manifest.get("data") for v in views)
+    best = max((v.assessment.accuracy.value for v in views if v.assessment), default=None) if alike else None
     for i, (view, name) in enumerate(zip(views, names, strict=True)):
         a, final = view.assessment, view.final
         cells = [f'<span class="key c{i % STYLES}">{escape(name)}</span>']
@@ -82,7 +83,7 @@ def _estimate(e: Estimate, factor: float = 1, unit: str = "", strong: bool = Fal
         return "<td>-</td>"
     digits = 1 if factor == 100 else 3
     value = f"{factor * e.value:.{digits}f}{unit}"
-    spread = f"{factor * e.low:.{digits}f}–{factor * e.high:.{digits}f}"
+    spread = f"{factor * e.low:.{digits}f} to {factor * e.high:.{digits}f}"
     return f'<td>{f"<b>{value}</b>" if strong else value} <span class="range">{spread}</span></td>'
 
 
@@ -125,7 +126,7 @@ def _settings(views: Sequence[View], names: Sequence[str]) -> str:
     rows = differing(views)
     if not rows:
         return '<p class="quiet">None: the recipes say the same.</p>'
-    made = [[f"<code>{escape(key)}</code>", *(f"<td>{_value(v)}</td>" for v in values)] for key, values in rows]
+    made = [[f"<code>{escape(key)}</code>", *(f'<td class="setting">{_value(v)}</td>' for v in values)] for key, values in rows]
     return parts.table(["key", *names], made)
 
 

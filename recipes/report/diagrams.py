@@ -19,8 +19,8 @@ def reliability_diagram(found: Reliability) -> str:
         >>> r = Reliability()
         >>> r.add(np.array([0.9, 0.8]), np.array([True, False]))
         >>> svg = reliability_diagram(r)
-        >>> svg.count('class="pillar"'), svg.count('class="gap"')
-        (2, 2)
+        >>> svg.count('class="pillar"'), svg.count('class="gap"'), svg.count('class="extra"')
+        (2, 1, 1)
     """
     parts = [_axes()]
     for confidence, accuracy, count in found.bins():
@@ -28,14 +28,16 @@ def reliability_diagram(found: Reliability) -> str:
         x, width = _x(place / BINS) + 1, _SIDE / BINS - 2
         title = f"<title>{count} samples, {100 * confidence:.1f} % sure, {100 * accuracy:.1f} % right</title>"
         low, high = sorted((confidence, accuracy))
-        pillar = f'x="{x:.1f}" y="{_y(accuracy):.1f}" width="{width:.1f}" height="{accuracy * _SIDE:.1f}"'
+        pillar = f'x="{x:.1f}" y="{_y(low):.1f}" width="{width:.1f}" height="{low * _SIDE:.1f}"'
         gap = f'x="{x:.1f}" y="{_y(high):.1f}" width="{width:.1f}" height="{(high - low) * _SIDE:.1f}"'
-        parts.append(f'<g>{title}<rect class="pillar" {pillar}/><rect class="gap" {gap}/></g>')
+        kind = "gap" if confidence > accuracy else "extra"
+        parts.append(f'<g>{title}<rect class="pillar" {pillar}/><rect class="{kind}" {gap}/></g>')
     parts.append(f'<line class="even" x1="{_x(0)}" y1="{_y(0)}" x2="{_x(1)}" y2="{_y(1)}"/>')
-    width, height = _LEFT + _SIDE + 14, _TOP + _SIDE + _BOTTOM
-    svg = f'<svg viewBox="0 0 {width} {height}" style="max-width:{width + 60}px" role="img" aria-label="reliability diagram">'
-    legend = '<span class="key a">right</span><span class="key b">gap to how sure</span>'
-    return f'<figure class="chart"><figcaption>Reliability</figcaption><div class="legend">{legend}</div>{svg}{"".join(parts)}</svg></figure>'
+    width, height = _LEFT + _SIDE + 24, _TOP + _SIDE + _BOTTOM
+    svg = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="reliability diagram">{"".join(parts)}</svg>'
+    named = (("a", "right"), ("gap", "more sure than right"), ("extra", "more right than sure"))
+    legend = "".join(f'<span class="key {kind}">{name}</span>' for kind, name in named)
+    return f'<figure class="chart"><figcaption>Reliability</figcaption><div class="legend">{legend}</div>{svg}</figure>'
 
 
 def _x(value: float) -> float:

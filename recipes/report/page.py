@@ -83,8 +83,8 @@ def _statement(view: View) -> str:
     same = ", ".join(str(e[k]) for k in ("machine", "cpu", "blas") if e.get(k))
     return (
         f"<p>Everything drawn at random follows from the seed {seed}. Repeated with the same code, data and weights, on a "
-        f"processor of the same kind with the same NumPy ({escape(same)}, NumPy {escape(str(e.get('numpy', '-')))}), every step has "
-        "the same bits, whatever the number of threads and however often the run is interrupted. On another kind of processor "
-        "sums may be rounded otherwise, and numbers agree within rounding.</p>"
+        f"processor of the same kind with the same NumPy ({escape(same)}, NumPy {escape(str(e.get('numpy', '-')))}), every step "
+        "has the same bits, whatever the number of threads and however often the run is interrupted. On another kind of "
+        "processor sums may be rounded otherwise, and numbers agree within rounding.</p>"
         f"<p><code>nyala verify {escape(view.name)}</code> repeats the run and names the first step that differs.</p>"
     )

@@ -72,7 +72,7 @@ def share(e: Estimate, with_range: bool = True) -> str:
     if not e.exists:
         return "<td>-</td>"
     whisker = f'<u style="left:{100 * e.low:.0f}%; width:{100 * (e.high - e.low):.0f}%"></u>'
-    spread = f' <span class="range">{e.low:.2f}–{e.high:.2f}</span>' if with_range else ""
+    spread = f' <span class="range">{e.low:.2f} to {e.high:.2f}</span>' if with_range else ""
     return f'<td><span class="bar"><i style="width:{100 * e.value:.0f}%"></i>{whisker}</span>{e.value:.3f}{spread}</td>'
 
 
@@ -148,7 +148,7 @@ def curves(records: Sequence[Record]) -> str:
     train = points(records, "step", "loss")
     part = next((str(r["part"]) for r in records if "part" in r), "test")
     loss = [
-        Line("each step", charts.thinned(train), "faint"),
+        Line("each step", charts.thinned(train) if len(train) > 20 else [], "faint"),
         Line("train", charts.thinned(charts.smoothed(train)), "a"),
         Line(part, points(records, "eval", "loss"), "b", dots=True),
     ]

@@ -32,10 +32,11 @@ figure { margin:0; } .chart { background:var(--card); border:1px solid var(--rul
   vertical-align:middle; background:var(--a); }
 .grid { stroke:var(--rule); } .tick { fill:var(--quiet); font-size:12px; } .curve { fill:none; stroke-width:2; stroke:var(--a); }
 .dot { fill:var(--a); } .curve.faint { stroke-width:1; } .even { stroke:var(--quiet); stroke-dasharray:4 4; }
-.pillar { fill:var(--right); fill-opacity:.75; } .gap { fill:var(--wrong); fill-opacity:.45; }
+.pillar { fill:var(--right); } .gap { fill:var(--wrong); fill-opacity:.7; } .extra { fill:var(--faint); }
+.key.gap::before { background:var(--wrong); } .key.extra::before { background:var(--faint); }
 .matrix { width:100%; height:auto; display:block; } .matrix .empty { fill:var(--card); } .matrix .right { fill:var(--right); }
 .matrix .wrong { fill:var(--wrong); } .count { fill:var(--ink); font-size:12px; } .count.strong { fill:var(--on); }
-.beside { display:grid; grid-template-columns:repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap:16px; align-items:start; }
+.beside { display:grid; grid-template-columns:repeat(auto-fit, minmax(min(100%, 340px), 1fr)); gap:16px; align-items:start; }
 .scroll { overflow-x:auto; overflow-wrap:normal; max-width:100%; }
 table { border-collapse:collapse; } td, th { padding:5px 16px 5px 0; text-align:left; vertical-align:top;
   border-bottom:1px solid var(--rule); font-variant-numeric:tabular-nums; white-space:nowrap; } tr > th { font-weight:600; }
@@ -58,8 +59,10 @@ pre { background:var(--card); border:1px solid var(--rule); border-radius:10px; 
   overflow-wrap:normal; }
 pre b { font-weight:600; } code { font-size:13px; } .wrap { white-space:normal; } .proof td { white-space:normal;
   overflow-wrap:anywhere; min-width:16em; }
+td.setting { white-space:normal; min-width:7em; max-width:24em; overflow-wrap:anywhere; }
+.beside figure { max-width:480px; } .chart svg { overflow:visible; }
+@media (max-width:640px) { .chart .tick { font-size:15px; } main { padding:24px 14px 48px; } h1 { font-size:24px; } }
 details summary { cursor:pointer; color:var(--a); margin:8px 0; }
-.differs { background:var(--card); font-weight:600; }
 @media print { nav, details summary { display:none; } section { break-inside:avoid-page; } }
 """ + "".join(
     f".key.{name}::before {{ background:var(--{name}); }} .curve.{name} {{ stroke:var(--{name}); }} "
