@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..core.progress import progress_enabled, set_progress, tell
 from .quota import in_words
@@ -22,8 +22,8 @@ _LINE_SECONDS = 10.0
 class Show(Protocol):
     """What a download calls as it goes on."""
 
-    def __call__(self, done: int, *, total: int | None = None, label: str = "") -> None:
-        """``done`` bytes are there by now; ``total`` and ``label`` replace the earlier ones where given."""
+    def __call__(self, done: int, *, label: str = "") -> None:
+        """``done`` bytes are there by now; ``label`` replaces the earlier one where given."""
 
 
 @contextmanager
@@ -50,9 +50,8 @@ def download_bar(label: str, total: int | None, start: int = 0) -> Iterator[Show
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task(label, total=total, completed=start)
 
-            def show(done: int, *, total: int | None = None, label: str = "") -> None:
-                changed: dict[str, Any] = {"description": label} if label else {}
-                progress.update(task, completed=done, **changed, **({} if total is None else {"total": total}))
+            def show(done: int, *, label: str = "") -> None:
+                progress.update(task, completed=done, description=label or None)
 
             yield show
 
@@ -76,14 +75,14 @@ class Meter:
     def file(self, name: str) -> Show:
         """What the download of one of the files calls."""
 
-        def show(done: int, *, total: int | None = None, label: str = "") -> None:  # noqa: ARG001 - of the model, not the file
+        def show(done: int, *, label: str = "") -> None:
             self._arrived[name] = done
-            self._show(sum(self._arrived.values()), label=name)
+            self._show(sum(self._arrived.values()), label=label or name)
 
         return show
 
 
-def _nothing(done: int, *, total: int | None = None, label: str = "") -> None:
+def _nothing(done: int, *, label: str = "") -> None:
     """Shows nothing."""
 
 
@@ -94,9 +93,8 @@ class _Lines:
         self.label, self.total, self.start, self.clock = label, total, start, clock
         self.began = self.said = clock()
 
-    def __call__(self, done: int, *, total: int | None = None, label: str = "") -> None:
+    def __call__(self, done: int, *, label: str = "") -> None:
         self.label = label or self.label
-        self.total = self.total if total is None else total
         now = self.clock()
         if now - self.said >= _LINE_SECONDS:
             self.said = now

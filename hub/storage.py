@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..core.atomic import storage_errors
 from ..core.errors import StorageError
-from .locks import locked
+from .mutex import locked
 from .quota import in_words, require_quota
 
 __all__ = ["cache_folder", "is_offline", "locked", "logger", "make_folder", "require_space"]

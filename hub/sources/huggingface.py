@@ -170,6 +170,15 @@ def has_token() -> bool:
     return bool(client().get_token())
 
 
+def strange_answer(place: str) -> NetworkError:
+    """Something else than a model hub answers."""
+    return NetworkError(
+        f"{place}: the answer is not a model hub's",
+        why="a login page of the network, perhaps, or a wrong address",
+        fix="open any page in a browser, check HF_ENDPOINT and proxies, then try again",
+    )
+
+
 def _in_words(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
@@ -187,11 +196,7 @@ def _transport_error(error: BaseException, place: str) -> NyalaError:
     if is_a(error, "TooManyRedirects", "UnsupportedProtocol"):
         return NetworkError(f"{place}: the server redirects to nowhere ({error})", fix="check proxies and HF_ENDPOINT")
     if is_a(error, "JSONDecodeError"):
-        return NetworkError(
-            f"{place}: the answer is not a model hub's",
-            why="it is no JSON: a login page of the network, perhaps, or a wrong address",
-            fix="open any page in a browser, check HF_ENDPOINT and proxies, then try again",
-        )
+        return strange_answer(place)
     if is_a(error, "TimeoutException", "TimeoutError"):
         return NetworkError(f"{place}: the server does not answer", fix=again)
     if is_a(error, "ConnectError"):

@@ -24,7 +24,7 @@ from ...core.progress import tell
 from ..cards import FileSpec, SourceSpec
 from ..files import Files
 from ..integrity import Memory, git_blob_id, sha256_file
-from ..locks import Owner, locked
+from ..mutex import Owner, locked
 from ..progress import Meter, download_bar
 from ..quota import in_words
 from ..storage import logger, make_folder, require_space
@@ -33,7 +33,7 @@ from .base import discard, try_discard
 from .hub_cache import HubCache
 from .patience import Patience, deadline, within
 from .selection import helper_files, is_safe, shard_names, weight_file
-from .transfer import receive, size_of
+from .transfer import TooLongError, receive, size_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -76,6 +76,15 @@ class ModelHub:
                 return None
             paths[name], hashes[name] = path, expected
         return Files(paths, origin=self.spec.label, revision=record["commit"], hashes=hashes)
+
+    def present(self) -> Files | None:
+        record = self._read_record() or self._adopt()
+        if record is None:
+            return None
+        paths = {name: self._cached_path(name, record["commit"]) for name in record["files"]}
+        here = {name: path for name, path in paths.items() if path is not None}
+        hashes = {name: str(known["sha256"]) for name, known in record["files"].items()}
+        return Files(here, origin=self.spec.label, revision=record["commit"], hashes=hashes) if len(here) == len(paths) else None
 
     def _read_record(self) -> dict[str, Any] | None:
         """The commit and hashes of an earlier fetch, if they fit the card."""
@@ -137,7 +146,10 @@ class ModelHub:
         timeout = deadline(patient)
 
         def ask() -> Any:
-            return hub.HfApi().model_info(self.spec.repo, revision=self.revision, files_metadata=True, timeout=timeout)
+            try:
+                return hub.HfApi().model_info(self.spec.repo, revision=self.revision, files_metadata=True, timeout=timeout)
+            except (KeyError, TypeError, AttributeError) as error:  # the client builds objects from whatever it is sent
+                raise huggingface.strange_answer(self.spec.label) from error
 
         info = self._call(lambda: within(timeout + 1.0, ask), patient)
         commit = str(getattr(info, "sha", "") or "")
@@ -196,9 +208,9 @@ class ModelHub:
                 return found
             for _ in range(2):
                 with self._part(identity, stranger) as part:
-                    self._receive(name, listing, part, patient, meter)
+                    problem = self._receive(name, listing, part, patient, meter)
                     digest = sha256_file(part)
-                    problem = listing.problem(name, part, digest, expected, self.spec.authority)
+                    problem = problem or listing.problem(name, part, digest, expected, self.spec.authority)
                     if not problem:
                         path = self.place.keep(part, identity if listing.states(name) else digest, listing.commit, name)
                         self._memory.remember(path, digest)
@@ -243,19 +255,21 @@ class ModelHub:
         finally:
             private.unlink(missing_ok=True)
 
-    def _receive(self, name: str, listing: Listing, part: Path, patient: bool, meter: Meter) -> None:
+    def _receive(self, name: str, listing: Listing, part: Path, patient: bool, meter: Meter) -> str:
+        """Complete the part file; what is plainly wrong with what came, or an empty string."""
         url = huggingface.client().hf_hub_url(self.spec.repo, name, revision=listing.commit)
         label = f"{self.spec.label}: {name}"
         if before := size_of(part):
             tell(f"{label}: going on from {in_words(before)} that are here")
         try:
             receive(url, part, listing.stated_size(name), label, patient, meter.file(name))
-        except NyalaError as error:
-            if isinstance(error, IntegrityError):
-                try_discard(part, "is not what the hub states")
+        except TooLongError as error:
+            return str(error)
+        except NyalaError:
             raise
         except huggingface.hub_errors() as error:
             raise huggingface.translate(error, self.spec.repo, self.revision, name) from error
+        return ""
 
     def _call(self, call: Callable[[], Any], patient: bool) -> Any:
         """Call the client; wait and try again where that is likely to help; speak nyala's errors."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.atomic import storage_errors
-from ...core.errors import IntegrityError, NyalaError, StorageError
+from ...core.errors import NyalaError, StorageError
 from ..progress import Show
 from ..quota import in_words
 from . import huggingface
@@ -23,6 +23,10 @@ _RENEW_AFTER = 1 << 20  # bytes that must have arrived before the tries are coun
 
 class ShortAnswerError(ConnectionError):
     """An answer that ended well before the file did."""
+
+
+class TooLongError(Exception):
+    """An answer that is longer than the file, and so cannot be it."""
 
 
 def receive(url: str, part: Path, size: int | None, label: str, patient: bool, show: Show) -> None:
@@ -37,7 +41,7 @@ def receive(url: str, part: Path, size: int | None, label: str, patient: bool, s
         show: told how many bytes are there.
 
     Raises:
-        IntegrityError: the answer is longer than the file.
+        TooLongError: the answer is longer than the file.
         StorageError: the disk refuses; what has arrived stays.
         BaseException: what the hub client raises for a bad answer or network, when no try is left.
     """
@@ -45,7 +49,7 @@ def receive(url: str, part: Path, size: int | None, label: str, patient: bool, s
     while True:
         before = size_of(part)
         try:
-            return _once(url, part, size, label, patient, show)
+            return _once(url, part, size, patient, show)
         except NyalaError:
             raise
         except huggingface.hub_errors() as error:
@@ -60,7 +64,7 @@ def size_of(part: Path) -> int:
     return part.stat().st_size if part.is_file() else 0
 
 
-def _once(url: str, part: Path, size: int | None, label: str, patient: bool, show: Show) -> None:
+def _once(url: str, part: Path, size: int | None, patient: bool, show: Show) -> None:
     start = size_of(part)
     if start and start == size:
         return
@@ -72,7 +76,7 @@ def _once(url: str, part: Path, size: int | None, label: str, patient: bool, sho
             with storage_errors(part, "delete"):
                 part.unlink(missing_ok=True)
         importlib.import_module("huggingface_hub.utils").hf_raise_for_status(answer)
-        done = _write(answer, part, _offset(answer, start), size, label, show)
+        done = _write(answer, part, _offset(answer, start, part), size, show)
     finally:
         answer.close()
     if size is not None and done < size:
@@ -84,7 +88,7 @@ def _open(url: str, start: int, patient: bool) -> Any:
     utils = importlib.import_module("huggingface_hub.utils")
     stall = float(huggingface.client().constants.HF_HUB_DOWNLOAD_TIMEOUT)
     first = deadline(patient)
-    headers = {**utils.build_hf_headers(), "Accept-Encoding": "identity"}  # a range of packed bytes could not be joined
+    headers = {**utils.build_hf_headers(), "Accept-Encoding": "identity"}  # a range of packed bytes cannot be joined
     if start:
         headers["Range"] = f"bytes={start}-"
     session = utils.get_session()
@@ -92,29 +96,33 @@ def _open(url: str, start: int, patient: bool) -> Any:
     return within(first + stall + 1.0, lambda: session.send(request, stream=True, follow_redirects=True))
 
 
-def _offset(answer: Any, start: int) -> int:
+def _offset(answer: Any, start: int, part: Path) -> int:
     """Where in the file the answer begins: a server may ignore the range, and then sends everything."""
     if answer.status_code != 206:
         return 0
+    if _is_packed(answer):  # of packed bytes no part can be unpacked: begin again
+        with storage_errors(part, "delete"):
+            part.unlink(missing_ok=True)
+        raise ShortAnswerError(f"the server packed its answer to the range from byte {start:,}")
     stated = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
     if stated is None or int(stated[1]) != start:
         raise ShortAnswerError(f"the server answered with another range than the one from byte {start:,}")
     return start
 
 
-def _write(answer: Any, part: Path, done: int, size: int | None, label: str, show: Show) -> int:
+def _is_packed(answer: Any) -> bool:
+    return answer.headers.get("Content-Encoding", "identity") != "identity"
+
+
+def _write(answer: Any, part: Path, done: int, size: int | None, show: Show) -> int:
     try:
         with storage_errors(part), open(part, "rb+" if done else "wb") as file:
             file.seek(done)
             file.truncate()
-            for chunk in answer.iter_raw():
+            for chunk in answer.iter_bytes() if _is_packed(answer) else answer.iter_raw():
                 done += len(chunk)
                 if size is not None and done > size:
-                    raise IntegrityError(
-                        f"{label}: the answer is longer than the {size:,} bytes that the hub states",
-                        why="it cannot be this file",
-                        fix="check proxies and HF_ENDPOINT; nothing was kept",
-                    )
+                    raise TooLongError(f"is longer than the {size:,} bytes that the hub states")
                 file.write(chunk)
                 file.flush()  # a killed process loses nothing that has arrived
                 show(done)

@@ -13,7 +13,7 @@ from email.utils import format_datetime
 
 import pytest
 from nyala.errors import StorageError
-from nyala.hub import locks, progress, storage
+from nyala.hub import mutex, progress, storage
 from nyala.hub.integrity import Memory, git_blob_id, sha256_file
 from nyala.hub.sources import huggingface, transfer
 
@@ -73,7 +73,7 @@ def test_a_file_in_the_way_of_the_cache(tmp_path):
 
 
 def test_a_waiting_process_says_so_and_an_eternal_one_is_an_error(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(mutex, "LOCK_SECONDS", 0.1)
     lock = tmp_path / "a.lock"
     holds, release = threading.Event(), threading.Event()
 
