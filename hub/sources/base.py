@@ -24,6 +24,9 @@ class Source(Protocol):
         A damaged file in nyala's cache is deleted on the way, so that it is fetched again.
         """
 
+    def present(self) -> Files | None:
+        """The files where they lie, if all are here, with the hashes they should have; nothing is read or deleted."""
+
     def fetch(self, *, patient: bool) -> Files:
         """Get what is missing, verify everything, return the files.
 

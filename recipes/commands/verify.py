@@ -1,24 +1,76 @@
-"""``nyala verify``: repeats a run and compares every bit."""
+"""``nyala verify``: a model's bytes and golden answer, or a run's every bit, by what it is given."""
 
 from __future__ import annotations
 
 import argparse
+import re
+from pathlib import Path
 
 from . import console
 
 NAME = "verify"
-HELP = "repeat a run and say whether every bit is the same, or which step differs first"
-EXAMPLES = """  nyala verify runs/fashion-lite0-1
+HELP = "check a model's bytes and golden answer offline, or repeat a run and name the first step that differs"
+EXAMPLES = """  nyala verify all-MiniLM-L6-v2                    a model: hashes of all files, then the card's golden answer
+  nyala verify all-MiniLM-L6-v2 --locked           against the hashes in weights.lock.toml
+  nyala verify models.nyala                        every model of a bundle
+  nyala verify runs/fashion-lite0-1                a run: repeat it and compare every bit
   nyala verify runs/fashion-lite0-1 --steps 20     only the first 20 steps"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="the run folder")
-    parser.add_argument("--steps", type=_positive, help="repeat only this many steps")
+    parser.add_argument("run", metavar="NAME|RUN", help="a model (name, hub id, folder, bundle), or the folder of a run")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    run = parser.add_argument_group("for a run")
+    run.add_argument("--steps", type=_positive, help="repeat only this many steps")
+    model = parser.add_argument_group("for a model")
+    model.add_argument("--hashes-only", action="store_true", help="do not run the model")
+    model.add_argument("--locked", action="store_true", help="compare with the lock file's hashes")
+    model.add_argument("--file", metavar="FILE", help="the lock file (default: $NYALA_LOCK, else weights.lock.toml here)")
 
 
 def execute(args: argparse.Namespace) -> int:
+    return _verify_model(args) if is_model(args.run) else _verify_run(args)
+
+
+def is_model(given: str) -> bool:
+    """Whether ``given`` is a model's name, folder or bundle, and not a run's folder.
+
+    Example:
+        >>> is_model("all-MiniLM-L6-v2"), is_model("models.nyala"), is_model("./runs/one")
+        (True, True, False)
+    """
+    from .. import run as runs
+
+    path = Path(given).expanduser()
+    if path.is_dir():
+        return not (path / runs.RECIPE).exists() and ((path / "config.json").is_file() or any(path.glob("*.safetensors")))
+    if path.is_absolute() or given.startswith((".", "~")) or (path.parent != Path() and path.parent.is_dir()):
+        return bool(re.search(r"\.nyala(#|$)", given))  # a path: of a bundle, or of a run that is not there
+    return True
+
+
+def _verify_model(args: argparse.Namespace) -> int:
+    from ...core.errors import ArgumentError
+    from ...hub.lockfile import default_file
+    from ...hub.verification import verify
+    from .. import catalog
+
+    if args.run in catalog.names():
+        fix = f"nyala run {args.run}, then verify the run folder it prints; `nyala recipes` has more on recipes"
+        raise ArgumentError(f"{args.run} is a recipe, neither a model nor a run", fix=fix)
+    if args.steps:
+        raise ArgumentError(f"--steps {args.steps} is for runs, and {args.run} is a model", fix="leave it out")
+    if args.file and not args.locked:
+        raise ArgumentError(f"--file {args.file} says nothing without --locked", fix="add --locked")
+    verdict = verify(args.run, golden=not args.hashes_only, lock=args.file or default_file() if args.locked else None)
+    if args.json:
+        console.emit(verdict.as_json())
+    else:
+        print(verdict)
+    return 0 if verdict.right else 1
+
+
+def _verify_run(args: argparse.Namespace) -> int:
     from .. import progress, verify
 
     with progress.choose(quiet=args.quiet) as show:

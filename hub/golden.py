@@ -1,0 +1,127 @@
+"""A card's golden answer: an input that everybody can make, and what the reference implementation said to it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import DataError
+from .cards import Golden
+from .pipeline import Pipeline, no_grad
+
+if TYPE_CHECKING:
+    from ..core.tensor import Tensor
+
+SENTENCE = "The cat sat on the mat."
+KEPT = 8  # numbers of an answer that a golden holds
+TOLERANCE = 1e-4  # between machines: their kernels add in the same order, but not all have the same instructions
+
+_WAVES = re.compile(r"waves (\d+)x(\d+)x(\d+)")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered to a golden input.
+
+    Attributes:
+        input: the input.
+        numbers: how many numbers were compared.
+        worst: the largest difference; infinity where the answer is too short or not finite.
+        atol: the largest that is allowed.
+        argmax, expected: the class with the largest logit, got and wanted; None where the golden names none.
+        known_from: who gave the answer to compare with.
+    """
+
+    input: str
+    numbers: int
+    worst: float
+    atol: float
+    argmax: int | None = None
+    expected: int | None = None
+    known_from: str = "the card"
+
+    @property
+    def right(self) -> bool:
+        """Whether it is the golden answer."""
+        return self.worst <= self.atol and self.argmax == self.expected
+
+    def __str__(self) -> str:
+        first = f"largest difference {self.worst:.1e}, allowed {self.atol:.0e}, over {self.numbers} numbers"
+        wrong = f"; class {self.argmax} instead of {self.expected}" if self.argmax != self.expected else ""
+        return f"{self.input!r}: {first}{wrong}"
+
+
+def check(pipeline: Pipeline, golden: Golden, known_from: str = "the card") -> Answer:
+    """Run a pipeline on its golden input and compare.
+
+    Raises:
+        DataError: an input that this kind of pipeline cannot take.
+    """
+    got = answer(pipeline, golden.input)
+    wanted = np.asarray(golden.output, np.float64)
+    worst = float("inf")
+    if got.size >= wanted.size and np.isfinite(got[: wanted.size]).all():
+        worst = float(np.abs(got[: wanted.size] - wanted).max(initial=0.0))
+    argmax = None if golden.argmax is None else int(got.argmax())
+    return Answer(golden.input, wanted.size, worst, golden.atol, argmax, golden.argmax, known_from)
+
+
+def record(pipeline: Pipeline) -> Golden:
+    """A golden of a model that has none: what it answers here, for another machine to compare with.
+
+    Raises:
+        DataError: its answer is not finite.
+    """
+    size = getattr(pipeline.preprocess, "size", None)  # of pictures
+    source = f"waves 3x{size[0]}x{size[1]}" if size else SENTENCE
+    got = answer(pipeline, source)
+    if not np.isfinite(got).all():
+        raise DataError(f"{pipeline.name} answers {source!r} with numbers that are not finite", fix="check its weights")
+    is_classifier = hasattr(pipeline, "logits") and got.ndim == 1
+    return Golden(source, [float(f"{v:.9g}") for v in got[:KEPT]], TOLERANCE, int(got.argmax()) if is_classifier else None)
+
+
+def answer(pipeline: Pipeline, source: str) -> npt.NDArray[np.float64]:
+    """What a model says to a golden input, as one row of numbers: logits, or the embedding.
+
+    Args:
+        pipeline: the model.
+        source: ``"waves CxHxW"`` or a text; see :class:`.cards.Golden`.
+
+    Raises:
+        DataError: an input that this kind of pipeline cannot take.
+    """
+    shape = _WAVES.fullmatch(source)
+    if shape:
+        return _row(_forward(pipeline, waves(*(int(n) for n in shape.groups()))))
+    if not hasattr(pipeline.preprocess, "encode"):
+        raise DataError(f"{pipeline.name} takes no text, and its golden input is {source!r}", fix="correct the card")
+    logits = getattr(pipeline, "logits", None)
+    return _row(logits([source])[0] if logits else pipeline(source))
+
+
+def _forward(pipeline: Pipeline, array: npt.NDArray[np.float32]) -> Any:
+    from ..core.tensor import Tensor
+
+    parameter: Tensor = next(iter(pipeline.model.parameters()))
+    with no_grad():
+        return pipeline.model(Tensor(array).to(parameter.device).to(parameter.dtype)).cpu().numpy()[0]
+
+
+def _row(values: Any) -> npt.NDArray[np.float64]:
+    return np.asarray(values).astype(np.float64).reshape(-1)
+
+
+def waves(channels: int, height: int, width: int) -> npt.NDArray[np.float32]:
+    """(1, C, H, W): the picture ``sin(0.1 (c+1) i) cos(0.07 (c+1) j)``, which needs no file.
+
+    Example:
+        >>> waves(3, 4, 5).shape
+        (1, 3, 4, 5)
+    """
+    c, i, j = np.meshgrid(np.arange(channels), np.arange(height), np.arange(width), indexing="ij")
+    return (np.sin(0.1 * (c + 1) * i) * np.cos(0.07 * (c + 1) * j)).astype(np.float32)[None]

@@ -1,0 +1,184 @@
+"""``nyala verify NAME``: are the bytes on this machine the right ones, and does the model answer as it should? Offline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import NetworkError
+from .cards import Golden, SourceSpec
+from .client import Resolved, resolve
+from .files import Files
+from .golden import Answer, check
+from .load import load
+from .locking import hashes as hash_all
+from .sources import open_source
+from .storage import cache_folder
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """One file: what it is and what it should be.
+
+    Attributes:
+        name: its local name.
+        path: where it lies.
+        size: bytes.
+        sha256: of its bytes, read now.
+        expected: the sha256 it should have; empty where nobody knows.
+    """
+
+    name: str
+    path: str
+    size: int
+    sha256: str
+    expected: str = ""
+
+    @property
+    def state(self) -> str:
+        """``"ok"``, ``"DAMAGED"``, or ``"no hash known"``."""
+        return "no hash known" if not self.expected else "ok" if self.sha256 == self.expected else "DAMAGED"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verification of a model found.
+
+    Attributes:
+        name: the model.
+        origin, revision: where its files came from.
+        authority: who states the hashes, in words.
+        files: each file.
+        answer: the golden answer; None where it was not asked for.
+        silence: why there is no answer, in words.
+    """
+
+    name: str
+    origin: str
+    revision: str
+    authority: str
+    files: list[FileCheck] = field(default_factory=list)
+    answer: Answer | None = None
+    silence: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Something was known to compare with, no file is damaged, and the golden answer, where there is one, came out."""
+        compared = self.answer is not None or any(file.expected for file in self.files)
+        return compared and not self.damaged and (self.answer is None or self.answer.right)
+
+    @property
+    def damaged(self) -> list[FileCheck]:
+        """The files with wrong bytes."""
+        return [file for file in self.files if file.state == "DAMAGED"]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for a program."""
+        files = {
+            f.name: {"path": f.path, "size": f.size, "sha256": f.sha256, "expected": f.expected, "state": f.state}
+            for f in self.files
+        }
+        golden = None
+        if self.answer is not None:
+            a = self.answer
+            golden = {
+                "input": a.input,
+                "worst": a.worst,
+                "atol": a.atol,
+                "argmax": a.argmax,
+                "expected": a.expected,
+                "right": a.right,
+            }
+        about = {"name": self.name, "origin": self.origin, "revision": self.revision, "authority": self.authority}
+        return {**about, "files": files, "golden": golden, "silence": self.silence, "right": self.right}
+
+    def __str__(self) -> str:
+        from .results import table
+
+        pinned = f" ({self.revision})" if self.revision and self.revision not in self.origin else ""
+        lines = [f"{self.name}: {self.origin}{pinned}; hashes from {self.authority}"]
+        lines.append(
+            table(["file", "bytes", "sha256", "state"], [[f.name, f"{f.size:,}", f.sha256[:16], f.state] for f in self.files])
+        )
+        for file in self.damaged:
+            lines.append(f"{file.path} should have sha256 {file.expected}")
+        if self.answer is not None:
+            lines.append(f"golden answer {'equal' if self.answer.right else 'DIFFERENT'}: {self.answer}")
+        else:
+            lines.append(f"golden answer not checked: {self.silence}")
+        return "\n".join([*lines, self._summary()])
+
+    def _summary(self) -> str:
+        if self.damaged:
+            fix = f"delete {'it' if len(self.damaged) == 1 else 'them'}, then: nyala pull {self.name}"
+            return f"damaged: {', '.join(f.name for f in self.damaged)}. Remedy: {fix}"
+        if self.answer is not None and not self.answer.right:
+            return "different: the files are right and the answer is not. Remedy: `nyala doctor`, and please report it"
+        if not self.right:
+            return "nothing to compare with: nobody states hashes of these files. `nyala bundle` packs them with theirs"
+        unknown = sum(not f.expected for f in self.files)
+        some = f", {unknown} without a known hash" if unknown else ""
+        some += ", and the golden answer" if self.answer else ""
+        return f"right: {len(self.files)} file{'' if len(self.files) == 1 else 's'}{some}"
+
+
+def verify(name: str | Path, *, golden: bool = True, lock: str | Path | None = None) -> Verdict:
+    """Hash every file of a model anew, then run it on the card's golden input. Makes no network call.
+
+    Args:
+        name: a catalogue name, a hub id, a folder, or a bundle.
+        golden: run the model too; False for the hashes alone.
+        lock: a lock file, whose hashes then count; see :func:`.client.resolve`.
+
+    Returns:
+        What was found: a difference is a result here and no exception.
+
+    Raises:
+        UnknownNameError: no such name.
+        NetworkError: the model is not on this machine.
+    """
+    resolved = resolve(str(name), lock=lock)
+    source, files = present(resolved)
+    digests = hash_all(files)
+    checks = [
+        FileCheck(local, str(files[local]), files[local].stat().st_size, digest, files.hashes.get(local, ""))
+        for local, digest in digests.items()
+    ]
+    verdict = Verdict(str(name), files.origin, files.revision, _authority(source, files), checks)
+    if verdict.damaged:
+        return replace(verdict, silence="the files are not the right ones")
+    if not golden:
+        return replace(verdict, silence="only hashes were asked for")
+    known = resolved.card.golden if resolved.card else None
+    if known is None:
+        return replace(verdict, silence="no card of this model has one")
+    return replace(verdict, answer=_answer(str(name), known, lock))
+
+
+def _answer(name: str, golden: Golden, lock: str | Path | None) -> Answer:
+    return check(load(name, offline=True, lock=lock, device="cpu"), golden)
+
+
+def _authority(source: SourceSpec, files: Files) -> str:
+    if any(file.sha256 for file in source.files.values()):
+        return source.authority
+    return "nobody" if not files.hashes else f"the first fetch from {source.label}"
+
+
+def present(resolved: Resolved) -> tuple[SourceSpec, Files]:
+    """The files of a model as they lie on this machine, whatever their bytes, and the source they came from.
+
+    Raises:
+        NetworkError: they are not here.
+    """
+    for spec in resolved.sources:
+        files = open_source(spec, cache_folder(), resolved.beside).present()
+        if files is not None:
+            return spec, files
+    places = "; ".join(spec.label for spec in resolved.sources)
+    raise NetworkError(
+        f"{resolved.name} is not on this machine, so there is nothing to verify",
+        why=f"it would come from {places}",
+        fix=f"fetch it: nyala pull {resolved.name}",
+    )
