@@ -132,7 +132,7 @@ def _text(path: Path) -> str:
 def _resolve_paths(tree: Tree, folder: Path) -> None:
     """Makes paths absolute, so that a run goes on from anywhere: they count from the recipe's folder, else from the current
     one."""
-    for table, key in (("data", "name"), ("data", "test"), ("model", "name")):
+    for table, key in (("data", "name"), ("data", "validation"), ("data", "test"), ("model", "name")):
         value = tree.get(table, {}).get(key) if isinstance(tree.get(table), dict) else None
         if isinstance(value, str) and not names.is_registered(table, value):
             near, here = folder / Path(value).expanduser(), Path(value).expanduser()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,13 +60,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Raw:
-    """What a reader gives: the parts as published, before any split."""
+    """What a reader gives: the parts as published, before any split; ``notes`` say what was made of them, for the user."""
 
     kind: str
     labels: list[str]
     train: Part
     test: Part | None
     hashes: dict[str, str]
+    validation: Part | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load(recipe: Data, seed: int) -> Source:
@@ -82,15 +83,19 @@ def load(recipe: Data, seed: int) -> Source:
     """
     raw = read(recipe)
     train, test = raw.train, raw.test
-    check_labels(raw.train, len(raw.labels), f"{recipe.name}, training part")
+    if raw.labels:
+        check_labels(raw.train, len(raw.labels), f"{recipe.name}, training part")
     if recipe.folds is not None:
         held = folds.assign(train.labels, recipe.folds, seed) == recipe.fold
         train, test = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
     elif test is None:
         train, test = _split(train, recipe.test_fraction, seed, "test-split")
-    else:
+    elif raw.labels:
         check_labels(test, len(raw.labels), f"{recipe.name}, test part")
-    train, validation = _split(train, recipe.validation_fraction, seed, "validation-split")
+    if raw.validation is None:
+        train, validation = _split(train, recipe.validation_fraction, seed, "validation-split")
+    else:
+        validation = raw.validation
     train = _limit(train, recipe.limit_train, seed, "limit-train")
     test = _limit(test, recipe.limit_test, seed, "limit-test")
     needed = {"training": train, "test": test} | ({"validation": validation} if recipe.validation_fraction else {})
@@ -145,58 +150,9 @@ def read(recipe: Data) -> Raw:
         if recipe.test is None:
             return raw
         raise DataError(f"{recipe.name} has its own test part", fix="leave data.test out")
-    raw = _path(Path(recipe.name).expanduser())
-    if recipe.test is None:
-        return raw
-    other = _path(Path(recipe.test).expanduser(), raw.labels)
-    return Raw(raw.kind, raw.labels, raw.train, other.train, {**raw.hashes, "test": other.hashes["train"]})
+    from . import readers
 
-
-def _path(path: Path, labels: list[str] | None = None) -> Raw:
-    if path.is_dir():
-        return image_folder(path, labels)
-    if path.name.endswith((".jsonl", ".jsonl.gz")) and path.is_file():
-        return json_lines(path, labels)
-    raise DataError(f"{path} is neither a folder of pictures nor a .jsonl file", fix="give one of these, or a dataset's name")
-
-
-def image_folder(folder: Path, labels: list[str] | None = None) -> Raw:
-    """One subfolder of pictures a class, or ``train`` and ``test`` folders of such.
-
-    Raises:
-        DataError: fewer than two classes, an empty class, or a class the training part does not have.
-    """
-    if (folder / "train").is_dir() and (folder / "test").is_dir():
-        train = image_folder(folder / "train")
-        test = image_folder(folder / "test", train.labels)
-        return Raw("image", train.labels, train.train, test.train, {**train.hashes, "test": test.hashes["train"]})
-    from ..vision.datasets import ImageFolder
-
-    read = ImageFolder(folder, labels)
-    known = list(read.classes)
-    _enough_classes(known, folder)
-    part = Part([p for p, _ in read.samples], np.array([k for _, k in read.samples], np.int64))
-    named = ((p.relative_to(folder).as_posix(), p) for p, _ in read.samples)
-    return Raw("image", known, part, None, {"train": hashing.of_files(named)})
-
-
-def _enough_classes(classes: Sequence[str], where: Path) -> None:
-    if len(classes) < 2:
-        raise DataError(f"{where} has {len(classes)} class", why="a classifier needs at least two classes", fix="add another")
-
-
-def json_lines(path: Path, labels: list[str] | None = None) -> Raw:
-    """``{"text": ..., "label": ...}`` a line, plain or gzipped.
-
-    Raises:
-        DataError: naming the line that is no such object, or the sample whose label the training part does not have.
-    """
-    from ..text.datasets import read_jsonl
-
-    read = read_jsonl(path, labels)
-    known = list(read.classes)
-    _enough_classes(known, path)
-    return Raw("text", known, Part(read.texts, np.array(read.labels, np.int64)), None, {"train": hashing.of_file(path)})
+    return readers.read(recipe)
 
 
 # ---- registered datasets ------------------------------------------------------------------------------------------
@@ -216,9 +172,12 @@ def _fashion_mnist(sample: bool) -> Raw:
 def _spam() -> Raw:
     from ..text.datasets import Spam
 
-    train = json_lines(Spam.file("train"))
-    test = json_lines(Spam.file("test"), train.labels)
-    return Raw("text", train.labels, train.train, test.train, {**train.hashes, "test": test.hashes["train"]})
+    parts, hashes = {}, {}
+    for name in ("train", "test"):
+        read = Spam(name)
+        parts[name] = Part(read.texts, np.array(read.labels, np.int64))
+        hashes[name] = hashing.of_file(Spam.file(name))
+    return Raw("text", list(Spam("train").classes), parts["train"], parts["test"], hashes)
 
 
 REGISTERED: dict[str, Callable[[], Raw]] = {

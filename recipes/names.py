@@ -15,10 +15,11 @@ _HUB_ID = re.compile(r"[\w.\-]+/[\w.\-]+(@[\w.\-/]+)?")
 
 def unknown(tree: Mapping[str, Any]) -> Iterator[Problem]:
     """The dataset and model names in ``tree`` that nothing answers to."""
-    for key in ("name", "test"):
+    for key in ("name", "validation", "test"):
         value = _text(tree, "data", key)
-        if value is not None and value not in DATASETS and not Path(value).expanduser().exists():
-            yield unknown_name(f"data.{key}", value, list(DATASETS), f"a folder, a .jsonl file, or one of {', '.join(DATASETS)}")
+        if value is not None and not _is_data(value):
+            fix = f"a folder, a .csv or .jsonl file, a hub dataset (org/name), or one of {', '.join(DATASETS)}"
+            yield unknown_name(f"data.{key}", value, list(DATASETS), fix)
     value = _text(tree, "model", "name")
     if value is not None and not _is_model(value):
         yield unknown_name("model.name", value, models(), "a hub id (org/name), a folder, or a name that `nyala list` shows")
@@ -34,6 +35,20 @@ def models() -> list[str]:
     from ..hub.catalogue import list_models
 
     return [name for card in list_models() for name in card.names]
+
+
+def _is_data(name: str) -> bool:
+    return name in DATASETS or Path(name).expanduser().exists() or is_hub_id(name)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether ``name`` can be ``org/name[@revision]`` of a hub, and is no misspelt path: its first part is no folder here.
+
+    Example:
+        >>> is_hub_id("stanfordnlp/imdb"), is_hub_id("./pictures/cats"), is_hub_id("mails.csv")
+        (True, False, False)
+    """
+    return bool(_HUB_ID.fullmatch(name)) and not name.startswith(".") and not Path(name.partition("/")[0]).exists()
 
 
 def _is_model(name: str) -> bool:

@@ -1,0 +1,50 @@
+"""Reading users' data: folders, files of rows, and datasets of a model hub, as parts of a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.errors import DataError
+from ..names import is_hub_id
+
+if TYPE_CHECKING:
+    from ..datasets import Raw
+    from ..schema import Data
+    from .manifests import Samples
+
+__all__ = ["read"]
+
+
+def read(recipe: Data) -> Raw:
+    """The dataset of a folder, a file or a hub id, with the parts that it has.
+
+    Raises:
+        DataError: nothing there, or nothing that could be read; the file and the line are named.
+        UnknownNameError, AccessError, NetworkError, IntegrityError: of a hub dataset.
+    """
+    from .manifests import assemble
+
+    parts = _parts(recipe.name, recipe)
+    for name, given in (("validation", recipe.validation), ("test", recipe.test)):
+        if given is not None:
+            parts[name] = _parts(given, recipe)["train"]
+    return assemble(parts, recipe.name)
+
+
+def _parts(name: str, recipe: Data) -> dict[str, Samples]:
+    from .folders import read_folder
+    from .manifests import read_manifest
+    from .tables import ending
+
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return read_folder(path, recipe)
+    if path.is_file() and ending(path):
+        return {"train": read_manifest(path, recipe)}
+    if not path.exists() and is_hub_id(name):
+        from .hub import fetch_dataset
+
+        return fetch_dataset(name, recipe)
+    what = "is neither a folder nor a file of rows" if path.exists() else "is not there"
+    raise DataError(f"{path} {what}", fix="give a folder with a subfolder a class, or a .csv, .tsv, .jsonl or .parquet file")
