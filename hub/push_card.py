@@ -191,7 +191,7 @@ def _training(facts: CardFacts) -> str:
     recipe, manifest = run.recipe, run.manifest
     named = manifest.get("recipe")
     digest = named.get("sha256", "") if isinstance(named, Mapping) else ""
-    length = ", ".join(f"{recipe['train'][key]} {key}" for key in ("epochs", "steps") if key in recipe.get("train", {}))
+    length = ", ".join(_count(recipe["train"][key], key) for key in ("epochs", "steps") if key in recipe.get("train", {}))
     optim = recipe.get("optim", {})
     facts_of = {
         "recipe": f"`{run.name}`, sha256 `{digest}`" if digest else f"`{run.name}`",
@@ -207,6 +207,10 @@ def _training(facts: CardFacts) -> str:
         "and [`nyala/manifest.json`](nyala/manifest.json) holds the hashes of recipe, code, data, weights and results to compare."
     )
     return f"## Training\n\n| | |\n|---|---|\n{rows}\n\n{proof}\n"
+
+
+def _count(number: Any, unit: str) -> str:
+    return f"{number} {unit.removesuffix('s') if number == 1 else unit}"
 
 
 def _licence(facts: CardFacts) -> str:

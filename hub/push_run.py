@@ -80,6 +80,7 @@ def read_run(folder: Path) -> RunFacts:
     recipe = _toml(folder / RECIPE)
     final = _final_record(folder / METRICS)
     scores = {k: float(v) for k, v in final.items() if type(v) in (int, float) and k not in _NO_SCORES}
+    scores = dict(sorted(scores.items(), key=lambda score: score[0] == "loss"))  # what people look for comes first
     named = manifest.get("recipe")
     name = str(named.get("name", "")) if isinstance(named, dict) else ""
     text = str(recipe.get("description", ""))

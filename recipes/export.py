@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ COPIED = (
 )
 
 
-def save(pipeline: Pipeline, model: Module, labels: Sequence[str], folder: Path) -> None:
+def save(
+    pipeline: Pipeline, model: Module, labels: Sequence[str], folder: Path, write_weights: Callable[[Path], None] | None = None
+) -> None:
     """Writes the model folder, whole or not at all; an older one is replaced.
 
     Args:
@@ -37,20 +39,36 @@ def save(pipeline: Pipeline, model: Module, labels: Sequence[str], folder: Path)
         model: with the final weights.
         labels: class names by number.
         folder: the folder to write.
+        write_weights: writes an adapter's weights into the folder, in place of all of the model's.
     """
     config = configuration(pipeline, model, labels)
-    arrays = {name: t.numpy() for name, t in model.state_dict().items()}
-    architecture = registry.get(registry.architecture_of(config))
-    published = architecture.key_map(config, list(arrays)).to_published(arrays)
     with atomic_folder(folder, replace=True) as new:
-        checkpoint.save_file(published, new / "model.safetensors", metadata={"format": "pt"})
+        if write_weights is not None:
+            write_weights(new)
+        else:
+            _write_weights(model, config, new)
         (new / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        if hasattr(pipeline.preprocess, "max_length"):  # where a loader looks for the length that texts are cut to
-            limit = {"max_seq_length": pipeline.preprocess.max_length}
-            (new / "sentence_bert_config.json").write_text(json.dumps(limit) + "\n", encoding="utf-8")
         for name in COPIED:
             if pipeline.files is not None and name in pipeline.files:
                 shutil.copyfile(pipeline.files[name], new / name)
+        if hasattr(pipeline.preprocess, "max_length"):
+            _write_length(new, int(pipeline.preprocess.max_length))
+
+
+def _write_length(folder: Path, length: int) -> None:
+    """The length that texts are cut to, at both places where loaders look for it: the base's may be another."""
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": length}) + "\n", encoding="utf-8")
+    tokenizer = folder / "tokenizer_config.json"
+    if tokenizer.is_file():
+        settings = {**json.loads(tokenizer.read_text(encoding="utf-8")), "model_max_length": length}
+        tokenizer.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_weights(model: Module, config: dict[str, Any], folder: Path) -> None:
+    arrays = {name: t.numpy() for name, t in model.state_dict().items()}
+    architecture = registry.get(registry.architecture_of(config))
+    published = architecture.key_map(config, list(arrays)).to_published(arrays)
+    checkpoint.save_file(published, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def configuration(pipeline: Pipeline, model: Module, labels: Sequence[str]) -> dict[str, Any]:
