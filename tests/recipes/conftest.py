@@ -22,6 +22,17 @@ TINY = {
         "std": [0.25] * 3,
     },
 }
+WORDS = {"good": "sun joy warm kind bright", "bad": "rain grief cold harsh dark"}
+SHARED = "the a of and to in it is was on"
+TINY_BERT = {
+    "model_type": "bert",
+    "architectures": ["BertModel"],
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 24,
+}
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 50, 40)}
 
 
@@ -97,3 +108,53 @@ def trained(recipe_file: Path, tmp_path: Path) -> Callable[..., Any]:
         return run
 
     return carry_out
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in transformers' layout with a BERT of random weights."""
+    import nyala
+    from nyala import checkpoint
+    from nyala.text.models import bert
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *" ".join([*WORDS.values(), SHARED]).split()]
+    (folder / "vocab.txt").write_text("\n".join(tokens))
+    config_json = {**TINY_BERT, "vocab_size": len(tokens)}
+    (folder / "config.json").write_text(json.dumps(config_json))
+    nyala.manual_seed(1)
+    checkpoint.save_file({n: t.numpy() for n, t in bert.build(config_json).state_dict().items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def text_recipe_file(tmp_path: Path, tiny_bert: Path) -> Path:
+    """A recipe over it and 90 short texts of two classes."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for i in range(90):
+        label = ("good", "bad")[i % 2]
+        words = [*rng.choice(WORDS[label].split(), 3), *rng.choice(SHARED.split(), int(rng.integers(2, 12)))]
+        lines.append(json.dumps({"text": " ".join(rng.permutation(words)), "label": label}))
+    (tmp_path / "moods.jsonl").write_text("\n".join(lines))
+    path = tmp_path / "moods.toml"
+    path.write_text(
+        f"""schema = 1
+[data]
+name = "moods.jsonl"
+batch_size = 8
+workers = 0
+augment = [{{ type = "word_dropout", p = 0.1 }}]
+[model]
+name = "{tiny_bert}"
+max_length = 12
+[optim]
+type = "adamw"
+lr = 0.01
+[train]
+epochs = 3
+accumulate = 2
+checkpoint = {{ every = 4 }}
+"""
+    )
+    return path

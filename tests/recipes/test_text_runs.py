@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,65 +10,10 @@ from nyala.errors import DataError, IndexRangeError, RecipeError
 from nyala.recipes import config, metrics, setup, tasks, trainer
 from nyala.recipes import run as runs
 
-WORDS = {"good": "sun joy warm kind bright", "bad": "rain grief cold harsh dark"}
-SHARED = "the a of and to in it is was on"
-TINY = {
-    "model_type": "bert",
-    "architectures": ["BertModel"],
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "max_position_embeddings": 24,
-}
-
-
-@pytest.fixture(scope="module")
-def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import nyala
-    from nyala import checkpoint
-    from nyala.text.models import bert
-
-    folder = tmp_path_factory.mktemp("tiny-bert")
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *" ".join([*WORDS.values(), SHARED]).split()]
-    (folder / "vocab.txt").write_text("\n".join(tokens))
-    config_json = {**TINY, "vocab_size": len(tokens)}
-    (folder / "config.json").write_text(json.dumps(config_json))
-    nyala.manual_seed(1)
-    checkpoint.save_file({n: t.numpy() for n, t in bert.build(config_json).state_dict().items()}, folder / "model.safetensors")
-    return folder
-
 
 @pytest.fixture
-def recipe(tmp_path: Path, tiny_bert: Path) -> Path:
-    rng = np.random.default_rng(0)
-    lines = []
-    for i in range(90):
-        label = ("good", "bad")[i % 2]
-        words = [*rng.choice(WORDS[label].split(), 3), *rng.choice(SHARED.split(), int(rng.integers(2, 12)))]
-        lines.append(json.dumps({"text": " ".join(rng.permutation(words)), "label": label}))
-    (tmp_path / "moods.jsonl").write_text("\n".join(lines))
-    path = tmp_path / "moods.toml"
-    path.write_text(
-        f"""schema = 1
-[data]
-name = "moods.jsonl"
-batch_size = 8
-workers = 0
-augment = [{{ type = "word_dropout", p = 0.1 }}]
-[model]
-name = "{tiny_bert}"
-max_length = 12
-[optim]
-type = "adamw"
-lr = 0.01
-[train]
-epochs = 3
-accumulate = 2
-checkpoint = {{ every = 4 }}
-"""
-    )
-    return path
+def recipe(text_recipe_file: Path) -> Path:
+    return text_recipe_file
 
 
 def test_it_learns_stops_goes_on_and_loads(recipe: Path, tmp_path: Path) -> None:
