@@ -97,19 +97,24 @@ def bounds(again: np.ndarray, nudged: np.ndarray) -> np.ndarray:
     return np.maximum(allowed, np.finfo(np.float64).tiny)  # losses of nothing but zeros
 
 
-def judge(old: np.ndarray, again: np.ndarray, nudged: np.ndarray, weights: tuple[float, float, float] | None = None) -> Bound:
-    """Holds a recorded run against the bound.
+def judge(
+    old: np.ndarray, new: np.ndarray, allowed: np.ndarray, weights: float | None = None, weights_bound: float = CAP
+) -> Bound:
+    """Holds two runs against the bound.
 
     Args:
-        old, again, nudged: the losses of each step of the recorded, the repeated and the nudged run, (T,).
-        weights: Euclidean distances at the last step: recorded to repeated, nudged to repeated, repeated to where it began.
+        old, new: the losses of each step, (T,).
+        allowed: what ``bounds`` gave, (T,).
+        weights: the distance of the last weights as a share of the way they went, where it is known.
+        weights_bound: what is allowed there.
+
+    Example:
+        >>> print(judge(np.array([1.0, 0.9]), np.array([1.0, 0.8]), np.array([0.01, 0.02])))
+        losses differ by 0.1 at most; beyond the bound at step 2: 0.1 of 0.02
     """
-    apart, allowed = np.abs(old - again), bounds(again, nudged)
+    apart = np.abs(old - new)
     outside = np.flatnonzero(apart > allowed)
     at = int(outside[0]) if len(outside) else int((apart / allowed).argmax())
-    found = {"step": at + 1, "loss": float(apart[at]), "loss_bound": float(allowed[at]), "worst_loss": float(apart.max())}
-    if weights is None:
-        return Bound(not len(outside), **found)  # type: ignore[arg-type]  # of mixed numbers
-    share, carried = weights[0] / (weights[2] or 1.0), weights[1] / (weights[2] or 1.0)
-    limit = min(FACTOR * carried, CAP)
-    return Bound(not len(outside) and share <= limit, **found, weights=share, weights_bound=limit)  # type: ignore[arg-type]
+    holds = not len(outside) and (weights is None or weights <= weights_bound)
+    limit = None if weights is None else weights_bound
+    return Bound(holds, at + 1, float(apart[at]), float(allowed[at]), float(apart.max()), weights, limit)

@@ -26,6 +26,7 @@ TIMINGS = "timings.jsonl"
 PREDICTIONS = "predictions.jsonl"
 REPORT = "report.html"
 MODEL = "model"
+ADAPTER = "adapter"
 
 # Where data and weights lie: a run may go on with them elsewhere, for what they are is proved by their hashes.
 PLACES = ("data.name", "data.test", "model.name")
@@ -180,7 +181,7 @@ def _refuse_strangers(path: Path, loaded: Loaded) -> None:
         return
     old = config.load(path / RECIPE).recipe
     if digest(old) != digest(loaded.recipe):
-        changed = _changed(old, loaded.recipe)
+        changed = changed_keys(old, loaded.recipe)
         raise RecipeError(
             f"{path} holds a run of another recipe: {', '.join(changed[:5])} {'differs' if len(changed) == 1 else 'differ'}"
             if changed
@@ -190,7 +191,7 @@ def _refuse_strangers(path: Path, loaded: Loaded) -> None:
         )
 
 
-def _changed(old: Recipe, new: Recipe) -> list[str]:
-    """Key paths whose values differ."""
+def changed_keys(old: Recipe, new: Recipe) -> list[str]:
+    """Key paths of two recipes whose values differ; where a run is written does not count."""
     a, b = (dict(config.leaves(msgspec.to_builtins(r))) for r in (old, new))
     return [path for path in sorted(a.keys() | b.keys()) if a.get(path) != b.get(path) and not path.startswith("run.")]

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from ..core.errors import RecipeError, ReproducibilityError
-from . import bounds, chain, compare, levels, manifest, trainer
+from . import bounds, chain, compare, levels, manifest, repetition
 from . import run as runs
 from .bounds import Bound
 from .levels import Level, Score
 from .progress import Progress
+from .repetition import Repetition
 from .run import Run
-from .trainer import Training
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class Result:
         level: the highest level that holds, or ``none``.
         wanted: the level that was asked for, or else the one that the environment and the code let expect.
         why: for each level above the one that holds, why it does not.
+        other: the run folder compared with, where nothing was repeated.
         bound: losses and weights against the measured bound, where that was looked at.
         score: the final score against its interval, where that was looked at.
         proof: the run's last link, which stands for its whole history; empty for runs of the first release.
@@ -47,6 +47,7 @@ class Result:
     level: Level = "none"
     wanted: Level = "bitwise"
     why: tuple[str, ...] = ()
+    other: str = ""
     bound: Bound | None = None
     score: Score | None = None
     proof: str = ""
@@ -64,7 +65,8 @@ class Result:
         lines += [f"note     {note}" for note in self.notes]
         lines += [f"proof    {self.proof}"] if self.proof and self.equal else []
         if self.equal:
-            lines.append(f"equal: {_steps(self.steps)} repeated, every bit the same")
+            how = "compared" if self.other else "repeated"
+            lines.append(f"equal: {_steps(self.steps)} {how}, every bit the same")
         else:
             lines += [f"different: {self.first}", *(f"not {line}" for line in self.why)]
         return "\n".join([*lines, self._verdict()])
@@ -76,8 +78,8 @@ class Result:
             "statistical": str(self.score),
             "none": "no level holds",
         }[self.level]
-        text = f"level    {self.level}: {said}" if self.level != "none" else f"level    none: {said}"
-        return text if self.holds else f"{text}\n         {self.wanted} was {'to be expected' if self.equal else 'wanted'}"
+        text = f"level    {self.level}: {said}"
+        return text if self.holds else f"{text}\n         {self.wanted} was expected"
 
 
 def _steps(count: int) -> str:
@@ -116,23 +118,16 @@ def verify(
     """
     run = runs.open_run(folder, list(overrides))
     _check(run, folder, steps, level, seed)
-    again_loaded = run.loaded if seed is None else replace(run.loaded, recipe=msgspec.structs.replace(run.recipe, seed=seed))
+    loaded = run.loaded if seed is None else replace(run.loaded, recipe=msgspec.structs.replace(run.recipe, seed=seed))
     show = progress or Progress()
     with tempfile.TemporaryDirectory(prefix="nyala-verify-") as temporary:
-        again = runs.create(again_loaded, Path(temporary) / "run")
-        start: dict[str, np.ndarray] = {}
-
-        def remember(training: Training) -> None:
-            if training.at.step == 0:
-                start.update({k: np.array(v) for k, v in trainer.arrays(training.setup.model.state_dict()).items()})
-
-        trainer.train(again, show, stop_after=steps, before_update=remember)
-        result = _bits(run, again, steps)
-        reached, notes = levels.expected(run.manifest(), again.manifest())
+        again = repetition.repeat(loaded, Path(temporary), show, steps)
+        result = _bits(run, again.run, steps)
+        reached, notes = levels.expected(run.manifest(), again.run.manifest())
         result = replace(result, notes=notes, wanted=level or reached)
-        if result.equal or result.level != "none" or level == "bitwise" or _changed(run):
+        if result.equal or result.level != "none" or level == "bitwise" or changed_files(run):
             return result
-        return _below_bitwise(run, again, show, result, start, steps)
+        return _below_bitwise(run, again, show, result)
 
 
 def _check(run: Run, folder: str | Path, steps: int | None, level: Level | None, seed: int | None) -> None:
@@ -147,8 +142,8 @@ def _check(run: Run, folder: str | Path, steps: int | None, level: Level | None,
         raise RecipeError(f"{level} cannot hold with another seed", fix="ask for --level statistical, or leave --seed out")
 
 
-def _changed(run: Run) -> list[str]:
-    """The files that are not what the manifest says."""
+def changed_files(run: Run) -> list[str]:
+    """The results of a finished run that are not what its manifest says."""
     old, now = run.manifest()["outputs"], manifest.outputs(run.folder)
     return [name for name in sorted(old | now) if old.get(name) != now.get(name)]
 
@@ -159,7 +154,7 @@ def _bits(run: Run, again: Run, steps: int | None) -> Result:
     lenient = before["code"] != after["code"]
     difference = compare.first(run.folder / runs.METRICS, again.folder / runs.METRICS, steps, lenient=lenient)
     count = len(compare.losses(again.folder))
-    changed = _changed(run)
+    changed = changed_files(run)
     old, new = before["outputs"], manifest.outputs(again.folder)
     compared = {} if steps else {name: old.get(name) == new.get(name) for name in sorted(old | new)}
     if steps or lenient:
@@ -187,53 +182,26 @@ def _broken_link(run: Run, written: Mapping[str, Any]) -> str:
     return f"; {fault}" if fault else ""
 
 
-def _below_bitwise(
-    run: Run, again: Run, show: Progress, result: Result, start: Mapping[str, np.ndarray], steps: int | None
-) -> Result:
+def _below_bitwise(run: Run, again: Repetition, show: Progress, result: Result) -> Result:
     """Looks for the highest level below bitwise that holds."""
-    why = [*result.why]
-    if run.recipe.seed == again.recipe.seed:
-        bound, reason = _bound(run, again, show, start, steps)
-        if bound is not None and bound.holds:
-            return replace(result, level="bounded", bound=bound)
-        result = replace(result, bound=bound)
-        why.append(f"bounded: {reason or bound}")
+    if run.recipe.seed != again.run.recipe.seed:
+        result = replace(result, why=(*result.why, "bounded: another seed draws other numbers"))
     else:
-        why.append("bounded: another seed draws other numbers")
-    if steps is not None:
-        return replace(result, why=(*why, "statistical: only the first steps were repeated"))
-    found = levels.score(run.folder, again.folder, run.recipe.train.best.metric)
+        found, reason = repetition.bound(run.folder, again.run.folder, again, show)
+        if found is not None and found.holds:
+            return replace(result, level="bounded", bound=found)
+        result = replace(result, bound=found, why=(*result.why, f"bounded: {reason or found}"))
+    if again.steps is not None:
+        return replace(result, why=(*result.why, "statistical: only the first steps were repeated"))
+    return by_score(result, run.folder, again.run.folder, run.recipe.train.best.metric)
+
+
+def by_score(result: Result, old: Path, new: Path, metric: str) -> Result:
+    """``result``, at the level ``statistical`` where the final score of the second run lies in the interval of the first's."""
+    found = levels.score(old, new, metric)
     if found is not None and found.holds:
-        return replace(result, level="statistical", score=found, why=tuple(why))
-    said = found or f"no interval is known for {run.recipe.train.best.metric}"
-    return replace(result, score=found, why=(*why, f"statistical: {said}"))
-
-
-def _bound(run: Run, again: Run, show: Progress, start: Mapping[str, np.ndarray], steps: int | None) -> tuple[Bound | None, str]:
-    """The recorded run against the measured bound, or why it was not measured."""
-    old, new = (compare.losses(r.folder, steps) for r in (run, again))
-    far = bounds.beyond_cap(old, new)
-    if far is not None:
-        said = f"the losses of step {far} are further apart ({abs(old[far - 1] - new[far - 1]):.2g}) than any bound allows"
-        return None, f"{said} ({bounds.CAP:.0%} of the loss)"
-    if len(old) != len(new):
-        return None, f"the runs have {len(old)} and {len(new)} steps"
-    show.note("measuring how far rounding carries this run: once more, with every weight's last bit moved")
-    nudged = runs.create(again.loaded, again.folder.parent / "nudged")
-    trainer.train(nudged, show, stop_after=steps, before_update=bounds.nudge)
-    moved = compare.losses(nudged.folder, steps)
-    if len(moved) != len(new):
-        return None, f"moving the last bits changes the number of steps, {len(new)} -> {len(moved)}"
-    return bounds.judge(old, new, moved, _distances(run, again, nudged, start)), ""
-
-
-def _distances(run: Run, again: Run, nudged: Run, start: Mapping[str, np.ndarray]) -> tuple[float, float, float] | None:
-    """How far the last weights are apart, where all three runs have them."""
-    found = [compare.last_weights(r.folder) for r in (run, again, nudged)]
-    if any(f is None for f in found) or len({f[0] for f in found if f}) != 1:
-        return None
-    old, new, moved = (f[1] for f in found if f)
-    return compare.distance(old, new), compare.distance(moved, new), compare.distance(new, start)
+        return replace(result, level="statistical", score=found)
+    return replace(result, score=found, why=(*result.why, f"statistical: {found or f'no interval is known for {metric}'}"))
 
 
 def first_difference(old: Path, new: Path, steps: int | None = None) -> str:

@@ -14,14 +14,28 @@ EXAMPLES = """  nyala verify all-MiniLM-L6-v2                    a model: hashes
   nyala verify all-MiniLM-L6-v2 --locked           against the hashes in weights.lock.toml
   nyala verify models.nyala                        every model of a bundle
   nyala verify runs/fashion-lite0-1                a run: repeat it and compare every bit
-  nyala verify runs/fashion-lite0-1 --steps 20     only the first 20 steps"""
+  nyala verify runs/fashion-lite0-1 --steps 20     only the first 20 steps
+  nyala verify runs/fashion-lite0-1 --level bounded    losses and weights within a measured bound, as on another processor
+  nyala verify runs/fashion-lite0-1 --seed 7       another seed: is the final score within its interval?
+  nyala verify runs/laptop --against runs/server   two runs side by side; nothing is repeated
+  nyala verify runs/pets-1 data.name=/mnt/pets     with the data in another place: their hashes are compared
+
+levels of a run:
+  bitwise      every bit of losses, weights and predictions; expected on machines of one class with the same nyala
+  bounded      every loss and the last weights within a bound that is measured here; expected on another processor or device
+  statistical  the final score within its 95 % interval; expected with another seed or another version of nyala
+Without --level the one to be expected is demanded. Exit code 0: it holds. 1: it does not. 2: the question makes no sense."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="NAME|RUN", help="a model (name, hub id, folder, bundle), or the folder of a run")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     run = parser.add_argument_group("for a run")
+    run.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="where data and weights lie now; data.workers")
     run.add_argument("--steps", type=_positive, help="repeat only this many steps")
+    run.add_argument("--level", choices=("bitwise", "bounded", "statistical"), help="the level that must hold")
+    run.add_argument("--seed", type=_whole, help="repeat with another seed; statistical is then expected")
+    run.add_argument("--against", metavar="OTHER", help="compare with this run folder and repeat nothing")
     model = parser.add_argument_group("for a model")
     model.add_argument("--hashes-only", action="store_true", help="do not run the model")
     model.add_argument("--locked", action="store_true", help="compare with the lock file's hashes")
@@ -58,8 +72,11 @@ def _verify_model(args: argparse.Namespace) -> int:
     if args.run in catalog.names():
         fix = f"nyala run {args.run}, then verify the run folder it prints; `nyala recipes` has more on recipes"
         raise ArgumentError(f"{args.run} is a recipe, neither a model nor a run", fix=fix)
-    if args.steps:
-        raise ArgumentError(f"--steps {args.steps} is for runs, and {args.run} is a model", fix="leave it out")
+    for name in ("steps", "level", "seed", "against", "overrides"):
+        value = getattr(args, name)
+        if value not in (None, []):
+            said = " ".join(value) if name == "overrides" else f"--{name} {value}"
+            raise ArgumentError(f"{said} is for runs, and {args.run} is a model", fix="leave it out")
     if args.file and not args.locked:
         raise ArgumentError(f"--file {args.file} says nothing without --locked", fix="add --locked")
     verdict = verify(args.run, golden=not args.hashes_only, lock=args.file or default_file() if args.locked else None)
@@ -71,15 +88,27 @@ def _verify_model(args: argparse.Namespace) -> int:
 
 
 def _verify_run(args: argparse.Namespace) -> int:
-    from .. import progress, verify
+    from ...core.errors import ArgumentError
+    from .. import against, progress, verify
 
+    if args.against and (args.steps or args.seed is not None):
+        raise ArgumentError("--against compares what there is", why="nothing is repeated", fix="leave --steps and --seed out")
     with progress.choose(quiet=args.quiet) as show:
-        result = verify.verify(args.run, show, steps=args.steps)
+        if args.against:
+            result = against.against(args.run, args.against, show, level=args.level, overrides=args.overrides)
+        else:
+            result = verify.verify(args.run, show, steps=args.steps, level=args.level, seed=args.seed, overrides=args.overrides)
     if args.json:
         console.emit(result.as_json())
     else:
         print(result)
-    return 0 if result.equal else 1
+    return 0 if result.holds else 1
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
+    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -222,7 +222,7 @@ def test_a_run_remembers_where_each_value_came_from(
         "seed": "tiny.toml:2",
         "data.workers": "override",
         "optim.eps": "default",
-        "train.checkpoint.every": "tiny.toml",
+        "train.checkpoint.every": "tiny.toml:20",
     }
     assert cli.main(["show", str(tmp_path / "run")]) == 0
     assert "lr = 0.5  # override" in capsys.readouterr().out
