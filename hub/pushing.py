@@ -261,7 +261,7 @@ def _gather(
 def _facts(place: Path, repo: str, licence: str, run: RunFacts | None, remote: Remote | None) -> push_card.CardFacts:
     files = folder_files(place)
     config = files.read_json("config.json") if "config.json" in files else {}
-    if config:
+    if "config.json" in files:
         registry.architecture_of(config, str(place / "config.json"))  # refuses what no loader would know
     _check_weights(place)
     base = push_run.base_of(run) if run else ""
