@@ -128,9 +128,8 @@ class Embeddings(nn.Module):
             position_ids = arange(length, device=input_ids.device)
         x = self.word_embeddings(input_ids) + self.position_embeddings(position_ids)
         if token_type_ids is None:  # all of the first kind: one row is enough
-            x = x + self.token_type_embeddings.weight[0]
-        else:
-            x = x + self.token_type_embeddings(token_type_ids)
+            token_type_ids = zeros(1, 1, dtype="int64", device=input_ids.device)
+        x = x + self.token_type_embeddings(token_type_ids)
         return self.dropout(self.LayerNorm(x))
 
 
