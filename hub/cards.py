@@ -24,7 +24,7 @@ _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*")  # both go into pip's command line and into a folder's name
 _VERSION = re.compile(r"[A-Za-z0-9][\w.+!-]*")
 
-Kind = Literal["hub", "package", "folder"]
+Kind = Literal["hub", "package", "folder", "bundle"]
 Domain = Literal["vision", "audio", "text"]
 
 
@@ -46,13 +46,14 @@ class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One place the files can come from.
 
     Attributes:
-        kind: ``"hub"`` (model hub), ``"package"`` (Python package, installed or downloaded), ``"folder"``.
+        kind: ``"hub"`` (model hub), ``"package"`` (Python package, installed or downloaded), ``"folder"``,
+            ``"bundle"`` (one file that `nyala bundle` made).
         repo: hub only, ``org/name``.
         commit: hub only, 40 hex digits: what the name means for ever.
         revision: hub only, a branch or tag; used where no commit is known.
         package, version: package only.
         wheel, wheel_sha256, wheel_size: package only, the wheel that is downloaded where the package is not installed.
-        folder: folder only, an absolute path, or one relative to the card.
+        folder: of a folder or bundle, an absolute path, or one relative to the card; of a bundle ``FILE.nyala#NAME``.
         files: local name -> :class:`FileSpec`. Empty for a hub source means "what a loader needs", found by listing.
         verified: every file's sha256 was computed from bytes that somebody of this project has read.
         authority: who states the hashes, as messages call it: the card, or a lock file.
@@ -73,8 +74,8 @@ class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     authority: str = CARD
 
     def __post_init__(self) -> None:
-        required = {"hub": ["repo"], "package": ["package", "version", "wheel", "wheel_sha256", "files"], "folder": ["folder"]}
-        absent = [field for field in required[self.kind] if not getattr(self, field)]
+        required = {"hub": ["repo"], "package": ["package", "version", "wheel", "wheel_sha256", "files"]}
+        absent = [field for field in required.get(self.kind, ["folder"]) if not getattr(self, field)]
         if absent:
             raise ValueError(f"a source of kind {self.kind!r} needs {', '.join(absent)}")
         if self.repo and not _REPO.fullmatch(self.repo):
@@ -98,6 +99,7 @@ class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "hub": f"model hub {self.repo}",
             "package": f"Python package {self.package} {self.version}",
             "folder": f"folder {self.folder}",
+            "bundle": f"bundle {self.folder}",
         }[self.kind]
 
 
@@ -182,6 +184,11 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def size(self) -> int:
         """Bytes of the files of the best known source; 0 where no size is known."""
         return max(sum(f.size for f in source.files.values()) for source in self.sources)
+
+    @property
+    def download_size(self) -> int:
+        """Bytes that fetching it takes: the files' sizes where they are known, else four bytes a parameter."""
+        return self.size or 4 * self.params
 
     def label_names(self) -> list[str]:
         """The class names, in the order of the classifier's outputs.

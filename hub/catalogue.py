@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from ..core.errors import DataError, UnknownNameError, did_you_mean, nearest
+from ..core.errors import ArgumentError, DataError, UnknownNameError, did_you_mean, nearest
 from .cards import Card, read_card
 from .pipeline import TASKS
+from .quota import parse_size
+from .registry import ARCHITECTURES
+from .storage import cache_folder
 
 _DOMAINS = ("vision", "audio", "text")
 
@@ -53,8 +57,12 @@ def list_models(
     license: str | None = None,
     architecture: str | None = None,
     max_params: int | None = None,
+    max_size: int | str | None = None,
+    metric: str | None = None,
+    at_least: float | None = None,
+    offline: bool = False,
 ) -> list[Card]:
-    """The cards that fit every filter given, sorted by domain and name. Works offline.
+    """The cards that fit every filter given, sorted by domain and name, or by ``metric``. Works offline.
 
     Args:
         pattern: shell pattern over name and aliases, upper and lower case alike, e.g. ``"resnet*"``.
@@ -63,19 +71,27 @@ def list_models(
         license: SPDX identifier, upper and lower case alike.
         architecture: registry name, with or without its layout: ``"timm:resnet18"`` or ``"resnet18"``.
         max_params: at most this many parameters.
+        max_size: at most this many bytes to fetch, also in words: ``"50MB"``. Where a card gives no sizes, four bytes a
+            parameter count.
+        metric: only cards that publish it, the largest value first, e.g. ``"imagenet_top1"``.
+        at_least: a value of ``metric`` of at least this.
+        offline: only cards whose files are on this machine.
 
     Raises:
-        UnknownNameError: no such task or domain; names the nearest.
+        UnknownNameError: no such task, domain, licence, architecture or metric in the catalogue; names the nearest.
+        ArgumentError: ``max_size`` is no size, or ``at_least`` comes without ``metric``.
 
     Example:
         >>> import nyala
         >>> [card.name for card in nyala.list_models("resnet*", max_params=20_000_000)]
         ['resnet18.a1_in1k']
+        >>> [card.name for card in nyala.list_models(metric="imagenet_top1", at_least=76)]
+        ['resnet50.a1_in1k']
     """
-    for kind, asked, known in (("task", task, _tasks()), ("domain", domain, _DOMAINS)):
-        if asked is not None and asked not in known:
-            fix = did_you_mean(asked, known) or f"use one of {', '.join(known)}"
-            raise UnknownNameError(f"no {kind} is called {asked!r}", fix=fix)
+    _require_known(task=task, domain=domain, license=license, architecture=architecture, metric=metric)
+    if at_least is not None and metric is None:
+        raise ArgumentError(f"at_least={at_least} says nothing without a metric", fix="name a metric, e.g. imagenet_top1")
+    limit = parse_size(max_size, "the largest size") if isinstance(max_size, str) else max_size
     chosen = []
     for card in _catalogue().values():
         names = [name.casefold() for name in card.names]
@@ -84,12 +100,50 @@ def list_models(
             task is None or card.task == task,
             domain is None or card.domain == domain,
             license is None or card.license.casefold() == license.casefold(),
-            architecture is None or architecture in (card.architecture, card.architecture.partition(":")[2]),
+            architecture is None or architecture in _architectures(card),
             max_params is None or card.params <= max_params,
+            limit is None or card.download_size <= limit,
+            metric is None or metric in _numbers(card),
+            metric is None or at_least is None or _numbers(card).get(metric, at_least - 1) >= at_least,
         ]
-        if all(wanted):
+        if all(wanted) and (not offline or is_cached(card)):
             chosen.append(card)
-    return chosen
+    return sorted(chosen, key=lambda card: -_numbers(card)[metric]) if metric is not None else chosen
+
+
+def is_cached(card: Card) -> bool:
+    """Whether the card's files are on this machine, so that it loads without a network."""
+    from .sources import open_source
+
+    beside = Path(card.path).parent
+    return any(open_source(spec, cache_folder(), beside).present() is not None for spec in card.sources)
+
+
+def _numbers(card: Card) -> dict[str, float]:
+    return {name: value for name, value in card.metrics.items() if isinstance(value, (int, float))}
+
+
+def _architectures(card: Card) -> tuple[str, str]:
+    return card.architecture, card.architecture.partition(":")[2]
+
+
+def _require_known(*, license: str | None, **asked: str | None) -> None:
+    """Refuse a filter that no card can ever fit: it is a slip of the pen."""
+    cards = _catalogue().values()
+    known: dict[str, Callable[[], Collection[str]]] = {
+        "task": _tasks,
+        "domain": lambda: _DOMAINS,
+        "architecture": lambda: {*ARCHITECTURES, *(a.partition(":")[2] for a in ARCHITECTURES)},
+        "metric": lambda: {name for card in cards for name in _numbers(card)},
+    }
+    for kind, name in asked.items():
+        names = sorted(known[kind]())
+        if name is not None and not any(fnmatchcase(name, pattern) for pattern in names):
+            fix = did_you_mean(name, names) or f"use one of {', '.join(names)}"
+            raise UnknownNameError(f"no {kind} is called {name!r}", fix=fix)
+    licences = {card.license.casefold(): card.license for card in cards}
+    if license is not None and license.casefold() not in licences and (near := did_you_mean(license, licences.values())):
+        raise UnknownNameError(f"no card has the licence {license!r}", fix=near)  # one unlike all others may well exist
 
 
 def find(name: str) -> Card:
