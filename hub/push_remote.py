@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -123,7 +124,7 @@ class Remote:
         timeout = deadline(True)
         for kind in ("dataset", "space"):
             try:
-                self._ask(lambda k=kind: self._api.repo_info(self.repo, repo_type=k, timeout=timeout))
+                self._ask(partial(self._api.repo_info, self.repo, repo_type=kind, timeout=timeout))
             except huggingface.hub_errors() as error:
                 if huggingface.is_a(error, "RepositoryNotFoundError"):
                     continue
@@ -164,6 +165,7 @@ class Remote:
         with ExitStack() as stack:
             stack.enter_context(_without_bars())
             operations = _operations(self._hub, files, stack)
+            failures: tuple[type[BaseException], ...] = (*huggingface.hub_errors(), RuntimeError)
             try:
                 made = self._ask(
                     lambda: self._api.create_commit(
@@ -172,7 +174,7 @@ class Remote:
                     again=False,  # the client tries each part of it again by itself; a commit is made once
                 )
                 oid = str(made.oid)
-            except (*huggingface.hub_errors(), RuntimeError) as error:
+            except failures as error:
                 oid = self._arrived_nevertheless(files, parent, error)
         self._verify(files, oid)
         return oid
