@@ -12,7 +12,7 @@ import msgspec
 
 from ..core.devices import parse as parse_device
 from ..core.errors import ArgumentError, CheckpointError, MissingFileError, kind_of
-from . import registry
+from . import adapters, registry
 from .cards import Card
 from .client import Resolved, fetch, fetch_resolved, resolve
 from .files import Files
@@ -51,7 +51,8 @@ def load(
 
     Args:
         name: a catalogue name (``nyala.list_models()``), a hub id ``org/name[@revision]`` whose ``config.json`` is in timm's
-            or transformers' layout, a local folder in one of these layouts, or the folder of a finished recipe run.
+            or transformers' layout, a local folder in one of these layouts, or the folder of a finished recipe run. An adapter in
+            PEFT's layout is loaded with its base, and merged.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; None for the default device.
         dtype: convert the parameters to this floating dtype; None keeps float32, whatever the file holds.
         revision: branch, tag or commit on the model hub.
@@ -90,6 +91,9 @@ def load(
         )
     resolved = resolve(str(name), revision=revision, lock=lock)
     files = _fetch(resolved, random_init, offline)
+    if adapters.is_adapter(files):
+        options = {"new_head": new_head, "random_init": random_init, "offline": offline, "lock": lock, **config_overrides}
+        return _with_adapter(files, num_classes, task, {"device": device, "dtype": dtype}, options)
     config = read_config(files, resolved.card)
     architecture = registry.architecture_of(config, str(files.get("config.json", "the card's config")))
     module = registry.get(architecture)
@@ -106,6 +110,28 @@ def load(
     config, card = _relabelled(config, resolved.card, classes)
     chosen = task or task_of(config, files, card, classes)
     return pipeline_class(chosen).from_files(model, files, card, config)
+
+
+def _with_adapter(
+    files: Files, num_classes: int | None, task: str | None, place: dict[str, Any], options: dict[str, Any]
+) -> Pipeline:
+    """The base of an adapter with what was learnt in its weights: a plain model, as quick as the base."""
+    name, own = adapters.base_of(files), adapters.classes_of(files)
+    task = task or adapters.task_of(files)
+    base = load(name, num_classes=own or num_classes, task=task, **options)
+    architecture = registry.get(registry.architecture_of(base.config))
+    if not options["random_init"]:
+        adapters.merge(base.model, architecture, files)
+    config = read_config(files, None) if "config.json" in files else base.config
+    classes = num_classes if num_classes is not None and num_classes != own else None
+    if classes is not None and own is not None:
+        base.model.reset_head(classes)
+    if place["dtype"] is not None or place["device"] is not None:
+        base.model.to(**place)
+    config, _ = _relabelled(config, None, classes)
+    both = files if base.files is None else adapters.together(files, base.files)
+    chosen = task or task_of(config, both, None, classes)
+    return pipeline_class(chosen).from_files(base.model, both, None, config)
 
 
 def _initialised(needed: bool) -> AbstractContextManager[None]:

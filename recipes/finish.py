@@ -5,10 +5,11 @@ Everything here can be done again: a run killed in the middle of it goes on from
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..core.atomic import atomic_write
-from . import batches, csv, export, manifest, metrics, report
+from . import adapters, batches, csv, export, manifest, metrics, report
 from . import run as runs
 from .assessment import Collector
 from .evaluate import Evaluation, evaluate
@@ -31,13 +32,28 @@ def finish(training: Training) -> dict[str, Any]:
     training.log.sync()
     write_predictions(training, result)
     training.progress.phase("writing the results")
-    export.save(setup.pipeline, setup.model, setup.labels, run.folder / runs.MODEL)
+    write_model(training)
     made = manifest.outputs(run.folder)
     done = {**run.manifest(), "outputs": made, "proof": training.log.seal(made)}
     write_report(training, result, done)
     manifest.write(run.folder, done)  # a run with outputs in its manifest is finished
     training.store.keep_newest()
     return {k: final[k] for k in ("accuracy", "macro_f1", "loss", "weights_step")}
+
+
+def write_model(training: Training) -> None:
+    """The ``model`` folder, and where the run has an adapter the ``adapter`` folder beside it."""
+    setup, run = training.setup, training.run
+    table, adapter, folder = run.recipe.model, setup.adapter, run.folder
+    if adapter is None or table.adapter is None:
+        export.save(setup.pipeline, setup.model, setup.labels, folder / runs.MODEL)
+        return
+    alone = partial(adapters.save, adapter, setup.pipeline, table, f"{setup.source.kind}-classification")
+    export.save(setup.pipeline, setup.model, setup.labels, folder / runs.ADAPTER, alone)
+    if not table.adapter.merge:
+        export.save(setup.pipeline, setup.model, setup.labels, folder / runs.MODEL, alone)
+        return
+    export.save(setup.pipeline, adapter.merge().detach(), setup.labels, folder / runs.MODEL)
 
 
 def load_final(training: Training, best: Best) -> int:

@@ -123,9 +123,9 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """File -> sha256 of what a run made: metrics, predictions, and the model folder."""
+    """File -> sha256 of what a run made: metrics, predictions, the adapter and the model folder."""
     found = [folder / name for name in OUTPUTS if (folder / name).is_file()]
-    found += sorted(p for p in (folder / runs.MODEL).rglob("*") if p.is_file())
+    found += sorted(p for part in (runs.ADAPTER, runs.MODEL) for p in (folder / part).rglob("*") if p.is_file())
     return {p.relative_to(folder).as_posix(): hashing.of_file(p) for p in found}
 
 

@@ -38,8 +38,8 @@ def groups(model: Module, recipe: Optim, head: Sequence[str]) -> list[dict[str, 
 
 
 def decays(name: str, parameter: Parameter) -> bool:
-    """Weight decay is for matrices and filters: norms and biases, which have one dimension, are left alone."""
-    return parameter.ndim > 1 and not name.endswith(".bias")
+    """Weight decay is for matrices and filters: norms and biases, which have one dimension, are left alone, and lengths too."""
+    return parameter.ndim > 1 and not name.endswith((".bias", ".lora_magnitude_vector"))
 
 
 def rate_factors(model: Module, recipe: Optim, head: Sequence[str], names: Sequence[str]) -> dict[str, float]:

@@ -14,8 +14,9 @@ import numpy as np
 from ..core import optim
 from ..core.errors import ModuleError, RecipeError
 from ..core.nn import Module
+from ..core.nn.lora import Adapter
 from ..hub.pipeline import Pipeline
-from . import augment, cautions, datasets, freezing, models, optimizers, tasks
+from . import adapters, augment, cautions, datasets, freezing, models, optimizers, tasks, unfreezing
 from .datasets import Source
 from .objective import Objective, class_weights
 from .schema import Recipe
@@ -39,6 +40,8 @@ class Setup:
         steps_per_epoch, total_steps: updates.
         objective: the loss.
         notes: what the user should know before the first step.
+        adapter: the low-rank adapter, if the recipe asks for one.
+        starts: with gradual unfreezing, the step from which each parameter learns.
     """
 
     source: Source
@@ -54,6 +57,8 @@ class Setup:
     objective: Objective
     base_rates: list[list[float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    adapter: Adapter | None = None
+    starts: dict[str, int] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:
@@ -89,14 +94,18 @@ def prepare(recipe: Recipe) -> Setup:
         raise RecipeError(f"model.num_classes is {classes}", why=why, fix="leave it out, or make it at least that")
     pipeline, head = models.load(recipe.model, source.kind, classes, recipe.seed)
     model = pipeline.model
-    freezing.freeze(model, recipe.model, head)
+    adapter = adapters.attach(model, recipe.model, head, recipe.seed)
+    if adapter is None:
+        freezing.freeze(model, recipe.model, head)
+    per_epoch = math.ceil(math.ceil(len(source.train) / recipe.data.batch_size) / recipe.train.accumulate)
+    starts = unfreezing.starts(model, recipe.train.unfreeze, head, per_epoch)
     made = optimizers.groups(model, recipe.optim, head)
     built = optimizers.build(recipe.optim, made)
     labels = [*source.labels, *(f"class {i}" for i in range(len(source.labels), classes))]
     weights = class_weights(recipe.train.class_weights, source.train.labels, labels)
     if recipe.train.checkpointing:
         checkpoint(model, recipe.model.name)
-    per_epoch = math.ceil(math.ceil(len(source.train) / recipe.data.batch_size) / recipe.train.accumulate)
+    total = recipe.train.steps or per_epoch * (recipe.train.epochs or 1)
     return Setup(
         source=source,
         labels=labels,
@@ -107,10 +116,16 @@ def prepare(recipe: Recipe) -> Setup:
         ema=optim.EMA(model, recipe.train.ema, warmup=True) if recipe.train.ema else None,
         weights=models.hashes(pipeline),
         steps_per_epoch=per_epoch,
-        total_steps=recipe.train.steps or per_epoch * (recipe.train.epochs or 1),
+        total_steps=total,
         objective=Objective(classes, recipe.train.label_smoothing, weights),
         base_rates=[[float(group["lr"]) for group in optimizer.param_groups] for optimizer in built],
-        notes=[*cautions.of_accumulation(model, recipe), *cautions.of_folds(recipe.data, source)],
+        notes=[
+            *cautions.of_accumulation(model, recipe),
+            *cautions.of_folds(recipe.data, source),
+            *unfreezing.never(starts, total),
+        ],
+        adapter=adapter,
+        starts=starts,
     )
 
 

@@ -16,7 +16,21 @@ from typing import Any
 import numpy as np
 
 from ..core.atomic import remove_leftovers
-from . import batches, diagnosis, divergence, finish, freezing, hashing, lock, manifest, metrics, scores, steps, tensorboard
+from . import (
+    batches,
+    diagnosis,
+    divergence,
+    finish,
+    freezing,
+    hashing,
+    lock,
+    manifest,
+    metrics,
+    scores,
+    steps,
+    tensorboard,
+    unfreezing,
+)
 from . import run as runs
 from .batches import Batch
 from .progress import Progress
@@ -172,6 +186,9 @@ def one_update(training: Training, parts: list[Batch]) -> None:
         training.before_update(training)
     started = time.perf_counter()
     rate = set_rate(training)
+    begins = unfreezing.apply(setup.model, setup.starts, at.step)
+    if begins:
+        training.log.write({"kind": "unfreeze", "step": at.step, "parameters": begins})
     freezing.train_mode(setup.model)
     key = (recipe.seed, at.step)
     outcome = steps.update(setup.model, setup.optimizers, parts, recipe.train, setup.objective, key, training.watch)

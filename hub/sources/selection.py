@@ -10,10 +10,11 @@ from ..cards import check_relative
 from ..files import WEIGHTS
 
 _HELPERS = re.compile(
-    r"(config|generation_config|preprocessor_config|processor_config|tokenizer|tokenizer_config|special_tokens_map"
+    r"(config|adapter_config|generation_config|preprocessor_config|processor_config|tokenizer|tokenizer_config|special_tokens_map"
     r"|added_tokens|vocab|modules|sentence_bert_config|config_sentence_transformers)\.json"
     r"|\d+_[A-Za-z]+/config\.json|vocab\.txt|merges\.txt|tokenizer\.model"
 )
+ADAPTER = {"adapter_config.json", "adapter_model.safetensors"}  # the weights of an adapter are those of its base
 _SHARD = re.compile(r"[A-Za-z0-9][\w.-]*-\d{5}-of-\d{5}\.(safetensors|bin)")
 
 
@@ -36,6 +37,8 @@ def weight_file(names: Collection[str], origin: str) -> str:
     for name in WEIGHTS:
         if name in names:
             return name
+    if ADAPTER <= set(names):
+        return "adapter_model.safetensors"
     there = ", ".join(sorted(names)[:12]) or "nothing"
     raise MissingFileError(
         f"{origin} has no weights that nyala reads", why=f"it holds {there}", fix=f"choose a repository with {WEIGHTS[0]}"
