@@ -1,4 +1,5 @@
-"""Tools for testing models and operations: gradient checks, a comparison with a readable report, an operation harness.
+"""Tools for testing models and operations: gradient checks, a comparison with a readable report, an operation
+harness, and the contracts that a model must keep.
 
 Example:
     >>> import nyala
@@ -11,8 +12,20 @@ Example:
 from __future__ import annotations
 
 from .compare import assert_close
+from .contracts import Verdict, Verdicts, check_model
 from .gradcheck import gradcheck, gradgradcheck
 from .ops import Bad, OpCase, check_op
 from .sampler import Sampler
 
-__all__ = ["Bad", "OpCase", "Sampler", "assert_close", "check_op", "gradcheck", "gradgradcheck"]
+__all__ = [
+    "Bad",
+    "OpCase",
+    "Sampler",
+    "Verdict",
+    "Verdicts",
+    "assert_close",
+    "check_model",
+    "check_op",
+    "gradcheck",
+    "gradgradcheck",
+]

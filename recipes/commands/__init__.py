@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import doctor, evaluate, list_, lock, lr, predict, pull, push, recipes, report, resume, run, show, verify
+from . import contracts, doctor, evaluate, list_, lock, lr, predict, pull, push, recipes, report, resume, run, show, verify
 
 COMMANDS: tuple[ModuleType, ...] = (
     list_,
@@ -19,6 +19,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     verify,
     push,
     evaluate,
+    contracts,
     report,
     doctor,
 )
