@@ -15,7 +15,7 @@ from .identity import placeless
 from .levels import Level
 from .progress import Progress
 from .run import Run
-from .verify import Result, by_score, changed_files
+from .verify import Result, by_score, changed_files, not_bitwise
 
 
 def against(
@@ -45,14 +45,18 @@ def against(
         if not (run.folder / runs.METRICS).is_file() or not len(compare.losses(run.folder)):
             raise ReproducibilityError(f"{run.folder} has made no step yet", fix=f"nyala resume {run.folder}")
     a, b, inputs = one.manifest(), two.manifest(), _inputs(one, two)
-    expected, notes = levels.expected(a, b)
+    expected, others = levels.expected(a, b)
+    notes = (*inputs, *others)
     wanted: Level = "bitwise" if expected == "bitwise" and not inputs else "statistical"  # a bound is only measured where asked
-    result = replace(_bits(one, two), notes=(*inputs, *notes), wanted=level or wanted, other=str(two.folder))
+    result = replace(_bits(one, two), notes=notes, wanted=level or wanted, other=str(two.folder))
     damaged = [f"{r.folder.name}/{name}" for r in (one, two) if r.finished for name in changed_files(r)]
     if damaged:
         told = f"{', '.join(damaged)} changed after the run: not the hash in the manifest"
         return replace(result, equal=False, level="none", first=told, why=(f"bitwise: {told}",))
-    if result.equal or level == "bitwise":
+    if result.equal:
+        return result
+    result = replace(result, why=(not_bitwise(notes),))
+    if level == "bitwise":
         return result
     same = not inputs and a["seeds"] == b["seeds"]
     return _below_bitwise(one, two, progress or Progress(), result, same, measure=level == "bounded")
@@ -82,9 +86,8 @@ def _bits(one: Run, two: Run) -> Result:
     first = str(difference or "")
     if not first and not all(compared.values()):
         first = "the steps are equal, but not " + ", ".join(name for name, same in compared.items() if not same)
-    why = (f"bitwise: {first}",) if first else ()
     proof = one.manifest().get("proof", "") if ended else ""
-    return Result(not first, min(lengths), compared, first, level="none" if first else "bitwise", why=why, proof=proof)
+    return Result(not first, min(lengths), compared, first, level="none" if first else "bitwise", proof=proof)
 
 
 def _below_bitwise(one: Run, two: Run, show: Progress, result: Result, same: bool, measure: bool) -> Result:

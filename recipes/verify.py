@@ -123,9 +123,8 @@ def verify(
     with tempfile.TemporaryDirectory(prefix="nyala-verify-") as temporary:
         again = repetition.repeat(loaded, Path(temporary), show, steps)
         result = _bits(run, again.run, steps)
-        reached, notes = levels.expected(run.manifest(), again.run.manifest())
-        result = replace(result, notes=notes, wanted=level or reached)
-        if result.equal or result.level != "none" or level == "bitwise" or changed_files(run):
+        result = replace(result, wanted=level or result.wanted)
+        if result.equal or level == "bitwise" or changed_files(run):
             return result
         return _below_bitwise(run, again, show, result)
 
@@ -167,9 +166,18 @@ def _bits(run: Run, again: Run, steps: int | None) -> Result:
         first = "the steps are equal, but not " + ", ".join(name for name, same in compared.items() if not same)
     if changed:
         first += _broken_link(run, before)
-    why = () if not first else (f"bitwise: {', '.join(changed)} changed after the run" if changed else f"bitwise: {first}",)
-    level: Level = "none" if first else "bitwise"
-    return Result(not first, count, compared, first, level=level, why=why, proof=before.get("proof", ""))
+    reached, notes = levels.expected(before, after)
+    found = Result(not first, count, compared, first, notes, wanted=reached, proof=before.get("proof", ""))
+    if not first:
+        return replace(found, level="bitwise")
+    return replace(found, why=(f"bitwise: {', '.join(changed)} changed after the run" if changed else not_bitwise(notes),))
+
+
+def not_bitwise(notes: Sequence[str]) -> str:
+    """Why two runs are not the same bit by bit, given what is not the same about their machines and code."""
+    if notes:
+        return "bitwise: what the notes name may change how sums are rounded"
+    return "bitwise: the machines are of one class, code and inputs are the same: nothing known explains it"
 
 
 def _broken_link(run: Run, written: Mapping[str, Any]) -> str:
