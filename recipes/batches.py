@@ -65,7 +65,8 @@ class Prepared(data.Dataset):
         """Samples as a batch."""
         prepared, labels, numbers = zip(*samples, strict=True)
         indices = np.array(numbers, np.int64)
-        return Batch(self.task.collate(prepared, indices), np.array(labels, np.int64), indices)
+        inputs = self.task.collate(prepared, indices)
+        return Batch(inputs, self.task.targets(prepared, labels, inputs), indices)
 
 
 def for_training(part: Part, task: Task, recipe: Recipe, epoch: int, position: int) -> data.DataLoader:

@@ -44,7 +44,7 @@ class Source:
     """A whole dataset.
 
     Attributes:
-        kind: ``"image"`` or ``"text"``.
+        kind: a name of ``kinds.KINDS``.
         labels: class names by number.
         train, validation, test: the parts; ``validation`` may be empty.
         hashes: name -> sha256 of what was read, for the manifest.
@@ -151,8 +151,9 @@ def read(recipe: Data) -> Raw:
             return raw
         raise DataError(f"{recipe.name} has its own test part", fix="leave data.test out")
     from . import readers
+    from .readers import structured
 
-    return readers.read(recipe)
+    return structured.read(recipe) or readers.read(recipe)
 
 
 # ---- registered datasets ------------------------------------------------------------------------------------------
@@ -180,7 +181,29 @@ def _spam() -> Raw:
     return Raw("text", list(Spam("train").classes), parts["train"], parts["test"], hashes)
 
 
+def _mail(read: str, make: Callable[..., Raw], **more: Any) -> Raw:
+    """One of the tasks on the shipped e-mails."""
+    from ..text import datasets
+
+    parts = {name: getattr(datasets, read)(name) for name in ("train", "test")}
+    return make(parts, {name: hashing.of_file(datasets.Spam.file(name)) for name in parts}, **more)
+
+
+def _mail_marks() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_marks", structured.of_tags, where="mail-marks")
+
+
+def _mail_subjects() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_subjects", structured.of_pairs)
+
+
 REGISTERED: dict[str, Callable[[], Raw]] = {
+    "mail-marks": _mail_marks,
+    "mail-subjects": _mail_subjects,
     "fashion-mnist-sample": lambda: _fashion_mnist(sample=True),
     "fashion-mnist": lambda: _fashion_mnist(sample=False),
     "spam-sample": _spam,

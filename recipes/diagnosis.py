@@ -19,8 +19,7 @@ from ..core.nn import Module
 from ..core.ops.logical import isfinite
 from ..core.tensor import Tensor
 from .batches import Batch
-from .evaluate import apply, logits_of
-from .objective import Objective
+from .objectives import Objective
 from .watchdog import DivergenceError
 
 FIX = "lower optim.lr, set train.clip_norm, add schedule.warmup, or look at these samples"
@@ -152,11 +151,11 @@ def _of_outputs(attempt: Attempt, number: int) -> Place:
 
     with no_grad(), random.step_scope(*attempt.key):
         for inputs, _ in attempt.pairs[:number]:  # they draw as they did
-            apply(attempt.model, inputs)
+            attempt.objective.outputs(attempt.model, inputs)
         inputs, targets = attempt.pairs[number]
         with _watching(attempt.model, look):
-            logits = logits_of(apply(attempt.model, inputs))
-        losses = attempt.objective.loss(logits, targets, "none")
+            outputs = attempt.objective.outputs(attempt.model, inputs)
+        losses = attempt.objective.loss(outputs, targets, "none")
     if not first:
         rows = _bad_rows(losses)
         rows = np.ones(len(attempt.parts[number]), bool) if rows is None else rows
@@ -183,7 +182,7 @@ def _of_gradients(attempt: Attempt) -> Place:
     attempt.model.zero_grad()
     with random.step_scope(*attempt.key), _watching(attempt.model, look):
         for number, (inputs, targets) in enumerate(attempt.pairs):  # noqa: B007 - read by note
-            (attempt.objective.loss(logits_of(apply(attempt.model, inputs)), targets) / total).backward()
+            (attempt.objective.loss(attempt.objective.outputs(attempt.model, inputs), targets) / total).backward()
     if first:
         name, kind, where, rows = first[0]
         words = f"on the way back the gradient of the output of {_called(name)} ({kind}) is the first that is not finite"
@@ -198,7 +197,7 @@ def _of_gradients(attempt: Attempt) -> Place:
 def _losses(attempt: Attempt) -> np.ndarray:
     """The loss of each sample of the update."""
     with no_grad(), random.step_scope(*attempt.key):
-        found = [attempt.objective.loss(logits_of(apply(attempt.model, x)), t, "none").numpy() for x, t in attempt.pairs]
+        found = [attempt.objective.loss(attempt.objective.outputs(attempt.model, x), t, "none").numpy() for x, t in attempt.pairs]
     return np.concatenate(found)
 
 

@@ -40,6 +40,17 @@ class Evaluation:
         """The scores as they go into the metrics."""
         return {"loss": self.loss, "accuracy": scores.accuracy(self.matrix), "macro_f1": scores.macro_f1(self.matrix)}
 
+    @property
+    def samples(self) -> int:
+        """How many samples were looked at."""
+        return len(self.labels)
+
+    def predictions(self) -> Iterator[dict[str, Any]]:
+        """For each sample its label, the prediction, and the probability of both."""
+        for i, (label, row) in enumerate(zip(self.labels, self.probabilities, strict=True)):
+            k = int(row.argmax())
+            yield {"index": i, "label": int(label), "predicted": k, "probability": float(row[k]), "of_label": float(row[label])}
+
 
 def evaluate(model: Module, batches: Iterable[Batch], classes: int) -> Evaluation:
     """Evaluates ``model`` on every batch.
@@ -55,7 +66,7 @@ def evaluate(model: Module, batches: Iterable[Batch], classes: int) -> Evaluatio
             labels.append(batch.labels)
             logits.append(np.asarray(logits_of(apply(model, batch.inputs)).numpy(), np.float64))
     truth, raw = np.concatenate(labels), np.concatenate(logits)
-    log_probabilities = _log_softmax(raw)
+    log_probabilities = log_softmax(raw)
     loss = float(-log_probabilities[np.arange(len(truth)), truth].mean())
     matrix = scores.confusion(truth, raw.argmax(1), classes)
     return Evaluation(truth, log_probabilities, loss, matrix)
@@ -71,7 +82,8 @@ def logits_of(output: Any) -> Any:
     return getattr(output, "logits", output)
 
 
-def _log_softmax(raw: np.ndarray) -> np.ndarray:
+def log_softmax(raw: np.ndarray) -> np.ndarray:
+    """Logits (N, K) -> the logarithms of probabilities."""
     shifted = raw - raw.max(1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,11 @@ def save(
         (new / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         for name in COPIED:
             if pipeline.files is not None and name in pipeline.files:
-                shutil.copyfile(pipeline.files[name], new / name)
+                pipeline.files.copy(name, new / name)
+        pooling = getattr(pipeline, "pooling", None)
+        for name, content in pooling.files(int(config["hidden_size"])).items() if pooling is not None else ():
+            (new / name).parent.mkdir(exist_ok=True)
+            (new / name).write_text(content, encoding="utf-8")
         if hasattr(pipeline.preprocess, "max_length"):
             _write_length(new, int(pipeline.preprocess.max_length))
 
@@ -81,7 +84,7 @@ def configuration(pipeline: Pipeline, model: Module, labels: Sequence[str]) -> d
         config["label_names"] = list(labels)
         preprocess: Any = pipeline.preprocess
         config["pretrained_cfg"] = {**kept, **preprocess.to_config(), "num_classes": len(labels)}
-    else:
+    elif labels:
         config["id2label"] = {str(i): name for i, name in enumerate(labels)}
         config["label2id"] = {name: i for i, name in enumerate(labels)}
     return config

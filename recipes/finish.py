@@ -9,11 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..core.atomic import atomic_write
-from . import adapters, batches, csv, export, manifest, metrics, report
+from . import adapters, batches, csv, export, kinds, manifest, metrics, report, scores
 from . import run as runs
 from .assessment import Collector
-from .evaluate import Evaluation, evaluate
-from .report.samples import pick
+from .evaluate import Evaluation
+from .objectives import Result
+from .report.samples import SHOWN, Sample, pick
 from .schema import Best
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def finish(training: Training) -> dict[str, Any]:
     step = load_final(training, run.recipe.train.best)
     found = batches.for_evaluation(setup.source.test, setup.task, run.recipe)
     training.progress.phase(f"testing {len(setup.source.test)} samples")
-    result = evaluate(setup.model, found, setup.classes)
-    final = {"kind": "final", "step": training.at.step, "weights_step": step, "samples": len(result.labels), **result.record()}
+    result = setup.objective.evaluate(setup.model, found)
+    final = {"kind": "final", "step": training.at.step, "weights_step": step, "samples": result.samples, **result.record()}
     training.log.write(final)
     training.log.sync()
     write_predictions(training, result)
@@ -38,7 +39,7 @@ def finish(training: Training) -> dict[str, Any]:
     write_report(training, result, done)
     manifest.write(run.folder, done)  # a run with outputs in its manifest is finished
     training.store.keep_newest()
-    return {k: final[k] for k in ("accuracy", "macro_f1", "loss", "weights_step")}
+    return scores.of_record(final)
 
 
 def write_model(training: Training) -> None:
@@ -48,7 +49,7 @@ def write_model(training: Training) -> None:
     if adapter is None or table.adapter is None:
         export.save(setup.pipeline, setup.model, setup.labels, folder / runs.MODEL)
         return
-    alone = partial(adapters.save, adapter, setup.pipeline, table, f"{setup.source.kind}-classification")
+    alone = partial(adapters.save, adapter, setup.pipeline, table, kinds.of(setup.source.kind).task_name)
     export.save(setup.pipeline, setup.model, setup.labels, folder / runs.ADAPTER, alone)
     if not table.adapter.merge:
         export.save(setup.pipeline, setup.model, setup.labels, folder / runs.MODEL, alone)
@@ -68,24 +69,23 @@ def load_final(training: Training, best: Best) -> int:
     return step
 
 
-def write_predictions(training: Training, result: Evaluation) -> None:
-    """``predictions.jsonl``: for each test sample its label, the prediction, and the probability of both."""
-    lines = []
-    for i, (label, row) in enumerate(zip(result.labels, result.probabilities, strict=True)):
-        k = int(row.argmax())
-        lines.append(
-            {"index": i, "label": int(label), "predicted": k, "probability": float(row[k]), "of_label": float(row[label])}
-        )
-    atomic_write(training.run.folder / runs.PREDICTIONS, b"".join(metrics.encode(line) for line in lines))
+def write_predictions(training: Training, result: Result) -> None:
+    """``predictions.jsonl``: a line for each test sample."""
+    atomic_write(training.run.folder / runs.PREDICTIONS, b"".join(map(metrics.encode, result.predictions())))
 
 
-def write_report(training: Training, result: Evaluation, done: dict[str, Any]) -> None:
+def write_report(training: Training, result: Result, done: dict[str, Any]) -> None:
     """``report.html``, ``scores.json`` and ``metrics.csv``: what people and programs look at; all of it can be made again."""
     folder, setup = training.run.folder, training.setup
-    found = Collector(setup.labels)
-    found.add(result.log_probabilities, result.labels)
-    assessment = found.finish(training.run.recipe.seed)
-    report.write_scores(folder, assessment)
+    inputs = setup.source.test.inputs
+    if isinstance(result, Evaluation):
+        found = Collector(setup.labels)
+        found.add(result.log_probabilities, result.labels)
+        assessment = found.finish(training.run.recipe.seed)
+        report.write_scores(folder, assessment)
+        samples = pick(assessment, inputs, setup.task.show)
+    else:
+        samples = [Sample(**one) for one in result.shown(inputs, SHOWN)]
     csv.write(folder)
-    view = report.read(folder, manifest=done, samples=pick(assessment, setup.source.test.inputs, setup.task.show))
+    view = report.read(folder, manifest=done, samples=samples)
     atomic_write(folder / runs.REPORT, report.run_page(view))

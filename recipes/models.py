@@ -12,19 +12,17 @@ from ..hub.load import load as hub_load
 from ..hub.load import published_classes, read_config
 from ..hub.pipeline import Pipeline
 from . import hashing
+from .kinds import Kind
 from .schema import Model
 
-_DOMAINS = {"image": "vision", "text": "text"}
-_TASKS = {"image": "image-classification", "text": "text-classification"}
 
-
-def load(recipe: Model, kind: str, classes: int, seed: int) -> tuple[Pipeline, list[str]]:
+def load(recipe: Model, kind: Kind, classes: int, seed: int) -> tuple[Pipeline, list[str]]:
     """Loads a recipe's model.
 
     Args:
         recipe: the ``[model]`` table.
-        kind: of the data, ``image`` or ``text``.
-        classes: how many classes the head must tell apart.
+        kind: of the data.
+        classes: how many classes the head must tell apart; 0 for a model without a head.
         seed: what new weights are drawn by.
 
     Returns:
@@ -36,16 +34,19 @@ def load(recipe: Model, kind: str, classes: int, seed: int) -> tuple[Pipeline, l
     check_kind(recipe, kind)
     with random.step_scope(seed, 0):
         given: dict[str, Any] = dict(recipe.dropout)
-        if recipe.new_head:
+        new_head = recipe.new_head and classes > 0
+        if new_head:
             given["num_classes"] = classes
-        pipeline = hub_load(recipe.name, random_init=recipe.random_init, task=_TASKS[kind], **given)
-        if recipe.new_head:  # loading keeps a published head that has the right size by chance
+        pipeline = hub_load(recipe.name, random_init=recipe.random_init, task=kind.task_name, **given)
+        if new_head:  # loading keeps a published head that has the right size by chance
             pipeline.model.reset_head(classes)
-    _check_head(recipe, pipeline, classes)
+    if classes:
+        _check_head(recipe, pipeline, classes)
+    kind.trim(pipeline.model)
     return _prepared(recipe, pipeline, kind), list(pipeline.model.head_names())
 
 
-def check_kind(recipe: Model, kind: str) -> None:
+def check_kind(recipe: Model, kind: Kind) -> None:
     """The model is for the kind of data that the recipe has.
 
     Raises:
@@ -56,10 +57,10 @@ def check_kind(recipe: Model, kind: str) -> None:
         domain: str = resolved.card.domain
     else:
         domain = "text" if "model_type" in read_config(fetch_resolved(resolved), None) else "vision"
-    if domain != _DOMAINS[kind]:
+    if domain != kind.domain:
         raise RecipeError(
-            f"model.name: {recipe.name} is a {domain} model and the data are {kind}s",
-            fix=f"choose a {_DOMAINS[kind]} model: `nyala list --domain {_DOMAINS[kind]}`",
+            f"model.name: {recipe.name} is a {domain} model and the data are {kind.plural}",
+            fix=f"choose a {kind.domain} model: `nyala list --domain {kind.domain}`",
         )
 
 
@@ -72,9 +73,9 @@ def _check_head(recipe: Model, pipeline: Pipeline, classes: int) -> None:
         )
 
 
-def _prepared(recipe: Model, pipeline: Pipeline, kind: str) -> Pipeline:
+def _prepared(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
     """The pipeline with the recipe's picture size or text length."""
-    if kind == "image":
+    if kind.domain == "vision":
         changed: dict[str, Any] = {}
         if recipe.image_size is not None:
             changed["size"] = (recipe.image_size, recipe.image_size)

@@ -9,7 +9,7 @@ from typing import Any
 
 from .check import Problem, unknown_name
 
-DATASETS = ("fashion-mnist-sample", "fashion-mnist", "spam-sample")
+DATASETS = ("fashion-mnist-sample", "fashion-mnist", "spam-sample", "mail-marks", "mail-subjects")
 _HUB_ID = re.compile(r"[\w.\-]+/[\w.\-]+(@[\w.\-/]+)?")
 
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from .scores import title
+
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _RECENT = 30  # seconds that the rate is taken over
 
@@ -268,9 +270,8 @@ def evaluation(record: Mapping[str, Any]) -> str:
         >>> evaluation({"step": 8, "part": "validation", "accuracy": 0.75, "macro_f1": 0.7, "loss": 0.4})
         'step 8: validation accuracy 0.7500, macro F1 0.7000, loss 0.4000'
     """
-    named = {"accuracy": "accuracy", "macro_f1": "macro F1", "loss": "loss"}
-    others = [k for k, v in record.items() if k not in ("kind", "step", "epoch", "part", *named) and isinstance(v, float)]
-    scores = [(named.get(k, k.replace("_", " ")), record[k]) for k in ("accuracy", "macro_f1", *others, "loss") if k in record]
+    others = [k for k, v in record.items() if k not in ("kind", "step", "epoch", "part", "accuracy", "macro_f1", "loss") and isinstance(v, float)]
+    scores = [(title(k), record[k]) for k in ("accuracy", "macro_f1", *others, "loss") if k in record]
     return f"step {record['step']}: {record['part']} " + ", ".join(f"{name} {float(value):.4f}" for name, value in scores)
 
 

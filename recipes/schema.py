@@ -23,6 +23,7 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 Below1 = Annotated[float, Meta(ge=0, lt=1)]
 Alpha = Annotated[float, Meta(ge=0, le=4)]
 Decay = Annotated[float, Meta(gt=0, le=1)]
+Score = Literal["accuracy", "macro_f1", "f1", "mrr", "recall_at_10", "loss"]
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -347,7 +348,7 @@ class OneCycle(Schedule, frozen=True, tag="one_cycle"):
 class Plateau(Schedule, frozen=True, tag="plateau"):
     """A lower rate whenever the validation part stops improving."""
 
-    metric: Literal["accuracy", "macro_f1", "loss"] = "loss"
+    metric: Score = "loss"
     """What is watched."""
     factor: Annotated[float, Meta(gt=0, lt=1)] = 0.1
     """What the rate is multiplied by."""
@@ -364,7 +365,7 @@ Schedules = Constant | Cosine | Linear | Step | Polynomial | OneCycle | Plateau
 class EarlyStop(Table, frozen=True):
     """Ends the run when the validation part has stopped improving."""
 
-    metric: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    metric: Score = "accuracy"
     """What is watched."""
     patience: Count = 3
     """Evaluations without improvement after which the run ends."""
@@ -384,7 +385,7 @@ class Checkpoint(Table, frozen=True):
 class Best(Table, frozen=True):
     """Which weights are the result."""
 
-    metric: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    metric: Score = "accuracy"
     """What is compared on the validation part."""
     use: Literal["best", "last"] = "best"
     """Those of the best evaluation, or of the last step."""

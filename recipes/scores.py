@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 
@@ -37,3 +40,26 @@ def better(metric: str, new: float, old: float | None, by: float = 0.0) -> bool:
     if old is None:
         return new == new  # NaN beats nothing
     return new < old - by if metric == "loss" else new > old + by
+
+
+def title(name: str) -> str:
+    """What people call a score.
+
+    Example:
+        >>> title("macro_f1"), title("recall_at_10"), title("loss")
+        ('macro F1', 'recall at 10', 'loss')
+    """
+    return {"macro_f1": "macro F1", "f1": "F1", "mrr": "MRR"}.get(name, name.replace("_", " "))
+
+
+_NO_SCORES = ("kind", "step", "epoch", "part", "samples")
+
+
+def of_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores in a record of the metrics, and the step that the weights are from.
+
+    Example:
+        >>> of_record({"kind": "final", "step": 8, "samples": 3, "weights_step": 6, "accuracy": 0.5})
+        {'weights_step': 6, 'accuracy': 0.5}
+    """
+    return {k: v for k, v in record.items() if k not in _NO_SCORES and isinstance(v, int | float)}

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -16,9 +15,9 @@ from ..core.errors import ModuleError, RecipeError
 from ..core.nn import Module
 from ..core.nn.lora import Adapter
 from ..hub.pipeline import Pipeline
-from . import adapters, augment, cautions, datasets, freezing, models, optimizers, tasks, unfreezing
+from . import adapters, cautions, datasets, freezing, kinds, models, optimizers, unfreezing
 from .datasets import Source
-from .objective import Objective, class_weights
+from .objectives import Objective
 from .schema import Recipe
 from .tasks import Task
 
@@ -88,11 +87,12 @@ def prepare(recipe: Recipe) -> Setup:
     """
     source = datasets.load(recipe.data, recipe.seed)
     _check_fit(recipe, source)
+    kind = kinds.of(source.kind)
     classes = recipe.model.num_classes or len(source.labels)
     if classes < len(source.labels):
         why = f"{recipe.data.name} has {len(source.labels)}"
         raise RecipeError(f"model.num_classes is {classes}", why=why, fix="leave it out, or make it at least that")
-    pipeline, head = models.load(recipe.model, source.kind, classes, recipe.seed)
+    pipeline, head = models.load(recipe.model, kind, classes, recipe.seed)
     model = pipeline.model
     adapter = adapters.attach(model, recipe.model, head, recipe.seed)
     if adapter is None:
@@ -102,7 +102,6 @@ def prepare(recipe: Recipe) -> Setup:
     made = optimizers.groups(model, recipe.optim, head)
     built = optimizers.build(recipe.optim, made)
     labels = [*source.labels, *(f"class {i}" for i in range(len(source.labels), classes))]
-    weights = class_weights(recipe.train.class_weights, source.train.labels, labels)
     if recipe.train.checkpointing:
         checkpoint(model, recipe.model.name)
     total = recipe.train.steps or per_epoch * (recipe.train.epochs or 1)
@@ -111,13 +110,13 @@ def prepare(recipe: Recipe) -> Setup:
         labels=labels,
         pipeline=pipeline,
         model=model,
-        task=tasks.make(pipeline, source.kind),
+        task=kind.task(pipeline, source),
         optimizers=built,
         ema=optim.EMA(model, recipe.train.ema, warmup=True) if recipe.train.ema else None,
         weights=models.hashes(pipeline),
         steps_per_epoch=per_epoch,
         total_steps=total,
-        objective=Objective(classes, recipe.train.label_smoothing, weights),
+        objective=kind.objective(pipeline, recipe.train, source, labels),
         base_rates=[[float(group["lr"]) for group in optimizer.param_groups] for optimizer in built],
         notes=[
             *cautions.of_accumulation(model, recipe),
@@ -143,16 +142,29 @@ def checkpoint(model: Module, name: str) -> None:
 
 def _check_fit(recipe: Recipe, source: Source) -> None:
     """Options of the recipe that make no sense for this kind of data, all in one report."""
+    kind = kinds.of(source.kind)
     wrong: list[str] = []
-    allowed: tuple[Any, ...] = augment.IMAGE if source.kind == "image" else augment.TEXT
     for i, item in enumerate(recipe.data.augment):
-        if not isinstance(item, allowed):
-            wrong.append(f"  data.augment[{i}]: {item.__struct_config__.tag} is not for {source.kind} data")
+        if not isinstance(item, kind.augments):
+            wrong.append(f"  data.augment[{i}]: {item.__struct_config__.tag} is not for {kind.plural}")
     if source.kind != "image":
         wrong += [f"  train.{k}: only pictures can be blended" for k in ("mixup", "cutmix") if getattr(recipe.train, k)]
-        wrong += ["  model.image_size: the data are texts"] if recipe.model.image_size else []
+        wrong += [f"  model.image_size: the data are {kind.plural}"] if recipe.model.image_size else []
     elif recipe.model.max_length:
         wrong.append("  model.max_length: the data are pictures")
+    if recipe.data.sampling == "balanced" and not kind.by_class:
+        wrong.append(f"  data.sampling: {kind.plural} have no classes to balance")
+    if not source.labels:
+        wrong += [
+            f"  train.{k}: {kind.plural} have no classes"
+            for k in ("class_weights", "label_smoothing")
+            if getattr(recipe.train, k)
+        ]
+    chosen = {"train.best": recipe.train.best, "train.early_stop": recipe.train.early_stop, "schedule": recipe.schedule}
+    for key, table in chosen.items():
+        metric = getattr(table, "metric", None)
+        if metric not in (None, "loss", *kind.metrics):
+            wrong.append(f"  {key}.metric: {kind.plural} have {', '.join((*kind.metrics, 'loss'))}, not {metric}")
     if wrong:
         lines = "\n".join(wrong)
-        raise RecipeError(f"the recipe does not fit {recipe.data.name}:\n{lines}\n", fix="remove these keys")
+        raise RecipeError(f"the recipe does not fit {recipe.data.name}:\n{lines}\n", fix="remove or change these keys")

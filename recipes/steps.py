@@ -12,15 +12,14 @@ from ..core.optim import Optimizer, clip_grads_with_norm_, get_total_norm
 from . import diagnosis, freezing, mixing
 from .batches import Batch
 from .diagnosis import Attempt
-from .evaluate import apply, logits_of
-from .objective import Objective
+from .objectives import Objective
 from .schema import Train
 from .watchdog import Watch
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one update found: mean loss over its samples, how many, how many right, and the gradient's norm before clipping."""
+    """What one update found: mean loss over its samples (or words), how many, how many right, the gradient's norm unclipped."""
 
     loss: float
     samples: int
@@ -73,7 +72,7 @@ def update(
         optimizer.step()
     if watch is not None:
         watch.add(loss, size)
-    return Outcome(loss, sum(len(part) for part in parts), correct, size)
+    return Outcome(loss, sum(objective.answers(part.labels) for part in parts), correct, size)
 
 
 def gradients(attempt: Attempt) -> tuple[float, int]:
@@ -83,12 +82,12 @@ def gradients(attempt: Attempt) -> tuple[float, int]:
     loss, correct = 0.0, 0
     with random.step_scope(*attempt.key):
         for number, (part, (inputs, targets)) in enumerate(zip(attempt.parts, attempt.pairs, strict=True)):
-            logits = logits_of(apply(attempt.model, inputs))
-            part_loss = attempt.objective.loss(logits, targets) / total
+            outputs = attempt.objective.outputs(attempt.model, inputs)
+            part_loss = attempt.objective.loss(outputs, targets) / total
             value = part_loss.item()
             if not math.isfinite(value):
                 raise diagnosis.bad_loss(attempt, number, value)
             part_loss.backward()
             loss += value
-            correct += int((logits.detach().numpy().argmax(1) == part.labels).sum())
+            correct += attempt.objective.correct(outputs, part.labels)
     return loss, correct

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.create import from_numpy
 from ..core.errors import IndexRangeError
 from ..core.random import Key
-from ..hub.pipeline import Pipeline
+from ..text.tagging import NO_TAG, first_pieces
 from . import augment
 from .schema import Augment, RandomResizedCrop
 
@@ -27,6 +27,10 @@ class Task(ABC):
     @abstractmethod
     def collate(self, prepared: Sequence[Any], indices: np.ndarray) -> Any:
         """What the model is called with; ``indices`` name the samples in messages."""
+
+    def targets(self, prepared: Sequence[Any], labels: Sequence[int], inputs: Any) -> np.ndarray:  # noqa: ARG002 - for subclasses
+        """What the loss is told of a batch: the samples' labels, unless a kind of data has others."""
+        return np.array(labels, np.int64)
 
     @abstractmethod
     def show(self, raw: Any) -> dict[str, Any]:
@@ -93,6 +97,66 @@ class Texts(Task):
         return {"text": raw[:600]}
 
 
+class TaggedTexts(Task):
+    """Words with tags: each word's first token carries its tag. Words behind the longest input are cut off.
+
+    Args:
+        tokenizer: of the model; see :class:`~nyala.text.tokenizer.Tokenizer`.
+        vocabulary: rows of the model's embedding.
+        tags: names by number.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: int, tags: Sequence[str]) -> None:
+        self.tokenizer, self.vocabulary = tokenizer, vocabulary
+        self.number = {tag: i for i, tag in enumerate(tags)}
+
+    def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> Any:  # noqa: ARG002 - none is for tags
+        row = self.tokenizer.encode_words([raw.words])[0]
+        told = np.full(len(row.ids), NO_TAG, np.int64)
+        for word, place in first_pieces(row.pieces):
+            told[place] = self.number[raw.tags[word]]
+        return row, told
+
+    def collate(self, prepared: Sequence[Any], indices: np.ndarray) -> dict[str, Any]:
+        tokens = self.tokenizer.pad([row[:2] for row, _ in prepared])
+        check_tokens(np.asarray(tokens["input_ids"]), self.vocabulary, indices)
+        return dict(tokens)
+
+    def targets(self, prepared: Sequence[Any], labels: Sequence[int], inputs: Any) -> np.ndarray:  # noqa: ARG002 - they are in the text
+        told = np.full(inputs["input_ids"].shape, NO_TAG, np.int64)
+        for row, (_, tags) in zip(told, prepared, strict=True):
+            row[: len(tags)] = tags
+        return told
+
+    def show(self, raw: Any) -> dict[str, Any]:
+        return {"text": " ".join(raw.words)[:600]}
+
+
+class TextPairs(Task):
+    """Two texts that belong together, each tokenized for itself.
+
+    Args:
+        texts: prepares either of them.
+    """
+
+    def __init__(self, texts: Texts) -> None:
+        self.texts = texts
+
+    def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> tuple[str, str]:
+        first, second = (key.fold(i) if key is not None else None for i in (0, 1))
+        return self.texts.prepare(raw.anchor, augments, first), self.texts.prepare(raw.positive, augments, second)
+
+    def collate(self, prepared: Sequence[tuple[str, str]], indices: np.ndarray) -> dict[str, dict[str, Any]]:
+        anchors, partners = zip(*prepared, strict=True)
+        return {"anchor": self.texts.collate(anchors, indices), "positive": self.texts.collate(partners, indices)}
+
+    def targets(self, prepared: Sequence[Any], labels: Sequence[int], inputs: Any) -> np.ndarray:  # noqa: ARG002 - each its own
+        return np.arange(len(prepared))
+
+    def show(self, raw: Any) -> dict[str, Any]:
+        return {"text": raw.anchor[:600]}
+
+
 def check_tokens(ids: np.ndarray, vocabulary: int, indices: np.ndarray) -> None:
     """Every token id is a row of the embedding.
 
@@ -108,10 +172,3 @@ def check_tokens(ids: np.ndarray, vocabulary: int, indices: np.ndarray) -> None:
             why="the embedding has no such row",
             fix="use the tokenizer that belongs to these weights",
         )
-
-
-def make(pipeline: Pipeline, kind: str) -> Task:
-    """The task for a model and a kind of data (``image`` or ``text``)."""
-    if kind == "image":
-        return Images(pipeline.preprocess)
-    return Texts(pipeline.preprocess, int(pipeline.model.config.vocab_size))

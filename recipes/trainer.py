@@ -267,14 +267,12 @@ def judge(training: Training, record: Mapping[str, Any]) -> None:
     """What follows from an evaluation: best weights, early stopping, a lower rate."""
     at, recipe = training.at, training.run.recipe
     best, early, schedule = recipe.train.best, recipe.train.early_stop, recipe.schedule
-    metric = best.metric or training.setup.objective.metrics[0]
-    if best.use == "best" and scores.better(metric, record[metric], at.best):
-        at.best, at.best_step = record[metric], at.step
+    if best.use == "best" and scores.better(best.metric, record[best.metric], at.best):
+        at.best, at.best_step = record[best.metric], at.step
         training.store.save_best(at.step, training.setup.final_arrays())
     if early is not None:
-        metric = early.metric or training.setup.objective.metrics[0]
-        improved = scores.better(metric, record[metric], at.watched, early.min_delta)
-        at.watched, at.waited = (record[metric], 0) if improved else (at.watched, at.waited + 1)
+        improved = scores.better(early.metric, record[early.metric], at.watched, early.min_delta)
+        at.watched, at.waited = (record[early.metric], 0) if improved else (at.watched, at.waited + 1)
         at.stopped = at.waited >= early.patience
     if isinstance(schedule, Plateau):
         improved = scores.better(schedule.metric, record[schedule.metric], at.plateau_best)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,21 @@ class Pooling:
             )
         modules = files["modules.json"].read_text(encoding="utf-8") if "modules.json" in files else ""
         return Pooling(chosen[0], "models.Normalize" in modules)
+
+    def files(self, width: int) -> dict[str, str]:
+        """What is published beside the weights, by file name, as sentence-transformers reads it.
+
+        Args:
+            width: of the vectors.
+        """
+        chosen = {key: mode == self.mode for key, mode in _MODES.items()}
+        parts = ["Transformer", "Pooling", *(["Normalize"] if self.normalize else [])]
+        modules = [
+            {"idx": i, "name": str(i), "path": "" if i == 0 else f"{i}_{part}", "type": f"sentence_transformers.models.{part}"}
+            for i, part in enumerate(parts)
+        ]
+        content = {"modules.json": modules, "1_Pooling/config.json": {"word_embedding_dimension": width, **chosen}}
+        return {name: json.dumps(value, indent=2) + "\n" for name, value in content.items()}
 
     @staticmethod
     def max_length(files: Files) -> int | None:

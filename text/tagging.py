@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ..hub.files import Files
 
 
+NO_TAG = -100  # the label of a token that carries no tag
+
+
 @dataclass(frozen=True)
 class Mark:
     """A marked stretch of a text.

@@ -78,7 +78,10 @@ def carry_out_folds(group: Path, args: argparse.Namespace) -> int:
 
 
 def _print(run: Run, metrics: dict[str, Any]) -> None:
-    print(f"test accuracy  {metrics['accuracy']:.4f}   (macro F1 {metrics['macro_f1']:.4f}, loss {metrics['loss']:.4f})")
+    from .. import scores
+
+    others = [f"{scores.title(name)} {value:.4f}" for name, value in metrics.items() if name not in ("accuracy", "weights_step")]
+    print(f"test accuracy  {metrics['accuracy']:.4f}   ({', '.join(others)})")
     print(f"run folder     {run.folder}")
     print(f"report         {run.folder / 'report.html'}")
     print(f"use it         nyala predict {run.folder} INPUT")

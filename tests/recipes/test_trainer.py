@@ -135,7 +135,7 @@ def test_a_frozen_prefix_records_no_graph(recipe_file: Path) -> None:
         (
             ["model.max_length=16", "data.augment=[{type='word_dropout'}]"],
             RecipeError,
-            "(?s)word_dropout is not for image.*max_length",
+            "(?s)word_dropout is not for pictures.*max_length",
         ),
     ],
 )

@@ -1,9 +1,21 @@
 """Text datasets: texts with labels, words with tags, pairs of texts."""
 
 from .labelled import LabelledText, read_jsonl
+from .lines import kind_of_row
 from .mail import mail_marks, mail_subjects
 from .pairs import Pair, read_pairs
 from .spam import Spam
 from .tagged import Tagged, read_tagged
 
-__all__ = ["LabelledText", "Pair", "Spam", "Tagged", "mail_marks", "mail_subjects", "read_jsonl", "read_pairs", "read_tagged"]
+__all__ = [
+    "LabelledText",
+    "Pair",
+    "Spam",
+    "Tagged",
+    "kind_of_row",
+    "mail_marks",
+    "mail_subjects",
+    "read_jsonl",
+    "read_pairs",
+    "read_tagged",
+]

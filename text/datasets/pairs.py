@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...core.errors import DataError
-from .lines import numbered_lines
-
-# How the two texts are called in published data, in the order in which names are tried.
-_NAMES = (("anchor", "positive"), ("query", "positive"), ("question", "answer"), ("sentence1", "sentence2"), ("title", "text"))
+from .lines import PAIR_KEYS, numbered_lines
 
 
 class Pair(NamedTuple):
@@ -48,7 +45,7 @@ def _pair(line: str, where: str) -> Pair:
         row: Any = json.loads(line)
     except ValueError as error:
         raise DataError(f"{where} is not JSON: {error}", fix='write {"anchor": "...", "positive": "..."}') from None
-    for first, second in _NAMES if isinstance(row, dict) else ():
+    for first, second in PAIR_KEYS if isinstance(row, dict) else ():
         if isinstance(row.get(first), str) and isinstance(row.get(second), str):
             return Pair(row[first], row[second])
     raise DataError(f"{where} has no two texts", fix='write {"anchor": "...", "positive": "..."}')

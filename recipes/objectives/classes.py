@@ -1,25 +1,26 @@
-"""What a run minimises: cross-entropy with label smoothing and class weights, summed over samples and divided once.
-
-The sum of a batch and what it counts for are kept apart, so that an update over several batches divides by what all of them
-count for: 4 batches of 2 are then 1 batch of 8, whatever the weights of their samples.
-"""
+"""Cross-entropy of classes, with label smoothing and class weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from ..core.create import from_numpy
-from ..core.errors import RecipeError, did_you_mean
-from ..core.nn import functional as F
-from ..core.tensor import Tensor
+from ...core.create import from_numpy
+from ...core.errors import RecipeError, did_you_mean
+from ...core.nn import Module
+from ...core.nn import functional as F
+from ...core.tensor import Tensor
+from ..batches import Batch
+from ..evaluate import Evaluation, evaluate
+from .base import Objective
 
 
 @dataclass(frozen=True)
-class Objective:
-    """Cross-entropy of classes.
+class Classes(Objective):
+    """Each sample has one class.
 
     Attributes:
         classes: K.
@@ -27,33 +28,37 @@ class Objective:
         weights: float32 (K,), or None where every class counts alike.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
     classes: int
     smoothing: float = 0.0
     weights: np.ndarray | None = None
 
-    def loss(self, logits: Tensor, targets: Tensor, reduction: str = "sum") -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, reduction: str = "sum") -> Tensor:
         """The summed loss of a batch; ``reduction="none"`` gives that of each sample.
 
         Args:
-            logits: (N, K).
+            outputs: logits (N, K).
             targets: labels int64 (N,), or shares of the classes float32 (N, K).
             reduction: "sum" or "none".
         """
         weights = None if self.weights is None else from_numpy(self.weights)
-        return F.cross_entropy(logits, targets, weights, label_smoothing=self.smoothing, reduction=reduction)
+        return F.cross_entropy(outputs, targets, weights, label_smoothing=self.smoothing, reduction=reduction)
 
     def count(self, targets: Tensor) -> float:
         """What a batch counts for, as PyTorch's mean has it: the weights of its labels; its samples where targets are shares.
 
         Example:
             >>> import nyala
-            >>> weighted = Objective(2, weights=np.array([0.5, 2.0], np.float32))
-            >>> weighted.count(nyala.tensor([0, 1, 1])), Objective(2).count(nyala.tensor([0, 1, 1]))
+            >>> weighted = Classes(2, weights=np.array([0.5, 2.0], np.float32))
+            >>> weighted.count(nyala.tensor([0, 1, 1])), Classes(2).count(nyala.tensor([0, 1, 1]))
             (4.5, 3.0)
         """
         if self.weights is None or targets.ndim == 2:
             return float(targets.shape[0])
         return float(self.weights[targets.numpy()].sum(dtype=np.float64))
+
+    def evaluate(self, model: Module, batches: Iterable[Batch]) -> Evaluation:
+        return evaluate(model, batches, self.classes)
 
 
 def class_weights(

@@ -1,0 +1,112 @@
+"""Kinds of data, and what each needs: a domain, a pipeline, a preparation, an objective."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..core.nn import Module
+from ..hub.pipeline import Pipeline
+from . import augment, objectives, tasks
+from .datasets import Source
+from .objectives import Objective, class_weights
+from .schema import Train
+
+
+class Kind(ABC):
+    """What follows from the kind of the data.
+
+    Attributes:
+        plural: what messages call the samples.
+        domain: of the models that take them.
+        task_name: of the pipeline that a run makes.
+        augments: changes that can be made to a sample.
+        metrics: names of the scores, beside ``loss``.
+        by_class: each sample has one class.
+    """
+
+    plural: ClassVar[str]
+    domain: ClassVar[str] = "text"
+    task_name: ClassVar[str]
+    augments: ClassVar[tuple[Any, ...]] = augment.TEXT
+    metrics: ClassVar[tuple[str, ...]] = objectives.Classes.metrics
+    by_class: ClassVar[bool] = True
+
+    @abstractmethod
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:
+        """How samples become batches."""
+
+    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        """What is minimised and measured."""
+        weights = class_weights(recipe.class_weights, source.train.labels, labels)
+        return objectives.Classes(len(labels), recipe.label_smoothing, weights)
+
+    def trim(self, model: Module) -> None:  # noqa: B027 - most kinds use the whole model
+        """Freezes what has no part in the objective."""
+
+
+class Pictures(Kind):
+    """Pictures with a class each."""
+
+    plural, domain, task_name, augments = "pictures", "vision", "image-classification", augment.IMAGE
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return tasks.Images(pipeline.preprocess)
+
+
+class Texts(Kind):
+    """Texts with a class each."""
+
+    plural, task_name = "texts", "text-classification"
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return _texts(pipeline)
+
+
+class Tags(Kind):
+    """Texts with a tag for each word."""
+
+    plural, task_name, augments = "tagged texts", "token-classification", ()
+    metrics, by_class = objectives.Tags.metrics, False
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:
+        return tasks.TaggedTexts(pipeline.preprocess, int(pipeline.model.config.vocab_size), source.labels)
+
+    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        number = {tag: i for i, tag in enumerate(labels)}
+        every = np.array([number[tag] for text in source.train.inputs for tag in text.tags], np.int64)
+        return objectives.Tags(tuple(labels), recipe.label_smoothing, class_weights(recipe.class_weights, every, labels))
+
+
+class Pairs(Kind):
+    """Pairs of texts that belong together."""
+
+    plural, task_name = "pairs of texts", "sentence-embedding"
+    metrics, by_class = objectives.Pairs.metrics, False
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return tasks.TextPairs(_texts(pipeline))
+
+    def objective(self, pipeline: Any, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        return objectives.Pairs(pipeline.pooling)
+
+    def trim(self, model: Any) -> None:
+        """The layer behind the first token, which embeddings do not go through."""
+        pooler = getattr(model, "pooler", None)
+        if pooler is not None:
+            pooler.requires_grad_(False)
+
+
+def _texts(pipeline: Pipeline) -> tasks.Texts:
+    return tasks.Texts(pipeline.preprocess, int(pipeline.model.config.vocab_size))
+
+
+KINDS: dict[str, Kind] = {"image": Pictures(), "text": Texts(), "tags": Tags(), "pairs": Pairs()}
+
+
+def of(name: str) -> Kind:
+    """The kind that a dataset says it is."""
+    return KINDS[name]

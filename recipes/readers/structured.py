@@ -1,0 +1,97 @@
+"""Texts that carry more than a class: words with tags, and pairs that belong together. Other files are left to other readers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import DataError
+from .. import hashing
+from ..datasets import Part, Raw
+from ..schema import Data
+
+_COLUMNS = (".conll", ".iob", ".bio")
+
+
+def read(recipe: Data) -> Raw | None:
+    """The dataset of a file of tagged texts or of pairs, with its test and validation file; None for any other file.
+
+    Raises:
+        DataError: a line that cannot be read, a tag that the training part does not have, or files of different kinds.
+    """
+    kind = kind_of(Path(recipe.name).expanduser())
+    if kind is None:
+        return None
+    parts = {"train": recipe.name} | {
+        n: v for n, v in (("validation", recipe.validation), ("test", recipe.test)) if v is not None
+    }
+    texts: dict[str, Sequence[Any]] = {}
+    hashes = {}
+    for part, name in named.items():
+        if name is None:
+            continue
+        path = Path(name).expanduser()
+        if kind_of(path) != kind:
+            raise DataError(f"{path} does not hold {_WORDS[kind]}, as {recipe.name} does", fix="give files of one kind")
+        texts[part], hashes[part] = _READ[kind](path), hashing.of_file(path)
+    return of_tags(texts, hashes, recipe.name) if kind == "tags" else of_pairs(texts, hashes)
+
+
+def kind_of(path: Path) -> str | None:
+    """What a file holds: ``"tags"``, ``"pairs"``, or None for all else."""
+    from ...text.datasets import kind_of_row
+
+    name = path.name.removesuffix(".gz")
+    if not path.is_file() or not name.endswith((".jsonl", *_COLUMNS)):
+        return None
+    if name.endswith(_COLUMNS):
+        return "tags"
+    found = kind_of_row(path)
+    return found if found in _READ else None
+
+
+def of_tags(parts: dict[str, Sequence[Any]], hashes: dict[str, str], where: str) -> Raw:
+    """Parts of tagged texts. The tags are those of the training part, ``O`` first."""
+    found = {tag for text in parts["train"] for tag in text.tags}
+    known = sorted(found, key=lambda tag: (tag != "O", tag.partition("-")[2], tag))
+    if len(known) < 2:
+        raise DataError(f"{where} has {len(known)} tag", why="there is nothing to tell apart", fix="add texts with other tags")
+    for part, texts in parts.items():
+        for i, text in enumerate(texts):
+            strange = next((tag for tag in text.tags if tag not in found), None)
+            if strange is not None:
+                raise DataError(
+                    f"text {i} of the {part} part has the tag {strange!r}",
+                    why=f"the training part has {', '.join(known)}",
+                    fix="correct it, or add such texts to the training part",
+                )
+    return _raw("tags", known, parts, hashes)
+
+
+def of_pairs(parts: dict[str, Sequence[Any]], hashes: dict[str, str]) -> Raw:
+    """Parts of pairs, which have no classes."""
+    return _raw("pairs", [], parts, hashes)
+
+
+def _raw(kind: str, labels: list[str], parts: dict[str, Sequence[Any]], hashes: dict[str, str]) -> Raw:
+    made = {name: Part(texts, np.zeros(len(texts), np.int64)) for name, texts in parts.items()}
+    return Raw(kind, labels, made["train"], made.get("test"), hashes, validation=made.get("validation"))
+
+
+def _tagged(path: Path) -> Sequence[Any]:
+    from ...text.datasets import read_tagged
+
+    return read_tagged(path)
+
+
+def _pairs(path: Path) -> Sequence[Any]:
+    from ...text.datasets import read_pairs
+
+    return read_pairs(path)
+
+
+_READ = {"tags": _tagged, "pairs": _pairs}
+_WORDS = {"tags": "tagged texts", "pairs": "pairs of texts"}
