@@ -25,9 +25,7 @@ def read(recipe: Data) -> Raw | None:
     kind = kind_of(Path(recipe.name).expanduser())
     if kind is None:
         return None
-    parts = {"train": recipe.name} | {
-        n: v for n, v in (("validation", recipe.validation), ("test", recipe.test)) if v is not None
-    }
+    named = {"train": recipe.name, "validation": recipe.validation, "test": recipe.test}
     texts: dict[str, Sequence[Any]] = {}
     hashes = {}
     for part, name in named.items():
