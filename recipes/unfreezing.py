@@ -1,7 +1,7 @@
 """Gradual unfreezing: at which step each parameter begins to learn (Howard & Ruder, arXiv:1801.06146).
 
-It is a function of the step alone, so a run that goes on later needs no memory of it. A parameter that is frozen gets no gradient,
-and the optimizer leaves it and its state alone: its first moments begin with its first gradient.
+It is a function of the step alone, so a run that goes on later needs no memory of it. A parameter that is frozen gets no
+gradient, and the optimizer leaves it and its state alone: its first moments begin with its first gradient.
 """
 
 from __future__ import annotations
@@ -89,6 +89,6 @@ def never(starting: Mapping[str, int], total_steps: int) -> list[str]:
         return []
     first = min(starting[name] for name in late)
     return [
-        f"train.unfreeze: {len(late)} of {len(starting)} parameters never learn: the run has {total_steps} steps, and the first of "
-        f"them would begin after {first}"
+        f"train.unfreeze: {len(late)} of {len(starting)} parameters never learn: the run has {total_steps} steps, and the first "
+        f"of them would begin after {first}"
     ]

@@ -64,7 +64,7 @@ def test_what_model_freeze_names_stays_frozen(recipe_file: Path) -> None:
     assert not any(n.startswith(("layer1", "conv1")) for n in learns(made.model, 1000, made.starts))
 
 
-def test_weights_move_only_once_they_learn(trained: Callable[..., Any], recipe_file: Path, tmp_path: Path) -> None:
+def test_weights_move_only_once_they_learn(recipe_file: Path, tmp_path: Path) -> None:
     run = runs.create(config.load(recipe_file, [*STAGED, "train.checkpoint.every=4"]), tmp_path / "run")
     before = {n: t.numpy().copy() for n, t in setup.prepare(run.recipe).model.state_dict().items()}
     seen: dict[int, set[str]] = {}
