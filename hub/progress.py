@@ -6,7 +6,7 @@ On a terminal a bar; where a command runs without one (a log, a job), a line eve
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -89,13 +89,13 @@ def _nothing(done: int, *, label: str = "") -> None:
 class _Lines:
     """A line every ten seconds."""
 
-    def __init__(self, label: str, total: int | None, start: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.label, self.total, self.start, self.clock = label, total, start, clock
-        self.began = self.said = clock()
+    def __init__(self, label: str, total: int | None, start: int) -> None:
+        self.label, self.total, self.start = label, total, start
+        self.began = self.said = time.monotonic()
 
     def __call__(self, done: int, *, label: str = "") -> None:
         self.label = label or self.label
-        now = self.clock()
+        now = time.monotonic()
         if now - self.said >= _LINE_SECONDS:
             self.said = now
             tell(status_line(self.label, done, self.total, (done - self.start) / (now - self.began)))

@@ -26,7 +26,7 @@ def test_the_table_shows_size_licence_metric_and_whether_it_is_here(capsys: pyte
     assert main(["list", "*lite0*", "--metric", "imagenet_top1"]) == 0
     header, _, row = capsys.readouterr().out.splitlines()
     assert header.split() == ["model", "task", "parameters", "to", "fetch", "licence", "here", "imagenet_top1"]
-    assert ["18.8", "MB", "Apache-2.0"] == row.split()[4:7] and row.split()[-1] == "74.846"
+    assert row.split()[4:7] == ["18.8", "MB", "Apache-2.0"] and row.split()[-1] == "74.846"
     assert row.split()[-2] in ("yes", "no")
 
 
