@@ -75,7 +75,7 @@ class FilePart:
         fields = {name: getattr(of, name) for name in dir(of) if name.startswith("st_")}
         return os.stat_result([*of[:6], self.size, *of[7:]], fields)
 
-    def open(self) -> BinaryIO:
+    def open(self) -> io.BufferedReader:
         """The part as a binary file of its own; the caller closes it.
 
         Raises:
@@ -129,7 +129,7 @@ class _Window(io.RawIOBase):
         super().close()
 
 
-def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
+def open_binary(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Open a file, or a :class:`FilePart`, for reading."""
     return path.open() if isinstance(path, FilePart) else open(path, "rb")
 

@@ -20,7 +20,8 @@ from ..core.errors import (
     UnsafeFileError,
     did_you_mean,
 )
-from .cards import Card, SourceSpec
+from .bundle import is_bundle_name, open_bundle, split_name
+from .cards import Card, Golden, SourceSpec
 from .catalogue import find, list_models
 from .files import Files
 from .lockfile import chosen, entry_for
@@ -55,6 +56,7 @@ class Resolved:
         sources: places to get the files from, in order.
         beside: what a relative folder of a source is relative to.
         key: what a lock file calls it, ``name`` or ``name@revision``; empty for a folder, whose bytes are the user's own.
+        golden: an input with its known answer, and who gave it.
     """
 
     name: str
@@ -62,10 +64,13 @@ class Resolved:
     sources: list[SourceSpec]
     beside: Path | None = None
     key: str = ""
+    golden: Golden | None = None
+    golden_from: str = "the card"
 
 
 def resolve(name: str, *, revision: str | None = None, lock: str | Path | None = None) -> Resolved:
-    """What ``name`` means: a catalogue name, a hub id ``org/name[@revision]``, a local folder, or a recipe run's folder.
+    """What ``name`` means: a catalogue name, a hub id ``org/name[@revision]``, a local folder, a recipe run's folder,
+    or a bundle, ``FILE.nyala`` (``FILE.nyala#NAME`` where it holds several).
 
     A catalogue name wins over a folder of the same name; write ``./name`` for the folder.
 
@@ -98,6 +103,8 @@ def _meaning(name: str, revision: str | None) -> Resolved:
     """What a name means where no lock file says more."""
     if not name:
         raise UnknownNameError("a model with an empty name", fix="`nyala list` shows the names")
+    if is_bundle_name(name):
+        return _bundled(name, revision)
     bare, at, suffix = name.partition("@")
     if at and revision and suffix != revision:
         raise ArgumentError(f"{name!r} names one revision and revision={revision!r} another", fix="give one of them")
@@ -107,7 +114,7 @@ def _meaning(name: str, revision: str | None) -> Resolved:
         sources = card.sources if revision is None else [_at(s, revision) for s in card.sources if s.kind == "hub"]
         if not sources:
             raise ArgumentError(f"{card.name} is on no model hub, so it has no revisions", fix="leave out the revision")
-        return Resolved(name, card, sources, Path(card.path).parent, _key(card.name, revision))
+        return Resolved(name, card, sources, Path(card.path).parent, _key(card.name, revision), card.golden)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if revision is not None and not at:
@@ -121,6 +128,18 @@ def _meaning(name: str, revision: str | None) -> Resolved:
         raise UnknownNameError(f"there is no folder {name}", fix=did_you_mean(folder.name, _siblings(folder)) or "check the path")
     find(bare)  # raises, with the nearest names
     raise AssertionError("unreachable")
+
+
+def _bundled(name: str, revision: str | None) -> Resolved:
+    """A model of a bundle: ``FILE.nyala`` or ``FILE.nyala#NAME``."""
+    if revision is not None:
+        raise ArgumentError(f"the bundle {name} holds one revision of a model", fix="leave out the revision")
+    path, wanted = split_name(name)
+    bundle = open_bundle(path)
+    model = bundle.model(wanted)
+    source = SourceSpec(kind="bundle", folder=f"{path}#{model.name}", authority="the bundle's manifest")
+    packed = model.packed
+    return Resolved(name, bundle.card(model.name), [source], golden=packed.golden, golden_from=packed.golden_from)
 
 
 def _key(name: str, revision: str | None) -> str:

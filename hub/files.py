@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..core.atomic import storage_errors
 from ..core.errors import CheckpointError, DataError, MissingFileError, kind_of
+from ..core.part import FilePart, open_binary
 
 # In the order a loader prefers them.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _PICKLED = (".pth", ".pt", ".bin")
 
 
-class Files(Mapping[str, Path]):
+class Files(Mapping[str, Path | FilePart]):
     """A read-only mapping: local name (``"config.json"``, ``"1_Pooling/config.json"``) -> path of the file.
+
+    Of a bundle the values are :class:`~nyala.core.part.FilePart`, which read like paths and cannot be opened by ``open``: use
+    their methods, or :meth:`copy`.
 
     Args:
         paths: name -> path.
@@ -32,14 +37,14 @@ class Files(Mapping[str, Path]):
     """
 
     def __init__(
-        self, paths: Mapping[str, Path], *, origin: str, revision: str = "", hashes: Mapping[str, str] | None = None
+        self, paths: Mapping[str, Path | FilePart], *, origin: str, revision: str = "", hashes: Mapping[str, str] | None = None
     ) -> None:
         self._paths = dict(paths)
         self.origin = origin
         self.revision = revision
         self.hashes = dict(hashes or {})
 
-    def __getitem__(self, name: str) -> Path:
+    def __getitem__(self, name: str) -> Path | FilePart:
         return self._paths[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -51,7 +56,16 @@ class Files(Mapping[str, Path]):
     def __repr__(self) -> str:
         return f"Files({sorted(self._paths)}, origin={self.origin!r})"
 
-    def require(self, name: str, purpose: str) -> Path:
+    def size(self, name: str) -> int:
+        """The bytes of a file."""
+        return self._paths[name].stat().st_size
+
+    def copy(self, name: str, target: str | Path) -> None:
+        """Write a file's bytes to ``target``."""
+        with open_binary(self._paths[name]) as source, open(target, "wb") as out:
+            shutil.copyfileobj(source, out, 1 << 20)
+
+    def require(self, name: str, purpose: str) -> Path | FilePart:
         """The path of a file that must be there.
 
         Args:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..core.atomic import atomic_write, storage_errors
 from ..core.errors import StorageError
+from ..core.part import FilePart, open_binary
 
 _UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
@@ -24,7 +25,7 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     Raises:
         StorageError: it cannot be read.
     """
-    with storage_errors(path, "read"), open(path, "rb") as file:
+    with storage_errors(path, "read"), open_binary(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -55,7 +56,7 @@ class Memory:
             return {}
         return known if isinstance(known, dict) else {}
 
-    def sha256(self, path: Path) -> str:
+    def sha256(self, path: Path | FilePart) -> str:
         """The sha256 of ``path``, from memory where the file is unchanged.
 
         Raises:
@@ -71,7 +72,7 @@ class Memory:
         self.remember(path, digest)
         return digest
 
-    def remember(self, path: Path, digest: str) -> None:
+    def remember(self, path: Path | FilePart, digest: str) -> None:
         """The bytes of ``path`` have just been hashed, under another name perhaps.
 
         Raises:

@@ -21,6 +21,7 @@ from .pipeline import Pipeline, pipeline_class
 if TYPE_CHECKING:
     from ..core.checkpoint.safetensors import Arrays
     from ..core.nn import Module
+    from ..core.part import FilePart
 
 # What a transformers' architecture is for, by the end of its class's name.
 _TASKS = {
@@ -244,13 +245,13 @@ def _read_arrays(files: Files, name: str) -> Arrays:
     path = files[name]
     if name.endswith(".index.json"):
         _require_shards(files, path)
-        return checkpoint.load_sharded(path)
+        return checkpoint.load_sharded(path, shards=files)
     if name.endswith(".safetensors"):
         return checkpoint.load_file(path)
     return checkpoint.load_pth(path)
 
 
-def _require_shards(files: Files, index: Path) -> None:
+def _require_shards(files: Files, index: Path | FilePart) -> None:
     from ..core.checkpoint import read_index
 
     for shard in sorted(set(read_index(index).values())):

@@ -108,7 +108,7 @@ def entry_of(resolved: Resolved, files: Files, before: Entry | None = None, offl
     pinned = msgspec.structs.replace(
         source, files=specs, verified=True, commit=files.revision if source.kind == "hub" else "", authority=DEFAULT
     )
-    return Entry(pinned, resolved.card.license if resolved.card else _license(pinned, before, offline))
+    return Entry(pinned, resolved.card.license if resolved.card else stated_license(pinned, before, offline))
 
 
 def source_of(resolved: Resolved, files: Files) -> SourceSpec:
@@ -138,7 +138,7 @@ def hashes(files: Files) -> dict[str, str]:
     return found
 
 
-def _license(source: SourceSpec, before: Entry | None, offline: bool) -> str:
+def stated_license(source: SourceSpec, before: Entry | None, offline: bool) -> str:
     """The licence of a repository without a card: the one it states; what was locked before where it cannot be asked."""
     if source.kind != "hub" or offline or is_offline():
         return before.license if before else ""

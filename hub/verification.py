@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import NetworkError
-from .cards import Golden, SourceSpec
+from .cards import SourceSpec
 from .client import Resolved, resolve
 from .files import Files
 from .golden import Answer, check
@@ -104,7 +104,8 @@ class Verdict:
         for file in self.damaged:
             lines.append(f"{file.path} should have sha256 {file.expected}")
         if self.answer is not None:
-            lines.append(f"golden answer {'equal' if self.answer.right else 'DIFFERENT'}: {self.answer}")
+            state = "equal" if self.answer.right else "DIFFERENT"
+            lines.append(f"golden answer {state} to that of {self.answer.known_from}: {self.answer}")
         else:
             lines.append(f"golden answer not checked: {self.silence}")
         return "\n".join([*lines, self._summary()])
@@ -150,18 +151,14 @@ def verify(name: str | Path, *, golden: bool = True, lock: str | Path | None = N
         return replace(verdict, silence="the files are not the right ones")
     if not golden:
         return replace(verdict, silence="only hashes were asked for")
-    known = resolved.card.golden if resolved.card else None
-    if known is None:
+    if resolved.golden is None:
         return replace(verdict, silence="no card of this model has one")
-    return replace(verdict, answer=_answer(str(name), known, lock))
-
-
-def _answer(name: str, golden: Golden, lock: str | Path | None) -> Answer:
-    return check(load(name, offline=True, lock=lock, device="cpu"), golden)
+    pipeline = load(str(name), offline=True, lock=lock, device="cpu")
+    return replace(verdict, answer=check(pipeline, resolved.golden, resolved.golden_from))
 
 
 def _authority(source: SourceSpec, files: Files) -> str:
-    if any(file.sha256 for file in source.files.values()):
+    if source.kind == "bundle" or any(file.sha256 for file in source.files.values()):
         return source.authority
     return "nobody" if not files.hashes else f"the first fetch from {source.label}"
 

@@ -135,11 +135,12 @@ def _resolve_paths(tree: Tree, folder: Path) -> None:
     for table, key in (("data", "name"), ("data", "validation"), ("data", "test"), ("model", "name")):
         value = tree.get(table, {}).get(key) if isinstance(tree.get(table), dict) else None
         if isinstance(value, str) and not names.is_registered(table, value):
-            near, here = folder / Path(value).expanduser(), Path(value).expanduser()
+            place, mark, inside = value.partition("#") if ".nyala#" in value else (value, "", "")  # a model of a bundle
+            near, here = folder / Path(place).expanduser(), Path(place).expanduser()
             if near.exists() or value.startswith(("./", "../", "~/")):
-                tree[table][key] = str(near.resolve())
+                tree[table][key] = f"{near.resolve()}{mark}{inside}"
             elif here.exists():
-                tree[table][key] = str(here.resolve())
+                tree[table][key] = f"{here.resolve()}{mark}{inside}"
 
 
 def _merge(base: Tree, new: Mapping[str, Any], origins: dict[str, str], own: Mapping[str, str], path: str = "") -> None:
@@ -227,6 +228,19 @@ def _override(tree: Tree, origins: dict[str, str], text: str) -> Iterator[Proble
     _resolve_paths(node, Path.cwd())
     _merge(tree, node, origins, {p: "override" for p, _ in leaves(node)})
     yield from ()
+
+
+def given(overrides: Sequence[str]) -> dict[str, Any]:
+    """The values that overrides set, by dotted path; what is wrong with them, ``load`` says.
+
+    Example:
+        >>> given(["optim={type='sgd', lr=0.1}", "data.batch_size=8"])
+        {'optim.type': 'sgd', 'optim.lr': 0.1, 'data.batch_size': 8}
+    """
+    tree: Tree = {}
+    for text in sorted(overrides, key=_chooses_no_type):
+        _ = list(_override(tree, {}, text))
+    return dict(leaves(tree))
 
 
 def _chooses_no_type(text: str) -> bool:

@@ -15,6 +15,7 @@ from ..core.errors import ArgumentError, DataError, MissingFileError, kind_of
 from ..core.tensor import Tensor
 
 if TYPE_CHECKING:
+    from ..core.part import FilePart
     from ..hub.files import Files
 
 
@@ -176,7 +177,7 @@ class _Row:
         self.ids, self.type_ids = ids, type_ids
 
 
-def _from_json(path: Path) -> Any:
+def _from_json(path: Path | FilePart) -> Any:
     import tokenizers
 
     text = path.read_bytes()
@@ -186,7 +187,7 @@ def _from_json(path: Path) -> Any:
         raise DataError(f"{path} is not a tokenizer: {error}", fix="restore the file from where it came") from error
 
 
-def _from_vocabulary(path: Path, config: Mapping[str, Any]) -> Any:
+def _from_vocabulary(path: Path | FilePart, config: Mapping[str, Any]) -> Any:
     """BERT's WordPiece tokenizer from its list of tokens, one a line."""
     import tokenizers
     from tokenizers import decoders, models, normalizers, pre_tokenizers, processors

@@ -24,6 +24,10 @@ def open_source(spec: SourceSpec, cache: Path, beside: Path | None = None) -> So
         from .package import PythonPackage
 
         return PythonPackage(spec, cache)
+    if spec.kind == "bundle":
+        from .bundle import BundleFile
+
+        return BundleFile(spec, cache, beside)
     from .folder import LocalFolder
 
     return LocalFolder(spec, cache, beside)

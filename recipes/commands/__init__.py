@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import contracts, doctor, evaluate, list_, lock, lr, predict, pull, push, recipes, report, resume, run, show, verify
+from . import (
+    bundle,
+    contracts,
+    doctor,
+    evaluate,
+    list_,
+    lock,
+    lr,
+    predict,
+    pull,
+    push,
+    recipes,
+    report,
+    resume,
+    run,
+    show,
+    verify,
+)
 
 COMMANDS: tuple[ModuleType, ...] = (
     list_,
     show,
     pull,
     lock,
+    bundle,
     predict,
     recipes,
     lr,

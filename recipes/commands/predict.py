@@ -12,17 +12,19 @@ NAME = "predict"
 HELP = "use a model or a finished run on pictures or text"
 EXAMPLES = """  nyala predict tf_efficientnet_lite0 cat.jpg
   nyala predict runs/fashion-lite0-1 shoe.png bag.png --output out.png
-  nyala predict runs/spam-minilm-1 "You have won a prize" --json"""
+  nyala predict runs/spam-minilm-1 "You have won a prize" --json
+  nyala predict models.nyala#minilm "a text"       one model of a bundle"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="a catalogue name, a hub id, a folder, or a run folder")
+    parser.add_argument("name", help="a catalogue name, a hub id, a folder, a run folder, or a bundle")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture files, or texts")
     parser.add_argument("--output", metavar="FILE.png", help="draw the results into this picture")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def execute(args: argparse.Namespace) -> int:
+    from ...hub.bundle import is_bundle_name
     from ...hub.load import load
     from ...hub.results import picture_path
     from .. import catalog
@@ -33,7 +35,7 @@ def execute(args: argparse.Namespace) -> int:
         raise ArgumentError(
             f"{args.name} is a recipe, not a model", fix=f"nyala run {args.name}, then predict with the run folder it prints"
         )
-    if Path(args.name).is_file():
+    if Path(args.name).is_file() and not is_bundle_name(args.name):
         raise ArgumentError(f"{args.name} is a file, not a model", fix="name the model first, then the inputs")
     pipeline = load(args.name)
     results = pipeline(args.inputs)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import console
+
+if TYPE_CHECKING:
+    from ...hub.files import Files
 
 NAME = "pull"
 HELP = "fetch a model's files into the cache and check their hashes"
@@ -67,5 +69,5 @@ def _locked_names(lock: Path | None) -> list[str]:
     return sorted(lockfile.read(lock)) if lock is not None else []
 
 
-def _common_folder(files: Mapping[str, Path]) -> str:
+def _common_folder(files: Files) -> str:
     return os.path.commonpath([path.parent for path in files.values()])

@@ -79,12 +79,25 @@ def _verify_model(args: argparse.Namespace) -> int:
             raise ArgumentError(f"{said} is for runs, and {args.run} is a model", fix="leave it out")
     if args.file and not args.locked:
         raise ArgumentError(f"--file {args.file} says nothing without --locked", fix="add --locked")
-    verdict = verify(args.run, golden=not args.hashes_only, lock=args.file or default_file() if args.locked else None)
+    lock = args.file or default_file() if args.locked else None
+    verdicts = [verify(name, golden=not args.hashes_only, lock=lock) for name in _models_of(args.run)]
+    right = all(verdict.right for verdict in verdicts)
     if args.json:
-        console.emit(verdict.as_json())
+        several = {"models": [verdict.as_json() for verdict in verdicts], "right": right}
+        console.emit(verdicts[0].as_json() if len(verdicts) == 1 else several)
     else:
-        print(verdict)
-    return 0 if verdict.right else 1
+        print("\n\n".join(str(verdict) for verdict in verdicts))
+    return 0 if right else 1
+
+
+def _models_of(name: str) -> list[str]:
+    """The name itself, or that of every model of a bundle that is named as a whole."""
+    from ...hub.bundle import is_bundle_name, open_bundle, split_name
+
+    if not is_bundle_name(name) or split_name(name)[1]:
+        return [name]
+    path, _ = split_name(name)
+    return [f"{path}#{model}" for model in open_bundle(path).names]
 
 
 def _verify_run(args: argparse.Namespace) -> int:
