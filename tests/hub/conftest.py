@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -180,3 +181,130 @@ def index(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
     return SimpleNamespace(folder=folder, wheel=wheel, spec=spec, cache=tmp_path / "cache", build=build_wheel)
+
+
+RESNET = {
+    "architecture": "resnet18",
+    "num_classes": 5,
+    "model_args": {"channels": [8, 8, 16, 16], "stem_channels": 8},
+    "pretrained_cfg": {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 1.0, "classifier": "fc"},
+}
+
+
+@pytest.fixture
+def tiny_folder(tmp_path, monkeypatch):
+    """A folder with a small image classifier, drawn by nyala itself; caches are the test's own."""
+    import nyala
+    from nyala.hub import registry
+
+    monkeypatch.setenv("NYALA_CACHE", str(tmp_path / "own-cache"))
+    architecture = registry.get("timm:resnet18")
+    with nyala.random.step_scope(7, 0):
+        model = architecture.build(RESNET)
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(RESNET))
+    nyala.checkpoint.save_file({name: t.numpy() for name, t in model.state_dict().items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def tiny_card(tiny_folder, tmp_path, monkeypatch):
+    """A catalogue of one card, ``tiny``, whose files lie in ``tiny_folder``; with labels and a golden answer."""
+    import nyala
+    from nyala.hub.cards import read_card
+    from nyala.hub.golden import record
+
+    golden = record(nyala.load(tiny_folder))
+    files = {p.name: (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_size) for p in tiny_folder.iterdir()}
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "animals.txt").write_text("cat\ndog\nnewt\ntoad\ncrow\n")
+    card = tmp_path / "cards" / "tiny.toml"
+    card.write_text(
+        "\n".join(
+            [
+                'name = "tiny"\naliases = ["small-one"]\ndomain = "vision"\ntask = "image-classification"\ntitle = "Tiny"',
+                'summary = "A small one."\nlicense = "MIT"\ncitation = ""\narchitecture = "timm:resnet18"\nparams = 1',
+                'labels = "animals.txt"\n[[sources]]\nkind = "folder"\nfolder = "../m"\n[sources.files]',
+                *(f'"{name}" = {{ sha256 = "{digest}", size = {size} }}' for name, (digest, size) in files.items()),
+                "[preprocessing]\ninput_size = [3, 32, 32]\n[golden]",
+                f'input = "{golden.input}"\noutput = {golden.output}\natol = 1e-5\nargmax = {golden.argmax}',
+            ]
+        )
+    )
+    read = read_card(card)
+    monkeypatch.setattr("nyala.hub.client.list_models", lambda: [read])
+    return read
+
+
+@pytest.fixture
+def text_folder(tmp_path, monkeypatch):
+    """A folder with a small BERT, its vocabulary and its pooling, as sentence-transformers lays them out."""
+    monkeypatch.setenv("NYALA_CACHE", str(tmp_path / "own-cache"))
+    folder = tmp_path / "text"
+    shutil.copytree(Path(__file__).parents[1] / "goldens" / "text" / "bert", folder)
+    size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "."]
+    (folder / "vocab.txt").write_text("\n".join([*words, *(f"[unused{i}]" for i in range(size - len(words)))][:size]) + "\n")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    (folder / "modules.json").write_text('[{"type": "sentence_transformers.models.Transformer"}]')
+    return folder
+
+
+class World:
+    """A hub, and this process as its client, with caches of its own and no patience to wait.
+
+    Attributes:
+        hub: the :class:`LocalHub`. cache, hf: nyala's cache folder and the hub client's. outside: the folder they lie in.
+        waits: the pauses between tries, which are noted down and not made. first: id of the first commit, if a test sets it.
+    """
+
+    def __init__(self, hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.hub, self.monkeypatch = hub, monkeypatch
+        self.cache, self.hf, self.outside = tmp_path / "cache", tmp_path / "hf", tmp_path
+        self.waits: list[float] = []
+        self.first = ""
+
+    def fetch(self, name: str = "org/m", **options):
+        from nyala.hub import client
+
+        return client.fetch(name, **options)
+
+    def part(self, identity: str) -> Path:
+        """Where these bytes of ``org/m`` lie while they arrive."""
+        blobs = self.hf / "models--org--m" / "blobs"
+        blobs.mkdir(parents=True, exist_ok=True)
+        return blobs / f"{identity}.nyala.incomplete"
+
+    def path(self, name: str = "model.safetensors") -> Path:
+        """Where a file of the first commit of ``org/m`` is found."""
+        return self.hf / "models--org--m" / "snapshots" / self.first / name
+
+    def ranges(self) -> list[str | None]:
+        return [entry["range"] for entry in self.hub.requests("/lfs/")]
+
+
+@pytest.fixture
+def world(hub, tmp_path, monkeypatch) -> World:
+    from nyala.hub.sources import huggingface, patience
+
+    made = World(hub, tmp_path, monkeypatch)
+    constants = huggingface.client().constants
+    settings = {
+        "ENDPOINT": hub.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(made.hf),
+        "HF_TOKEN_PATH": str(tmp_path / "token"),
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_TELEMETRY": True,
+        "HF_HUB_DOWNLOAD_TIMEOUT": 0.3,
+    }
+    for name, value in settings.items():
+        monkeypatch.setattr(constants, name, value)
+    for name in [name for name in os.environ if name.startswith(("HF_", "NYALA_", "HUGGING"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NYALA_CACHE", str(made.cache))
+    monkeypatch.setenv("NYALA_HUB_TIMEOUT", "0.6")
+    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=made.waits.append))
+    return made

@@ -12,67 +12,22 @@ import hashlib
 import json
 import os
 import shutil
-import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nyala.core.errors import NyalaError
-from nyala.hub import client, storage
-from nyala.hub.sources import huggingface, patience
+from nyala.hub import storage
+from nyala.hub.sources import huggingface
+
+World = Any  # of conftest.py
 
 WEIGHTS = bytes(range(256)) * 400  # 102,400 bytes: stored as a big file
 CONFIG = b'{"model_type": "bert", "hidden_size": 32}'
 FILES = {"config.json": CONFIG, "model.safetensors": WEIGHTS}
 SHA = hashlib.sha256(WEIGHTS).hexdigest()
 SHARDS = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
-
-
-class World:
-    """A hub with one model, and this process as its client, with a cache of its own."""
-
-    def __init__(self, hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.hub, self.monkeypatch = hub, monkeypatch
-        self.cache, self.hf, self.outside = tmp_path / "cache", tmp_path / "hf", tmp_path
-        self.waits: list[float] = []
-        self.first = hub.commit("org/m", FILES)
-
-    def fetch(self, name: str = "org/m", **options):
-        return client.fetch(name, **options)
-
-    def part(self) -> Path:
-        blobs = self.hf / "models--org--m" / "blobs"
-        blobs.mkdir(parents=True, exist_ok=True)
-        return blobs / f"{SHA}.nyala.incomplete"
-
-    def path(self, name: str = "model.safetensors") -> Path:
-        return self.hf / "models--org--m" / "snapshots" / self.first / name
-
-    def ranges(self) -> list[str | None]:
-        return [entry["range"] for entry in self.hub.requests("/lfs/")]
-
-
-@pytest.fixture
-def world(hub, tmp_path, monkeypatch) -> World:
-    made = World(hub, tmp_path, monkeypatch)
-    constants = huggingface.client().constants
-    settings = {
-        "ENDPOINT": hub.url,
-        "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
-        "HF_HUB_CACHE": str(made.hf),
-        "HF_TOKEN_PATH": str(tmp_path / "token"),
-        "HF_HUB_OFFLINE": False,
-        "HF_HUB_DISABLE_TELEMETRY": True,
-        "HF_HUB_DOWNLOAD_TIMEOUT": 0.3,
-    }
-    for name, value in settings.items():
-        monkeypatch.setattr(constants, name, value)
-    for name in [name for name in os.environ if name.startswith(("HF_", "NYALA_", "HUGGING"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("NYALA_CACHE", str(made.cache))
-    monkeypatch.setenv("NYALA_HUB_TIMEOUT", "0.6")
-    monkeypatch.setattr(patience, "time", types.SimpleNamespace(sleep=made.waits.append))
-    return made
 
 
 # -- what is right
@@ -155,7 +110,7 @@ def resumed_at(*starts: int) -> Callable[[World], None]:
 
 
 def part_of(data: bytes) -> Callable[[World], object]:
-    return lambda world: world.part().write_bytes(data)
+    return lambda world: world.part(SHA).write_bytes(data)
 
 
 def no_request(world: World) -> None:
@@ -494,8 +449,15 @@ def refuse_links(*_: object) -> None:
     raise PermissionError(1, "A required privilege is not held by the client")
 
 
+@pytest.fixture
+def ready(world: World) -> World:
+    world.first = world.hub.commit("org/m", FILES)
+    return world
+
+
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.id)
-def test_a_fault(case: Case, world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault(case: Case, ready: World, caplog: pytest.LogCaptureFixture) -> None:
+    world = ready
     case.before(world)
     for fault in case.faults:
         world.hub.fault(**fault)
