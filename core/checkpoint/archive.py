@@ -27,11 +27,12 @@ _SATURATED = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class Member:
-    """A range of bytes of the archive; ``stored`` is false where it is compressed."""
+    """A range of bytes of the archive; ``stored`` is false where it is compressed. ``crc`` is the table's, unchecked."""
 
     start: int
     stop: int
     stored: bool
+    crc: int = 0
 
 
 def read_members(source: str, buffer: Any) -> dict[str, Member]:
@@ -92,7 +93,7 @@ class _Reader:
 
     def entry(self, at: int, stop: int) -> tuple[str, Member, int, int]:
         fields = self.unpack(_CENTRAL, at, b"PK\x01\x02", f"member table at byte {at}")
-        flags, method, _, _, _, packed, size, name_length, extra_length, comment_length, disk, _, _, local = fields[5:]
+        flags, method, _, _, crc, packed, size, name_length, extra_length, comment_length, disk, _, _, local = fields[5:]
         name_at = at + _CENTRAL.size
         extra_at = name_at + name_length
         following = extra_at + extra_length + comment_length
@@ -107,7 +108,7 @@ class _Reader:
         start = self.data_start(local, raw, method)
         if start + packed > self.limit or (method == 0 and packed != size):
             self.fail(f"zip member {shorten(name)} has {packed} bytes", why="that is more than the archive holds", fix=INCOMPLETE)
-        return name, Member(start, start + packed, method == 0), local, following
+        return name, Member(start, start + packed, method == 0, crc), local, following
 
     def check_name(self, raw: bytes) -> str:
         try:
