@@ -181,6 +181,12 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_its_samples(trained: T
         ["schedule={type='plateau', patience=0, factor=0.5}", "train.early_stop={patience=2}"],
         ["optim.layer_decay=0.7", "optim.lr_scale={'@head'=3.0}", "train.accumulate=2"],
         ["schedule={type='one_cycle'}", "model.dropout={drop_rate=0.3}", "model.image_size=24"],
+        ["data.sampling=balanced", "train.class_weights=balanced", "data.workers=2"],
+        ["train.class_weights={red=3.0}", "train.accumulate=3", "train.label_smoothing=0.2", "optim.layer_decay=0.8"],
+        ["train.checkpointing=true", "train.ema=0.9", "model.dropout={drop_rate=0.3}"],
+        ["train.mixup=0.4", "train.cutmix=1.0", "train.class_weights=[1, 2, 3]", "train.accumulate=2", "train.ema=0.5"],
+        ["train.watchdog={window=2, loss=50.0, grad_norm=1000.0}", "train.early_stop={patience=1}", "train.eval_every=2"],
+        ["data.folds=3", "data.fold=2", "data.sampling=balanced", "train.mixup=0.2", "train.clip_norm=1.0"],
     ],
     ids=lambda o: o[0],
 )
@@ -223,5 +229,5 @@ def test_layer_decay_and_scales_set_the_groups_rates(recipe_file: Path) -> None:
 
 def test_labels_outside_the_head_are_caught_before_the_first_step(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"text": "a"}\n')
-    with pytest.raises(DataError, match=r"x\.jsonl:1 has no text and label"):
+    with pytest.raises(DataError, match=r"x\.jsonl: no column tells that it is the label"):
         trained("run", f"data.name={tmp_path / 'x.jsonl'}", "data.augment=[]")
