@@ -79,6 +79,7 @@ _NAMES: dict[str, str] = {
         "core.ops.linalg": "matmul mm bmm mv dot outer addmm baddbmm einsum",
         "hub.load": "load pull",
         "hub.catalogue": "list_models",
+        "recipes.finetune": "finetune",
     }.items()
     for name in names.split()
 }

@@ -43,7 +43,7 @@ def load(recipe: Model, kind: Kind, classes: int, seed: int) -> tuple[Pipeline, 
     if classes:
         _check_head(recipe, pipeline, classes)
     kind.trim(pipeline.model)
-    return _prepared(recipe, pipeline, kind), list(pipeline.model.head_names())
+    return prepared(recipe, pipeline, kind), list(pipeline.model.head_names())
 
 
 def check_kind(recipe: Model, kind: Kind) -> None:
@@ -73,7 +73,7 @@ def _check_head(recipe: Model, pipeline: Pipeline, classes: int) -> None:
         )
 
 
-def _prepared(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
+def prepared(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
     """The pipeline with the recipe's picture size or text length."""
     if kind.domain == "vision":
         changed: dict[str, Any] = {}

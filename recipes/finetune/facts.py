@@ -1,0 +1,226 @@
+"""What the rules look at: how much data of which kind there is, how large it is, and what the model can take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...core.nn import Module
+from .. import datasets, kinds, models
+from ..datasets import Part, Source
+from ..schema import Recipe
+
+LOOKED_AT = 400  # samples whose size is looked at: their median and 95 % point move little beyond that
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Data and model in numbers.
+
+    Attributes:
+        kind: of the data, ``image`` or ``text``.
+        classes: their names.
+        train, validation, test: samples of each part, after splitting.
+        counts: training samples of each class.
+        own_validation: the data come with a validation part.
+        side: median of the pictures' shorter sides in pixels; 0 for texts.
+        grey: all pictures looked at are grey.
+        tokens: length of the text, in tokens, that 95 of 100 stay below; 0 for pictures.
+        longest: tokens of the longest text looked at.
+        model: its name.
+        parameters: how many it has.
+        width: of its last features; what the head looks at.
+        layers: how many layers it has, as layer decay counts them.
+        native: side of the pictures that the weights were evaluated with; 0 for texts.
+        positions: tokens that the model has positions for; 0 for pictures.
+        flexible: pictures of another size can be given to it.
+        memory: bytes that are free.
+        top: patterns of the layers that are new or untrained: the head, and what belongs to it.
+        upper: patterns of the top third of all layers.
+        notes: what was made of the data, for the user.
+    """
+
+    kind: str
+    classes: list[str]
+    train: int
+    validation: int
+    test: int
+    counts: list[int]
+    own_validation: bool
+    side: int
+    grey: bool
+    tokens: int
+    longest: int
+    model: str
+    parameters: int
+    width: int
+    layers: int
+    native: int
+    positions: int
+    flexible: bool
+    memory: int
+    top: list[str]
+    upper: list[str]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def per_class(self) -> float:
+        """Training samples a class, on average."""
+        return self.train / max(1, len(self.classes))
+
+    @property
+    def imbalance(self) -> float:
+        """Samples of the largest class over those of the smallest."""
+        return max(self.counts) / max(1, min(self.counts))
+
+    def lines(self) -> list[str]:
+        """The facts in words."""
+        data = f"{self.train:,} training, {self.validation:,} validation and {self.test:,} test {self.kind}s"
+        fewest, most = min(self.counts), max(self.counts)
+        each = f"{fewest:,} to {most:,}" if fewest < most else f"{fewest:,}"
+        size = (
+            f"{'grey ' if self.grey else ''}pictures of {self.side} pixels (median of the shorter side)"
+            if self.kind == "image"
+            else f"95 of 100 texts have at most {self.tokens} tokens"
+        )
+        named = ", ".join(self.classes[:6]) + ", ..." * (len(self.classes) > 6)
+        return [
+            data,
+            f"{len(self.classes)} classes, {each} training samples each: {named}",
+            size,
+            f"{self.model}: {self.parameters / 1e6:.1f} million parameters",
+            *self.notes,
+        ]
+
+
+def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
+    """Reads the data and the model that a recipe names.
+
+    Returns:
+        The facts, the data, and the pipeline of the model with a new head.
+    """
+    raw = datasets.read(recipe.data)
+    source = datasets.load(recipe.data, recipe.seed)
+    kind = kinds.of(source.kind)
+    classes = recipe.model.num_classes or len(source.labels)
+    pipeline, _ = models.load(recipe.model, kind, classes, recipe.seed)
+    model = pipeline.model
+    is_image = source.kind == "image"
+    lengths = [] if is_image else _tokens(pipeline, source.train)
+    sides, grey = _sides(source.train) if is_image else ([0], False)
+    layer = {name: int(model.layer_of(name)) for name, _ in model.named_parameters()}
+    highest = max(layer.values())
+    facts = Facts(
+        kind=source.kind,
+        classes=list(source.labels),
+        train=len(source.train),
+        validation=len(source.validation),
+        test=len(source.test),
+        counts=np.bincount(source.train.labels, minlength=len(source.labels)).tolist(),
+        own_validation=raw.validation is not None,
+        side=int(np.median(sides)),
+        grey=grey,
+        tokens=int(np.percentile(lengths, 95)) if lengths else 0,
+        longest=max(lengths, default=0),
+        model=recipe.model.name,
+        parameters=sum(p.numel() for p in model.parameters()),
+        width=_width(model),
+        layers=highest + 1,
+        native=int(pipeline.preprocess.size[0]) if is_image else 0,
+        positions=0 if is_image else int(model.config.max_position_embeddings),
+        flexible=is_image and not any("pos_embed" in name or "position" in name for name in layer),
+        memory=free_memory(),
+        top=_patterns(layer, highest),
+        upper=_patterns(layer, highest - round(highest / 3)),
+        notes=[*raw.notes, *_shared(source)],
+    )
+    return facts, source, pipeline
+
+
+def _tokens(pipeline: Any, part: Part) -> list[int]:
+    tokenizer = pipeline.preprocess
+    return [len(encoding.ids) for encoding in tokenizer.backend.encode_batch([str(text) for text in _some(part)])]
+
+
+def _some(part: Part) -> list[Any]:
+    """Samples evenly spread over a part."""
+    step = max(1, len(part) // LOOKED_AT)
+    return [part.inputs[i] for i in range(0, len(part), step)][:LOOKED_AT]
+
+
+def _sides(part: Part) -> tuple[list[int], bool]:
+    """The shorter side of pictures, from their headers alone, and whether all are grey."""
+    from PIL import Image
+
+    from ...vision.io import load_image
+
+    sides, grey = [], True
+    for source in _some(part):
+        if isinstance(source, np.ndarray):
+            sides.append(min(source.shape[:2]))
+            grey = grey and source.ndim == 2
+            continue
+        try:
+            with Image.open(source) as image:
+                sides.append(min(image.size))
+                grey = grey and image.mode in ("L", "1", "I;16")
+        except (OSError, ValueError, TypeError):  # bytes, or no picture: the reader says what is wrong with it
+            image = load_image(source)
+            sides.append(min(image.size))
+            grey = False
+    return sides, grey
+
+
+def _width(model: Module) -> int:
+    """Inputs of the classifier: the last matrix."""
+    heads = [p for name, p in model.named_parameters() if name in set(model.head_names()) and p.ndim == 2]
+    return int(heads[-1].shape[1]) if heads else 0
+
+
+def _patterns(layer: dict[str, int], lowest: int) -> list[str]:
+    """The shortest list of modules that holds exactly the parameters of layers from ``lowest`` on.
+
+    Example:
+        >>> _patterns({"stem.w": 0, "blocks.0.w": 1, "blocks.1.a.w": 2, "blocks.1.b.w": 2, "head.w": 3}, 2)
+        ['blocks.1', 'head']
+    """
+    wanted = {name for name, number in layer.items() if number >= lowest}
+    found: list[str] = []
+    for name in layer:
+        if name not in wanted or any(name.startswith(f + ".") for f in found):
+            continue
+        parts = name.split(".")
+        for end in range(1, len(parts) + 1):
+            prefix = ".".join(parts[:end])
+            below = [n for n in layer if n == prefix or n.startswith(prefix + ".")]
+            if wanted.issuperset(below):
+                found.append(prefix)
+                break
+    return found
+
+
+def _shared(source: Source) -> list[str]:
+    """A word on texts that stand in the training and in the test part: they flatter the result."""
+    if source.kind != "text":
+        return []
+    known = set(map(str, source.train.inputs))
+    count = sum(str(text) in known for text in source.test.inputs)
+    return [f"{count} of {len(source.test)} test texts also stand in the training part: the result is flattered"] * bool(count)
+
+
+def free_memory() -> int:
+    """Bytes of memory that are free for use; those of the machine where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            rows = dict(line.split(":", 1) for line in file)
+        return int(rows["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pass
+    names: Sequence[str] = getattr(os, "sysconf_names", {})
+    if "SC_PHYS_PAGES" in names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 << 30

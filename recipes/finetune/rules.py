@@ -1,0 +1,438 @@
+"""The rules by which ``nyala finetune`` makes a recipe: rows of a table, of which the first that fits decides.
+
+``table()`` prints the rows for people, so what is documented is what happens. A row has a condition in words and in code, the
+values it sets, and the reason that is written beside them. Thresholds were checked on real data; ``README.md`` has the figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .facts import Facts
+
+FEW, SOME, MANY = 20, 100, 1000  # training samples a class
+SMALL_SIDE = 64  # pixels of pictures too small to cut much out of
+NARROW = 512  # width of a small text encoder
+ENOUGH_TO_CHOOSE = 50  # validation samples
+
+
+@dataclass
+class Plan:
+    """What is decided so far, and what the user has said.
+
+    Attributes:
+        facts: what the rules look at.
+        given: dotted path -> value, from the command line; nothing is decided over these.
+        values: dotted path -> value.
+        reasons: dotted path -> why.
+        method: what learns, in words.
+        because: why.
+    """
+
+    facts: Facts
+    given: Mapping[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    method: str = ""
+    because: str = ""
+
+    def set(self, path: str, value: Any, reason: str) -> None:
+        """Decides one value, unless the user has given it, or a table above it."""
+        above = [path.rsplit(".", n)[0] for n in range(path.count(".") + 1)]
+        if not any(p in self.given for p in above) and not any(p.startswith(path + ".") for p in self.given):
+            self.values[path], self.reasons[path] = value, reason
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """The value that will hold."""
+        return self.given.get(path, self.values.get(path, default))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        when: the condition in words.
+        holds: the condition.
+        then: what is chosen, in words.
+        values: dotted path -> value, or a function of the plan.
+        why: the reason.
+    """
+
+    when: str
+    holds: Callable[[Plan], bool]
+    then: str
+    values: Mapping[str, Any]
+    why: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One decision: the first of its rows that fits."""
+
+    name: str
+    rows: tuple[Row, ...]
+
+
+def _image(plan: Plan) -> bool:
+    return plan.facts.kind == "image"
+
+
+def _always(_: Plan) -> bool:
+    return True
+
+
+def _method(name: str) -> Callable[[Plan], bool]:
+    return lambda plan: plan.method == name
+
+
+# ---- what learns --------------------------------------------------------------------------------------------------
+
+PROBE, UPPER, DECAY, FULL = "head alone", "upper layers", "all, lower ones slowly", "all alike"
+
+METHODS = Rule(
+    "what learns",
+    (
+        Row(
+            f"fewer than {FEW} training samples a class",
+            lambda p: p.facts.per_class < FEW,
+            PROBE,
+            {"model.freeze": ["*"], "model.unfreeze": lambda p: p.facts.top},
+            "few samples ({per_class:.0f} a class): only the new head learns, the rest stays as it was pretrained",
+        ),
+        Row(
+            f"{FEW} to {SOME}",
+            lambda p: p.facts.per_class < SOME,
+            UPPER,
+            {"model.freeze": ["*"], "model.unfreeze": lambda p: p.facts.upper},
+            "some samples ({per_class:.0f} a class): the top third of the layers learns, general features below stay",
+        ),
+        Row(
+            f"{SOME} to {MANY}",
+            lambda p: p.facts.per_class < MANY,
+            DECAY,
+            {"optim.layer_decay": lambda p: 0.9 if _image(p) else 0.8},
+            "{per_class:.0f} samples a class: every layer learns, each lower one at a smaller rate",
+        ),
+        Row(f"{MANY} and more", _always, FULL, {}, "{per_class:.0f} samples a class are enough to train every layer alike"),
+    ),
+)
+
+# ---- how ----------------------------------------------------------------------------------------------------------
+
+
+def _text_rate(plan: Plan) -> float:
+    return 1e-4 if plan.facts.width <= NARROW else 3e-5
+
+
+RATES = Rule(
+    "learning rate",
+    (
+        Row(
+            "head alone",
+            _method(PROBE),
+            "AdamW, 3e-3",
+            {"optim.type": "adamw", "optim.lr": 3e-3},
+            "a new head alone takes a large rate: there is nothing to forget",
+        ),
+        Row(
+            "pictures",
+            _image,
+            "AdamW, 1e-3",
+            {"optim.type": "adamw", "optim.lr": 1e-3, "optim.weight_decay": 0.05},
+            "convolutions with batch norm bear a rate of 1e-3",
+        ),
+        Row(
+            f"texts, features of at most {NARROW}",
+            lambda p: p.facts.width <= NARROW,
+            "AdamW, 1e-4; 10 times that for what is new",
+            {"optim.type": "adamw", "optim.lr": 1e-4, "optim.lr_scale": lambda p: dict.fromkeys(p.facts.top, 10.0)},
+            "a small text encoder ({width} wide); what is new in it learns 10 times as fast",
+        ),
+        Row(
+            "texts, wider features",
+            _always,
+            "AdamW, 3e-5; 10 times that for what is new",
+            {"optim.type": "adamw", "optim.lr": 3e-5, "optim.lr_scale": lambda p: dict.fromkeys(p.facts.top, 10.0)},
+            "a large text encoder ({width} wide) forgets at higher rates; what is new in it learns 10 times as fast",
+        ),
+    ),
+)
+
+SCHEDULES = Rule(
+    "schedule",
+    (
+        Row(
+            "pictures",
+            _image,
+            "cosine, a tenth of it warm-up",
+            {"schedule.type": "cosine", "schedule.warmup": 0.1},
+            "small steps at first, while the new head is random, and at the end",
+        ),
+        Row(
+            "texts",
+            _always,
+            "linear, a tenth of it warm-up",
+            {"schedule.type": "linear", "schedule.warmup": 0.1},
+            "small steps at first, while the new head is random, and at the end",
+        ),
+    ),
+)
+
+
+def _batch(plan: Plan) -> int:
+    """A power of two: about a twentieth of the training samples, at most 32 pictures or 16 texts, at least 8."""
+    most = 32 if _image(plan) else 16
+    return max(8, min(most, 2 ** int(math.log2(max(8, plan.facts.train / 20)))))
+
+
+BATCHES = Rule(
+    "batch size",
+    (
+        Row(
+            "pictures",
+            _image,
+            "a twentieth of the samples, 8 to 32; halved until it fits into half of the free memory, and then accumulated",
+            {"data.batch_size": _batch},
+            "{train:,} samples give at least 20 updates an epoch",
+        ),
+        Row(
+            "texts",
+            _always,
+            "a twentieth of the samples, 8 to 16; halved until it fits into half of the free memory, and then accumulated",
+            {"data.batch_size": _batch},
+            "{train:,} samples give at least 20 updates an epoch",
+        ),
+    ),
+)
+
+# ---- what the model sees ------------------------------------------------------------------------------------------
+
+
+def _side(plan: Plan) -> int:
+    facts = plan.facts
+    return min(facts.native, max(96, 32 * math.ceil(2 * facts.side / 32)))
+
+
+def _length(plan: Plan) -> int:
+    return min(plan.facts.positions, 256, max(16, 16 * math.ceil(plan.facts.tokens / 16)))
+
+
+SIZES = Rule(
+    "size of inputs",
+    (
+        Row(
+            "pictures, and a model that takes any size",
+            lambda p: _image(p) and p.facts.flexible,
+            "twice the median of the shorter sides, in steps of 32, at least 96, at most what the weights were evaluated with",
+            {"model.image_size": _side},
+            "the pictures have {side} pixels, the weights were evaluated at {native}: larger ones take time and gain little",
+        ),
+        Row(
+            "pictures, and a model of one size",
+            _image,
+            "what the weights were evaluated with",
+            {},
+            "the model takes pictures of {native} pixels only",
+        ),
+        Row(
+            "texts",
+            _always,
+            "what 95 of 100 texts fit into, in steps of 16, at most 256 and what the model has positions for",
+            {"model.max_length": _length},
+            "95 of 100 texts have at most {tokens} tokens; longer ones lose their end",
+        ),
+    ),
+)
+
+_SIDED = {"left", "right", "west", "east"}
+
+
+def _mirrors(plan: Plan) -> bool:
+    """Whether a picture may be mirrored without changing its class, as far as the classes' names tell."""
+    names = [name.casefold() for name in plan.facts.classes]
+    signs = all(len(name) <= 2 for name in names)
+    return not signs and not any(_SIDED & set(name.replace("_", " ").replace("-", " ").split()) for name in names)
+
+
+def _changes(plan: Plan) -> list[dict[str, Any]]:
+    flip: list[dict[str, Any]] = [{"type": "horizontal_flip"}] if _mirrors(plan) else []
+    if plan.facts.side < SMALL_SIDE:
+        return [*flip, {"type": "random_crop", "padding": max(4, plan.get("model.image_size", plan.facts.native) // 16)}]
+    return [{"type": "random_resized_crop"}, *flip]
+
+
+CHANGES = Rule(
+    "random changes",
+    (
+        Row(
+            f"pictures below {SMALL_SIDE} pixels",
+            lambda p: _image(p) and p.facts.side < SMALL_SIDE,
+            "mirrored and shifted by a sixteenth; not mirrored where classes are signs (of one or two letters) or left and right",
+            {"data.augment": _changes},
+            "small pictures are only shifted{mirrored}",
+        ),
+        Row(
+            "other pictures",
+            _image,
+            "a random part of at least 35 % of the area, mirrored; not mirrored where classes are signs or left and right",
+            {"data.augment": _changes},
+            "a random part of each picture{mirrored}",
+        ),
+        Row("texts", _always, "none", {"data.augment": []}, "a text that loses words may change its class"),
+    ),
+)
+
+# ---- for how long -------------------------------------------------------------------------------------------------
+
+_UPDATES = {PROBE: 200, UPPER: 250, DECAY: 400, FULL: 600}
+
+
+def _epochs(plan: Plan) -> int:
+    samples = plan.get("data.batch_size", 32) * plan.get("train.accumulate", 1)
+    per_epoch = max(1, math.ceil(plan.facts.train / samples))
+    least, most = (2, 20) if _image(plan) else (2, 10)
+    return max(least, min(most, round(_UPDATES[plan.method] / per_epoch)))
+
+
+LENGTHS = Rule(
+    "length",
+    (
+        Row(
+            "pictures",
+            _image,
+            f"about {_UPDATES[PROBE]} updates for the head alone, {_UPDATES[UPPER]} for the upper layers, {_UPDATES[DECAY]} or "
+            f"{_UPDATES[FULL]} for all; 2 to 20 epochs",
+            {"train.epochs": _epochs},
+            "about {updates} updates of the weights",
+        ),
+        Row(
+            "texts",
+            _always,
+            "as for pictures; 2 to 10 epochs",
+            {"train.epochs": _epochs},
+            "about {updates} updates of the weights",
+        ),
+    ),
+)
+
+CARE = Rule(
+    "steadiness",
+    (
+        Row(
+            "the head alone",
+            _method(PROBE),
+            "gradient's norm at most 5",
+            {"train.clip_norm": 5.0},
+            "one odd batch must not throw the weights off",
+        ),
+        Row(
+            "pictures",
+            _image,
+            "gradient's norm at most 5, labels smoothed by 0.1",
+            {"train.clip_norm": 5.0, "train.label_smoothing": 0.1},
+            "one odd batch or label must not throw the weights off",
+        ),
+        Row(
+            "texts",
+            _always,
+            "gradient's norm at most 1, labels smoothed by 0.1",
+            {"train.clip_norm": 1.0, "train.label_smoothing": 0.1},
+            "one odd batch or label must not throw the weights off",
+        ),
+    ),
+)
+
+BALANCE = Rule(
+    "balance",
+    (
+        Row(
+            "the largest class has at least 3 times the samples of the smallest",
+            lambda p: p.facts.imbalance >= 3,
+            "losses weighed by class, the best weights chosen by macro F1",
+            {"train.class_weights": "balanced", "train.best.metric": "macro_f1"},
+            "the largest class has {imbalance:.1f} times the samples of the smallest: accuracy alone would overlook that one",
+        ),
+        Row("else", _always, "none needed", {}, ""),
+    ),
+)
+
+CHOICE = Rule(
+    "which weights",
+    (
+        Row(
+            f"fewer than {ENOUGH_TO_CHOOSE} validation samples",
+            lambda p: p.facts.validation < ENOUGH_TO_CHOOSE,
+            "the last",
+            {"train.best.use": "last"},
+            "{validation} validation samples are too few to choose by",
+        ),
+        Row(
+            "else",
+            _always,
+            "the best on the validation part",
+            {"train.best.use": "best"},
+            "{validation} validation samples are enough to choose by",
+        ),
+    ),
+)
+
+# In the order in which they are asked: a later one may look at what an earlier one has set.
+RULES = (METHODS, RATES, SCHEDULES, BATCHES, SIZES, CHANGES, LENGTHS, CARE, BALANCE, CHOICE)
+
+
+def decide(facts: Facts, given: Mapping[str, Any], rules: tuple[Rule, ...] = RULES) -> Plan:
+    """All decisions for these data and this model.
+
+    Args:
+        facts: from ``examine``.
+        given: dotted path -> value, what the user has said: nothing is decided over it.
+        rules: the table.
+    """
+    plan = Plan(facts, given)
+    for rule in rules:
+        apply(rule, plan)
+    return plan
+
+
+def apply(rule: Rule, plan: Plan) -> None:
+    """The first row that fits sets its values."""
+    row = next(row for row in rule.rows if row.holds(plan))
+    if rule is METHODS:
+        plan.method, plan.because = row.then, row.why.format_map(_words(plan))
+    for path, value in row.values.items():
+        plan.set(path, value(plan) if callable(value) else value, "")
+    words = _words(plan)
+    for path in row.values:
+        if path in plan.reasons and not plan.reasons[path]:
+            plan.reasons[path] = row.why.format_map(words)
+
+
+def _words(plan: Plan) -> dict[str, Any]:
+    """What a reason may name."""
+    facts = plan.facts
+    numbers = {name: getattr(facts, name) for name in ("per_class", "width", "train", "validation", "side", "native", "tokens")}
+    mirrored = " and mirrored" if _mirrors(plan) else "; not mirrored, since the classes look like signs or sides"
+    return numbers | {"imbalance": facts.imbalance, "mirrored": mirrored, "updates": _updates(plan)}
+
+
+def _updates(plan: Plan) -> int:
+    samples = plan.get("data.batch_size", 32) * plan.get("train.accumulate", 1)
+    return math.ceil(plan.facts.train / samples) * (plan.get("train.epochs") or 0)
+
+
+def table() -> str:
+    """The rules as a Markdown table.
+
+    Example:
+        >>> table().splitlines()[2]
+        '| what learns | fewer than 20 training samples a class | head alone |'
+    """
+    lines = ["| decision | where | choice |", "|---|---|---|"]
+    for rule in RULES:
+        for number, row in enumerate(rule.rows):
+            lines.append(f"| {rule.name if not number else ''} | {row.when} | {row.then} |")
+    return "\n".join(lines)
