@@ -19,16 +19,15 @@ from ..core.autograd import no_grad
 from ..core.errors import ArgumentError, DataError
 from ..hub.load import load
 from ..hub.pipeline import Pipeline
-from . import datasets, matching, tasks
+from . import datasets, kinds, matching, tasks
 from . import run as runs
 from .assessment import Assessment, Collector
 from .batches import Prepared
-from .datasets import Part
+from .datasets import Part, Source
 from .evaluate import apply, eval_mode, logits_of
 from .progress import Progress
 from .schema import Data
 
-_KINDS = {"vision": "image", "text": "text", "audio": "sound"}
 _OWN = "its own test part"
 
 
@@ -147,25 +146,25 @@ def evaluate(
     progress = progress or Progress()
     name = model.name if isinstance(model, Pipeline) else str(model)
     progress.phase("loading data")
-    where, part, classes, kind = _read(model, data)
-    part = _limited(part, limit, seed)
+    where, source = _read(model, data)
+    part = _limited(source.test, limit, seed)
     progress.phase(f"loading {name}")
     pipeline = model if isinstance(model, Pipeline) else load(model)
-    labels = _labels(pipeline, name, kind)
-    numbers = matching.match(classes, labels, mapping, where)[part.labels]
+    labels = _labels(pipeline, name, source.kind)
+    numbers = matching.match(source.labels, labels, mapping, where)[part.labels]
     kept = np.flatnonzero(numbers != matching.LEFT_OUT)
     if not len(kept):
         raise DataError(f"no sample of {where} is left", why="every class is left out", fix="map at least one class")
     judged = Part(part.take(kept).inputs if len(kept) < len(part) else part.inputs, numbers[kept])
-    task = tasks.make(pipeline, kind)
+    task = kinds.of(source.kind).task(pipeline, source)
     chosen = np.unique(judged.labels) if only_given else np.arange(len(labels))
     assessment = _run(pipeline, judged, task, labels, chosen, batch_size, workers, seed, progress)
     judged = Part(judged.inputs, np.searchsorted(chosen, judged.labels))
     return Judgement(name, where, assessment, judged, task, len(part) - len(kept), only_given)
 
 
-def _read(model: str | Path | Pipeline, data: str | Path | None) -> tuple[str, Part, list[str], str]:
-    """What the data are called, their samples, class names, and kind."""
+def _read(model: str | Path | Pipeline, data: str | Path | None) -> tuple[str, Source]:
+    """What the data are called, and the data, whose test part is to be judged on."""
     own = None
     if not isinstance(model, Pipeline) and (Path(model).expanduser() / runs.RECIPE).is_file():
         own = runs.open_run(model).recipe
@@ -178,11 +177,12 @@ def _read(model: str | Path | Pipeline, data: str | Path | None) -> tuple[str, P
         )
     if own is not None and (data is None or _same(str(data), own.data.name)):
         source = datasets.load(own.data, own.seed)
-        return f"{own.data.name}, {_OWN}", source.test, source.labels, source.kind
+        return f"{own.data.name}, {_OWN}", source
     raw = datasets.read(Data(name=str(data)))
     part, which = (raw.train, "all of it") if raw.test is None else (raw.test, "its test part")
-    datasets.check_labels(part, len(raw.labels), str(data))
-    return f"{data}, {which}", part, raw.labels, raw.kind
+    if kinds.of(raw.kind).by_class:
+        datasets.check_labels(part, len(raw.labels), str(data))
+    return f"{data}, {which}", Source(raw.kind, raw.labels, part, part.take(np.arange(0)), part, raw.hashes)
 
 
 def _same(a: str, b: str) -> bool:
@@ -211,9 +211,10 @@ def _labels(pipeline: Pipeline, name: str, kind: str) -> list[str]:
             why=f"it is for {type(pipeline).__name__}",
             fix="fine-tune it on labelled data first, then evaluate the run",
         )
-    wanted = _KINDS.get(type(pipeline).__module__.split(".")[1], "")
-    if wanted != kind:
-        raise DataError(f"{name} takes {wanted}s and the data are {kind}s", fix=f"give {wanted} data, or another model")
+    of = kinds.of(kind)
+    domain = type(pipeline).__module__.split(".")[1]
+    if domain != of.domain:
+        raise DataError(f"{name} is a {domain} model and the data are {of.plural}", fix=f"give {domain} data, or another model")
     return labels
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -65,13 +64,9 @@ class Images(Task):
         return from_numpy(np.stack(prepared))
 
     def show(self, raw: Any) -> dict[str, Any]:
-        from ..vision.io import load_image
+        from .report.samples import show_picture
 
-        image = load_image(raw)
-        image.thumbnail((192, 192))
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        return {"picture": buffer.getvalue()}
+        return show_picture(raw)
 
 
 class Texts(Task):
@@ -94,7 +89,9 @@ class Texts(Task):
         return dict(tokens)
 
     def show(self, raw: str) -> dict[str, Any]:
-        return {"text": raw[:600]}
+        from .report.samples import show_text
+
+        return show_text(raw)
 
 
 class TaggedTexts(Task):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from . import console
@@ -30,8 +29,10 @@ def execute(args: argparse.Namespace) -> int:
     from .. import run as runs
 
     several = len(args.names) > 1
-    target = judge.html_path(args.output or ("comparison.html" if several else Path(args.names[0]) / runs.REPORT))
+    if args.output:
+        judge.html_path(args.output)  # before the work, not after it
     views = [report.read(name, samples=not several) for name in args.names]
+    target = judge.html_path(args.output or ("comparison.html" if several else views[0].folder / runs.REPORT))
     atomic_write(target, report.comparison_page(views) if several else report.run_page(views[0]))
     for view in views:
         if view.records:

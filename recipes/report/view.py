@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.atomic import atomic_write, storage_errors
-from ...core.errors import DataError, IntegrityError, NyalaError
+from ...core.errors import DataError, IntegrityError, NyalaError, RecipeError
 from .. import config, datasets, metrics
 from .. import run as runs
 from ..assessment import Assessment, labels_of
@@ -74,22 +74,37 @@ def read(folder: str | Path, *, samples: bool | list[Sample] = True, manifest: d
         RecipeError: not a run folder.
         IntegrityError: a file in it is damaged.
     """
-    run = runs.open_run(folder)
-    path = run.folder
-    text = (path / runs.RECIPE).read_text(encoding="utf-8")
+    path = Path(folder).expanduser().resolve()
+    text, tree = _recipe(path, folder)
+    done = manifest or runs.read_manifest(path)
     view = View(
         folder=path,
-        title=run.loaded.name,
-        description=run.recipe.description,
+        title=done["recipe"]["name"] if done else path.name,
+        description=str(tree.get("description", "")),
         records=list(metrics.read(path / runs.METRICS)) if (path / runs.METRICS).is_file() else [],
         seconds=_seconds(path / runs.TIMINGS),
         recipe=text,
-        settings=dict(config.leaves(tomllib.loads(text))),
-        manifest=manifest or run.manifest(),
-        assessment=_assessment(path, run.recipe.seed) if manifest or run.finished else None,
+        settings=dict(config.leaves(tree)),
+        manifest=done,
+        assessment=_assessment(path, int(tree.get("seed", 0))) if done.get("outputs") else None,
         samples=samples if isinstance(samples, list) else None,
     )
-    return _with_samples(view, run) if samples is True and view.assessment is not None else view
+    return _with_samples(view) if samples is True and view.assessment is not None else view
+
+
+def _recipe(path: Path, given: str | Path) -> tuple[str, dict[str, Any]]:
+    """The resolved recipe as text and as values, whether or not what it names is still there."""
+    if not (path / runs.RECIPE).is_file():
+        why = "it has no " + runs.RECIPE if path.is_dir() else "there is no such folder"
+        raise RecipeError(f"{given} is not a run folder", why=why, fix="give the folder that `nyala run` printed")
+    with storage_errors(path / runs.RECIPE, "read"):
+        text = (path / runs.RECIPE).read_text(encoding="utf-8")
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise IntegrityError(
+            f"{path / runs.RECIPE} is damaged", why=str(error), fix="take it from a backup, or run again"
+        ) from error
 
 
 def _seconds(path: Path) -> float:
@@ -130,14 +145,15 @@ def _scores(path: Path) -> tuple[int | None, Temperature | None]:
         raise IntegrityError(f"{path} is damaged", why=repr(error), fix="remove it: the report does without") from error
 
 
-def _with_samples(view: View, run: runs.Run) -> View:
+def _with_samples(view: View) -> View:
+    """The view with single samples, read again, where the data are still what the run saw."""
     assert view.assessment is not None
     try:
-        source = datasets.load(run.recipe.data, run.recipe.seed)
+        recipe = runs.open_run(view.folder).recipe
+        source = datasets.load(recipe.data, recipe.seed)
         if source.hashes != {k: v for k, v in view.manifest.get("data", {}).items() if k != "name"}:
-            raise DataError(f"{run.recipe.data.name} is not what the run saw", fix="bring the old data back")
-        show = _SHOW.get(source.kind)
-        found = pick(view.assessment, source.test.inputs, show) if show else None
-        return replace(view, samples=found)
+            raise DataError(f"{recipe.data.name} is not what the run saw", fix="bring the old data back")
+        return replace(view, samples=pick(view.assessment, source.test.inputs, _SHOW[source.kind]))
     except NyalaError as error:
-        return replace(view, without_samples=f"The samples cannot be shown: {error.what}.")
+        reason = str(error).partition("\n")[2].strip().partition("\n")[0] or error.what
+        return replace(view, without_samples=f"The samples cannot be shown: {reason}.")
