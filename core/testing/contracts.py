@@ -244,7 +244,7 @@ def check_model(
 def judged(name: str, promise: str, check: Callable[[Any], str], subject: Any, model: Module | None = None) -> Verdict:
     """Runs one contract; the model is afterwards what it was."""
     try:
-        with as_it_was(model or subject.model):
+        with as_it_was(model or subject.model), np.errstate(all="ignore"):  # what is not finite is in the verdict
             return Verdict(name, promise, PASS, check(subject))
     except NotApplicable as why:
         return Verdict(name, promise, SKIPPED, str(why))

@@ -94,7 +94,7 @@ def test_predictions_give_the_assessment_back(tmp_path: Path) -> None:
 def test_damaged_predictions_are_told(line: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "predictions.jsonl"
     path.write_bytes(metrics.encode(line))
-    with pytest.raises(IntegrityError, match="is damaged|names class 9"):
+    with pytest.raises(IntegrityError, match=r"is damaged|names class 9"):
         Assessment.from_predictions(path, LABELS)
 
 

@@ -137,7 +137,7 @@ def test_many_classes_give_a_list_of_confusions_instead_of_a_square() -> None:
 
 
 def test_classes_that_do_not_occur_take_no_room() -> None:
-    html = run_page(view(assessment=assessment(tuple(["cat", "dog", *(f"c{i}" for i in range(998))]))))
+    html = run_page(view(assessment=assessment(("cat", "dog", *(f"c{i}" for i in range(998))))))
     assert 'class="matrix"' in html and "c997" not in html
 
 
