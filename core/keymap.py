@@ -383,6 +383,13 @@ class Split:
                 why=f"{present[0]!r} is there, {missing[0]!r} is not",
                 fix="check that the file is complete",
             )
+        if len({arrays[name].dtype for name in parts}) > 1:  # NumPy would convert them all to what holds every one
+            kinds = ", ".join(f"{name!r} {arrays[name].dtype}" for name in parts)
+            raise CheckpointError(
+                f"{whole!r} cannot be joined",
+                why=f"the parts have several dtypes: {kinds}",
+                fix="read the weights with dtype='float32', which makes them one",
+            )
         try:
             return np.concatenate([arrays[name] for name in parts], axis=self.axis)
         except ValueError:

@@ -39,12 +39,21 @@ def load_into(own: Mapping[str, Tensor], name: str, given: Mapping[str, Any], st
     unexpected = [n for n in given if n not in own]
     arrays = {n: _array(value) for n, value in given.items()}
     known = [n for n in own if n in given]
+    _refuse_complex(name, {n: (arrays[n], own[n]) for n in known})
     wrong = [n for n in known if not _fits(arrays[n].shape, own[n].shape)]
     if wrong or (strict and (missing or unexpected)):
         raise _misfit(name, own, arrays, missing if strict else [], unexpected if strict else [], wrong)
     for n in known:
         _put(own[n], arrays[n], assign)
     return IncompatibleKeys(missing, unexpected)
+
+
+def _refuse_complex(name: str, pairs: Mapping[str, tuple[Any, Tensor]]) -> None:
+    """Complex numbers go into complex tensors alone: a conversion would drop their imaginary part."""
+    for n, (array, tensor) in pairs.items():
+        if array.dtype.kind == "c" and tensor.array.dtype.kind != "c":
+            what = f"the state does not fit {name}: {n} is {array.dtype}, the model's is {tensor.dtype}"
+            raise CheckpointError(what, why="the imaginary part would be lost", fix="load the weights of this architecture")
 
 
 def _array(value: Any) -> Any:

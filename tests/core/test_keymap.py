@@ -159,6 +159,9 @@ def test_splits_that_do_not_fit_say_why():
         CheckpointError, match=r"cannot be joined along axis 0: the parts are 'a\.q\.w' \(2, 2\), 'a\.k\.w' \(2, 3\)"
     ):
         names.to_published(numbers(a__q__w=(2, 2), a__k__w=(2, 3), a__v__w=(2, 2)))
+    mixed = {**numbers(a__q__w=(2,), a__k__w=(2,)), "a.v.w": np.zeros(2, ml_dtypes.bfloat16)}
+    with pytest.raises(CheckpointError, match=r"the parts have several dtypes: 'a\.q\.w' int64, .* 'a\.v\.w' bfloat16"):
+        names.to_published(mixed)
     with pytest.raises(CheckpointError, match=r"'a\.q\.w' and 'a\.qkv\.w' both become"):
         names.to_ours(numbers(a__q__w=(2,), a__qkv__w=(6,)))
     with pytest.raises(ArgumentError, match="2 sizes for 3 parts"):

@@ -239,6 +239,13 @@ def test_without_strict_only_shapes_must_agree(net: Net) -> None:
         net.load_state_dict({"scale": np.zeros(2)}, strict=False)
 
 
+def test_complex_numbers_are_not_cut_to_their_real_part(net: Net) -> None:
+    before = net.scale.tolist()
+    with pytest.raises(CheckpointError, match=r"scale is complex64, the model's is float32: the imaginary part would be lost"):
+        net.load_state_dict({"scale": np.full(3, 4j, np.complex64)}, strict=False)
+    assert net.scale.tolist() == before
+
+
 def test_long_lists_are_cut() -> None:
     with pytest.raises(CheckpointError) as caught:
         nn.Identity().load_state_dict({f"layer{i}": np.zeros(1) for i in range(30)})
