@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import NetworkError
-from .cards import SourceSpec
+from .cards import CARD, SourceSpec
 from .client import Resolved, resolve
 from .files import Files
 from .golden import Answer, check
@@ -52,6 +52,7 @@ class Verdict:
         files: each file.
         answer: the golden answer; None where it was not asked for.
         silence: why there is no answer, in words.
+        remedy: what to do about a damaged file.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Verdict:
     files: list[FileCheck] = field(default_factory=list)
     answer: Answer | None = None
     silence: str = ""
+    remedy: str = ""
 
     @property
     def right(self) -> bool:
@@ -112,8 +114,7 @@ class Verdict:
 
     def _summary(self) -> str:
         if self.damaged:
-            fix = f"delete {'it' if len(self.damaged) == 1 else 'them'}, then: nyala pull {self.name}"
-            return f"damaged: {', '.join(f.name for f in self.damaged)}. Remedy: {fix}"
+            return f"damaged: {', '.join(f.name for f in self.damaged)}. Remedy: {self.remedy}"
         if self.answer is not None and not self.answer.right:
             return "different: the files are right and the answer is not. Remedy: `nyala doctor`, and please report it"
         if not self.right:
@@ -146,7 +147,9 @@ def verify(name: str | Path, *, golden: bool = True, lock: str | Path | None = N
         FileCheck(local, str(files[local]), files[local].stat().st_size, digest, files.hashes.get(local, ""))
         for local, digest in digests.items()
     ]
-    verdict = Verdict(str(name), files.origin, files.revision, _authority(source, files), checks)
+    verdict = Verdict(
+        str(name), files.origin, files.revision, _authority(source, files), checks, remedy=_remedy(source, str(name))
+    )
     if verdict.damaged:
         return replace(verdict, silence="the files are not the right ones")
     if not golden:
@@ -155,6 +158,15 @@ def verify(name: str | Path, *, golden: bool = True, lock: str | Path | None = N
         return replace(verdict, silence="no card of this model has one")
     pipeline = load(str(name), offline=True, lock=lock, device="cpu")
     return replace(verdict, answer=check(pipeline, resolved.golden, resolved.golden_from))
+
+
+def _remedy(source: SourceSpec, name: str) -> str:
+    if source.kind == "bundle":
+        return "copy the bundle again from where it came"
+    if source.kind == "folder":
+        return "restore the files from where they came"
+    locked = " --locked" if source.authority not in (CARD, "") else ""
+    return f"delete what is damaged, then: nyala pull {name}{locked}"
 
 
 def _authority(source: SourceSpec, files: Files) -> str:

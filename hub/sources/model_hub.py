@@ -8,7 +8,6 @@ network call, and a moved branch changes nothing until an update is asked for.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
@@ -19,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ...core.atomic import atomic_write, storage_errors
-from ...core.errors import IntegrityError, MissingFileError, NetworkError, NyalaError
+from ...core.errors import IntegrityError, MissingFileError, NetworkError, NyalaError, UnknownNameError, did_you_mean
 from ...core.progress import tell
 from ..cards import FileSpec, SourceSpec
 from ..files import Files
@@ -31,12 +30,12 @@ from ..storage import logger, make_folder, require_space
 from . import huggingface
 from .base import discard, try_discard
 from .hub_cache import HubCache
+from .listing import Listing, about
 from .patience import Patience, deadline, within
 from .selection import helper_files, is_safe, shard_names, weight_file
 from .transfer import TooLongError, receive, size_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 _FRESH = 30.0  # seconds; a part file that grew more recently may be another host's
@@ -78,13 +77,19 @@ class ModelHub:
         return Files(paths, origin=self.spec.label, revision=record["commit"], hashes=hashes)
 
     def present(self) -> Files | None:
-        record = self._read_record() or self._adopt()
+        record = self._read_record() or self._stated() or self._adopt()
         if record is None:
             return None
         paths = {name: self._cached_path(name, record["commit"]) for name in record["files"]}
         here = {name: path for name, path in paths.items() if path is not None}
         hashes = {name: str(known["sha256"]) for name, known in record["files"].items()}
         return Files(here, origin=self.spec.label, revision=record["commit"], hashes=hashes) if len(here) == len(paths) else None
+
+    def _stated(self) -> dict[str, Any] | None:
+        """What the card or a lock file alone says, where it says all."""
+        if not self.spec.commit or not self.spec.files or not all(spec.sha256 for spec in self.spec.files.values()):
+            return None
+        return {"commit": self.spec.commit, "files": {name: {"sha256": spec.sha256} for name, spec in self.spec.files.items()}}
 
     def _read_record(self) -> dict[str, Any] | None:
         """The commit and hashes of an earlier fetch, if they fit the card."""
@@ -101,6 +106,10 @@ class ModelHub:
         wanted = self.spec.files
         agrees = all(name in hashes and spec.sha256 in ("", hashes[name]) for name, spec in wanted.items())
         return {"commit": commit, "files": files} if agrees else None
+
+    def _stamp(self) -> int:
+        """Changes whenever a fetch has come to its end."""
+        return self.record.stat().st_mtime_ns if self.record.is_file() else 0
 
     def _adopt(self) -> dict[str, Any] | None:
         """Files that another program has put into the hub client's cache, if all that the card names are there.
@@ -128,11 +137,14 @@ class ModelHub:
     # -- with it
 
     def fetch(self, *, patient: bool) -> Files:
+        seen = self._stamp()
         with locked(self.lock, self.spec.label):
+            if self._stamp() != seen and (files := self.cached()) is not None:
+                return files  # another process has just fetched it
             before = self._read_record()
             listing = self.listing(patient)
             if before and before["commit"] == listing.commit and (files := self.cached()) is not None:
-                return files  # another process was quicker, or an update found nothing new
+                return files  # an update found nothing new
             make_folder(self.root)
             paths, record = self._get_all(listing, patient)
             content = {"repo": self.spec.repo, "revision": self.revision, "commit": listing.commit, "files": record}
@@ -151,14 +163,20 @@ class ModelHub:
             except (KeyError, TypeError, AttributeError) as error:  # the client builds objects from whatever it is sent
                 raise huggingface.strange_answer(self.spec.label) from error
 
-        info = self._call(lambda: within(timeout + 1.0, ask), patient)
+        try:
+            info = self._call(lambda: within(timeout + 1.0, ask), patient)
+        except UnknownNameError as error:
+            if huggingface.is_a(error.__cause__, "RevisionNotFoundError"):
+                known = huggingface.revisions_of(self.spec.repo, timeout)
+                error.fix = f"{did_you_mean(self.revision, known)} {error.fix}".strip()
+            raise
         commit = str(getattr(info, "sha", "") or "")
         if not _COMMIT.fullmatch(commit):  # it becomes a part of paths
             raise NetworkError(f"{self.spec.label}: the server's answer names no commit", fix="check HF_ENDPOINT")
-        return Listing(commit, {s.rfilename: s for s in info.siblings or [] if is_safe(s.rfilename)}, license_of(info))
+        return Listing(commit, {s.rfilename: s for s in info.siblings or [] if is_safe(s.rfilename)}, **about(info))
 
     def _get_all(self, listing: Listing, patient: bool) -> tuple[dict[str, Path], dict[str, dict[str, Any]]]:
-        names = self._wanted(listing)
+        names = self.wanted(listing)
         index = next((name for name in names if name.endswith(".index.json")), None)
         if index is not None:  # it says what else is needed, so it comes first
             path, _ = self._get_some([index], listing, patient)[index]
@@ -181,7 +199,12 @@ class ModelHub:
             meter = Meter(show, arrived)
             return {name: self._get(name, listing, patient, meter) for name in names}
 
-    def _wanted(self, listing: Listing) -> list[str]:
+    def wanted(self, listing: Listing) -> list[str]:
+        """The files that a loader needs: those of the card, or else what their names say; shards are not among them.
+
+        Raises:
+            MissingFileError: the commit lacks a file of the card, or holds no weights.
+        """
         if self.spec.files:
             names = list(self.spec.files)
             self._require_files(listing, names)
@@ -283,56 +306,6 @@ class ModelHub:
                 never_there = huggingface.is_a(error, "TimeoutException", "TimeoutError", "ConnectError")
                 if never_there or not patience.wait(error):  # another source may be better than waiting again
                     raise huggingface.translate(error, self.spec.repo, self.revision) from error
-
-
-class Listing:
-    """What the hub says a commit holds; ``license`` is the tag's value, empty where there is none."""
-
-    def __init__(self, commit: str, files: dict[str, Any], license: str = "") -> None:
-        self.commit = commit
-        self.files = files
-        self.license = license
-
-    def size(self, name: str) -> int:
-        return int(getattr(self.files[name], "size", 0) or 0)
-
-    def stated_size(self, name: str) -> int | None:
-        """Bytes of the file; None where the hub does not say."""
-        size = getattr(self.files[name], "size", None)
-        return size if isinstance(size, int) and size >= 0 else None
-
-    def states(self, name: str) -> str:
-        """The hash the hub states: sha256 of a large file, git id of a small one; empty where it states none."""
-        sibling = self.files[name]
-        stated = sibling.lfs.sha256 if sibling.lfs is not None else sibling.blob_id
-        return str(stated) if _HASH.fullmatch(str(stated)) else ""  # it becomes a part of paths
-
-    def identity(self, name: str) -> str:
-        """What the file is called in the cache while it arrives: its hash, or else a number for its place."""
-        return self.states(name) or hashlib.sha1(f"{self.commit}/{name}".encode(), usedforsecurity=False).hexdigest()
-
-    def contradiction(self, name: str, expected: str, authority: str) -> str:
-        """Why the file cannot have the expected sha256 to begin with; empty where it may."""
-        lfs = self.files[name].lfs
-        if not expected or lfs is None or lfs.sha256 == expected:
-            return ""
-        return f"has sha256 {lfs.sha256} on the hub, {authority} says {expected}"
-
-    def problem(self, name: str, path: Path, digest: str, expected: str, authority: str) -> str:
-        """What is wrong with the file at ``path``; empty where nothing is."""
-        if expected:
-            return "" if digest == expected else f"has sha256 {digest}, {authority} says {expected}"
-        sibling = self.files[name]
-        if sibling.lfs is not None:
-            return "" if digest == sibling.lfs.sha256 else f"has sha256 {digest}, the hub says {sibling.lfs.sha256}"
-        stated = sibling.blob_id
-        return "" if stated in (None, git_blob_id(path)) else f"does not have the git id {stated} that the hub states"
-
-
-def license_of(info: Any) -> str:
-    """The licence a repository's tags state, e.g. ``apache-2.0``; empty where they state none."""
-    tags = [str(tag) for tag in getattr(info, "tags", None) or []]
-    return next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), "")
 
 
 def _weight_map(index: Path) -> object:
