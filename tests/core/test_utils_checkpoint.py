@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import nyala
 import pytest
+from nyala import nn
 from nyala.autograd import grad
 from nyala.errors import GradError
 from nyala.testing import gradcheck, gradgradcheck
@@ -101,3 +102,26 @@ class TestCheckpoint:
     def test_without_gradients_it_only_calls(self) -> None:
         with nyala.no_grad():
             assert checkpoint(lambda t: t * 2, leaf(1)).grad_fn is None
+
+
+@pytest.mark.parametrize("layer", ["batch", "instance", "spectral"])
+def test_what_a_layer_counts_is_counted_once(layer: str) -> None:
+    """Running statistics and power iterations of the second pass would be those of a batch that came twice."""
+    x = nyala.tensor(np.random.default_rng(1).normal(2.0, 3.0, (6, 4)).astype(np.float32))
+
+    def after(checkpointed: bool) -> dict[str, bytes]:
+        nyala.manual_seed(4)
+        made = {
+            "batch": lambda: nn.BatchNorm1d(4),
+            "instance": lambda: nn.Sequential(nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2, track_running_stats=True)),
+            "spectral": lambda: nn.Sequential(nn.utils.spectral_norm(nn.Linear(4, 4)), nn.ReLU()),
+        }[layer]()
+        net = nn.Sequential(nn.Linear(4, 4), made)
+        net[1].checkpoint_(checkpointed)
+        for _ in range(3):
+            net.zero_grad()
+            net(x).square().sum().backward()
+        state = {n: t.numpy().tobytes() for n, t in net.state_dict().items()}
+        return state | {f"{n}.grad": p.grad.numpy().tobytes() for n, p in net.named_parameters() if p.grad is not None}
+
+    assert after(True) == after(False)
