@@ -129,7 +129,7 @@ class Assessment:
     def classes(self) -> list[ClassScore]:
         """Each class that occurs as truth or as prediction, in the order of the labels."""
         matrix, found = self.matrix, []
-        for k in np.flatnonzero(matrix.sum(0) + matrix.sum(1)):
+        for k in map(int, np.flatnonzero(matrix.sum(0) + matrix.sum(1))):
             hits, samples, taken = int(matrix[k, k]), int(matrix[k].sum()), int(matrix[:, k].sum())
             mistakes = matrix[k].copy()
             mistakes[k] = 0
@@ -235,8 +235,8 @@ class Collector:
 
     def finish(self, seed: int = 0) -> Assessment:
         """The assessment of all batches."""
-        columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
-        return Assessment(list(self.labels), *columns, self._top5, self._fit.best(), seed)
+        truth, predicted, confidence, of_label, loss = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        return Assessment(list(self.labels), truth, predicted, confidence, of_label, loss, self._top5, self._fit.best(), seed)
 
 
 def labels_of(folder: Path) -> list[str]:

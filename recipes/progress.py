@@ -91,7 +91,10 @@ class Plain(Progress):
 
 
 class Live(Progress):
-    """A bar with rate and time left, and below it loss, learning rate, memory and the last evaluation; by rich."""
+    """A bar with rate and time left, and below it loss, learning rate, memory and the last evaluation; by rich.
+
+    It appears with the first step or count: until then weights may be fetched, with a bar of their own.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -116,27 +119,29 @@ class Live(Progress):
         self._last = ""
         self._display = Display(get_renderable=self._render, console=console, refresh_per_second=4)
 
-    def __enter__(self) -> Live:
-        self._display.start()
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._display.stop()
 
     def start(self, total: int, done: int) -> None:
         self._total, self._rate = total, Rate()
+        self._losses.clear()
         self._rate.add(done, 0)
         self._bar.reset(self._task, total=total, completed=done, description="training", left="")
+        self._display.start()
 
     def phase(self, text: str) -> None:
-        self._bar.update(self._task, description=text)
+        if self._display.is_started:
+            self._bar.update(self._task, description=text)
+        else:
+            self.note(text)
 
     def count(self, done: int, total: int, text: str) -> None:
         if done == 0:
             self._rate = Rate()
-            self._bar.reset(self._task, total=total, completed=0, description=text, left="")
+            self._bar.reset(self._task, total=total, completed=0, left="")
+            self._display.start()
         self._rate.add(done, 0)
-        self._bar.update(self._task, completed=done, left=self._rate.left(total))
+        self._bar.update(self._task, completed=done, description=text, left=self._rate.left(total))
 
     def step(self, record: Mapping[str, Any]) -> None:
         self._record = record
@@ -270,7 +275,11 @@ def evaluation(record: Mapping[str, Any]) -> str:
         >>> evaluation({"step": 8, "part": "validation", "accuracy": 0.75, "macro_f1": 0.7, "loss": 0.4})
         'step 8: validation accuracy 0.7500, macro F1 0.7000, loss 0.4000'
     """
-    others = [k for k, v in record.items() if k not in ("kind", "step", "epoch", "part", "accuracy", "macro_f1", "loss") and isinstance(v, float)]
+    others = [
+        k
+        for k, v in record.items()
+        if k not in ("kind", "step", "epoch", "part", "accuracy", "macro_f1", "loss") and isinstance(v, float)
+    ]
     scores = [(title(k), record[k]) for k in ("accuracy", "macro_f1", *others, "loss") if k in record]
     return f"step {record['step']}: {record['part']} " + ", ".join(f"{name} {float(value):.4f}" for name, value in scores)
 
