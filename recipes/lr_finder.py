@@ -20,7 +20,7 @@ from .watchdog import DivergenceError
 
 SMOOTHING = 0.9  # of the running mean; its start is corrected as Adam's is
 EXPLOSION = 4.0  # times the lowest smoothed loss: the sweep ends there
-LEAST_FALL = 0.02  # of the first loss: a curve that falls less suggests nothing
+LEAST_FALL = 0.05  # of the loss at the start: a curve that falls less suggests nothing
 RULE = "where the smoothed loss falls fastest per decade of the rate, at most a tenth of the rate of its minimum"
 
 
@@ -122,17 +122,20 @@ def suggest(points: list[Point]) -> tuple[float | None, float | None]:
     """The rate of the smoothed loss's minimum, and the rate to use by ``RULE``.
 
     Example:
-        >>> falling = [Point(10.0**-k, 0, loss) for k, loss in zip((6, 5, 4, 3, 2, 1), (2.0, 2.0, 1.5, 0.7, 0.6, 3.0))]
+        >>> falling = [Point(10.0**-k, loss, loss) for k, loss in zip((6, 5, 4, 3, 2, 1), (2.0, 2.0, 1.5, 0.7, 0.6, 3.0))]
         >>> suggest(falling)
-        (0.01, 0.001)
+        (0.01, 0.0001)
     """
     if len(points) < 5:
         return None, None
     bottom = min(range(len(points)), key=lambda i: points[i].smoothed)
     lowest = points[bottom].lr
-    if points[bottom].smoothed > (1 - LEAST_FALL) * points[0].smoothed:
+    first = points[: max(1, len(points) // 5)]  # one batch alone says little
+    if points[bottom].smoothed > (1 - LEAST_FALL) * sum(p.loss for p in first) / len(first):
         return lowest, None
-    fall = {i: _slope(points[i - 1], points[i + 1]) for i in range(1, min(bottom + 1, len(points) - 1))}
+    wide = max(1, len(points) // 20)  # slopes are taken over a tenth of the sweep: neighbours are mostly noise
+    begin, end = max(wide, len(points) // 10), min(bottom + 1, len(points) - wide)
+    fall = {i: _slope(points[i - wide], points[i + wide]) for i in range(begin, end)}
     steepest = points[min(fall, key=fall.__getitem__)].lr if fall else lowest
     return lowest, min(steepest, lowest / 10)
 
