@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from . import (
+    audit,
     bundle,
     contracts,
     doctor,
@@ -39,6 +40,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     run,
     resume,
     verify,
+    audit,
     push,
     evaluate,
     contracts,
