@@ -41,12 +41,13 @@ class Loaded:
         return "default"
 
 
-def load(source: str | Path, overrides: Sequence[str] = ()) -> Loaded:
+def load(source: str | Path, overrides: Sequence[str] = (), *, look_up: bool = True) -> Loaded:
     """Reads a recipe by name (``vision/fashion-lite0``) or path, and applies overrides.
 
     Args:
         source: the name of a built-in recipe, or the path of a ``.toml`` file.
         overrides: ``key=value`` strings, e.g. ``"optim.lr=0.01"``; the value is TOML, a bare word is a string.
+        look_up: whether the dataset and the model must be there: those of an old run may lie elsewhere now.
 
     Raises:
         RecipeMistakesError: (a RecipeError) with every mistake of the recipe and the overrides in one report.
@@ -62,7 +63,7 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     found: list[Problem] = []
     for text in sorted(overrides, key=_chooses_no_type):
         found += _override(tree, origins, text)
-    found += problems(tree, names.unknown)
+    found += problems(tree, names.unknown if look_up else None)
     if found:
         raise RecipeMistakesError(catalog.name_of(path), found, origins)
     return Loaded(msgspec.convert(tree, Recipe), catalog.name_of(path), {p: o for p, o in origins.items() if p[0] != "["})

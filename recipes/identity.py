@@ -82,12 +82,13 @@ def tree_of(value: Any) -> Any:
 def placeless(recipe: Recipe) -> Recipe:
     """The recipe without the folders that data and weights lie in; names, which mean the same everywhere, stay."""
     data, model = recipe.data, recipe.model
-    data = msgspec.structs.replace(data, name=_unless_path(data.name), test=data.test and _unless_path(data.test))
-    return msgspec.structs.replace(recipe, data=data, model=msgspec.structs.replace(model, name=_unless_path(model.name)))
+    places = {key: _unless_path(getattr(data, key)) for key in ("name", "validation", "test")}
+    model = msgspec.structs.replace(model, name=_unless_path(model.name))
+    return msgspec.structs.replace(recipe, data=msgspec.structs.replace(data, **places), model=model)
 
 
-def _unless_path(name: str) -> str:
-    return "" if Path(name).is_absolute() else name
+def _unless_path(name: str | None) -> str | None:
+    return "" if name and Path(name).is_absolute() else name
 
 
 def _is_default(field: msgspec.structs.FieldInfo, value: Any) -> bool:

@@ -82,7 +82,8 @@ def went_on(run: Run, step: int, notes: Sequence[str]) -> None:
 
 def _hashed(run: Run, files: Sequence[Path]) -> dict[str, str]:
     """Name below the data's folder -> sha256 of each file, by name."""
-    roots = [Path(name) for name in (run.recipe.data.name, run.recipe.data.test) if name]
+    data = run.recipe.data
+    roots = [Path(name) for name in (data.name, data.validation, data.test) if name]
     named = {}
     for path in files:
         root = next((r for r in roots if path.is_relative_to(r)), None)

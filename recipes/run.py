@@ -29,7 +29,7 @@ MODEL = "model"
 ADAPTER = "adapter"
 
 # Where data and weights lie: a run may go on with them elsewhere, for what they are is proved by their hashes.
-PLACES = ("data.name", "data.test", "model.name")
+PLACES = ("data.name", "data.validation", "data.test", "model.name")
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ def open_run(folder: str | Path, overrides: list[str] | None = None) -> Run:
                 why="the result would mix two recipes",
                 fix=f"only {allowed} may; or start a new run",
             )
-    loaded = config.load(path / RECIPE, overrides or ())
-    written = config.load(path / RECIPE).recipe if overrides else None
+    loaded = config.load(path / RECIPE, overrides or (), look_up=False)
+    written = config.load(path / RECIPE, look_up=False).recipe if overrides else None
     origins = resolved.origins_of((path / RECIPE).read_text(encoding="utf-8"))
     origins |= {key: origin for key, origin in loaded.origins.items() if origin == "override"}
     begun = read_manifest(path)
@@ -179,7 +179,7 @@ def _refuse_strangers(path: Path, loaded: Loaded) -> None:
                 f"{path} is not empty and no run folder", why=f"it holds {others[0]}", fix="give an empty or a new folder"
             )
         return
-    old = config.load(path / RECIPE).recipe
+    old = config.load(path / RECIPE, look_up=False).recipe
     if digest(old) != digest(loaded.recipe):
         changed = changed_keys(old, loaded.recipe)
         raise RecipeError(

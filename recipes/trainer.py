@@ -111,6 +111,7 @@ def train(
         if run.finished:
             progress.note(f"{run.folder} is finished already")
             return final_metrics(run)
+        runs.check_places(run)
         progress.phase("loading data and weights")
         setup = prepare(run.recipe)
         parts = (setup.source.train, setup.source.validation, setup.source.test)
