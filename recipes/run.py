@@ -156,6 +156,26 @@ def open_run(folder: str | Path, overrides: list[str] | None = None) -> Run:
     return Run(path, replace(loaded, name=begun["recipe"]["name"] if begun else loaded.name, origins=origins), written)
 
 
+def check_places(run: Run) -> None:
+    """The folders that the recipe names are there.
+
+    Raises:
+        RecipeError: naming those that are not, and how to say where they lie now.
+    """
+    missing = {}
+    for place in PLACES:
+        table, _, key = place.partition(".")
+        value = getattr(getattr(run.recipe, table), key)
+        if value and Path(value).is_absolute() and not Path(value.partition("#")[0]).exists():
+            missing[place] = value
+    if missing:
+        raise RecipeError(
+            f"{run.folder} cannot go on: " + ", ".join(f"{place} {value} is not there" for place, value in missing.items()),
+            why="data and weights are read again, and their hashes compared",
+            fix=f"give the new place, as in nyala resume {run.folder.name} " + " ".join(f"{place}=PATH" for place in missing),
+        )
+
+
 def next_free(parent: Path, stem: str) -> Path:
     """Makes ``<parent>/<stem>-<n>`` with the first free ``n``."""
     with storage_errors(parent, "create"):
