@@ -28,6 +28,7 @@ from .lockfile import chosen, entry_for
 from .lockfile import read as read_lock
 from .quota import in_words
 from .sources import Source, open_source
+from .sources.huggingface import is_a
 from .storage import cache_folder, is_offline, logger
 
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)(@(?P<revision>[\w./-]+))?")
@@ -142,6 +143,16 @@ def _bundled(name: str, revision: str | None) -> Resolved:
     return Resolved(name, bundle.card(model.name), [source], golden=packed.golden, golden_from=packed.golden_from)
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether ``name`` has the form ``org/name[@revision]``.
+
+    Example:
+        >>> is_hub_id("google-bert/bert-base-uncased@refs/pr/7"), is_hub_id("resnet18"), is_hub_id("./org/name")
+        (True, False, False)
+    """
+    return bool(_HUB_ID.fullmatch(name))
+
+
 def _key(name: str, revision: str | None) -> str:
     return f"{name}@{revision}" if revision else name
 
@@ -234,8 +245,17 @@ def _first_that_works(resolved: Resolved, sources: list[Source]) -> Files:
             if following:
                 logger.warning("%s; trying %s", error.what, following)
     if len(failures) == 1:
-        raise failures[0][1]
+        raise with_nearest(failures[0][1], resolved)
     raise _all_failed(resolved, failures)
+
+
+def with_nearest(error: NyalaError, resolved: Resolved) -> NyalaError:
+    """The error; where a model hub has no such repository, its remedy begins with the nearest that the catalogue names."""
+    if resolved.card is None and is_a(error.__cause__, "RepositoryNotFoundError") and isinstance(error, UnknownNameError):
+        known = [source.repo for card in list_models() for source in card.sources if source.repo]
+        if near := did_you_mean(resolved.sources[0].repo, known):
+            error.fix = f"{near} Else {error.fix}"
+    return error
 
 
 def _all_failed(resolved: Resolved, failures: list[tuple[str, NyalaError]]) -> NyalaError:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .cards import Card, SourceSpec
+from .quota import in_words
 
 _LEFT = 15  # columns of the names
 
@@ -22,12 +23,12 @@ def describe(card: Card, width: int = 80) -> str:
     facts = {
         "task": f"{card.task} ({card.domain})",
         "architecture": card.architecture,
-        "parameters": f"{card.params:,}",
+        "parameters": f"{card.params:,}; {'' if card.size else 'about '}{in_words(card.download_size)} to fetch",
         "licence": card.license,
         "citation": card.citation,
         "also called": ", ".join(card.aliases),
         "labels": _labels(card.label_names()),
-        "input": "; ".join(f"{name} {_value(value)}" for name, value in card.preprocessing.items()),
+        "preprocessing": "; ".join(f"{name} {_value(value)}" for name, value in card.preprocessing.items()),
         "published": _metrics(card.metrics),
     }
     lines = [f"{card.name}: {card.title}", *textwrap.wrap(card.summary, width), ""]

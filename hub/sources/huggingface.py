@@ -64,7 +64,7 @@ def cache_folder() -> Path:
     return Path(os.path.expandvars(os.path.expanduser(chosen)))
 
 
-def is_a(error: BaseException, *names: str) -> bool:
+def is_a(error: BaseException | None, *names: str) -> bool:
     """Whether ``error``'s class, or a base of it, has one of these names.
 
     By name, because the HTTP library below the client changes between its versions (requests, httpx, httpx2).
@@ -123,16 +123,14 @@ def translate(error: BaseException, repo: str, revision: str, file: str = "") ->
 
 def _name_error(error: BaseException, repo: str, revision: str, file: str) -> NyalaError | None:
     """Something that is not there, or that this user may not see. The order matters: gated is a kind of not found."""
-    from huggingface_hub import constants
-
-    page = f"{constants.ENDPOINT}/{repo}"
+    page, endpoint = page_of(repo), client().constants.ENDPOINT
     if is_a(error, "GatedRepoError"):
         return _gated(error, repo, page)
     if is_a(error, "RepositoryNotFoundError"):
         return UnknownNameError(
             f"the model hub has no {repo} that you may see",
             why="the name is wrong, or the repository is private" + ("" if has_token() else ", and you are not logged in"),
-            fix=f"check the spelling at {constants.ENDPOINT}/models?search={quote(repo.rpartition('/')[2])}; if it is private, "
+            fix=f"check the spelling at {endpoint}/models?search={quote(repo.rpartition('/')[2])}; if it is private, "
             "log in with `hf auth login` or set HF_TOKEN",
         )
     if is_a(error, "RevisionNotFoundError"):
@@ -145,7 +143,7 @@ def _name_error(error: BaseException, repo: str, revision: str, file: str) -> Ny
         return AccessError(
             f"model hub {repo} refused access (HTTP {status_of(error)})",
             why="the token it was sent is wrong, expired or too weak" if has_token() else "it was asked without a token",
-            fix=f"make a token that may read at {constants.ENDPOINT}/settings/tokens, then `hf auth login` or set HF_TOKEN",
+            fix=f"make a token that may read at {endpoint}/settings/tokens, then `hf auth login` or set HF_TOKEN",
         )
     return None
 
@@ -163,6 +161,25 @@ def _gated(error: BaseException, repo: str, page: str) -> AccessError:
         why="its owner wants its licence accepted first" + (", and the token that was sent is not valid" if has_token() else ""),
         fix=f"accept the licence at {page}, then log in with `hf auth login` or set HF_TOKEN",
     )
+
+
+def page_of(repo: str) -> str:
+    """The address of a repository's page."""
+    return f"{client().constants.ENDPOINT}/{repo}"
+
+
+def revisions_of(repo: str, timeout: float) -> list[str]:
+    """Branches and tags of a repository, for a hint: none where the hub does not tell them in time."""
+    utils = importlib.import_module("huggingface_hub.utils")
+    address = f"{client().constants.ENDPOINT}/api/models/{repo}/refs"
+    try:
+        answer = utils.get_session().get(address, headers=utils.build_hf_headers(), timeout=timeout)
+        utils.hf_raise_for_status(answer)
+        refs = answer.json()
+        listed = [ref for kind in ("branches", "tags") for ref in refs.get(kind) or []] if isinstance(refs, dict) else []
+        return [str(ref["name"]) for ref in listed if isinstance(ref, dict) and "name" in ref]
+    except hub_errors():  # the error that the hint is for is raised all the same
+        return []
 
 
 def has_token() -> bool:

@@ -11,12 +11,13 @@ from . import console, recipes
 NAME = "show"
 HELP = "show a model's card, or a recipe with the origin of each value"
 EXAMPLES = """  nyala show tf_efficientnet_lite0
+  nyala show google-bert/bert-base-uncased     a repository of a model hub: licence, files, hashes
   nyala show vision/fashion-lite0 optim.lr=0.01
   nyala show runs/fashion-lite0-1"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="a model, a recipe, a .toml file, or a run folder")
+    parser.add_argument("name", help="a model, a recipe, a .toml file, a run folder, or a hub id org/name[@revision]")
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="for a recipe: overrides to apply")
 
 
@@ -27,11 +28,37 @@ def execute(args: argparse.Namespace) -> int:
     loaded = recipes.find(args.name, args.overrides)
     if loaded is not None:
         return recipes.show(loaded, args.json)
-    if args.name in names.models():
+    if args.name.partition("@")[0] in names.models():
         return _card(args)
+    if _may_be_on_a_hub(args.name):
+        return _repository(args)
     known = [*catalog.names(), *names.models()]
     what = f"the folder {args.name} is no run" if Path(args.name).is_dir() else f"nothing is called {args.name!r}"
     raise UnknownNameError(what, fix=did_you_mean(args.name, known) or "`nyala list` shows models and recipes")
+
+
+def _may_be_on_a_hub(name: str) -> bool:
+    """Whether it has the form ``org/name[@revision]`` and is no path here and no recipe's name that was mistyped."""
+    from ...hub.client import is_hub_id
+    from .. import catalog
+
+    folder = name.partition("/")[0]
+    return is_hub_id(name) and not Path(folder).is_dir() and folder not in {known.partition("/")[0] for known in catalog.names()}
+
+
+def _repository(args: argparse.Namespace) -> int:
+    from ...core.errors import ArgumentError
+    from ...hub.client import resolve
+    from ...hub.remote import look_up
+
+    if args.overrides:
+        raise ArgumentError(f"{args.name} is no recipe", why=f"{args.overrides[0]} is for recipes", fix="leave it out")
+    found = look_up(resolve(args.name))
+    if args.json:
+        console.emit(found.as_json())
+    else:
+        print(found)
+    return 0
 
 
 def _card(args: argparse.Namespace) -> int:
@@ -43,7 +70,7 @@ def _card(args: argparse.Namespace) -> int:
 
     if args.overrides:
         raise ArgumentError(f"{args.name} is a model", why=f"{args.overrides[0]} is for recipes", fix="leave it out")
-    card = find(args.name)
+    card = find(args.name.partition("@")[0])
     if args.json:
         console.emit(msgspec.to_builtins(card))
     else:

@@ -93,7 +93,7 @@ class LocalHub:
         self.uploads: dict[str, Blob] = {}  # what has arrived and is in no commit yet
         self.verify_origin = ""  # where uploads are said to be confirmed; empty for the hub itself
         self.faults: list[Fault] = []
-        self.lies: dict[str, dict] = {}  # file -> what its entry in a listing says instead of the truth
+        self.lies: dict[str, dict] = {}  # file, or "*" for all around them -> what a listing says of it instead
         self.log: list[dict] = []
         self.closing = threading.Event()
         self._lock = threading.Lock()
@@ -269,18 +269,28 @@ class CdnHandler(Handler):
 
 class HubHandler(Handler):
     RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+    DATA = re.compile(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+    DATA_API = re.compile(r"/api/datasets/([^/]+/[^/]+)(?:/revision/([^/]+))?")
     API = re.compile(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?")
     OTHER = re.compile(r"/api/(dataset|space)s/([^/]+/[^/]+)")
+    REFS = re.compile(r"/api/models/([^/]+/[^/]+)/refs")
     LFS = re.compile(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch")
     WRITE = re.compile(r"/api/models/([^/]+/[^/]+)/(preupload|commit|branch|verify)(?:/([^/]+))?")
 
     def route(self, path: str) -> None:
         if path == "/api/whoami-v2":
             self.whoami()
+        elif match := self.DATA.fullmatch(path):
+            self.resolve(match[1], match[2], urllib.parse.unquote(match[3]), "dataset")
+        elif match := self.DATA_API.fullmatch(path):
+            self.describe(match[1], match[2] or "main", "dataset")
         elif match := self.OTHER.fullmatch(path):
             self.describe_other(match[1], match[2])
         elif self.command == "POST":
             self.write(path)
+        elif match := self.REFS.fullmatch(path):
+            refs = [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": sha} for name, sha in self.refs(match[1])]
+            self.send_json({"branches": refs, "tags": [], "converts": []})
         elif match := self.RESOLVE.fullmatch(path):
             self.resolve(match[1], match[2], urllib.parse.unquote(match[3]))
         elif match := self.API.fullmatch(path):
@@ -288,7 +298,12 @@ class HubHandler(Handler):
         else:
             self.refuse(404, "NotHere", f"no route for {path}")
 
-    def tree(self, name: str, revision: str) -> tuple[str, dict[str, Blob]] | None:
+    def refs(self, name: str) -> list[tuple[str, str]]:
+        """The branches of a repository that everybody may see."""
+        repo = self.hub.repos.get(name)
+        return sorted(repo.refs.items()) if repo and not repo.private else []
+
+    def tree(self, name: str, revision: str, kind: str = "model") -> tuple[str, dict[str, Blob]] | None:
         """The commit and its files, or None once the refusal has been sent."""
         auth, repo = self.headers.get("Authorization"), self.hub.repos.get(name)
         known = auth == f"Bearer {TOKEN}"
@@ -299,7 +314,7 @@ class HubHandler(Handler):
             self.refuse(403 if auth else 401, "GatedRepo", f"Access to model {name} is restricted")
             return None
         revision = urllib.parse.unquote(revision)
-        if repo.kind != "model":
+        if repo.kind != kind:
             self.refuse(404 if auth else 401, "RepoNotFound", "Repository not found")
             return None
         commit = repo.refs.get(revision, revision)
@@ -308,8 +323,8 @@ class HubHandler(Handler):
             return None
         return commit, repo.commits[commit]
 
-    def resolve(self, name: str, revision: str, file: str) -> None:
-        found = self.tree(name, revision)
+    def resolve(self, name: str, revision: str, file: str, kind: str = "model") -> None:
+        found = self.tree(name, revision, kind)
         if found is None:
             return
         commit, tree = found
@@ -323,8 +338,8 @@ class HubHandler(Handler):
         else:
             self.send_blob(blob, {"X-Repo-Commit": commit})
 
-    def describe(self, name: str, revision: str) -> None:
-        found = self.tree(name, revision)
+    def describe(self, name: str, revision: str, kind: str = "model") -> None:
+        found = self.tree(name, revision, kind)
         if found is None:
             return
         commit, tree = found
@@ -336,6 +351,7 @@ class HubHandler(Handler):
             siblings.append({**entry, **self.hub.lies.get(path, {})})
         repo = self.hub.repos[name]
         about = {"id": name, "modelId": name, "sha": commit, "private": repo.private, "tags": repo.tags, "siblings": siblings}
+        about.update(self.hub.lies.get("*", {}))
         self.send_json({**about, "cardData": {"license": repo.license}} if repo.license else about)
 
     def describe_other(self, kind: str, name: str) -> None:
