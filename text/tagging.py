@@ -59,9 +59,10 @@ class Marks(Results, Sequence[Any]):
 
     def __repr__(self) -> str:
         rows = [
-            [shortened(text, 44), shortened(m.text, 30), m.label, m.score]
+            row
             for text, marks in zip(self.texts, self.found, strict=True)
-            for m in marks or (Mark("-", "(nothing)", 0, 0, float("nan")),)
+            for row in [[shortened(text, 44), shortened(m.text, 30), m.label, f"{m.score:.4f}"] for m in marks]
+            or [[shortened(text, 44), "(nothing)", "-", "-"]]
         ]
         return table(["text", "marked", "label", "score"], rows)
 

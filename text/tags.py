@@ -47,7 +47,12 @@ def span_f1(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) 
     for right, guess in zip(truth, predicted, strict=True):
         a, b = set(spans(right)), set(spans(guess))
         counts.update(true=len(a), guessed=len(b), both=len(a & b))
-    precision = counts["both"] / counts["guessed"] if counts["guessed"] else float(not counts["true"])
-    recall = counts["both"] / counts["true"] if counts["true"] else 1.0
+    return scores_of(counts["true"], counts["guessed"], counts["both"])
+
+
+def scores_of(true: float, guessed: float, both: float) -> dict[str, float]:
+    """Precision, recall and F1 from how many stretches there are, how many were guessed, and how many of these are right."""
+    precision = both / guessed if guessed else float(not true)
+    recall = both / true if true else 1.0
     total = precision + recall
-    return {"precision": precision, "recall": recall, "f1": 2 * precision * recall / total if total else 0.0}
+    return {"precision": float(precision), "recall": float(recall), "f1": float(2 * precision * recall / total) if total else 0.0}

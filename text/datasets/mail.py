@@ -17,7 +17,7 @@ _MONTH = r"(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.?"
 _RULES = {
     "LINK": re.compile(r"(?:https?://|www\.)[^\s<>\"')]+"),
     "ADDRESS": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    "MONEY": re.compile(r"(?:US)?\$\s?\d[\d,]*(?:\.\d+)?(?:\s?(?:million|billion|M|K)\b)?"),
+    "MONEY": re.compile(r"(?:US)?\$\s?\d[\d,]*(?:\.\d+)?(?:\s?(?:(?i:million|billion|trillion)|M|K)\b)?"),
     "DATE": re.compile(
         rf"\b(?:\d{{1,2}} {_MONTH} \d{{4}}|{_MONTH} \d{{1,2}}(?:, ?\d{{4}})?"
         r"|\d{1,2}/\d{1,2}/\d{2,4}|\d{4}-\d{2}-\d{2})\b"
