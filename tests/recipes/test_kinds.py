@@ -16,10 +16,6 @@ from nyala.recipes.objectives.tags import TagResult
 GOOD = ["sun", "joy", "warm", "kind", "bright"]
 BAD = ["rain", "grief", "cold", "harsh", "dark"]
 SHARED = ["the", "a", "of", "and", "to", "in"]
-    ["sun", "joy", "warm", "kind", "bright"],
-    ["rain", "grief", "cold", "harsh", "dark"],
-    ["the", "a", "of", "and", "to", "in"],
-)
 
 
 def written(path: Path, rows: list[dict]) -> Path:
