@@ -160,8 +160,8 @@ def _source(card: Card, spec: SourceSpec) -> Audited:
     findings = [Finding("repository", "ok"), _commit(spec, listing), _license(card, listing)]
     if listing.gated:
         findings.append(Finding("access", "open", "its owner wants its licence accepted before files are given out"))
-    findings += [_file(name, file, listing) for name, file in spec.files.items()]
-    findings += _small_files(spec, listing)
+    findings += (files := [_file(name, file, listing) for name, file in spec.files.items()])
+    findings += _small_files(spec, listing, [f.check for f in files if f.state == "ok"])
     stated = {name: _stated(name, listing) for name in spec.files if name in listing.files}
     return Audited(card.name, spec.label, listing.commit, findings, stated)
 
@@ -206,13 +206,9 @@ def _file(name: str, file: FileSpec, listing: Listing) -> Finding:
     return Finding(name, "ok")
 
 
-def _small_files(spec: SourceSpec, listing: Listing) -> list[Finding]:
+def _small_files(spec: SourceSpec, listing: Listing, names: Sequence[str]) -> list[Finding]:
     """Fetches the small files with a sha256 on the card, of which the hub itself states only a git id, and hashes them."""
-    small = {
-        name: file
-        for name, file in spec.files.items()
-        if file.sha256 and name in listing.files and not _sha256(name, listing) and (listing.stated_size(name) or 0) <= _SMALL
-    }
+    small = {name: spec.files[name] for name in names if not _sha256(name, listing)}
     if not small:
         return []
     bare = {name: FileSpec() for name in small}
