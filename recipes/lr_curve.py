@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from .lr_finder import Curve, Point
+from .lr_finder import Curve, Point, ceiling
 
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 40, 48
@@ -25,7 +25,7 @@ def svg(curve: Curve, title: str) -> str:
     """
     points = curve.points
     low, high = math.log10(points[0].lr), math.log10(points[-1].lr)
-    least, most = min(p.smoothed for p in points), max(p.smoothed for p in points)
+    least, most = min(p.smoothed for p in points), ceiling(points)
     room = 0.08 * (most - least or 1.0)
     bottom, top = least - room, most + room
 
@@ -33,7 +33,7 @@ def svg(curve: Curve, title: str) -> str:
         return LEFT + (math.log10(rate) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
 
     def y(loss: float) -> float:
-        inside = min(max(loss, bottom), top)  # single losses may lie far outside
+        inside = min(max(loss, bottom), top)  # single losses, and the explosion, may lie far outside
         return HEIGHT - BOTTOM - (inside - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM)
 
     def line(kind: str, values: list[tuple[float, float]]) -> str:

@@ -144,6 +144,13 @@ def _slope(a: Point, b: Point) -> float:
     return (b.smoothed - a.smoothed) / (math.log10(b.lr) - math.log10(a.lr))
 
 
+def ceiling(points: list[Point]) -> float:
+    """The highest smoothed loss up to the minimum, and a little above: what a picture shows; an explosion goes through it."""
+    bottom = min(range(len(points)), key=lambda i: points[i].smoothed)
+    most = max(p.smoothed for p in points[: bottom + 1])
+    return max(most, min(max(p.smoothed for p in points), most + 0.5 * (most - points[bottom].smoothed)))
+
+
 def as_json(curve: Curve) -> dict[str, Any]:
     """The curve for a program."""
     return {
@@ -168,7 +175,11 @@ def table(curve: Curve, rows: int = 16) -> str:
         return "no step was made"
     every = max(1, math.ceil(len(curve.points) / rows))
     shown = curve.points[::every]
-    top = max(p.smoothed for p in shown) or 1.0
+    top = ceiling(curve.points) or 1.0
     lines = [f"{'rate':<8}  {'loss':<8}  {'smoothed':<8}".rstrip()]
-    lines += [f"{p.lr:<8.1e}  {p.loss:<8.4g}  {p.smoothed:<8.4g}  {'#' * round(40 * p.smoothed / top)}".rstrip() for p in shown]
+    lines += [f"{p.lr:<8.1e}  {p.loss:<8.4g}  {p.smoothed:<8.4g}  {_bar(p.smoothed / top)}".rstrip() for p in shown]
     return "\n".join(lines)
+
+
+def _bar(share: float) -> str:
+    return "#" * round(40 * share) if share <= 1 else "#" * 40 + ">"
