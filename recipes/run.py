@@ -156,8 +156,12 @@ def open_run(folder: str | Path, overrides: list[str] | None = None) -> Run:
     return Run(path, replace(loaded, name=begun["recipe"]["name"] if begun else loaded.name, origins=origins), written)
 
 
-def check_places(run: Run) -> None:
+def check_places(run: Run, command: str = "resume") -> None:
     """The folders that the recipe names are there.
+
+    Args:
+        run: the run.
+        command: what the user is told to say the new place to.
 
     Raises:
         RecipeError: naming those that are not, and how to say where they lie now.
@@ -170,9 +174,10 @@ def check_places(run: Run) -> None:
             missing[place] = value
     if missing:
         raise RecipeError(
-            f"{run.folder} cannot go on: " + ", ".join(f"{place} {value} is not there" for place, value in missing.items()),
+            f"{run.folder} cannot be repeated or go on: "
+            + ", ".join(f"{place} {value} is not there" for place, value in missing.items()),
             why="data and weights are read again, and their hashes compared",
-            fix=f"give the new place, as in nyala resume {run.folder.name} " + " ".join(f"{place}=PATH" for place in missing),
+            fix=f"give the new place, as in nyala {command} {run.folder} " + " ".join(f"{place}=PATH" for place in missing),
         )
 
 

@@ -76,7 +76,7 @@ class Result:
             "bitwise": "every bit is the same",
             "bounded": f"{self.bound}\n         the bound: {bounds.Bound.said()}",
             "statistical": str(self.score),
-            "none": "no level holds",
+            "none": "no level holds" if len(self.why) > 1 else "lower levels were not looked at",
         }[self.level]
         text = f"level    {self.level}: {said}"
         return text if self.holds else f"{text}\n         {self.wanted} was expected"
@@ -118,6 +118,7 @@ def verify(
     """
     run = runs.open_run(folder, list(overrides))
     _check(run, folder, steps, level, seed)
+    runs.check_places(run, "verify")
     loaded = run.loaded if seed is None else replace(run.loaded, recipe=msgspec.structs.replace(run.recipe, seed=seed))
     show = progress or Progress()
     with tempfile.TemporaryDirectory(prefix="nyala-verify-") as temporary:
