@@ -102,11 +102,18 @@ class Machine:
             opcode = self.take(1)[0]
             self.spend(1)
             if opcode == _STOP:
-                return self.pop()
+                return self.result()
             action = _ACTIONS.get(opcode)
             if action is None:
                 self.unknown(opcode)
             action(self)
+
+    def result(self) -> Any:
+        """What is on the stack at the end, which must be that alone: a writer leaves nothing half done."""
+        value = self.pop()
+        if self.stack or self.marks:
+            self.fail(f"{len(self.stack) + len(self.marks)} values are left over at the end", fix=UNTRUSTED)
+        return value
 
     # ---- complaints
 
@@ -245,7 +252,8 @@ class Machine:
         self.push(target)  # the attributes of a state dict, such as _metadata, hold nothing that a model needs
 
     def storage(self) -> None:
-        match self.pop():
+        described = self.pop()
+        match described if isinstance(described, tuple) else None:
             case ("storage", _StorageType(dtype), str(key), str(), size, *rest) if rest in ([], [None]):
                 made = Storage(key, dtype, size)
             case _:

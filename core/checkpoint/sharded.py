@@ -86,9 +86,10 @@ def read_index(path: StrPath) -> dict[str, str]:
     """
     source = os.fspath(path)
     with open_regular(path) as file, storage_errors(path, "read"):
-        raw = file.read(_MAX_INDEX + 1)
-    if len(raw) > _MAX_INDEX:
-        raise CheckpointError(f"{source} has more than {_MAX_INDEX} bytes", why="no index is that long", fix=UNTRUSTED)
+        size = os.fstat(file.fileno()).st_size
+        raw = file.read(size) if size <= _MAX_INDEX else b""  # reading "at most n" would allocate n at once
+    if size > _MAX_INDEX:
+        raise CheckpointError(f"{source} has {size} bytes", why=f"an index has at most {_MAX_INDEX}", fix=UNTRUSTED)
     index = Json(source, "the index").decode(raw.strip())
     places = index.get("weight_map")
     if not isinstance(places, dict) or not places:
