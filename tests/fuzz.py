@@ -6,6 +6,7 @@ end within seconds, no memory beyond a small multiple of what was given, and arr
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import signal
@@ -189,6 +190,10 @@ def _table(rng: random.Random) -> tuple[list[list[Any]], bytes]:
     return entries, bytes(rng.choice([0, 1]) for _ in range(end))
 
 
+def _odd(rng: random.Random) -> Any:
+    return copy.deepcopy(rng.choice(_ODD))  # lists are changed later
+
+
 def _spoil(rng: random.Random, entries: list[list[Any]]) -> None:
     """One accident in the structure of a header."""
     where = rng.choice(entries)
@@ -203,20 +208,22 @@ def _spoil(rng: random.Random, entries: list[list[Any]]) -> None:
     elif kind == 1:
         entries.insert(rng.randrange(len(entries) + 1), [where[0], json.loads(json.dumps(entry))])
     elif kind == 2:
-        where[1] = rng.choice(_ODD)
+        where[1] = _odd(rng)
     elif kind in (3, 4) and numbers:
         chosen = rng.choice(numbers)
-        chosen[rng.randrange(len(chosen))] = rng.choice(_ODD)
+        chosen[rng.randrange(len(chosen))] = _odd(rng)
     elif kind == 5 and isinstance(entry, dict) and entry:
         del entry[rng.choice(list(entry))]
     elif kind == 6 and isinstance(entry, dict):
-        entry[rng.choice(["order", "stride", "dtype", "shape", "data_offsets"])] = rng.choice([*_ODD, *_DTYPES, "F4", "Q7"])
+        entry[rng.choice(["order", "stride", "dtype", "shape", "data_offsets"])] = rng.choice(
+            [_odd(rng), _odd(rng), *_DTYPES, "F4", "Q7"]
+        )
     elif kind == 7 and numbers:
         rng.choice(numbers).extend([1] * rng.choice([1, 2, 31, 40]))
     elif kind == 8:
         entries.remove(where) if len(entries) > 1 else entries.append(["x", {}])
     else:
-        entries.append([rng.choice(_NAMES), rng.choice([*_ODD, json.loads(json.dumps(entry))])])
+        entries.append([rng.choice(_NAMES), rng.choice([_odd(rng), json.loads(json.dumps(entry))])])
 
 
 def header_case(rng: random.Random) -> bytes:
