@@ -53,8 +53,8 @@ class Curve:
 def sweep(recipe: Recipe, progress: Progress | None = None, *, count: int = 100, low: float = 1e-7, high: float = 1.0) -> Curve:
     """Trains for ``count`` steps at rates growing by the same factor from ``low`` to ``high``.
 
-    The recipe's schedule is left out; layer decay and ``lr_scale`` hold. The sweep ends early where the smoothed loss is above
-    four times its minimum, or no longer finite.
+    The recipe's schedule and gradual unfreezing are left out; layer decay and ``lr_scale`` hold. The sweep ends early where the
+    smoothed loss is above four times its minimum, or no longer finite.
 
     Args:
         recipe: as for a run; its optimizer's ``lr`` is the one looked for.

@@ -443,7 +443,7 @@ class Train(Table, frozen=True):
     """Updates of the weights."""
     accumulate: Count = 1
     """Batches of `data.batch_size` that make one update, normalised over all their samples: 4 batches of 2 give the update of 1
-    batch of 8."""
+    batch of 8 (but for dropout, and for batch norms that learn: they see one batch at a time)."""
     clip_norm: Rate | None = None
     """The gradient is scaled down to this norm where it is longer."""
     ema: Annotated[float, Meta(gt=0, lt=1)] | None = None
@@ -453,7 +453,8 @@ class Train(Table, frozen=True):
     mixup: Alpha = 0.0
     """Blends pairs of pictures; the parameter of the Beta distribution, 0 is off."""
     cutmix: Alpha = 0.0
-    """Pastes a part of one picture into another; the parameter of the Beta distribution, 0 is off."""
+    """Pastes a part of one picture into another; the parameter of the Beta distribution, 0 is off. With mixup on too, each
+    update draws one of the two."""
     eval_every: Count | None = None
     """Steps from one evaluation to the next; by default an epoch."""
     hash_every: Count = 20

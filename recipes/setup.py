@@ -105,6 +105,7 @@ def prepare(recipe: Recipe) -> Setup:
     if recipe.train.checkpointing:
         checkpoint(model, recipe.model.name)
     total = recipe.train.steps or per_epoch * (recipe.train.epochs or 1)
+    objective = kind.objective(pipeline, recipe.train, source, labels)
     return Setup(
         source=source,
         labels=labels,
@@ -116,10 +117,11 @@ def prepare(recipe: Recipe) -> Setup:
         weights=models.hashes(pipeline),
         steps_per_epoch=per_epoch,
         total_steps=total,
-        objective=kind.objective(pipeline, recipe.train, source, labels),
+        objective=objective,
         base_rates=[[float(group["lr"]) for group in optimizer.param_groups] for optimizer in built],
         notes=[
-            *cautions.of_accumulation(model, recipe),
+            *cautions.of_accumulation(model, objective, recipe),
+            *cautions.of_balance(recipe),
             *cautions.of_folds(recipe.data, source),
             *unfreezing.never(starts, total),
         ],
