@@ -9,27 +9,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .auditing import audit as audit
+    from .bundling import bundle as bundle
     from .cards import Card as Card
     from .catalogue import find as find
     from .catalogue import list_models as list_models
     from .files import Files as Files
     from .load import pull as pull
+    from .locking import lock as lock
     from .pipeline import Pipeline as Pipeline
     from .pushing import Plan as Plan
     from .pushing import push as push
+    from .verification import verify as verify
 
 # Name -> module of this folder; loaded when first used, so `import nyala` stays quick.
 _FACE = {
     "Card": "cards",
     "Files": "files",
     "Pipeline": "pipeline",
+    "audit": "auditing",
+    "bundle": "bundling",
     "find": "catalogue",
     "list_models": "catalogue",
+    "lock": "locking",
     "Plan": "pushing",
     "pull": "load",
     "push": "pushing",
+    "verify": "verification",
 }
-__all__ = ["Card", "Files", "Pipeline", "Plan", "find", "list_models", "pull", "push"]
+__all__ = ["Card", "Files", "Pipeline", "Plan", "audit", "bundle", "find", "list_models", "lock", "pull", "push", "verify"]
 
 
 def __getattr__(name: str) -> Any:

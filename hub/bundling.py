@@ -1,4 +1,4 @@
-"""``nyala bundle``: packs models into one file; see :mod:`.bundle` for what is in it."""
+"""``nyala bundle``: packs models into one file; see :mod:`.bundled` for what is in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import msgspec
 from ..core.atomic import atomic_write, storage_errors
 from ..core.errors import ArgumentError, IntegrityError, StorageError
 from ..core.part import FilePart, open_binary
-from .bundle import FORMAT, MANIFEST, SUFFIX, VERSION, Packed
+from .bundled import FORMAT, MANIFEST, SUFFIX, VERSION, Packed
 from .cards import Card, FileSpec
 from .client import Resolved, fetch_resolved, resolve
 from .files import Files

@@ -20,7 +20,7 @@ from ..core.errors import (
     UnsafeFileError,
     did_you_mean,
 )
-from .bundle import is_bundle_name, open_bundle, split_name
+from .bundled import is_bundle_name, open_bundle, split_name
 from .cards import Card, Golden, SourceSpec
 from .catalogue import find, list_models
 from .files import Files

@@ -52,7 +52,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def _is_model(name: str) -> bool:
-    from ..hub.bundle import is_bundle_name, split_name
+    from ..hub.bundled import is_bundle_name, split_name
 
     bundled = is_bundle_name(name) and split_name(name)[0].is_file()
     return bundled or Path(name).expanduser().is_dir() or bool(_HUB_ID.fullmatch(name)) or name in models()

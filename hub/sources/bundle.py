@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core.errors import IntegrityError
-from ..bundle import Bundle, open_bundle, split_name
+from ..bundled import Bundle, open_bundle, split_name
 from ..cards import SourceSpec
 from ..files import Files
 from ..integrity import Memory

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from ...core.progress import progress_enabled
-    from ...hub.audit import audit
+    from ...hub.auditing import audit
     from ...hub.catalogue import find, list_models
 
     cards = list({card.name: card for card in map(find, args.names)}.values()) if args.names else list_models()

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from ...hub.bundle import is_bundle_name
+    from ...hub.bundled import is_bundle_name
     from ...hub.load import load
     from ...hub.results import picture_path
     from .. import catalog

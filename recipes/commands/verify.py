@@ -92,7 +92,7 @@ def _verify_model(args: argparse.Namespace) -> int:
 
 def _models_of(name: str) -> list[str]:
     """The name itself, or that of every model of a bundle that is named as a whole."""
-    from ...hub.bundle import is_bundle_name, open_bundle, split_name
+    from ...hub.bundled import is_bundle_name, open_bundle, split_name
 
     if not is_bundle_name(name) or split_name(name)[1]:
         return [name]

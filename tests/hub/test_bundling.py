@@ -15,7 +15,7 @@ from nyala.core.checkpoint import load_file, save_sharded
 from nyala.core.part import FilePart
 from nyala.errors import ArgumentError, IntegrityError, MissingFileError, StorageError, UnknownNameError
 from nyala.hub import bundling
-from nyala.hub.bundle import open_bundle
+from nyala.hub.bundled import open_bundle
 from nyala.hub.bundling import bundle
 from nyala.hub.client import fetch
 from nyala.hub.integrity import sha256_file
@@ -217,7 +217,7 @@ def test_a_lock_file_decides_which_bytes_are_packed(hub, client, tiny_folder, tm
     path = tmp_path / "weights.lock.toml"
     code = f"""
     from nyala.hub import locking, bundling
-    from nyala.hub.bundle import open_bundle
+    from nyala.hub.bundled import open_bundle
     locking.lock(["org/m"], {str(path)!r})
     answer(None)
     """
@@ -225,7 +225,7 @@ def test_a_lock_file_decides_which_bytes_are_packed(hub, client, tiny_folder, tm
     hub.commit("org/m", {**files, "model.safetensors": files["model.safetensors"][:-4] + b"\1\2\3\4"})
     code = f"""
     from nyala.hub.bundling import bundle
-    from nyala.hub.bundle import open_bundle
+    from nyala.hub.bundled import open_bundle
     made = bundle(["org/m"], {str(tmp_path / "l.nyala")!r}, lock={str(path)!r})
     packed = open_bundle(made.path).model().packed
     answer([packed.revision, packed.license, packed.folder, open_bundle(made.path).names])

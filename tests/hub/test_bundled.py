@@ -14,7 +14,7 @@ import zipfile
 import nyala
 import pytest
 from nyala.errors import CheckpointError, DataError, IntegrityError, MissingFileError, NyalaError
-from nyala.hub.bundle import MANIFEST, is_bundle_name, open_bundle, split_name
+from nyala.hub.bundled import MANIFEST, is_bundle_name, open_bundle, split_name
 from nyala.hub.bundling import bundle
 from nyala.hub.client import fetch, resolve
 from nyala.hub.verification import verify

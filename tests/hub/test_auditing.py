@@ -8,7 +8,7 @@ import json
 import msgspec
 import pytest
 from nyala.errors import NetworkError
-from nyala.hub.audit import audit
+from nyala.hub.auditing import audit
 from nyala.hub.cards import Card, FileSpec, SourceSpec
 
 FILES = {"config.json": b'{"model_type": "bert"}', "model.safetensors": bytes(range(256)) * 40}
@@ -35,7 +35,7 @@ def check(hub, client):
             url,
             f"""
             import msgspec
-            from nyala.hub.audit import audit
+            from nyala.hub.auditing import audit
             from nyala.hub.cards import Card
             def get():
                 found = audit(msgspec.json.decode({data!r}, type=list[Card]))
