@@ -60,7 +60,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Raw:
-    """What a reader gives: the parts as published, before any split; ``notes`` say what was made of them, for the user."""
+    """What a reader gives: the parts as published, before any split.
+
+    ``notes`` say what was made of them, for the user; ``commit`` is that of a hub dataset.
+    """
 
     kind: str
     labels: list[str]
@@ -69,6 +72,7 @@ class Raw:
     hashes: dict[str, str]
     validation: Part | None = None
     notes: tuple[str, ...] = ()
+    commit: str = ""
 
 
 def load(recipe: Data, seed: int) -> Source:

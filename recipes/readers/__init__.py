@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,23 +26,24 @@ def read(recipe: Data) -> Raw:
     """
     from .manifests import assemble
 
-    parts = _parts(recipe.name, recipe)
+    parts, commit = _parts(recipe.name, recipe)
     for name, given in (("validation", recipe.validation), ("test", recipe.test)):
         if given is not None:
-            parts[name] = _parts(given, recipe)["train"]
-    return assemble(parts, recipe.name)
+            parts[name] = _parts(given, recipe)[0]["train"]
+    return replace(assemble(parts, recipe.name), commit=commit)
 
 
-def _parts(name: str, recipe: Data) -> dict[str, Samples]:
+def _parts(name: str, recipe: Data) -> tuple[dict[str, Samples], str]:
+    """The parts by name, and the commit of a hub dataset."""
     from .folders import read_folder
     from .manifests import read_manifest
     from .tables import ending
 
     path = Path(name).expanduser()
     if path.is_dir():
-        return read_folder(path, recipe)
+        return read_folder(path, recipe), ""
     if path.is_file() and ending(path):
-        return {"train": read_manifest(path, recipe)}
+        return {"train": read_manifest(path, recipe)}, ""
     if not path.exists() and is_hub_id(name):
         from .hub import fetch_dataset
 
