@@ -1,27 +1,35 @@
 """Fetching one file of a dataset from its mirrors into the cache, verified by what it holds.
 
-Weights come through the sources of a card; this is for data that lies on plain web servers.
+Weights come through the sources of a card; this is for data that lies on plain web servers. As there, every request has
+time limits, a busy server is asked again, and a download that was cut or killed goes on where it ended.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import os
+import re
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-from ..core.atomic import atomic_write, storage_errors
-from ..core.errors import IntegrityError, NetworkError
-from .progress import download_bar
-from .storage import cache_folder, is_offline, locked, require_space
+from ..core.atomic import fsync_folder, storage_errors
+from ..core.errors import IntegrityError, NetworkError, NyalaError
+from .mutex import locked
+from .progress import Show, download_bar
+from .sources.huggingface import status_of
+from .sources.patience import Patience, within
+from .sources.transfer import ShortAnswerError, size_of
+from .storage import cache_folder, is_offline, require_space
 
 _TIMEOUT = 20.0
 _CHUNK = 1 << 16
+_FAILURES = (OSError, HTTPException, ValueError)  # of urllib: refused, cut, too late, a bad answer, a bad address
 
 
 @dataclass(frozen=True)
@@ -44,12 +52,12 @@ class Download:
 
 
 def fetch(download: Download) -> Path:
-    """The path of the file in the cache, fetched if it is not there. Nothing half-fetched or wrong is left behind.
+    """The path of the file in the cache, fetched if it is not there. Nothing wrong is left behind.
 
     Raises:
         NetworkError: every mirror failed, or the network is forbidden; the message lists what each said.
         IntegrityError: a mirror served other content, and no mirror the right one.
-        StorageError: the cache cannot be written.
+        StorageError: the cache cannot be written, or has no room.
     """
     path = cache_folder() / download.folder / download.name
     if path.is_file() and content_sha256(path) == download.content_sha256:
@@ -70,20 +78,21 @@ def fetch(download: Download) -> Path:
 
 def _from_mirrors(download: Download, path: Path) -> Path:
     reasons, wrong = [], False
-    for url in download.urls:
+    for number, url in enumerate(download.urls, 1):
+        # mirrors may pack differently, so each has a part file of its own; it ends as the file does, which says how to unpack
+        part = path.with_name(f".{hashlib.sha256(url.encode()).hexdigest()[:12]}.incomplete{path.suffix}")
         try:
-            with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
-                size = int(answer.headers.get("Content-Length") or 0)
-                require_space(path.parent, size, download.name)
-                atomic_write(path, _writer(download, answer, size))
-        except (urllib.error.URLError, TimeoutError, ConnectionError, NetworkError) as error:
-            reasons.append(f"{url}: {getattr(error, 'reason', None) or error}")
-            continue
-        if content_sha256(path) == download.content_sha256:
-            return path
-        path.unlink()
-        wrong = True
-        reasons.append(f"{url}: its content has another sha256 than the pinned {download.content_sha256[:12]}...")
+            if _is_right(download, url, part, patient=number == len(download.urls)):
+                return _keep(part, path)
+        except NetworkError as error:
+            reasons.append(f"{url}: {error.what}")
+        except NyalaError:
+            raise
+        except _FAILURES as error:
+            reasons.append(f"{url}: {_in_words(error)}")
+        else:
+            wrong = True
+            reasons.append(f"{url}: its content has another sha256 than the pinned {download.content_sha256[:12]}...")
     kind = IntegrityError if wrong else NetworkError
     raise kind(
         f"{download.name} could not be fetched. " + "; ".join(reasons),
@@ -91,24 +100,96 @@ def _from_mirrors(download: Download, path: Path) -> Path:
     )
 
 
-def _writer(download: Download, answer: BinaryIO, size: int) -> Callable[[BinaryIO], None]:
-    def write(file: BinaryIO) -> None:
-        done = 0
-        with download_bar(download.name, size or None) as show:
-            while chunk := answer.read(_CHUNK):
-                done += len(chunk)
-                if done > download.max_bytes:
-                    raise NetworkError(
-                        f"the answer is larger than {download.max_bytes} bytes",
-                        why="it cannot be this file",
-                        fix="check the address, and whether the card names the right file",
-                    )
-                file.write(chunk)
-                show(done)
-        if size and done != size:
-            raise NetworkError(f"the connection ended after {done} of {size} bytes", fix="try again")
+def _is_right(download: Download, url: str, part: Path, *, patient: bool) -> bool:
+    """Bring the part file to its end and look whether it is the file; if not, it is deleted."""
+    for went_on in (size_of(part) > 0, False):  # where an earlier process began, it may be to blame: once more from nothing
+        if size_of(part) and content_sha256(part) == download.content_sha256:
+            return True  # that process was killed after the last byte
+        _receive(download, url, part, patient=patient)
+        if content_sha256(part) == download.content_sha256:
+            return True
+        part.unlink()
+        if not went_on:
+            return False
+    return False
 
-    return write
+
+def _keep(part: Path, path: Path) -> Path:
+    with storage_errors(path):
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        fsync_folder(path.parent)
+    return path
+
+
+def _receive(download: Download, url: str, part: Path, *, patient: bool) -> None:
+    """Bring the part file to its end, trying again where that is likely to help."""
+    patience = Patience(download.name, patient)
+    while True:
+        try:
+            return _once(download, url, part)
+        except NyalaError:
+            raise
+        except _FAILURES as error:
+            if status_of(error) == 416:  # nothing follows what is here
+                part.unlink(missing_ok=True)
+            if not patience.wait(_cause(error)):
+                raise
+
+
+def _once(download: Download, url: str, part: Path) -> None:
+    start = size_of(part)
+    headers = {"User-Agent": "nyala", "Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
+    request = urllib.request.Request(url, headers=headers)
+    answer: HTTPResponse = within(2 * _TIMEOUT, lambda: urllib.request.urlopen(request, timeout=_TIMEOUT))
+    with answer:
+        start = _offset(answer, start)
+        length = int(answer.headers.get("Content-Length") or 0)
+        total = start + length if length else None
+        require_space(part.parent, length, download.name)
+        with download_bar(download.name, total, start) as show:
+            done = _write(answer, part, start, download.max_bytes, show)
+    if total and done != total:
+        raise ShortAnswerError(f"the connection ended after {done:,} of {total:,} bytes")
+
+
+def _offset(answer: HTTPResponse, start: int) -> int:
+    if answer.status != 206:
+        return 0
+    stated = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+    return int(stated[1]) if stated and int(stated[1]) <= start else 0
+
+
+def _write(answer: HTTPResponse, part: Path, done: int, limit: int, show: Show) -> int:
+    with storage_errors(part), open(part, "rb+" if done else "wb") as file:
+        file.seek(done)
+        file.truncate()
+        while chunk := answer.read1(_CHUNK):
+            done += len(chunk)
+            if done > limit:
+                part.unlink()
+                raise NetworkError(
+                    f"the answer is larger than {limit} bytes",
+                    why="it cannot be this file",
+                    fix="check the address, and whether the card names the right file",
+                )
+            file.write(chunk)
+            file.flush()  # a killed process loses nothing that has arrived
+            show(done)
+    return done
+
+
+def _cause(error: Any) -> Any:
+    """What lies below urllib's wrapper."""
+    reason = getattr(error, "reason", None)
+    return reason if isinstance(reason, BaseException) and not isinstance(error, urllib.error.HTTPError) else error
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code} {error.reason}"
+    return str(_cause(error)) or type(error).__name__
 
 
 def content_sha256(path: Path) -> str:

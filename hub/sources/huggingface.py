@@ -9,6 +9,7 @@ import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import ModuleType
+from urllib.error import HTTPError
 from urllib.parse import quote
 
 from ...core.errors import (
@@ -79,13 +80,14 @@ def hub_errors() -> tuple[type[BaseException], ...]:
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status an error carries; 0 where there is none."""
-    return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
+    """The HTTP status an error of the client, or of urllib, carries; 0 where there is none."""
+    code = error.code if isinstance(error, HTTPError) else getattr(getattr(error, "response", None), "status_code", 0)
+    return int(code or 0)
 
 
 def retry_after(error: BaseException) -> float:
     """Seconds the server asks to wait, which it may state as a moment; 0 where it does not say."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
+    headers = error.headers if isinstance(error, HTTPError) else getattr(getattr(error, "response", None), "headers", {})
     value = str(headers.get("Retry-After", "")).strip()
     if value.isdigit():
         return float(value)
@@ -105,7 +107,8 @@ def is_passing(error: BaseException) -> bool:
 
 def is_cut(error: BaseException) -> bool:
     """Whether the connection broke, after it had been made."""
-    return is_a(error, "RemoteProtocolError", "ReadError", "WriteError", "CloseError")
+    of_urllib = ("ConnectionResetError", "BrokenPipeError", "BadStatusLine", "IncompleteRead")
+    return is_a(error, "RemoteProtocolError", "ReadError", "WriteError", "CloseError", *of_urllib)
 
 
 def in_short(error: BaseException) -> str:
