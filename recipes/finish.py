@@ -13,8 +13,9 @@ from . import adapters, batches, csv, export, kinds, manifest, metrics, report, 
 from . import run as runs
 from .assessment import Collector
 from .evaluate import Evaluation
+from .measurement import Measurement
 from .objectives import Result
-from .report.samples import SHOWN, Sample, pick
+from .report.samples import Sample, pick
 from .schema import Best
 
 if TYPE_CHECKING:
@@ -76,16 +77,18 @@ def write_predictions(training: Training, result: Result) -> None:
 
 def write_report(training: Training, result: Result, done: dict[str, Any]) -> None:
     """``report.html``, ``scores.json`` and ``metrics.csv``: what people and programs look at; all of it can be made again."""
-    folder, setup = training.run.folder, training.setup
+    folder, setup, seed = training.run.folder, training.setup, training.run.recipe.seed
     inputs = setup.source.test.inputs
     if isinstance(result, Evaluation):
-        found = Collector(setup.labels)
-        found.add(result.log_probabilities, result.labels)
-        assessment = found.finish(training.run.recipe.seed)
+        collected = Collector(setup.labels)
+        collected.add(result.log_probabilities, result.labels)
+        assessment = collected.finish(seed)
         report.write_scores(folder, assessment)
         samples = pick(assessment, inputs, setup.task.show)
     else:
-        samples = [Sample(**one) for one in result.shown(inputs, SHOWN)]
+        measured = Measurement.of(result, inputs, seed)
+        report.write_scores(folder, measured)
+        samples = [Sample(**one) for one in measured.shown]
     csv.write(folder)
     view = report.read(folder, manifest=done, samples=samples)
     atomic_write(folder / runs.REPORT, report.run_page(view))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,27 @@ def resamples(count: int, seed: int = 0) -> Iterator[np.ndarray]:
     """
     for repetition in range(min(1000, max(100, WORK // max(1, count)))):
         yield random.key(seed, "bootstrap", repetition).integers(0, count, (count,))
+
+
+def of_record(
+    record: Mapping[str, float], resampled: Callable[[np.ndarray], Mapping[str, float]], count: int, seed: int = 0
+) -> dict[str, Estimate]:
+    """A bootstrap interval for each score of a record.
+
+    Args:
+        record: name -> score.
+        resampled: how often each of the ``count`` samples is there -> the same scores of that sample.
+        count: samples.
+        seed: what the bootstrap is drawn by.
+
+    Example:
+        >>> values = np.arange(10.0)
+        >>> found = of_record({"mean": 4.5}, lambda times: {"mean": times @ values / times.sum()}, 10)
+        >>> found["mean"].low < 4.5 < found["mean"].high
+        True
+    """
+    drawn = [resampled(np.bincount(draw, minlength=count)) for draw in resamples(count, seed)] if count else []
+    return {name: percentiles(value, np.array([one[name] for one in drawn])) for name, value in record.items()}
 
 
 def percentiles(value: float, found: np.ndarray) -> Estimate:

@@ -5,12 +5,13 @@ Samples go through in batches and only four numbers of each are kept: memory doe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..core import data as loading
 from ..core import random
@@ -18,15 +19,16 @@ from ..core.atomic import atomic_write
 from ..core.autograd import no_grad
 from ..core.errors import ArgumentError, DataError
 from ..hub.load import load
-from ..hub.pipeline import Pipeline
-from . import datasets, kinds, matching, tasks
+from ..hub.pipeline import Pipeline, pipeline_class
+from . import datasets, kinds, matching, models, tasks
 from . import run as runs
 from .assessment import Assessment, Collector
-from .batches import Prepared
+from .batches import Batch, Prepared
 from .datasets import Part, Source
 from .evaluate import apply, eval_mode, logits_of
+from .measurement import Measurement
 from .progress import Progress
-from .schema import Data
+from .schema import Data, Recipe, Train
 
 _OWN = "its own test part"
 
@@ -37,7 +39,7 @@ class Judgement:
 
     Attributes:
         model: what was judged; data: on what, and which part of it.
-        assessment: the scores.
+        assessment: the scores; a :class:`~nyala.recipes.measurement.Measurement` where samples have no classes of their own.
         part: the samples, by the numbers that the assessment has for them.
         task: shows a sample.
         left_out: samples whose class is mapped to nothing.
@@ -46,7 +48,7 @@ class Judgement:
 
     model: str
     data: str
-    assessment: Assessment
+    assessment: Assessment | Measurement
     part: Part
     task: tasks.Task
     left_out: int = 0
@@ -55,6 +57,9 @@ class Judgement:
     def as_json(self, worst: int = 20) -> dict[str, Any]:
         """Everything as plain values, with the surest mistakes."""
         a = self.assessment
+        head = {"model": self.model, "data": self.data, "left_out": self.left_out, "restricted": self.restricted}
+        if isinstance(a, Measurement):
+            return {**head, **a.as_json()}
         mistakes = [
             {
                 "sample": i,
@@ -65,7 +70,6 @@ class Judgement:
             }
             for i in a.worst(worst)
         ]
-        head = {"model": self.model, "data": self.data, "left_out": self.left_out, "restricted": self.restricted}
         return {**head, **a.as_json(), "worst_mistakes": mistakes}
 
     def __str__(self) -> str:
@@ -146,11 +150,20 @@ def evaluate(
     progress = progress or Progress()
     name = model.name if isinstance(model, Pipeline) else str(model)
     progress.phase("loading data")
-    where, source = _read(model, data)
+    own = _own_recipe(model)
+    where, source = _read(name, own, data)
     part = _limited(source.test, limit, seed)
     progress.phase(f"loading {name}")
     pipeline = model if isinstance(model, Pipeline) else load(model)
-    labels = _labels(pipeline, name, source.kind)
+    _check_kind(pipeline, name, source.kind)
+    if own is not None:  # texts are cut where the run cut them
+        pipeline = models.prepared(replace(own.model, image_size=None, crop_pct=None), pipeline, kinds.of(source.kind))
+    if not kinds.of(source.kind).by_class:
+        measured = _measured(
+            pipeline, name, where, Source(**{**vars(source), "test": part}), mapping, (batch_size, workers, seed), progress
+        )
+        return Judgement(name, where, measured, part, kinds.of(source.kind).task(pipeline, source))
+    labels = _labels(pipeline, name)
     numbers = matching.match(source.labels, labels, mapping, where)[part.labels]
     kept = np.flatnonzero(numbers != matching.LEFT_OUT)
     if not len(kept):
@@ -163,13 +176,16 @@ def evaluate(
     return Judgement(name, where, assessment, judged, task, len(part) - len(kept), only_given)
 
 
-def _read(model: str | Path | Pipeline, data: str | Path | None) -> tuple[str, Source]:
+def _own_recipe(model: str | Path | Pipeline) -> Recipe | None:
+    """The recipe of a run; None for any other model."""
+    if isinstance(model, Pipeline) or not (Path(model).expanduser() / runs.RECIPE).is_file():
+        return None
+    return runs.open_run(model).recipe
+
+
+def _read(name: str, own: Recipe | None, data: str | Path | None) -> tuple[str, Source]:
     """What the data are called, and the data, whose test part is to be judged on."""
-    own = None
-    if not isinstance(model, Pipeline) and (Path(model).expanduser() / runs.RECIPE).is_file():
-        own = runs.open_run(model).recipe
     if data is None and own is None:
-        name = model.name if isinstance(model, Pipeline) else model
         raise ArgumentError(
             f"{name} needs data to be judged on",
             why="only a run has a test part of its own",
@@ -197,12 +213,23 @@ def _limited(part: Part, limit: int | None, seed: int) -> Part:
     return part.take(np.sort(random.key(seed, "limit-evaluation").permutation(len(part))[:limit]))
 
 
-def _labels(pipeline: Pipeline, name: str, kind: str) -> list[str]:
+def _check_kind(pipeline: Pipeline, name: str, kind: str) -> None:
+    """The model is for data of this kind.
+
+    Raises:
+        DataError: it is not.
+    """
+    of = kinds.of(kind)
+    domain = type(pipeline).__module__.split(".")[1]
+    if domain != of.domain:
+        raise DataError(f"{name} is a {domain} model and the data are {of.plural}", fix=f"give {domain} data, or another model")
+
+
+def _labels(pipeline: Pipeline, name: str) -> list[str]:
     """The model's class names.
 
     Raises:
         ArgumentError: it tells no classes apart.
-        DataError: it is for another kind of data.
     """
     labels = list(getattr(pipeline, "labels", ()))
     if not labels:
@@ -211,11 +238,50 @@ def _labels(pipeline: Pipeline, name: str, kind: str) -> list[str]:
             why=f"it is for {type(pipeline).__name__}",
             fix="fine-tune it on labelled data first, then evaluate the run",
         )
-    of = kinds.of(kind)
-    domain = type(pipeline).__module__.split(".")[1]
-    if domain != of.domain:
-        raise DataError(f"{name} is a {domain} model and the data are {of.plural}", fix=f"give {domain} data, or another model")
     return labels
+
+
+def _measured(
+    pipeline: Pipeline,
+    name: str,
+    where: str,
+    source: Source,
+    mapping: Mapping[str, str] | None,
+    how: tuple[int, int, int],
+    progress: Progress,
+) -> Measurement:
+    """The measure of data whose samples have no class of their own.
+
+    Raises:
+        DataError: the model's pipeline is for another task, or its tags are not those of the data.
+    """
+    of = kinds.of(source.kind)
+    wanted = pipeline_class(of.task_name)
+    if not isinstance(pipeline, wanted):
+        why = f"{where} holds {of.plural}, and {name} is for {type(pipeline).__name__}"
+        raise DataError(f"{name} cannot be judged on {of.plural}", why=why, fix=f"take a model for {of.task_name}")
+    if mapping:
+        raise ArgumentError("a mapping is for samples with a class each", why=f"{where} holds {of.plural}", fix="leave it out")
+    labels = source.labels
+    if labels:
+        labels = _labels(pipeline, name)
+        matching.match(source.labels, labels, None, where)
+    source = Source(**{**vars(source), "labels": labels})
+    objective = of.objective(pipeline, Train(), source, labels)
+    batch_size, workers, seed = how
+    result = objective.evaluate(pipeline.model, _batches(source.test, of.task(pipeline, source), batch_size, workers, progress))
+    return Measurement.of(result, source.test.inputs, seed)
+
+
+def _batches(part: Part, task: tasks.Task, batch_size: int, workers: int, progress: Progress) -> Iterator[Batch]:
+    """The whole part in its own order; progress is told of each batch that is done with."""
+    prepared = Prepared(part, task)
+    done = 0
+    progress.count(0, len(part), "evaluating")
+    for batch in loading.DataLoader(prepared, batch_size, num_workers=workers, collate_fn=prepared.collate):
+        yield batch
+        done += len(batch)
+        progress.count(done, len(part), "evaluating")
 
 
 def _run(
@@ -229,15 +295,9 @@ def _run(
     seed: int,
     progress: Progress,
 ) -> Assessment:
-    prepared = Prepared(part, task)
-    batches = loading.DataLoader(prepared, batch_size, num_workers=workers, collate_fn=prepared.collate)
     collector = Collector([labels[i] for i in chosen])
-    done = 0
-    progress.count(0, len(part), "evaluating")
     with eval_mode(pipeline.model), no_grad():
-        for batch in batches:
+        for batch in _batches(part, task, batch_size, workers, progress):
             logits = np.asarray(logits_of(apply(pipeline.model, batch.inputs)).numpy())
             collector.add(logits[:, chosen], np.searchsorted(chosen, batch.labels))
-            done += len(batch)
-            progress.count(done, len(part), "evaluating")
     return collector.finish(seed)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..hub.results import shortened, table
 from .assessment import Assessment
+from .measurement import Measurement
 
 if TYPE_CHECKING:
     from .judge import Judgement
@@ -16,14 +17,15 @@ _CLASSES, _MISTAKES = 30, 8
 def as_text(judgement: Judgement) -> str:
     """Headline scores with their intervals, calibration, classes, and the surest mistakes."""
     a = judgement.assessment
-    parts = [_head(judgement), _scores(a), calibration_sentence(a), _classes(a)]
+    if isinstance(a, Measurement):
+        return f"{judgement.model} on {judgement.data}: {len(a):,} samples\n\n{a}"
+    parts = [_head(judgement, a), _scores(a), calibration_sentence(a), _classes(a)]
     if a.worst(1):
-        parts.append(_mistakes(judgement))
+        parts.append(_mistakes(judgement, a))
     return "\n\n".join(parts)
 
 
-def _head(judgement: Judgement) -> str:
-    a = judgement.assessment
+def _head(judgement: Judgement, a: Assessment) -> str:
     lines = [f"{judgement.model} on {judgement.data}: {len(a):,} samples, {len(a.classes())} of {len(a.labels)} classes"]
     if judgement.left_out:
         lines.append(f"{judgement.left_out:,} samples are left out: their class is mapped to none of the model's")
@@ -78,10 +80,9 @@ def _classes(a: Assessment) -> str:
     return text if len(shown) == len(found) else f"{text}\nthe {len(shown)} worst of {len(found)} classes; --json has all"
 
 
-def _mistakes(judgement: Judgement) -> str:
+def _mistakes(judgement: Judgement, a: Assessment) -> str:
     from .judge import name_of
 
-    a = judgement.assessment
     rows = [
         [
             shortened(name_of(judgement.part.inputs[i]) or f"sample {i}", 48),

@@ -28,6 +28,9 @@ class Result(Protocol):
     def record(self) -> dict[str, float]:
         """The scores as they go into the metrics: ``loss``, and the objective's own."""
 
+    def resampled(self, times: np.ndarray) -> dict[str, float]:
+        """The scores of ``record`` as if sample i had been there ``times[i]`` times; for intervals by the bootstrap."""
+
     def predictions(self) -> Iterator[dict[str, Any]]:
         """A line of ``predictions.jsonl`` for each sample."""
 

@@ -114,12 +114,19 @@ class PairResult:
 
     def record(self) -> dict[str, float]:
         """Loss; share of partners found first and among the first ten; mean of 1 / place (over the first ten, as MRR@10)."""
+        return {name: float(values.mean()) for name, values in self._each().items()}
+
+    def resampled(self, times: np.ndarray) -> dict[str, float]:
+        """As ``record``, of the anchors weighted by ``times``; what each is compared with stays all partners."""
+        return {name: float(times @ values / times.sum()) for name, values in self._each().items()}
+
+    def _each(self) -> dict[str, np.ndarray]:
         places = self.ranks + 1
         return {
-            "loss": float(self.losses.mean()),
-            "accuracy": float((places == 1).mean()),
-            "mrr": float(np.where(places <= 10, 1 / places, 0.0).mean()),
-            "recall_at_10": float((places <= 10).mean()),
+            "loss": self.losses,
+            "accuracy": places == 1,
+            "mrr": np.where(places <= 10, 1 / places, 0.0),
+            "recall_at_10": places <= 10,
         }
 
     def shown(self, inputs: Sequence[Any], count: int) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -104,6 +105,32 @@ class TagResult:
         loss = float(-self.log_probabilities[np.arange(len(words)), words].mean())
         spans = tags.span_f1(self.named(self.truth), self.named(self.guesses))
         return {"loss": loss, "accuracy": scores.accuracy(matrix), "macro_f1": scores.macro_f1(matrix), **spans}
+
+    def resampled(self, times: np.ndarray) -> dict[str, float]:
+        """As ``record``, of the texts weighted by ``times``: words of one text are not independent of each other."""
+        loss, spans, confusions = self._each
+        matrix = (times @ confusions).reshape(len(self.tags), len(self.tags))
+        true, guessed, both = times @ spans
+        found = tags.scores_of(true, guessed, both)
+        words = max(1, matrix.sum())
+        return {
+            "loss": float(times @ loss / words), "accuracy": scores.accuracy(matrix), "macro_f1": scores.macro_f1(matrix), **found
+        }  # fmt: skip
+
+    @cached_property
+    def _each(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For each text: its summed loss (N,), stretches that are there, guessed and right (N, 3), confusions (N, K * K)."""
+        right, guess, k = self.named(self.truth), self.named(self.guesses), len(self.tags)
+        marked = [(set(tags.spans(a)), set(tags.spans(b))) for a, b in zip(right, guess, strict=True)]
+        words = np.concatenate(self.truth)
+        losses = np.cumsum(np.append(0.0, -self.log_probabilities[np.arange(len(words)), words]))
+        ends = np.cumsum([0, *(len(text) for text in self.truth)])
+        confusions = [scores.confusion(a, b, k).ravel() for a, b in zip(self.truth, self.guesses, strict=True)]
+        return (
+            np.diff(losses[ends]),
+            np.array([(len(a), len(b), len(a & b)) for a, b in marked], np.int64).reshape(-1, 3),
+            np.array(confusions, np.int64).reshape(-1, k * k),
+        )
 
     def named(self, numbers: list[np.ndarray]) -> list[list[str]]:
         """Tags by name."""

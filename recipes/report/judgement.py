@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..measurement import Measurement
 from . import parts
-from .samples import gallery, pick
+from .samples import Sample, gallery, pick
 
 if TYPE_CHECKING:
     from ..judge import Judgement
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 def judgement_page(judgement: Judgement) -> str:
     """A judgement as HTML: scores, classes, confusion, calibration, and the samples themselves."""
     a = judgement.assessment
+    if isinstance(a, Measurement):
+        body = [("Samples", gallery(Sample(**one) for one in a.shown))]
+        return parts.frame(
+            judgement.model, f"judged on {judgement.data}: {len(a):,} samples", body, parts.tiles(parts.score_tiles(a))
+        )
     said = f"judged on {judgement.data}: {len(a):,} samples, {len(a.classes())} of {len(a.labels)} classes"
     if judgement.left_out:
         said += f"; {judgement.left_out:,} left out"

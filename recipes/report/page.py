@@ -28,7 +28,8 @@ def run_page(view: View) -> str:
 
 def _tiles(view: View) -> str:
     final = view.final
-    shown = parts.score_tiles(view.assessment) if view.assessment else _plain_scores(final)
+    judged = view.assessment or view.measurement
+    shown = parts.score_tiles(judged) if judged else _plain_scores(final)
     seen = sum(r.get("samples", 0) for r in view.steps)
     state = "finished" if view.manifest.get("outputs") else "not finished"
     took = f"{duration(view.seconds)} in steps" if view.seconds else ""

@@ -11,6 +11,7 @@ import numpy as np
 from ..assessment import Assessment
 from ..intervals import Estimate
 from ..judge_text import calibration_sentence
+from ..measurement import Measurement
 from . import charts, diagrams
 from .charts import Line
 from .style import CSS
@@ -49,11 +50,13 @@ def tiles(shown: Iterable[tuple[str, str, str]]) -> str:
     return f'<div class="tiles">{"".join(made)}</div>'
 
 
-def score_tiles(a: Assessment) -> list[tuple[str, str, str]]:
+def score_tiles(a: Assessment | Measurement) -> list[tuple[str, str, str]]:
     """The headline scores with their intervals."""
     found = []
     for key, name, e in a.summary():
-        share = key in ("accuracy", "top5")
+        if not e.exists:
+            continue
+        share = key in ("accuracy", "top5", "recall_at_10")
         value = f"{100 * e.value:.1f} %" if share else f"{e.value:.3f}"
         spread = f"{100 * e.low:.1f} to {100 * e.high:.1f} %" if share else f"{e.low:.3f} to {e.high:.3f}"
         found.append((name, value, f"95 %: {spread}"))

@@ -10,8 +10,7 @@ from html import escape
 from typing import Any
 
 from ..assessment import Assessment
-
-SHOWN = 18  # samples of each kind
+from ..measurement import SHOWN
 
 
 @dataclass(frozen=True)

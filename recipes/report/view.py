@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from .. import config, datasets, metrics
 from .. import run as runs
 from ..assessment import Assessment, labels_of
 from ..calibration import Temperature
+from ..measurement import Measurement
 from .samples import Sample, pick, show_picture, show_text
 
 SCORES = "scores.json"
@@ -30,7 +32,8 @@ class View:
         records: the lines of ``metrics.jsonl``; seconds: time spent in steps, over all sittings.
         recipe: ``recipe.resolved.toml``; settings: its values by key path.
         manifest: ``manifest.json``, empty where there is none yet.
-        assessment: of the test part; None for an unfinished run, or a task that is no classification.
+        assessment: of the test part; None for an unfinished run, or where samples have no classes.
+        measurement: in its place where samples have no classes.
         samples: mistakes and unsure right answers; without_samples: why there are none.
     """
 
@@ -43,6 +46,7 @@ class View:
     settings: dict[str, Any]
     manifest: dict[str, Any]
     assessment: Assessment | None = None
+    measurement: Measurement | None = None
     samples: list[Sample] | None = None
     without_samples: str = ""
 
@@ -89,6 +93,9 @@ def read(folder: str | Path, *, samples: bool | list[Sample] = True, manifest: d
         assessment=_assessment(path, int(tree.get("seed", 0))) if done.get("outputs") else None,
         samples=samples if isinstance(samples, list) else None,
     )
+    if done.get("outputs") and view.assessment is None:
+        measured = _measurement(path / SCORES)
+        return replace(view, measurement=measured, samples=[Sample(**one) for one in measured.shown] if measured else None)
     return _with_samples(view) if samples is True and view.assessment is not None else view
 
 
@@ -120,7 +127,7 @@ def _assessment(folder: Path, seed: int) -> Assessment | None:
     return replace(Assessment.from_predictions(path, labels, top5, temperature), seed=seed)
 
 
-def write_scores(folder: Path, assessment: Assessment) -> None:
+def write_scores(folder: Path, assessment: Assessment | Measurement) -> None:
     """Writes ``scores.json``: everything the assessment says, for programs."""
     atomic_write(folder / SCORES, json.dumps(assessment.as_json(), indent=1, ensure_ascii=False) + "\n")
 
@@ -135,12 +142,24 @@ def _scores(path: Path) -> tuple[int | None, Temperature | None]:
     """Top-5 hits and temperature, which the predictions do not tell, where the run wrote them down."""
     if not path.is_file():
         return None, None
+    with _readable(path) as tree:
+        top5, found = tree.get("top5"), tree["calibration"]["temperature"]
+        return round(top5["value"] * tree["samples"]) if top5 else None, Temperature(**found) if found else None
+
+
+def _measurement(path: Path) -> Measurement | None:
+    if not path.is_file():
+        return None
+    with _readable(path) as tree:
+        return Measurement.from_json(tree)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[dict[str, Any]]:
     with storage_errors(path, "read"):
         content = path.read_bytes()
     try:
-        tree = json.loads(content)
-        top5, found = tree.get("top5"), tree["calibration"]["temperature"]
-        return round(top5["value"] * tree["samples"]) if top5 else None, Temperature(**found) if found else None
+        yield json.loads(content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(f"{path} is damaged", why=repr(error), fix="remove it: the report does without") from error
 
