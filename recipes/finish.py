@@ -70,12 +70,12 @@ def load_final(training: Training, best: Best) -> int:
     return step
 
 
-def write_predictions(training: Training, result: Result) -> None:
+def write_predictions(training: Training, result: Evaluation | Result) -> None:
     """``predictions.jsonl``: a line for each test sample."""
     atomic_write(training.run.folder / runs.PREDICTIONS, b"".join(map(metrics.encode, result.predictions())))
 
 
-def write_report(training: Training, result: Result, done: dict[str, Any]) -> None:
+def write_report(training: Training, result: Evaluation | Result, done: dict[str, Any]) -> None:
     """``report.html``, ``scores.json`` and ``metrics.csv``: what people and programs look at; all of it can be made again."""
     folder, setup, seed = training.run.folder, training.setup, training.run.recipe.seed
     inputs = setup.source.test.inputs

@@ -25,7 +25,7 @@ from . import run as runs
 from .assessment import Assessment, Collector
 from .batches import Batch, Prepared
 from .datasets import Part, Source
-from .evaluate import apply, eval_mode, logits_of
+from .evaluate import Evaluation, apply, eval_mode, logits_of
 from .measurement import Measurement
 from .progress import Progress
 from .schema import Data, Recipe, Train
@@ -270,6 +270,7 @@ def _measured(
     objective = of.objective(pipeline, Train(), source, labels)
     batch_size, workers, seed = how
     result = objective.evaluate(pipeline.model, _batches(source.test, of.task(pipeline, source), batch_size, workers, progress))
+    assert not isinstance(result, Evaluation)  # samples of these kinds have no class
     return Measurement.of(result, source.test.inputs, seed)
 
 

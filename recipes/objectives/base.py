@@ -15,7 +15,7 @@ import numpy as np
 from ...core.nn import Module
 from ...core.tensor import Tensor
 from ..batches import Batch
-from ..evaluate import apply, logits_of
+from ..evaluate import Evaluation, apply, logits_of
 
 
 class Result(Protocol):
@@ -70,5 +70,5 @@ class Objective(ABC):
         return int((outputs.detach().numpy().argmax(-1) == labels).sum())
 
     @abstractmethod
-    def evaluate(self, model: Module, batches: Iterable[Batch]) -> Result:
+    def evaluate(self, model: Module, batches: Iterable[Batch]) -> Evaluation | Result:
         """Measures the model on every batch, without a graph and in eval mode."""
