@@ -89,7 +89,7 @@ def _change(old: Any, new: Any) -> str:
 
 def numpy_config() -> dict[str, Any]:
     """How NumPy was built and what it uses here: the compiler, and the instruction sets of its own loops."""
-    found: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[call-overload]
+    found: dict[str, Any] = dict(np.show_config(mode="dicts"))  # type: ignore[call-overload]
     compiler = found.get("Compilers", {}).get("c", {})
     return {
         "compiler": f"{compiler.get('name', 'unknown')} {compiler.get('version', '')}".strip(),

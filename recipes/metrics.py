@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from ..core.atomic import storage_errors
 from ..core.errors import IntegrityError
@@ -72,7 +72,7 @@ class Log:
             os.fsync(self._file.fileno())
             return self._file.seek(0, os.SEEK_END)
 
-    def __enter__(self) -> Log:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
