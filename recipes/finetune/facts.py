@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...core.nn import Module
-from .. import datasets, kinds, models
+from .. import datasets, kinds, models, names
 from ..datasets import Part, Source
 from ..schema import Recipe
 
@@ -42,6 +42,7 @@ class Facts:
         top: patterns of the layers that are new or untrained: the head, and what belongs to it.
         upper: patterns of the top third of all layers.
         notes: what was made of the data, for the user.
+        pins: recipe key -> the name with the commit it had, of data and model that come from a hub and may move there.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Facts:
     top: list[str]
     upper: list[str]
     notes: list[str] = field(default_factory=list)
+    pins: dict[str, str] = field(default_factory=dict)
 
     @property
     def per_class(self) -> float:
@@ -137,8 +139,16 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         top=_patterns(layer, highest),
         upper=_patterns(layer, highest - round(highest / 3)),
         notes=[*raw.notes, *_shared(source)],
+        pins=_pins(recipe, raw.commit, pipeline),
     )
     return facts, source, pipeline
+
+
+def _pins(recipe: Recipe, commit: str, pipeline: Any) -> dict[str, str]:
+    files, model = pipeline.files, recipe.model.name
+    revision = files.revision if files is not None and pipeline.card is None and names.is_hub_id(model) else ""
+    found = {"data.name": (recipe.data.name, commit), "model.name": (model, revision)}
+    return {key: f"{name.partition('@')[0]}@{pin}" for key, (name, pin) in found.items() if pin}
 
 
 def _tokens(pipeline: Any, part: Part) -> list[int]:

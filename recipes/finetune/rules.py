@@ -13,10 +13,21 @@ from typing import Any
 
 from .facts import Facts
 
-FEW, SOME, MANY = 20, 100, 1000  # training samples a class
+FEW, SOME, MANY = 10, (200, 20), 1000  # training samples a class; the middle one for pictures and for texts
 SMALL_SIDE = 64  # pixels of pictures too small to cut much out of
 NARROW = 512  # width of a small text encoder
 ENOUGH_TO_CHOOSE = 50  # validation samples
+
+
+# What a user who has said one of the latter has also decided.
+_LEARNING = ("model.freeze", "model.unfreeze", "model.adapter", "train.unfreeze")
+_TOGETHER = {
+    "model.freeze": _LEARNING,
+    "model.unfreeze": _LEARNING,
+    "optim.layer_decay": _LEARNING,
+    "train.epochs": ("train.steps",),
+    "train.class_weights": ("data.sampling",),
+}
 
 
 @dataclass
@@ -41,9 +52,13 @@ class Plan:
 
     def set(self, path: str, value: Any, reason: str) -> None:
         """Decides one value, unless the user has given it, or a table above it."""
-        above = [path.rsplit(".", n)[0] for n in range(path.count(".") + 1)]
-        if not any(p in self.given for p in above) and not any(p.startswith(path + ".") for p in self.given):
+        if not self.said(path) and not any(self.said(other) for other in _TOGETHER.get(path, ())):
             self.values[path], self.reasons[path] = value, reason
+
+    def said(self, path: str) -> bool:
+        """Whether the user has given the value, a table above it, or a value in it."""
+        above = [path.rsplit(".", n)[0] for n in range(path.count(".") + 1)]
+        return any(p in self.given for p in above) or any(p.startswith(path + ".") for p in self.given)
 
     def get(self, path: str, default: Any = None) -> Any:
         """The value that will hold."""
@@ -97,24 +112,24 @@ METHODS = Rule(
     "what learns",
     (
         Row(
-            f"fewer than {FEW} training samples a class",
-            lambda p: p.facts.per_class < FEW,
+            f"pictures, fewer than {FEW} training samples a class",
+            lambda p: _image(p) and p.facts.per_class < FEW,
             PROBE,
             {"model.freeze": ["*"], "model.unfreeze": lambda p: p.facts.top},
-            "few samples ({per_class:.0f} a class): only the new head learns, the rest stays as it was pretrained",
+            "{per_class:.0f} samples a class are few: only the new head learns, the rest stays as it was pretrained",
         ),
         Row(
-            f"{FEW} to {SOME}",
-            lambda p: p.facts.per_class < SOME,
+            f"pictures, fewer than {SOME[0]}; texts, fewer than {SOME[1]}",
+            lambda p: p.facts.per_class < (SOME[0] if _image(p) else SOME[1]),
             UPPER,
             {"model.freeze": ["*"], "model.unfreeze": lambda p: p.facts.upper},
-            "some samples ({per_class:.0f} a class): the top third of the layers learns, general features below stay",
+            "{per_class:.0f} samples a class: the top third of the layers learns, general features below stay",
         ),
         Row(
-            f"{SOME} to {MANY}",
+            f"fewer than {MANY}",
             lambda p: p.facts.per_class < MANY,
             DECAY,
-            {"optim.layer_decay": lambda p: 0.9 if _image(p) else 0.8},
+            {"optim.layer_decay": 0.9},
             "{per_class:.0f} samples a class: every layer learns, each lower one at a smaller rate",
         ),
         Row(f"{MANY} and more", _always, FULL, {}, "{per_class:.0f} samples a class are enough to train every layer alike"),
@@ -403,6 +418,8 @@ def apply(rule: Rule, plan: Plan) -> None:
     row = next(row for row in rule.rows if row.holds(plan))
     if rule is METHODS:
         plan.method, plan.because = row.then, row.why.format_map(_words(plan))
+        if any(plan.said(path) for path in _LEARNING):
+            plan.because = "what learns is as you said; rates and length are chosen as for this"
     for path, value in row.values.items():
         plan.set(path, value(plan) if callable(value) else value, "")
     words = _words(plan)

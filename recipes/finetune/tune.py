@@ -103,7 +103,7 @@ class Finetuned:
 
 
 def finetune(
-    name: str,
+    name: str | Path,
     data: str | Path,
     *,
     target: str | None = None,
@@ -150,7 +150,7 @@ def finetune(
 
 
 def propose(
-    name: str,
+    name: str | Path,
     data: str | Path,
     *,
     target: str | None = None,
@@ -165,14 +165,14 @@ def propose(
     Arguments and errors are those of :func:`finetune`.
     """
     budget = None if time is None else seconds_of(time)
-    said = [f"model.name={_toml(name)}", f"data.name={_toml(str(data))}"]
+    said = [f"model.name={_toml(str(name))}", f"data.name={_toml(str(data))}"]
     said += [f"seed={seed}"] if seed else []
     said += [f"data.columns.label={_toml(target)}"] if target is not None else []
     said += [f"data.test={_toml(str(test))}"] if test is not None else []
     said += [f"train.epochs={epochs}"] if epochs is not None else []
     said += [f"{k}={_toml(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else list(overrides)
     given = config.given(said)
-    return _proposal(name, str(data), said, given, budget)
+    return _proposal(str(name), str(data), said, given, budget)
 
 
 def _proposal(name: str, data: str, said: list[str], given: Mapping[str, Any], budget: float | None) -> Proposal:
@@ -182,6 +182,7 @@ def _proposal(name: str, data: str, said: list[str], given: Mapping[str, Any], b
         length = [] if {"train.steps", "train.epochs"} & set(given) else [_LENGTH]
         first = config.load(start, [*said, *length])
         facts, source, pipeline = examine(first.recipe)
+        said += [f"{key}={_toml(pinned)}" for key, pinned in facts.pins.items()]
         plan = rules.decide(facts, given)
         _fit_memory(plan, first, source, pipeline)
         loaded = _loaded(start, plan, said)
@@ -189,6 +190,7 @@ def _proposal(name: str, data: str, said: list[str], given: Mapping[str, Any], b
             _fit_time(plan, loaded, budget)
             loaded = _loaded(start, plan, said)
         reasons = plan.reasons | dict.fromkeys(given, "as you said")
+        reasons |= dict.fromkeys(facts.pins, "as you said, at the commit that it has now")
         toml = editable.to_toml(loaded, _header(facts, plan, start.stem), reasons)
         start.write_text(toml, encoding="utf-8")
         return Proposal(facts, plan.method, plan.because, reasons, config.load(start), toml, start.stem)

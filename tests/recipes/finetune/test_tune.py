@@ -1,0 +1,175 @@
+"""Fine-tuning in one line: the recipe it leaves is the run, to the bit; the user's word holds; mistakes come first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nyala
+import pytest
+from nyala.errors import ArgumentError, DataError, RecipeError
+from nyala.recipes import cli, config, trainer
+from nyala.recipes import run as runs
+from nyala.recipes.finetune import measure, propose
+from nyala.recipes.finetune.tune import seconds_of
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*argv: str) -> int:
+    """``main`` in this process; argparse's own exits become codes."""
+    try:
+        return cli.main(["finetune", *argv])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def outputs(folder: Path) -> Any:
+    return json.loads((folder / "manifest.json").read_text())["outputs"]
+
+
+def test_the_recipe_that_is_left_gives_the_same_bits(tiny_model: Path, tiny_data: Path) -> None:
+    done = nyala.finetune(tiny_model, tiny_data, epochs=2, overrides=["data.workers=0"])
+    assert done.folder.parent.name == "runs" and done.recipe.parent == done.folder
+    assert 0 <= done.metrics["accuracy"] <= 1 and (done.folder / "report.html").is_file()
+    again = runs.create(config.load(done.recipe), "again")
+    trainer.train(again)
+    assert outputs(again.folder) == outputs(done.folder)
+
+
+def test_the_result_predicts(tiny_model: Path, tiny_data: Path) -> None:
+    done = nyala.finetune(tiny_model, tiny_data, epochs=1, overrides={"data.workers": 0, "optim.lr": 0.01}, folder="here")
+    assert done.folder.name == "here" and "here" in repr(done)
+    assert done.pipeline(tiny_data / "red" / "00.png").label in ("blue", "green", "red")
+    assert done.proposal.loaded.recipe.optim.lr == 0.01
+
+
+def test_texts_from_a_csv_file(tiny_bert: Path, moods: Path) -> None:
+    done = nyala.finetune(tiny_bert, moods, target="mood", epochs=1, overrides=["data.columns.text=['words']", "data.workers=0"])
+    recipe = done.proposal.loaded.recipe
+    assert recipe.model.max_length == 16 and recipe.data.columns.label == "mood"
+    assert done.pipeline("sun joy").label in ("good", "bad")
+
+
+def test_each_choice_has_its_reason_in_the_recipe(tiny_model: Path, tiny_data: Path) -> None:
+    given = propose(tiny_model, tiny_data, overrides=["optim.lr=0.02"])
+    lines = given.toml.splitlines()
+    for key, value, reason in given.choices():
+        name = key.rpartition(".")[2]
+        if name == "type":
+            assert f"{name} = {value}" in lines
+            continue
+        above = lines[lines.index(f"{name} = {value}") - 1]
+        assert above.startswith("# ") and reason.startswith(above[2:20])
+    assert "# as you said\nlr = 0.02\n" in given.toml and "14 samples a class" in given.toml
+
+
+def test_a_dry_run_prints_the_recipe_and_trains_nothing(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(str(tiny_model), "--data", str(tiny_data), "--dry-run", "--recipe", "mine.toml", "train.epochs=3") == 0
+    out = capsys.readouterr()
+    assert (tmp_path / "mine.toml").read_text() == out.out and "epochs = 3" in out.out
+    assert "samples a class" in out.err and "dry run" in out.err
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.toml"]
+    assert config.load("mine.toml").recipe.train.epochs == 3
+    assert run(str(tiny_model), "--data", str(tiny_data), "--dry-run", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["recipe"].startswith("# Written by") and {"key", "value", "reason"} == set(found["choices"][0])
+
+
+def test_the_command_runs_and_says_what_next(tiny_model: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [str(tiny_model), "--data", str(tiny_data), "--epochs", "1", "--quiet", "data.workers=0", "--folder", "one"]
+    assert run(*argv) == 0
+    text = capsys.readouterr().out
+    for what in ("accuracy 0.", "nyala predict", "nyala verify", "nyala push", "nyala run", "report.html"):
+        assert what in text
+    assert run(*argv[:-1], "two", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert Path(found["recipe"]).is_file() and found["metrics"]["accuracy"] >= 0
+    assert outputs(Path("one")) == outputs(Path("two"))
+
+
+def test_the_rules_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--rules") == 0
+    assert capsys.readouterr().out.startswith("| decision | where | choice |")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["resnet18"], "--data is missing"),
+        ([], "a model is missing"),
+        (["{model}", "--data", "nowhere"], "data.name: unknown name 'nowhere'"),
+        (["{model}", "--data", "{data}", "optim.lrr=1", "--epochs", "0"], "has 2 mistakes"),
+        (["{model}", "--data", "{data}", "--time", "soon"], "'soon' is no time"),
+        (["{model}", "--data", "{data}", "--target", "kind", "--test", "{data}/gone"], "data.test: unknown name"),
+        (["{bert}", "--data", "{data}"], "is a text model and the data are pictures"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(
+    argv: list[str],
+    message: str,
+    tiny_model: Path,
+    tiny_bert: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    filled = [a.format(model=tiny_model, bert=tiny_bert, data=tiny_data) for a in argv]
+    assert run(*filled) == 2
+    assert message in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+def test_bad_data_leave_no_run_behind(tiny_bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("text,label\na,x\n,y\n")
+    with pytest.raises(DataError, match=r"bad\.csv:3: no text"):
+        nyala.finetune(tiny_bert, "bad.csv")
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_a_time_limit_shortens_the_run(tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "seconds", lambda *_: (2.0, 0.01))
+    given = propose(tiny_model, tiny_data, time="30s")
+    train = given.loaded.recipe.train
+    assert train.epochs is None and train.steps is not None and 10 <= train.steps <= 13
+    assert "fits into 30 s" in given.reasons["train.steps"]
+    assert propose(tiny_model, tiny_data, time="9h").loaded.recipe.train.epochs is not None
+    with pytest.raises(ArgumentError, match="1 s are not enough: one update takes 2"):
+        propose(tiny_model, tiny_data, time=1)
+
+
+def test_an_update_is_measured(tiny_model: Path, tiny_data: Path) -> None:
+    from nyala.recipes import setup
+
+    recipe = propose(tiny_model, tiny_data, overrides=["data.workers=0"]).loaded.recipe
+    update, sample = measure.seconds(setup.prepare(recipe), recipe, tries=1)
+    assert update > 0 and sample > 0
+
+
+def test_a_batch_that_does_not_fit_is_cut_and_accumulated(
+    tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nyala.recipes.finetune import facts
+
+    monkeypatch.setattr(facts, "free_memory", lambda: 150_000)
+    given = propose(tiny_model, tiny_data)
+    data, train = given.loaded.recipe.data, given.loaded.recipe.train
+    assert data.batch_size < 8 and data.batch_size * train.accumulate == 8
+    assert "GB that are free" in given.reasons["data.batch_size"]
+
+
+def test_the_users_length_wins(tiny_model: Path, tiny_data: Path) -> None:
+    train = propose(tiny_model, tiny_data, overrides=["train.steps=7"]).loaded.recipe.train
+    assert (train.steps, train.epochs) == (7, None)
+    with pytest.raises(RecipeError, match="epochs and steps are both given"):
+        propose(tiny_model, tiny_data, epochs=2, overrides=["train.steps=7"])
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200), (20, 20)])
+def test_times(text: str | int, seconds: float) -> None:
+    assert seconds_of(text) == seconds
