@@ -18,6 +18,7 @@ from ..core import random
 from ..core.atomic import atomic_write
 from ..core.autograd import no_grad
 from ..core.errors import ArgumentError, DataError
+from ..hub.client import resolve
 from ..hub.load import load
 from ..hub.pipeline import Pipeline, pipeline_class
 from . import datasets, kinds, matching, models, tasks
@@ -164,7 +165,7 @@ def evaluate(
         )
         return Judgement(name, where, measured, part, kinds.of(source.kind).task(pipeline, source))
     labels = _labels(pipeline, name)
-    numbers = matching.match(source.labels, labels, mapping, where)[part.labels]
+    numbers = matching.match(source.labels, labels, mapping, where.rpartition(", ")[0])[part.labels]
     kept = np.flatnonzero(numbers != matching.LEFT_OUT)
     if not len(kept):
         raise DataError(f"no sample of {where} is left", why="every class is left out", fix="map at least one class")
@@ -186,6 +187,7 @@ def _own_recipe(model: str | Path | Pipeline) -> Recipe | None:
 def _read(name: str, own: Recipe | None, data: str | Path | None) -> tuple[str, Source]:
     """What the data are called, and the data, whose test part is to be judged on."""
     if data is None and own is None:
+        resolve(name)  # a name that nobody knows is the first mistake
         raise ArgumentError(
             f"{name} needs data to be judged on",
             why="only a run has a test part of its own",
@@ -265,7 +267,7 @@ def _measured(
     labels = source.labels
     if labels:
         labels = _labels(pipeline, name)
-        matching.match(source.labels, labels, None, where)
+        matching.match(source.labels, labels, None, where.rpartition(", ")[0])
     source = Source(**{**vars(source), "labels": labels})
     objective = of.objective(pipeline, Train(), source, labels)
     batch_size, workers, seed = how

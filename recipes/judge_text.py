@@ -53,7 +53,7 @@ def calibration_sentence(a: Assessment) -> str:
         f"Calibration: on average {100 * r.mean_confidence:.1f} % sure and {100 * a.accuracy.value:.1f} % right; "
         f"expected calibration error {r.ece:.4f}."
     )
-    if a.temperature is None:
+    if a.temperature is None or a.right.all():  # without a mistake, being ever surer would be ever better
         return said
     t = a.temperature
     if abs(t.value - 1) < 0.06:

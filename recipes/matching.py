@@ -85,7 +85,8 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    first = [name.partition(",")[0] for name in names[:_SHOWN]]  # of synonyms one is enough
+    return ", ".join(first) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _unmatched(lost: Sequence[str], total: int, model: Sequence[str], where: str) -> str:

@@ -212,6 +212,8 @@ def checkpointing(subject: Subject) -> str:
 
 def lora_merge(subject: Subject) -> str:
     subject.model.eval()
+    if any(isinstance(m, lora.Adapted) for m in subject.model.modules()):
+        raise NotApplicable("it has an adapter already: detach() it, and check the model beneath")
     before, expected = _state(subject.model), _run(subject)
     shared = _shared(subject.model)
     layers = [n for n in lora.candidates(subject.model) if f"{n}.weight" not in shared]

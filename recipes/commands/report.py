@@ -40,7 +40,8 @@ def execute(args: argparse.Namespace) -> int:
     if args.open:
         import webbrowser
 
-        webbrowser.open(target.resolve().as_uri())
+        if not webbrowser.open(target.resolve().as_uri()):
+            console.say("no browser could be opened here: copy the page to a machine that has one; it is one file")
     if args.json:
         console.emit({"report": str(target), "runs": [_scores(view) for view in views]})
     else:

@@ -19,7 +19,7 @@ from ..evaluate import Evaluation, apply, logits_of
 
 
 class Result(Protocol):
-    """What an evaluation found."""
+    """What an evaluation found, where samples have no class of their own."""
 
     @property
     def samples(self) -> int:

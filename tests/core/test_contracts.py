@@ -181,6 +181,14 @@ def test_padding(masked: bool, state: str) -> None:
     assert found.state == state and "masked tokens after 6" in found.reason
 
 
+def test_an_adapter_that_is_there_is_left_alone() -> None:
+    model = Base()
+    adapter = nn.lora.attach(model, rank=2, targets=["blocks.0"], seed=0)
+    found = {v.name: v for v in check_model(model, batch())}
+    assert found["lora"].state == "not applicable" and "adapter already" in found["lora"].reason
+    assert found["gradients"].reason.startswith("all 2 parameters") and list(adapter.layers) == ["blocks.0"]
+
+
 def test_batch_norm_and_dropout_are_no_fault() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 2))
     found = {v.name: v for v in check_model(model, batch())}

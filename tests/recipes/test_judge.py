@@ -48,7 +48,7 @@ def test_other_names_are_mapped_and_left_out(run: Any, tiny_data: Path, tmp_path
     for name, new in {"blue": "Blue", "green": "verde", "red": "junk"}.items():
         shutil.copytree(tiny_data / name, other / new)
     with pytest.raises(
-        DataError, match=r"2 of the 3 classes of .*other, all of it are not among the model's 3 \(blue, green, red\)"
+        DataError, match=r"2 of the 3 classes of .*other are not among the model's 3 \(blue, green, red\)"
     ):
         nyala.evaluate(run.folder, other)
     found = nyala.evaluate(run.folder, other, mapping={"verde": "green", "junk": "-"})
