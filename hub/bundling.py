@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from ..core.atomic import atomic_write, storage_errors
-from ..core.errors import ArgumentError, IntegrityError, StorageError
+from ..core.errors import ArgumentError, IntegrityError, NyalaError, StorageError
 from ..core.part import FilePart, open_binary
 from .bundled import FORMAT, MANIFEST, SUFFIX, VERSION, Packed
 from .cards import Card, FileSpec
@@ -92,6 +92,7 @@ def bundle(
     if path.suffix != SUFFIX or not names:
         what = f"the bundle {path} does not end in {SUFFIX}" if names else "no name was given"
         raise ArgumentError(what, why="loading knows bundles by that", fix=f"nyala bundle NAME... -o FILE{SUFFIX}")
+    _require_folder(path)
     packed: dict[str, Packed] = {}
     members: dict[str, Data] = {}
     for name in names:
@@ -145,9 +146,21 @@ def _model(name: str, lock: str | Path | None, offline: bool) -> tuple[str, Pack
 def _license(resolved: Resolved, files: Files, lock: str | Path | None, offline: bool) -> str:
     if resolved.card is not None:
         return resolved.card.license
+    if not resolved.key:
+        return _base_license(Path(resolved.sources[0].folder))
     file = chosen(lock)
-    entry = read_lock(file).get(resolved.key) if file is not None and resolved.key else None
-    return stated_license(source_of(resolved, files), entry, offline) if resolved.key else ""
+    entry = read_lock(file).get(resolved.key) if file is not None else None
+    return stated_license(source_of(resolved, files), entry, offline)
+
+
+def _base_license(folder: Path) -> str:
+    """The licence of the weights that a run began with, where ``folder`` is a run's model; else empty."""
+    try:
+        manifest = json.loads((folder.parent / "manifest.json").read_text(encoding="utf-8"))
+        card = resolve(str(manifest["weights"]["name"]), lock="").card
+    except (OSError, ValueError, KeyError, TypeError, NyalaError):  # no run, or its base is not known here
+        return ""
+    return card.license if card else ""
 
 
 def _folder_name(name: str) -> str:
@@ -191,6 +204,13 @@ def _write(path: Path, packed: Mapping[str, Packed], data: Mapping[str, Data]) -
                     _add(archive, member, progress)
 
         atomic_write(path, write)
+
+
+def _require_folder(path: Path) -> None:
+    """Before the work and not after it: is there a place to write to?"""
+    if path.is_dir() or not path.parent.is_dir():
+        what = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise StorageError(what, fix="choose another file" if path.is_dir() else "create it first, or correct the path")
 
 
 def _require_room(path: Path, size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ SENTENCE = "The cat sat on the mat."
 KEPT = 8  # numbers of an answer that a golden holds
 TOLERANCE = 1e-4  # between machines: their kernels add in the same order, but not all have the same instructions
 
+_MOST = 1 << 26  # numbers of an input: a card may come from anywhere
 _WAVES = re.compile(r"waves (\d+)x(\d+)x(\d+)")
 
 
@@ -97,7 +99,10 @@ def answer(pipeline: Pipeline, source: str) -> npt.NDArray[np.float64]:
     """
     shape = _WAVES.fullmatch(source)
     if shape:
-        return _row(_forward(pipeline, waves(*(int(n) for n in shape.groups()))))
+        sides = [int(n) for n in shape.groups()]
+        if not 0 < math.prod(sides) <= _MOST:
+            raise DataError(f"the golden input {source!r} has no size of a picture", fix="correct the card")
+        return _row(_forward(pipeline, waves(*sides)))
     if not hasattr(pipeline.preprocess, "encode"):
         raise DataError(f"{pipeline.name} takes no text, and its golden input is {source!r}", fix="correct the card")
     logits = getattr(pipeline, "logits", None)

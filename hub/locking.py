@@ -84,7 +84,8 @@ def _change(entries: Lock, name: str, path: Path, update: bool, offline: bool) -
     before = entries.get(key)
     if before is not None and not update:  # the file says what the name means
         resolved = resolve(name, lock=path)
-    entry = entry_of(resolved, fetch_resolved(resolved, offline=offline, update=update), before, offline)
+    kept = before is not None and not update
+    entry = entry_of(resolved, fetch_resolved(resolved, offline=offline, update=update), before, offline or kept)
     if before is None:
         return Change(key, "new", entry)
     same = to_toml({key: before}) == to_toml({key: entry})

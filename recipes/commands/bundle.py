@@ -18,7 +18,12 @@ then, there:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="+", metavar="NAME", help="catalogue names, hub ids, folders or run folders")
+    parser.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="catalogue names, hub ids, folders, run folders, or recipes (the weights they begin with)",
+    )
     parser.add_argument("-o", "--output", required=True, metavar="FILE.nyala", help="the bundle; replaced where it is there")
     parser.add_argument("--locked", action="store_true", help="pack the bytes that the lock file says")
     parser.add_argument("--file", metavar="FILE", help="the lock file (default: $NYALA_LOCK, else weights.lock.toml here)")
@@ -29,10 +34,12 @@ def execute(args: argparse.Namespace) -> int:
     from ...hub.bundling import bundle
     from ...hub.lockfile import default_file
     from ...hub.results import table
+    from .. import catalog, config
 
     if args.file and not args.locked:
         raise ArgumentError(f"--file {args.file} says nothing without --locked", fix="add --locked")
-    made = bundle(args.names, args.output, lock=args.file or default_file() if args.locked else None)
+    names = [config.load(name).recipe.model.name if name in catalog.names() else name for name in args.names]
+    made = bundle(names, args.output, lock=args.file or default_file() if args.locked else None)
     if args.json:
         models = {
             name: {"files": files, "bytes": size, "license": licence} for name, (files, size, licence) in made.models.items()

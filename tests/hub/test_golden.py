@@ -67,6 +67,12 @@ def test_an_answer_that_is_not_finite_is_wrong_and_not_recorded(pictures):
         record(pictures)
 
 
+@pytest.mark.parametrize("source", ["waves 3x0x4", "waves 3x99999999x99999999"])
+def test_an_input_that_no_memory_holds_is_refused(pictures, source):
+    with pytest.raises(DataError, match="no size of a picture"):
+        answer(pictures, source)
+
+
 def test_an_input_of_another_kind_is_told(pictures):
     with pytest.raises(DataError, match="takes no text"):
         answer(pictures, SENTENCE)

@@ -58,11 +58,10 @@ def test_a_moved_branch_changes_nothing_until_an_update_is_asked_for(hub, client
     lock(client, hub.url, path, "org/m")
     before = path.read_bytes()
     second = hub.commit("org/m", MOVED)
-    for fresh in ("a", "b"):  # machines that have never seen it
-        place = {"NYALA_CACHE": str(tmp_path / fresh), "HF_HOME": str(tmp_path / f"{fresh}-hf")}
-        got = pull(client, hub.url, "org/m", path, **place)
-        assert (got["revision"], got["hashes"]["model.safetensors"]) == (first, sha(WEIGHTS))
-        assert lock(client, hub.url, path, "org/m", **place) == {"org/m": "unchanged"}
+    place = {"NYALA_CACHE": str(tmp_path / "a"), "HF_HOME": str(tmp_path / "a-hf")}  # a machine that has never seen it
+    got = pull(client, hub.url, "org/m", path, **place)
+    assert (got["revision"], got["hashes"]["model.safetensors"]) == (first, sha(WEIGHTS))
+    assert lock(client, hub.url, path, "org/m", **place) == {"org/m": "unchanged"}
     assert path.read_bytes() == before
     assert client(hub.url, "answer(fetch('org/m', lock=''))", NYALA_CACHE=str(tmp_path / "c"))["revision"] == second
     assert lock(client, hub.url, path, update=True) == {"org/m": "changed"}
@@ -134,6 +133,16 @@ def test_the_licence_stays_where_the_hub_cannot_be_asked(hub, client, path, nowh
     hub.repos["org/m"].tags = ["license:mit"]
     lock(client, hub.url, path, "org/m")
     assert lock(client, nowhere, path, "org/m", offline=True) == {"org/m": "unchanged"}
+
+
+def test_locking_again_asks_nothing(hub, client, path):
+    hub.commit("org/m", FILES)
+    lock(client, hub.url, path, "org/m")
+    hub.repos["org/m"].tags = ["license:other"]
+    asked = len(hub.log)
+    assert lock(client, hub.url, path, "org/m") == {"org/m": "unchanged"} and len(hub.log) == asked
+    assert lock(client, hub.url, path, "org/m", update=True) == {"org/m": "changed"}
+    assert lockfile.read(path)["org/m"].license == "other"
 
 
 def test_sharded_weights_are_locked_whole(hub, client, path, tmp_path):
