@@ -12,7 +12,7 @@ from .push_run import RunFacts
 
 # Task of nyala -> the hub's own word for it.
 _HUB_TASKS = {"sentence-embedding": "sentence-similarity", "causal-lm": "text-generation", "language-modeling": "text-generation"}
-_METRICS = {"macro_f1": "f1", "top1": "accuracy", "wer": "wer", "cer": "cer", "perplexity": "perplexity"}
+_METRICS = {"macro_f1": "f1", "top1": "accuracy"}
 _NAMES = {"macro_f1": "macro F1", "ece": "expected calibration error"}
 _SHOWN_LABELS = 30
 
@@ -91,7 +91,8 @@ def front_matter(facts: CardFacts) -> str:
         tree |= {"base_model": [facts.base_repo], "base_model_relation": "adapter" if facts.library == "peft" else "finetune"}
     tree |= {"library_name": facts.library, "pipeline_tag": hub_task(facts.task), "tags": _tags(facts)}
     if facts.run and facts.run.scores:
-        tree["metrics"] = list(dict.fromkeys(_METRICS.get(name, name) for name in facts.run.scores if name != "loss")) or None
+        scores = facts.run.scores
+        tree["metrics"] = list(dict.fromkeys(_kind(name, scores) for name in scores if name != "loss")) or None
         tree["model-index"] = [{"name": facts.repo.partition("/")[2], "results": [_result(facts, facts.run)]}]
     return "".join(_yaml({key: value for key, value in tree.items() if value is not None}, 0))
 
@@ -102,9 +103,15 @@ def _tags(facts: CardFacts) -> list[str]:
 
 
 def _result(facts: CardFacts, run: RunFacts) -> dict[str, Any]:
-    metrics = [{"type": _METRICS.get(n, n), "name": _NAMES.get(n, n), "value": round(v, 6)} for n, v in run.scores.items()]
+    metrics = [{"type": _kind(n, run.scores), "name": _NAMES.get(n, n), "value": round(v, 6)} for n, v in run.scores.items()]
     dataset = {"name": run.data, "type": run.data, "split": "test"}
     return {"task": {"type": hub_task(facts.task)}, "dataset": dataset, "metrics": metrics}
+
+
+def _kind(name: str, scores: Mapping[str, float]) -> str:
+    """The hub's word for a score, unless another score is called so."""
+    word = _METRICS.get(name, name)
+    return name if word in scores else word
 
 
 def _yaml(tree: Mapping[str, Any], depth: int) -> Iterator[str]:
@@ -125,7 +132,8 @@ def _yaml(tree: Mapping[str, Any], depth: int) -> Iterator[str]:
 
 
 def _scalar(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else json.dumps(value)
+    # Characters that cannot be seen, such as U+2028, may end a line in YAML: they are written as escapes.
+    return json.dumps(value, ensure_ascii=not value.isprintable()) if isinstance(value, str) else json.dumps(value)
 
 
 # ---- what people read
@@ -156,6 +164,13 @@ def _use(facts: CardFacts) -> str:
     return "\n".join([*lines, "", "or", "", "```python", *_elsewhere(facts), "```", ""])
 
 
+_PEFT = {
+    "text-classification": "AutoPeftModelForSequenceClassification",
+    "token-classification": "AutoPeftModelForTokenClassification",
+    "text-generation": "AutoPeftModelForCausalLM",
+}
+
+
 def _elsewhere(facts: CardFacts) -> list[str]:
     """The same in the library whose layout the files have."""
     if facts.library == "timm":
@@ -163,14 +178,15 @@ def _elsewhere(facts: CardFacts) -> list[str]:
     if facts.library == "sentence-transformers":
         return ["from sentence_transformers import SentenceTransformer", "", f'model = SentenceTransformer("{facts.repo}")']
     if facts.library == "peft":
-        return ["from peft import AutoPeftModel", "", f'model = AutoPeftModel.from_pretrained("{facts.repo}")']
+        kind = _PEFT.get(facts.task, "AutoPeftModelForFeatureExtraction")
+        return [f"from peft import {kind}", "", f'model = {kind}.from_pretrained("{facts.repo}")']
     return ["from transformers import pipeline", "", f'pipe = pipeline("{hub_task(facts.task)}", model="{facts.repo}")']
 
 
 def _labels(facts: CardFacts) -> str:
-    if not facts.labels:
+    if not facts.labels or "classification" not in facts.task:  # others have labels by default, which mean nothing
         return ""
-    shown = ", ".join(f"`{name}`" for name in facts.labels[:_SHOWN_LABELS])
+    shown = ", ".join(f"`{' '.join(name.replace('`', '').split())}`" for name in facts.labels[:_SHOWN_LABELS])
     more = f", and {len(facts.labels) - _SHOWN_LABELS} more" if len(facts.labels) > _SHOWN_LABELS else ""
     return f"## Classes\n\n{len(facts.labels)}: {shown}{more}.\n"
 

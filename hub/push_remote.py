@@ -53,12 +53,21 @@ class Remote:
         repo: ``org/name``.
         revision: the branch that is pushed to.
         token: None takes the one the user is logged in with.
+
+    Raises:
+        AccessError: what is given as a token cannot be one.
     """
 
     def __init__(self, repo: str, revision: str = "main", token: str | None = None) -> None:
         self.repo, self.revision = repo, revision
         self._hub = huggingface.client()
         self._token = token or self._hub.get_token()
+        if self._token and not (self._token.isascii() and self._token.isprintable() and " " not in self._token):
+            raise AccessError(
+                "the token holds a character that no token has",
+                why="a copy may have taken too much with it",
+                fix="copy it again: it has letters, digits and '_'",
+            )
         self._api = self._hub.HfApi(token=self._token or False)
 
     @property

@@ -292,7 +292,7 @@ def _base_repo(base: str, card: Card | None) -> str:
 
 
 def _library(config: dict[str, Any], files: Any) -> str:
-    if "adapter_config.json" in files and not config:
+    if "adapter_config.json" in files:
         return "peft"
     if "model_type" not in config:
         return "timm"

@@ -205,6 +205,8 @@ def _in_words(seconds: float) -> str:
 
 def _transport_error(error: BaseException, place: str) -> NyalaError:
     again = "check the network, then try again"
+    if isinstance(error, UnicodeEncodeError):  # of all that is sent only the token comes from outside
+        return AccessError(f"{place}: the token holds a character that no token has", fix="copy it again, and set HF_TOKEN to it")
     if is_a(error, "OfflineModeIsEnabled"):
         return NetworkError(f"{place}: HF_HUB_OFFLINE is set", fix="unset it, or load something that is cached")
     wait = retry_after(error)
