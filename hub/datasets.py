@@ -62,4 +62,4 @@ def fetch_dataset(name: str, choose: Callable[[Sequence[str]], Sequence[str]], p
             )
         files = source.fetch(patient=True)
     folder = source.place.snapshot(files.revision, "x").parent
-    return Snapshot(spec.repo, files.revision, folder, {file: files[file] for file in files})
+    return Snapshot(spec.repo, files.revision, folder, {file: Path(files[file]) for file in files})
