@@ -447,7 +447,7 @@ _RESNET = {
 def _accident(rng: random.Random, arrays: Arrays) -> None:
     """One accident in a state dict."""
     chosen = rng.choice(list(arrays)) if arrays else "x"
-    kind = rng.randrange(8) if rng.random() < 0.95 else 8
+    kind = rng.randrange(8) if rng.random() < 0.995 else 8
     if kind == 0:
         arrays.pop(chosen, None)
     elif kind == 1:
@@ -461,7 +461,8 @@ def _accident(rng: random.Random, arrays: Arrays) -> None:
     elif kind == 4 and chosen in arrays:
         arrays[chosen] = arrays[chosen].T.copy()
     elif kind == 5 and chosen in arrays:
-        arrays[chosen] = arrays[chosen].astype(rng.choice(_KINDS))
+        real = arrays[chosen].real if arrays[chosen].dtype.kind == "c" else arrays[chosen]
+        arrays[chosen] = real.astype(rng.choice(_KINDS))
     elif kind == 6 and chosen in arrays:
         arrays[chosen] = arrays[chosen].reshape(-1)
     elif kind == 8:
