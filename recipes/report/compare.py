@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -49,29 +50,42 @@ def names_of(views: Sequence[View]) -> list[str]:
 
 
 def _results(views: Sequence[View], names: Sequence[str]) -> str:
-    rows = []
+    judged = [{key: (name, e) for key, name, e in v.judged.summary()} if v.judged else {} for v in views]
+    keys = dict.fromkeys(key for found in judged for key in found)
+    titles = {key: name for found in judged for key, (name, _) in found.items()}
     alike = all(v.manifest.get("data") == views[0].manifest.get("data") for v in views)
-    best = max((v.assessment.accuracy.value for v in views if v.assessment), default=None) if alike else None
-    for i, (view, name) in enumerate(zip(views, names, strict=True)):
-        a, final = view.assessment, view.final
+    best = _best(judged) if alike else None
+    rows = []
+    for i, (view, name, found) in enumerate(zip(views, names, judged, strict=True)):
         cells = [f'<span class="key c{i % STYLES}">{escape(name)}</span>']
-        if a is None:
-            state = "not finished" if not view.manifest.get("outputs") else "no classes"
-            cells += [f'<td class="quiet">{state}</td>', "<td></td>", "<td></td>", "<td></td>"]
-        else:
-            strong = a.accuracy.value == best
-            cells += [_estimate(a.accuracy, 100, " %", strong), _against(view, views[0]) if i else "<td></td>"]
-            cells += [_estimate(a.macro_f1), _estimate(a.log_loss)]
-        steps = view.steps
-        cells += [_number(f"{len(steps):,}"), _number(str(final.get("weights_step", "-")))]
-        cells += [_number(duration(view.seconds) if view.seconds else "-")]
+        for key in keys:
+            cells.append(_score(key, found[key][1], (i, key) == best) if key in found else "<td>-</td>")
+            if key == "accuracy":
+                cells.append(_against(view, views[0]) if i else "<td></td>")
+        state = "finished" if view.manifest.get("outputs") else "not finished"
+        cells += [_number(f"{len(view.steps):,}"), _number(str(view.final.get("weights_step", "-")))]
+        cells += [_number(duration(view.seconds) if view.seconds else "-"), f'<td class="quiet">{state}</td>']
         rows.append(cells)
-    head = ["run", "test accuracy", "more than the first", "macro F1", "log loss", "steps", "weights from", "time in steps"]
+    head = ["run"]
+    for key in keys:
+        head += [titles[key], "more than the first"] if key == "accuracy" else [titles[key]]
     note = (
-        '<p class="quiet">In grey the 95 % intervals. "More than the first" compares the two answers to each sample: where its '
-        "interval holds 0, the difference may be chance.</p>"
+        '<p class="quiet">On the test part; in grey the 95 % intervals. "More than the first" compares the two answers to each '
+        "sample: where its interval holds 0, the difference may be chance.</p>"
     )
-    return parts.table(head, rows) + note
+    return parts.table([*head, "steps", "weights from", "time in steps", ""], rows) + note
+
+
+def _best(judged: Sequence[Mapping[str, tuple[str, Estimate]]]) -> tuple[int, str] | None:
+    """The run with the best first score, and that score's key."""
+    key = next((k for found in judged for k in found), None)
+    values = [(found[key][1].value, -i) for i, found in enumerate(judged) if key in found] if key else []
+    return (-max(values)[1], key) if values and key else None
+
+
+def _score(key: str, e: Estimate, strong: bool) -> str:
+    share = key in parts.SHARES
+    return _estimate(e, 100 if share else 1, " %" if share else "", strong)
 
 
 def _number(text: str) -> str:
@@ -139,7 +153,9 @@ def differing(views: Sequence[View]) -> list[tuple[str, list[Any]]]:
 
 
 def _value(value: Any) -> str:
-    return '<span class="quiet">-</span>' if value is None else f"<code>{escape(str(value))}</code>"
+    if value is None:
+        return '<span class="quiet">-</span>'
+    return f"<code>{escape(value if isinstance(value, str) else json.dumps(value, default=str))}</code>"
 
 
 def _curves(views: Sequence[View], names: Sequence[str]) -> str:

@@ -28,8 +28,7 @@ def run_page(view: View) -> str:
 
 def _tiles(view: View) -> str:
     final = view.final
-    judged = view.assessment or view.measurement
-    shown = parts.score_tiles(judged) if judged else _plain_scores(final)
+    shown = parts.score_tiles(view.judged) if view.judged else _plain_scores(final)
     seen = sum(r.get("samples", 0) for r in view.steps)
     state = "finished" if view.manifest.get("outputs") else "not finished"
     took = f"{duration(view.seconds)} in steps" if view.seconds else ""
@@ -47,7 +46,7 @@ def _plain_scores(final: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _samples(view: View) -> str:
     if view.samples is not None:
-        return gallery(view.samples)
+        return gallery(view.samples, by_class=view.measurement is None)
     return f'<p class="quiet">{escape(view.without_samples)}</p>' if view.without_samples else ""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import scores
 from ..assessment import Assessment
 from ..intervals import Estimate
 from ..judge_text import calibration_sentence
@@ -18,6 +19,7 @@ from .style import CSS
 
 Record = Mapping[str, Any]
 _FEW = 30  # classes that fit into a square
+SHARES = ("accuracy", "top5", "recall_at_10")  # scores that people know as percentages
 
 
 def frame(title: str, subtitle: str, body: Sequence[tuple[str, str]], before: str = "") -> str:
@@ -56,7 +58,7 @@ def score_tiles(a: Assessment | Measurement) -> list[tuple[str, str, str]]:
     for key, name, e in a.summary():
         if not e.exists:
             continue
-        share = key in ("accuracy", "top5", "recall_at_10")
+        share = key in SHARES
         value = f"{100 * e.value:.1f} %" if share else f"{e.value:.3f}"
         spread = f"{100 * e.low:.1f} to {100 * e.high:.1f} %" if share else f"{e.low:.3f} to {e.high:.3f}"
         found.append((name, value, f"95 %: {spread}"))
@@ -171,10 +173,9 @@ def curves(records: Sequence[Record]) -> str:
 
 def _scores(records: Iterable[Record]) -> list[tuple[str, str, str]]:
     """(key, name, style) of the scores that evaluations recorded, whatever the task."""
-    known = {"accuracy": "accuracy", "macro_f1": "macro F1"}
     keys = dict.fromkeys(k for r in records if r["kind"] == "eval" for k, v in r.items() if isinstance(v, float) and k != "loss")
     styles = ("b", "a", *(f"c{i}" for i in range(2, 8)))
-    return [(k, known.get(k, k.replace("_", " ")), styles[i % len(styles)]) for i, k in enumerate(keys)]
+    return [(k, scores.title(k), styles[i % len(styles)]) for i, k in enumerate(keys)]
 
 
 # ---- recipe and proof ---------------------------------------------------------------------------------------------

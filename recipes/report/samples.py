@@ -73,12 +73,18 @@ def show_text(raw: str) -> dict[str, Any]:
     return {"text": raw if len(raw) <= 600 else raw[:600] + " …"}
 
 
-def gallery(samples: Iterable[Sample]) -> str:
-    """Mistakes and unsure right answers, each under a heading of its own."""
+def gallery(samples: Iterable[Sample], by_class: bool = True) -> str:
+    """Mistakes and right answers, each under a heading of its own.
+
+    Args:
+        samples: in the order in which they are shown.
+        by_class: they are ordered by how sure the model was of a class; else by how much is wrong with them.
+    """
     samples = list(samples)
     wrong = [s for s in samples if s.label != s.predicted]
     right = [s for s in samples if s.label == s.predicted]
-    parts = [_group("Mistakes, the surest first", wrong), _group("Right answers, the least sure first", right)]
+    orders = (", the surest first", ", the least sure first") if by_class else (", the worst first", "")
+    parts = [_group(f"Mistakes{orders[0]}", wrong), _group(f"Right answers{orders[1]}", right)]
     return "".join(parts) or '<p class="quiet">none</p>'
 
 

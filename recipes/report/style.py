@@ -19,7 +19,7 @@ a:hover { text-decoration:underline; }
 h2 { font-size:19px; margin:40px 0 12px; border-bottom:1px solid var(--rule); padding-bottom:6px; }
 h3 { font-size:15px; margin:20px 0 8px; } section p { margin:8px 0; max-width:75ch; }
 .quiet { color:var(--quiet); font-weight:normal; }
-.tiles { display:grid; grid-template-columns:repeat(auto-fit, minmax(148px, 1fr)); gap:12px; margin-top:24px; }
+.tiles { display:grid; grid-template-columns:repeat(auto-fit, minmax(min(168px, 42%), 1fr)); gap:12px; margin-top:24px; }
 .tile { background:var(--card); border:1px solid var(--rule); border-radius:10px; padding:12px 16px; }
 .tile b { display:block; font-size:24px; line-height:1.3; font-variant-numeric:tabular-nums; }
 .tile span { color:var(--quiet); display:block; } .tile small { color:var(--quiet); }

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from ...core.atomic import atomic_write, storage_errors
 from ...core.errors import DataError, IntegrityError, NyalaError, RecipeError
@@ -17,6 +19,7 @@ from .. import run as runs
 from ..assessment import Assessment, labels_of
 from ..calibration import Temperature
 from ..measurement import Measurement
+from ..schema import Recipe
 from .samples import Sample, pick, show_picture, show_text
 
 SCORES = "scores.json"
@@ -56,6 +59,11 @@ class View:
         return self.folder.name
 
     @property
+    def judged(self) -> Assessment | Measurement | None:
+        """The scores on the test part, of whatever kind."""
+        return self.assessment or self.measurement
+
+    @property
     def final(self) -> dict[str, Any]:
         """The last record, with the scores on the test part; empty while the run goes on."""
         return next((r for r in reversed(self.records) if r["kind"] == "final"), {})
@@ -88,7 +96,7 @@ def read(folder: str | Path, *, samples: bool | list[Sample] = True, manifest: d
         records=list(metrics.read(path / runs.METRICS)) if (path / runs.METRICS).is_file() else [],
         seconds=_seconds(path / runs.TIMINGS),
         recipe=text,
-        settings=dict(config.leaves(tree)),
+        settings=_settings(tree),
         manifest=done,
         assessment=_assessment(path, int(tree.get("seed", 0))) if done.get("outputs") else None,
         samples=samples if isinstance(samples, list) else None,
@@ -112,6 +120,13 @@ def _recipe(path: Path, given: str | Path) -> tuple[str, dict[str, Any]]:
         raise IntegrityError(
             f"{path / runs.RECIPE} is damaged", why=str(error), fix="take it from a backup, or run again"
         ) from error
+
+
+def _settings(tree: dict[str, Any]) -> dict[str, Any]:
+    """Every value by key path, also those that did not exist yet when the run was made: they have their defaults."""
+    with suppress(msgspec.ValidationError):  # of another version of nyala: what it says is shown all the same
+        tree = msgspec.to_builtins(msgspec.convert(tree, Recipe))
+    return {k: v for k, v in config.leaves(tree) if v is not None}
 
 
 def _seconds(path: Path) -> float:

@@ -98,7 +98,7 @@ def test_a_run_of_tags_is_judged_and_reported(tagged_run: runs.Run, tmp_path: Pa
     assert cli.main(["report", str(folder)]) == 0 and (folder / "report.html").read_bytes() == at_the_end
     view = report.read(folder)
     assert view.measurement is not None and view.samples and b"macro F1" in at_the_end
-    assert "no classes" in report.comparison_page([view, view])
+    assert "<th>F1</th>" in report.comparison_page([view, view]) and b"Mistakes, the worst first" in at_the_end
 
 
 def test_a_model_for_another_task_is_refused(tagged_run: runs.Run, tiny_bert: Path, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_scores_of_another_task_are_shown_as_recorded() -> None:
     final = {"kind": "final", "step": 8, "loss": 0.4, "f1": 0.625}
     evaluation = {"kind": "eval", "part": "validation", "step": 8, "loss": 0.4, "f1": 0.5}
     html = run_page(view(records=[*RECORDS[:8], evaluation, final], assessment=None))
-    assert "0.6250" in html and "f1 0.5 at 8" in html
+    assert "0.6250" in html and "F1 0.5 at 8" in html
 
 
 def test_what_was_set_stands_out_in_the_recipe() -> None:
