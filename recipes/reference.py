@@ -70,7 +70,7 @@ class Section:
 
 
 @cache
-def field_docs(table: type[Table]) -> dict[str, str]:
+def field_docs(table: type[msgspec.Struct]) -> dict[str, str]:
     """The words below each field of a table, those of its bases included.
 
     Example:
@@ -85,13 +85,14 @@ def field_docs(table: type[Table]) -> dict[str, str]:
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
         assert isinstance(body, ast.ClassDef)
         for statement, following in zip(body.body, body.body[1:], strict=False):
-            named = isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-            if named and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-                found[statement.target.id] = " ".join(str(following.value.value).split())  # type: ignore[union-attr]
+            if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
+                continue
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                found[statement.target.id] = " ".join(str(following.value.value).split())
     return found
 
 
-def table_doc(table: type[Table]) -> str:
+def table_doc(table: type[msgspec.Struct]) -> str:
     """What a table is, as one paragraph."""
     return " ".join((table.__doc__ or "").split()).replace("``", "`")
 
@@ -106,7 +107,7 @@ def sections() -> list[Section]:
     return list(_walk(Recipe, "", ""))
 
 
-def _walk(table: type[Table], path: str, tag: str) -> Iterator[Section]:
+def _walk(table: type[msgspec.Struct], path: str, tag: str) -> Iterator[Section]:
     kind = mi.type_info(table)
     assert isinstance(kind, mi.StructType)
     docs = field_docs(table)
@@ -278,7 +279,7 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nyala recipe", **schema}
 
 
-def _every_table(table: type[Table]) -> list[type[Table]]:
+def _every_table(table: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
     kind = mi.type_info(table)
     assert isinstance(kind, mi.StructType)
     found = [table]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,7 +110,7 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
     kind = kinds.of(source.kind)
     classes = recipe.model.num_classes or len(source.labels)
     pipeline, _ = models.load(recipe.model, kind, classes, recipe.seed)
-    model = pipeline.model
+    model, prepared = pipeline.model, vars(pipeline)["preprocess"]
     is_image = source.kind == "image"
     lengths = [] if is_image else _tokens(pipeline, source.train)
     sides, grey = _sides(source.train) if is_image else ([0], False)
@@ -132,7 +132,7 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         parameters=sum(p.numel() for p in model.parameters()),
         width=_width(model),
         layers=highest + 1,
-        native=int(pipeline.preprocess.size[0]) if is_image else 0,
+        native=int(prepared.size[0]) if is_image else 0,
         positions=0 if is_image else int(model.config.max_position_embeddings),
         flexible=is_image and not any("pos_embed" in name or "position" in name for name in layer),
         memory=free_memory(),
@@ -175,12 +175,11 @@ def _sides(part: Part) -> tuple[list[int], bool]:
             grey = grey and source.ndim == 2
             continue
         try:
-            with Image.open(source) as image:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
                 sides.append(min(image.size))
                 grey = grey and image.mode in ("L", "1", "I;16")
-        except (OSError, ValueError, TypeError):  # bytes, or no picture: the reader says what is wrong with it
-            image = load_image(source)
-            sides.append(min(image.size))
+        except (OSError, ValueError):  # no picture: the reader says what is wrong with it
+            sides.append(min(load_image(source).size))
             grey = False
     return sides, grey
 
@@ -230,7 +229,6 @@ def free_memory() -> int:
         return int(rows["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
         pass
-    names: Sequence[str] = getattr(os, "sysconf_names", {})
-    if "SC_PHYS_PAGES" in names:
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return 4 << 30

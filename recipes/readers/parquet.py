@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def read_parquet(path: Path) -> Table:
     if not table.num_rows:
         raise DataError(f"{path} holds no rows", fix="add samples")
     columns = [[_picture(value) for value in column.to_pylist()] for column in table.columns]
-    rows = list(zip(*columns, strict=True))
+    rows: list[Sequence[Any]] = list(zip(*columns, strict=True))
     places = [f"{path}, row {i}" for i in range(len(rows))]
     return Table(path, list(table.column_names), rows, places, _class_names(table.schema.metadata or {}))
 

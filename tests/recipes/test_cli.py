@@ -105,7 +105,7 @@ def test_list_as_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert [r["name"] for r in found["recipes"]] == ["vision/fashion-lite0"]
     assert run("list", "--domain", "text", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert {m["domain"] for m in found["models"]} == {"text"} and [r["name"] for r in found["recipes"]] == ["text/spam-minilm"]
+    assert {m["domain"] for m in found["models"]} == {"text"} and all(r["name"].startswith("text/") for r in found["recipes"])
 
 
 def test_show_a_recipe_with_origins_and_a_card(capsys: pytest.CaptureFixture[str]) -> None:
