@@ -74,7 +74,7 @@ def _fetched() -> Iterator[Path]:
     from .sources import huggingface
 
     cache = cache_folder()
-    yield from (path for path in (cache.iterdir() if cache.is_dir() else ()) if path.is_dir())
+    yield from (path for path in (cache.iterdir() if cache.is_dir() else ()) if path.is_dir() and path.name[0] != ".")
     records = cache / "hub"
     for record in records.iterdir() if records.is_dir() else ():
         yield huggingface.cache_folder() / f"models--{record.name}"

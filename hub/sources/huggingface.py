@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from ...core.errors import (
     AccessError,
+    ArgumentError,
     MissingDependencyError,
     MissingFileError,
     NetworkError,
@@ -215,6 +216,9 @@ def _transport_error(error: BaseException, place: str) -> NyalaError:
         return NetworkError(f"{place}: too many requests (HTTP 429)", fix=f"{later}; logging in raises the limit")
     if status_of(error):
         return NetworkError(f"{place}: the server answers HTTP {status_of(error)}", fix=later)
+    endpoint = client().constants.ENDPOINT
+    if is_a(error, "UnsupportedProtocol", "InvalidURL") and not endpoint.startswith(("http://", "https://")):
+        return ArgumentError(f"HF_ENDPOINT={endpoint!r} is no web address", fix="write https://HOST, or unset it")
     if is_a(error, "TooManyRedirects", "UnsupportedProtocol"):
         return NetworkError(f"{place}: the server redirects to nowhere ({error})", fix="check proxies and HF_ENDPOINT")
     if is_a(error, "JSONDecodeError"):

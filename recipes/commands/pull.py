@@ -44,7 +44,11 @@ def execute(args: argparse.Namespace) -> int:
     for name in args.names or _locked_names(lock):
         _require_no_mistyped_recipe(name)
         model = config.load(name).recipe.model.name if name in catalog.names() else name
-        files = fetch(model, lock=lock, update=args.update)
+        try:
+            files = fetch(model, lock=lock, update=args.update)
+        except KeyboardInterrupt:
+            console.say("what has arrived is kept: the same command goes on from it")
+            raise
         rows: list[dict[str, Any]] = [
             {
                 "model": model,

@@ -72,7 +72,8 @@ def test_mirrors_may_pack_differently(mirror):
     ids=lambda value: f"{value['kind']}-{value.get('status', value.get('at'))}" if isinstance(value, dict) else "",
 )
 def test_what_passes_is_tried_again(mirror, monkeypatch, fault, ranges):
-    monkeypatch.setattr(downloads, "_TIMEOUT", 0.3)
+    if fault["kind"] in ("stall", "freeze"):
+        monkeypatch.setattr(downloads, "_TIMEOUT", 0.4)
     mirror.world.hub.fault(**fault, match="/lfs/")
     assert fetch(wanted(mirror("d.gz", PACKED))).read_bytes() == PACKED
     assert [asked for _, asked in mirror.ranges()] == ranges

@@ -125,6 +125,10 @@ def env(name: str, value: str) -> Callable[[World], None]:
     return lambda world: world.monkeypatch.setenv(name, value)
 
 
+def soon(world: World) -> None:
+    world.give_up_soon()
+
+
 def cached(*more: Callable[[World], object]) -> Callable[[World], None]:
     def prepare(world: World) -> None:
         world.fetch()
@@ -191,9 +195,9 @@ BODY = [
         "ends early, always", [lfs("short", 99, at=1000)], ends="NetworkError", says=("ended before", "5,000 of 102,400"), gets=5
     ),
     Case("empty answer, always", [lfs("short", 99, at=0)], ends="NetworkError", says=("ended before",), gets=5),
-    Case("stalls", [lfs("stall")], gets=2),
-    Case("stalls always", [lfs("stall", 99)], ends="NetworkError", says=("does not answer",), gets=5, waits=AGAIN),
-    Case("stalls in the middle", [lfs("freeze", at=60_000)], then=resumed_at(0, 60_000)),
+    Case("stalls", [lfs("stall")], before=soon, gets=2),
+    Case("stalls always", [lfs("stall", 99)], before=soon, ends="NetworkError", says=("does not answer",), gets=5),
+    Case("stalls in the middle", [lfs("freeze", at=60_000)], before=soon, then=resumed_at(0, 60_000)),
     Case("one bit is wrong", [lfs("corrupt", at=5)], then=resumed_at(0, 0)),
     Case("one bit is wrong, always", [lfs("corrupt", 99, at=5)], ends="IntegrityError", says=(SHA, "nothing was kept"), gets=2),
     Case("one bit of a small file is wrong", [small("corrupt", at=5)]),
@@ -235,7 +239,14 @@ STATUS = [
     Case(
         "a listing without a commit", [api("status", status=200)], ends="NetworkError", says=("not a model hub's", "HF_ENDPOINT")
     ),
-    Case("a listing that stalls", [api("stall", 9)], ends="NetworkError", says=("does not answer",)),
+    Case(
+        "a listing that stalls",
+        [api("stall", 9)],
+        before=lambda w: w.monkeypatch.setenv("NYALA_HUB_TIMEOUT", "0.4"),
+        ends="NetworkError",
+        says=("does not answer",),
+        then=lambda w: w.monkeypatch.delenv("NYALA_HUB_TIMEOUT"),
+    ),
 ]
 PLACES = [
     Case("redirected in a circle", [redirect("/org/m/resolve/main/model.safetensors")], ends="NetworkError", says=("redirects",)),
@@ -427,6 +438,13 @@ DISK = [
         before=env("NYALA_HUB_TIMEOUT", "soon"),
         ends="ArgumentError",
         says=("NYALA_HUB_TIMEOUT",),
+        heals=False,
+    ),
+    Case(
+        "an address that is none",
+        before=lambda w: w.monkeypatch.setattr(huggingface.client().constants, "ENDPOINT", "hub.example"),
+        ends="ArgumentError",
+        says=("HF_ENDPOINT='hub.example' is no web address",),
         heals=False,
     ),
     Case(

@@ -80,8 +80,8 @@ def test_a_part_with_a_wrong_bit_is_found_out_and_fetched_whole(repo, client):
 
 
 def test_four_processes_at_once_download_once_and_say_for_whom_they_wait(repo, client):
-    repo.fault("freeze", match="/lfs/", at=1_000_000)  # the first is held up for a second, then goes on
-    processes = [client.start(repo.url, FETCH, HF_HUB_DOWNLOAD_TIMEOUT="2") for _ in range(4)]
+    repo.fault("freeze", match="/lfs/", at=1_000_000)  # the first is held up, gives up and goes on
+    processes = [client.start(repo.url, FETCH, HF_HUB_DOWNLOAD_TIMEOUT="3") for _ in range(4)]
     said = []
     for process in processes:
         assert_right(client.finish(process))
