@@ -392,17 +392,18 @@ class Best(Table, frozen=True):
 
 
 class Watchdog(Table, frozen=True):
-    """Stops a run whose loss explodes. It looks once there are ``window`` steps to compare with. What is not finite stops every
-    run, with a watchdog or without."""
+    """Stops a run whose loss explodes: before an update, with the samples at fault and the newest checkpoint named. What is not
+    finite stops every run, with a watchdog or without."""
 
     loss: Annotated[float, Meta(gt=1)] = 10.0
-    """A loss above this many times its median over the last `window` steps, and above `floor`, stops the run."""
+    """A loss above this many times the lowest running median so far, and above the loss of the first step, breaks the rule."""
     grad_norm: Annotated[float, Meta(gt=1)] | None = None
-    """A gradient's norm above this many times its median stops the run; not watched where it is left out."""
+    """A gradient's norm above this many times its running median breaks it too; not watched where it is left out."""
     window: Annotated[int, Meta(ge=2)] = 20
-    """Steps that the medians are taken over."""
-    floor: NotNegative = 1.0
-    """A loss below this never stops a run: close to 0 it may jump tenfold and mean nothing."""
+    """Steps that the medians are taken over; at the beginning of a run, over those there are."""
+    patience: Count = 3
+    """Steps in a row that break the rule before the run stops: a single hard batch is no explosion. No checkpoint is written
+    meanwhile."""
 
 
 class Stage(Table, frozen=True):

@@ -234,7 +234,7 @@ def after_update(training: Training) -> None:
         training.log.link({"kind": "hash", "step": at.step, "parameters": hashing.of_arrays(arrays(setup.model.state_dict()))})
     if evaluates:
         validate(training)
-    if saves or at.stopped:
+    if at.stopped or (saves and (last or not training.watch.wild)):
         save(training)
 
 

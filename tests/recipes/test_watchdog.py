@@ -16,26 +16,42 @@ from nyala.recipes.watchdog import DivergenceError, Watch
 
 
 def seen(losses: list[float], norms: list[float] | None = None, **rule: Any) -> Watch:
-    watch = Watch(Watchdog(**{"window": 4, **rule}))
+    watch = Watch(Watchdog(**{"window": 4, "patience": 1, **rule}))
     for loss, norm in zip(losses, norms or [1.0] * len(losses), strict=True):
         watch.add(loss, norm)
     return watch
 
 
-def test_a_loss_above_its_multiple_of_the_median_is_an_explosion() -> None:
-    watch = seen([2.0, 1.0, 1.0, 1.0, 9.0])  # the median of the last four is 1
+def test_a_loss_above_its_multiple_of_the_lowest_median_is_an_explosion() -> None:
+    watch = seen([2.0, 1.0, 1.0, 1.0, 1.5, 1.5, 1.5])  # medians of four: 1, 1, 1.25, 1.5
     assert watch.look(10.0, 1.0) == ""
-    assert watch.look(10.1, 1.0) == "the loss is 10.1, more than 10 times 1, its median over the last 4 steps"
+    assert watch.look(10.1, 1.0) == "the loss is 10.1, more than 10 times 1, the lowest median that 4 steps have had"
 
 
-def test_it_waits_until_there_is_something_to_compare_with() -> None:
-    assert seen([1.0] * 3).look(1e9, 1e9) == ""
-    assert seen([1.0] * 4).look(1e9, 1e9) != ""
+def test_a_loss_that_doubles_again_and_again_is_an_explosion_though_its_median_follows() -> None:
+    watch, loss, step = seen([2.0] * 10, window=20), 2.0, 0
+    while not watch.look(loss, 1.0) and step < 50:
+        watch.add(loss, 1.0)
+        loss, step = loss * 1.15, step + 1
+    assert loss < 25
 
 
-def test_small_losses_may_jump() -> None:
-    assert seen([1e-4] * 4).look(0.9, 1.0) == ""
-    assert seen([1e-4] * 4, floor=0.5).look(0.9, 1.0) != ""
+def test_from_the_second_step_on_there_is_something_to_compare_with() -> None:
+    assert seen([]).look(1e9, 1e9) == ""
+    assert seen([2.3]).look(1e9, 1e9) != ""
+
+
+def test_a_loss_below_that_of_the_first_step_is_none() -> None:
+    assert seen([2.0, *[1e-4] * 8]).look(1.9, 1.0) == ""
+    assert seen([2.0, *[1e-4] * 8]).look(2.1, 1.0) != ""
+
+
+def test_one_hard_batch_is_no_explosion() -> None:
+    watch = seen([1.0] * 4, patience=3)
+    assert [watch.look(20.0, 1.0) or watch.add(20.0, 1.0) for _ in range(2)] == [None, None]
+    assert watch.look(20.0, 1.0).endswith("for 3 steps in a row")
+    watch.add(0.9, 1.0)
+    assert watch.look(20.0, 1.0) == "" and list(watch.losses) == [1.0, 1.0, 1.0, 0.9]
 
 
 def test_gradients_are_watched_where_asked_for() -> None:
@@ -56,6 +72,7 @@ def test_without_a_rule_nothing_is_watched() -> None:
     [
         (["train.watchdog={loss=1.0}"], r"train\.watchdog\.loss: 1\.0 is out of range \(must be above 1\)"),
         (["train.watchdog={window=1}"], r"train\.watchdog\.window: 1 is out of range \(must be at least 2\)"),
+        (["train.watchdog={patience=0}"], r"train\.watchdog\.patience: 0 is out of range \(must be at least 1\)"),
         (["train.watchdog={los=3}"], r"train\.watchdog\.los: unknown key \(did you mean 'loss'\?\)"),
         (["train.watchdog=true"], r"train\.watchdog: expected a table"),
     ],
@@ -67,18 +84,18 @@ def test_bad_rules_are_refused_with_their_key(recipe_file: Path, overrides: list
 
 # ---- in a run -----------------------------------------------------------------------------------------------------
 
-RULE = "train.watchdog={window=4, floor=0.0, loss=3.0}"
+RULE = "train.watchdog={window=4, patience=2, loss=3.0}"
 STEADY = ["schedule.type=constant", "optim.lr=1e-6", "train.epochs=3", "data.augment=[]", RULE]
 
 
 @pytest.fixture
 def jolted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From step 10 on the loss that the run sees is five times what it is."""
+    """From step 9 on the loss that the run sees is five times what it is."""
     real = steps.gradients
 
     def gradients(attempt: Any) -> tuple[float, int]:
         loss, right = real(attempt)
-        return (loss * 5 if attempt.key[1] >= 9 else loss), right
+        return (loss * 5 if attempt.key[1] >= 8 else loss), right
 
     monkeypatch.setattr(steps, "gradients", gradients)
 
@@ -97,7 +114,15 @@ def test_a_run_stops_before_the_exploding_step_and_keeps_what_was_good(recipe_fi
 
 
 @pytest.mark.usefixtures("jolted")
-@pytest.mark.parametrize("stop", [3, 6, 8])
+def test_no_checkpoint_is_written_while_the_loss_is_wild(recipe_file: Path, tmp_path: Path) -> None:
+    run = runs.create(config.load(recipe_file, [*STEADY, "train.checkpoint.every=1"]), tmp_path / "run")
+    with pytest.raises(DivergenceError, match="step 10 was not made"):
+        trainer.train(run)
+    assert sorted(p.name for p in (run.folder / "checkpoints").glob("step-*")) == ["step-00000007", "step-00000008"]
+
+
+@pytest.mark.usefixtures("jolted")
+@pytest.mark.parametrize("stop", [3, 8, 9])
 def test_a_resumed_run_is_stopped_at_the_same_step_with_the_same_words(recipe_file: Path, tmp_path: Path, stop: int) -> None:
     """What the watch has seen is read back from the metrics."""
     loaded = config.load(recipe_file, STEADY)
