@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,21 +48,37 @@ class ImagePreprocess:
     def __post_init__(self) -> None:
         if self.interpolation not in _FILTERS:
             raise ArgumentError(f"interpolation {self.interpolation!r}", fix=f"use one of {', '.join(_FILTERS)}")
-        if not 0 < self.crop_pct <= 1 or min(self.size) < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        sides = min(self.size) > 0 and self.size[0] * self.size[1] <= MAX_PIXELS
+        if not 0 < self.crop_pct <= 1 or not sides or len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
             raise ArgumentError(f"preprocessing that makes no sense: {self}", fix="check the card or the config.json")
 
     @staticmethod
     def from_config(config: Mapping[str, Any], image_size: int | None = None) -> ImagePreprocess:
-        """Read timm's ``pretrained_cfg`` (or a card's preprocessing table); ``image_size`` replaces its size."""
+        """Read timm's ``pretrained_cfg`` (or a card's preprocessing table); ``image_size`` replaces its size.
+
+        Raises:
+            DataError: a value that is no number or size.
+            ArgumentError: numbers that make no sense.
+        """
         default = ImagePreprocess()
-        height, width = config.get("input_size", (3, *default.size))[1:]
-        return ImagePreprocess(
-            size=(height, width) if image_size is None else (image_size, image_size),
-            interpolation=str(config.get("interpolation", default.interpolation)),
-            crop_pct=float(config.get("crop_pct") or default.crop_pct),
-            mean=tuple(float(m) for m in config.get("mean", default.mean)),
-            std=tuple(float(s) for s in config.get("std", default.std)),
-        )
+        try:
+            height, width = (index(side) for side in config.get("input_size", (3, *default.size))[1:])
+            return ImagePreprocess(
+                size=(height, width) if image_size is None else (image_size, image_size),
+                interpolation=str(config.get("interpolation", default.interpolation)),
+                crop_pct=float(config.get("crop_pct") or default.crop_pct),
+                mean=tuple(float(m) for m in config.get("mean", default.mean)),
+                std=tuple(float(s) for s in config.get("std", default.std)),
+            )
+        except ArgumentError:
+            raise
+        except (
+            AttributeError,
+            TypeError,
+            ValueError,
+            KeyError,
+        ) as error:  # null, a text, three sides: the file may come from anywhere
+            raise DataError(f"preprocessing that makes no sense: {error}", fix="check the card or the config.json") from error
 
     def crop(self, source: Any) -> np.ndarray[Any, Any]:
         """The part of a picture that the model sees: (H, W, 3) uint8."""

@@ -131,3 +131,25 @@ def test_the_callers_picture_stays_as_it_is() -> None:
     loaded.paste((255, 255, 255), (0, 0, 6, 4))
     assert loaded is not image
     assert not np.asarray(image).any()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"input_size": [3, 32]},
+        {"input_size": [3, 32, 32, 32]},
+        {"input_size": None},
+        {"input_size": "3x32x32"},
+        {"input_size": [3, 32.5, 32]},
+        {"input_size": {"height": 3}},
+        {"input_size": [3, 100_000_000, 100_000_000]},
+        {"mean": None},
+        {"mean": ["a", "b", "c"]},
+        {"std": 0.5},
+        {"crop_pct": "x"},
+        {"std": [float("nan")] * 3},
+    ],
+)
+def test_a_configuration_of_nonsense_is_refused(config: dict[str, object]) -> None:
+    with pytest.raises((ArgumentError, DataError), match="makes no sense"):
+        ImagePreprocess.from_config(config)
