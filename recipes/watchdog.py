@@ -44,7 +44,7 @@ class Watch:
         >>> for loss in (2.0, 1.5, 1.8, 19.0):
         ...     watch.add(loss, 1.0)
         >>> watch.look(17.0, 1.0), watch.look(19.0, 1.0)
-        ('', 'the loss is 19, more than 10 times 1.8, the lowest median that 3 steps have had, for 2 steps in a row')
+        ('', 'the loss is 19, more than 10 times 1.8, its lowest running median so far, for 2 steps in a row')
     """
 
     def __init__(self, rule: Watchdog | None) -> None:
@@ -88,7 +88,7 @@ class Watch:
         if self.rule is None or not self.losses:
             return ""
         if loss > self.first and loss > self.rule.loss * self.lowest:
-            which = f"the lowest median that {self.rule.window} steps have had"
+            which = "its lowest running median so far"
             return _words("the loss", loss, self.rule.loss, self.lowest, which)
         usual = median(self.norms)
         if self.rule.grad_norm is not None and grad_norm > self.rule.grad_norm * usual > 0:

@@ -143,13 +143,22 @@ def test_the_average_is_its_definition_and_is_what_is_evaluated(recipe_file: Pat
 # ---- checkpointing ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", ["recipe_file", "text_recipe_file"])
-def test_checkpointing_changes_no_bit_of_a_run(recipe: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "overrides"),
+    [
+        ("recipe_file", ["model.dropout={drop_rate=0.3}"]),
+        ("text_recipe_file", ["model.dropout={hidden_dropout_prob=0.2}"]),
+        ("text_recipe_file", ["model.adapter={type='lora', rank=2, dropout=0.1}"]),
+        ("text_recipe_file", ["train.unfreeze={type='layers', every_epochs=0.5}"]),
+    ],
+)
+def test_checkpointing_changes_no_bit_of_a_run(
+    recipe: str, overrides: list[str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Batch norms count each batch once, and dropout draws the same numbers in the second pass."""
-    drop = "model.dropout={drop_rate=0.3}" if recipe == "recipe_file" else "model.dropout={hidden_dropout_prob=0.2}"
     files = []
     for on in ("true", "false"):
-        loaded = config.load(request.getfixturevalue(recipe), [f"train.checkpointing={on}", "train.epochs=2", drop])
+        loaded = config.load(request.getfixturevalue(recipe), [f"train.checkpointing={on}", "train.epochs=2", *overrides])
         run = runs.create(loaded, tmp_path / on)
         trainer.train(run)
         lines = [r for r in (run.folder / runs.METRICS).read_text().splitlines() if '"kind":"step"' in r]

@@ -25,7 +25,7 @@ def seen(losses: list[float], norms: list[float] | None = None, **rule: Any) -> 
 def test_a_loss_above_its_multiple_of_the_lowest_median_is_an_explosion() -> None:
     watch = seen([2.0, 1.0, 1.0, 1.0, 1.5, 1.5, 1.5])  # medians of four: 1, 1, 1.25, 1.5
     assert watch.look(10.0, 1.0) == ""
-    assert watch.look(10.1, 1.0) == "the loss is 10.1, more than 10 times 1, the lowest median that 4 steps have had"
+    assert watch.look(10.1, 1.0) == "the loss is 10.1, more than 10 times 1, its lowest running median so far"
 
 
 def test_a_loss_that_doubles_again_and_again_is_an_explosion_though_its_median_follows() -> None:
