@@ -88,7 +88,7 @@ def exploded(attempt: Attempt, words: str) -> DivergenceError:
         fix=FIX + "; or let the watchdog bear more (train.watchdog)",
         step=attempt.key[1] + 1,
         module=largest.rpartition(".")[0],
-        samples=numbers,
+        samples=numbers.tolist(),
     )
 
 
@@ -115,7 +115,7 @@ def _error(attempt: Attempt, what: str, place: Place) -> DivergenceError:
         fix=FIX,
         step=attempt.key[1] + 1,
         module=place.module,
-        samples=place.samples,
+        samples=place.samples.tolist(),
     )
 
 
@@ -241,7 +241,8 @@ def _bad_rows(tensor: Any) -> np.ndarray | None:
     array = np.asarray(tensor.detach().numpy() if isinstance(tensor, Tensor) else tensor)
     if array.dtype.kind not in "fV" or not array.ndim or np.isfinite(array.astype(np.float32, copy=False)).all():
         return None
-    return ~np.isfinite(array.astype(np.float32, copy=False)).reshape(len(array), -1).all(1)
+    bad = ~np.isfinite(array.astype(np.float32, copy=False)).reshape(len(array), -1)
+    return np.asarray(bad.any(1))
 
 
 def _take(attempt: Attempt, number: int, rows: np.ndarray) -> np.ndarray:
