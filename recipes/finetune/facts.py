@@ -22,10 +22,10 @@ class Facts:
     """Data and model in numbers.
 
     Attributes:
-        kind: of the data, ``image`` or ``text``.
+        kind: of the data: ``image``, ``text``, ``tags`` (a tag for each word) or ``pairs`` (of texts that belong together).
         classes: their names.
         train, validation, test: samples of each part, after splitting.
-        counts: training samples of each class.
+        counts: training samples of each class; empty where a sample has no class of its own.
         own_validation: the data come with a validation part.
         side: median of the pictures' shorter sides in pixels; 0 for texts.
         grey: all pictures looked at are grey.
@@ -69,30 +69,35 @@ class Facts:
     notes: list[str] = field(default_factory=list)
     pins: dict[str, str] = field(default_factory=dict)
 
+    def _classes(self) -> list[str]:
+        named = ", ".join(self.classes[:6]) + ", ..." * (len(self.classes) > 6)
+        if not self.counts:
+            return [f"{len(self.classes)} tags: {named}"] if self.classes else []
+        fewest, most = min(self.counts), max(self.counts)
+        each = f"{fewest:,} to {most:,}" if fewest < most else f"{fewest:,}"
+        return [f"{len(self.classes)} classes, {each} training samples each: {named}"]
+
     @property
     def per_class(self) -> float:
-        """Training samples a class, on average."""
-        return self.train / max(1, len(self.classes))
+        """Training samples a class, on average; all of them where a sample has no class of its own."""
+        return self.train / max(1, len(self.counts))
 
     @property
     def imbalance(self) -> float:
         """Samples of the largest class over those of the smallest."""
-        return max(self.counts) / max(1, min(self.counts))
+        return max(self.counts, default=1) / max(1, min(self.counts, default=1))
 
     def lines(self) -> list[str]:
         """The facts in words."""
-        data = f"{self.train:,} training, {self.validation:,} validation and {self.test:,} test {self.kind}s"
-        fewest, most = min(self.counts), max(self.counts)
-        each = f"{fewest:,} to {most:,}" if fewest < most else f"{fewest:,}"
+        data = f"{self.train:,} training, {self.validation:,} validation and {self.test:,} test {kinds.of(self.kind).plural}"
         size = (
             f"{'grey ' if self.grey else ''}pictures of {self.side} pixels (median of the shorter side)"
             if self.kind == "image"
             else f"95 of 100 texts have at most {self.tokens} tokens"
         )
-        named = ", ".join(self.classes[:6]) + ", ..." * (len(self.classes) > 6)
         return [
             data,
-            f"{len(self.classes)} classes, {each} training samples each: {named}",
+            *self._classes(),
             size,
             f"{self.model}: {self.parameters / 1e6:.1f} million parameters",
             *self.notes,
@@ -122,7 +127,7 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         train=len(source.train),
         validation=len(source.validation),
         test=len(source.test),
-        counts=np.bincount(source.train.labels, minlength=len(source.labels)).tolist(),
+        counts=np.bincount(source.train.labels, minlength=len(source.labels)).tolist() if kind.by_class else [],
         own_validation=raw.validation is not None,
         side=int(np.median(sides)),
         grey=grey,
@@ -153,7 +158,15 @@ def _pins(recipe: Recipe, commit: str, pipeline: Any) -> dict[str, str]:
 
 def _tokens(pipeline: Any, part: Part) -> list[int]:
     tokenizer = pipeline.preprocess
-    return [len(encoding.ids) for encoding in tokenizer.backend.encode_batch([str(text) for text in _some(part)])]
+    texts = [text for sample in _some(part) for text in _texts(sample)]
+    return [len(encoding.ids) for encoding in tokenizer.backend.encode_batch(texts)]
+
+
+def _texts(sample: Any) -> list[str]:
+    """The texts of a sample: one, the words of a tagged one, or both of a pair."""
+    if isinstance(sample, str):
+        return [sample]
+    return [" ".join(sample.words)] if hasattr(sample, "words") else [sample.anchor, sample.positive]
 
 
 def _some(part: Part) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,14 @@ _KEPT = 2.0  # bytes held at the peak for each byte that layers give out: the ou
 SHARE = 0.5  # of the free memory that a run may plan with
 
 
-def activations(model: Module, inputs: Any) -> int:
-    """Bytes that the layers without layers inside give out for ``inputs``.
+def activations(model: Module, call: Callable[[], Any]) -> int:
+    """Bytes that the layers without layers inside give out while ``call`` runs the model.
 
     Example:
         >>> import nyala
         >>> from nyala import nn
-        >>> activations(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), nyala.zeros((2, 4)))
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+        >>> activations(net, lambda: net(nyala.zeros((2, 4))))
         128
     """
     given = [0]
@@ -40,7 +41,7 @@ def activations(model: Module, inputs: Any) -> int:
     try:
         model.eval()
         with no_grad():
-            _ = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+            _ = call()
     finally:
         model.train(was)
         for handle in handles:
@@ -88,7 +89,7 @@ def _evaluation(setup: Setup, recipe: Recipe) -> float:
     for batch in batches.for_evaluation(setup.source.test, setup.task, recipe):
         start = time.perf_counter()
         with no_grad():
-            _ = setup.model(**batch.inputs) if isinstance(batch.inputs, Mapping) else setup.model(batch.inputs)
+            _ = setup.objective.outputs(setup.model, batch.inputs)
         return (time.perf_counter() - start) / len(batch)
     return 0.0
 

@@ -96,6 +96,10 @@ def _image(plan: Plan) -> bool:
     return plan.facts.kind == "image"
 
 
+def _kind(name: str) -> Callable[[Plan], bool]:
+    return lambda plan: plan.facts.kind == name
+
+
 def _always(_: Plan) -> bool:
     return True
 
@@ -111,28 +115,29 @@ PROBE, UPPER, DECAY, FULL = "head alone", "upper layers", "all, lower ones slowl
 METHODS = Rule(
     "what learns",
     (
+        Row("pairs of texts", _kind("pairs"), FULL, {}, "texts are compared with each other: there is no new head to wait for"),
         Row(
             f"pictures, fewer than {FEW} training samples a class",
             lambda p: _image(p) and p.facts.per_class < FEW,
             PROBE,
             {"model.freeze": ["*"], "model.unfreeze": lambda p: p.facts.top},
-            "{per_class:.0f} samples a class are few: only the new head learns, the rest stays as it was pretrained",
+            "{amount} are few: only the new head learns, the rest stays as it was pretrained",
         ),
         Row(
             f"pictures, fewer than {SOME[0]}; texts, fewer than {SOME[1]}",
             lambda p: p.facts.per_class < (SOME[0] if _image(p) else SOME[1]),
             UPPER,
             {"model.freeze": ["*"], "model.unfreeze": lambda p: p.facts.upper},
-            "{per_class:.0f} samples a class: the top third of the layers learns, general features below stay",
+            "{amount}: the top third of the layers learns, general features below stay",
         ),
         Row(
             f"fewer than {MANY}",
             lambda p: p.facts.per_class < MANY,
             DECAY,
             {"optim.layer_decay": 0.9},
-            "{per_class:.0f} samples a class: every layer learns, each lower one at a smaller rate",
+            "{amount}: every layer learns, each lower one at a smaller rate",
         ),
-        Row(f"{MANY} and more", _always, FULL, {}, "{per_class:.0f} samples a class are enough to train every layer alike"),
+        Row(f"{MANY} and more", _always, FULL, {}, "{amount} are enough to train every layer alike"),
     ),
 )
 
@@ -146,6 +151,13 @@ def _text_rate(plan: Plan) -> float:
 RATES = Rule(
     "learning rate",
     (
+        Row(
+            "pairs of texts",
+            _kind("pairs"),
+            "AdamW, 3e-5",
+            {"optim.type": "adamw", "optim.lr": 3e-5},
+            "the encoder compares texts already, and forgets at higher rates",
+        ),
         Row(
             "head alone",
             _method(PROBE),
@@ -185,22 +197,22 @@ SCHEDULES = Rule(
             _image,
             "cosine, a tenth of it warm-up",
             {"schedule.type": "cosine", "schedule.warmup": 0.1},
-            "small steps at first, while the new head is random, and at the end",
+            "small steps at first, while what is new is still random, and at the end",
         ),
         Row(
             "texts",
             _always,
             "linear, a tenth of it warm-up",
             {"schedule.type": "linear", "schedule.warmup": 0.1},
-            "small steps at first, while the new head is random, and at the end",
+            "small steps at first, while what is new is still random, and at the end",
         ),
     ),
 )
 
 
 def _batch(plan: Plan) -> int:
-    """A power of two: about a twentieth of the training samples, at most 32 pictures or 16 texts, at least 8."""
-    most = 32 if _image(plan) else 16
+    """A power of two: about a twentieth of the training samples, at most 32 pictures or pairs or 16 texts, at least 8."""
+    most = 16 if plan.facts.kind in ("text", "tags") else 32
     return max(8, min(most, 2 ** int(math.log2(max(8, plan.facts.train / 20)))))
 
 
@@ -208,8 +220,8 @@ BATCHES = Rule(
     "batch size",
     (
         Row(
-            "pictures",
-            _image,
+            "pictures, pairs of texts",
+            lambda p: _image(p) or p.facts.kind == "pairs",
             "a twentieth of the samples, 8 to 32; halved until it fits into half of the free memory, and then accumulated",
             {"data.batch_size": _batch},
             "{train:,} samples give at least 20 updates an epoch",
@@ -309,13 +321,20 @@ _UPDATES = {PROBE: 200, UPPER: 250, DECAY: 400, FULL: 600}
 def _epochs(plan: Plan) -> int:
     samples = plan.get("data.batch_size", 32) * plan.get("train.accumulate", 1)
     per_epoch = max(1, math.ceil(plan.facts.train / samples))
-    least, most = (2, 20) if _image(plan) else (2, 10)
-    return max(least, min(most, round(_UPDATES[plan.method] / per_epoch)))
+    most = {"image": 20, "pairs": 3}.get(plan.facts.kind, 10)
+    return max(2, min(most, round(_UPDATES[plan.method] / per_epoch)))
 
 
 LENGTHS = Rule(
     "length",
     (
+        Row(
+            "pairs of texts",
+            _kind("pairs"),
+            "2 to 3 epochs",
+            {"train.epochs": _epochs},
+            "{updates} updates adapt an encoder that compares texts already",
+        ),
         Row(
             "pictures",
             _image,
@@ -337,6 +356,13 @@ LENGTHS = Rule(
 CARE = Rule(
     "steadiness",
     (
+        Row(
+            "pairs of texts",
+            _kind("pairs"),
+            "gradient's norm at most 1",
+            {"train.clip_norm": 1.0},
+            "one odd batch must not throw the weights off",
+        ),
         Row(
             "the head alone",
             _method(PROBE),
@@ -362,8 +388,22 @@ CARE = Rule(
 )
 
 BALANCE = Rule(
-    "balance",
+    "measure and balance",
     (
+        Row(
+            "pairs of texts",
+            _kind("pairs"),
+            "the best weights chosen by mean reciprocal rank",
+            {"train.best.metric": "mrr"},
+            "how high each text's partner stands among all",
+        ),
+        Row(
+            "tagged texts",
+            _kind("tags"),
+            "the best weights chosen by the F1 of whole stretches",
+            {"train.best.metric": "f1"},
+            "most words have no tag: accuracy would be high without finding any stretch",
+        ),
         Row(
             "the largest class has at least 3 times the samples of the smallest",
             lambda p: p.facts.imbalance >= 3,
@@ -371,7 +411,7 @@ BALANCE = Rule(
             {"train.class_weights": "balanced", "train.best.metric": "macro_f1"},
             "the largest class has {imbalance:.1f} times the samples of the smallest: accuracy alone would overlook that one",
         ),
-        Row("else", _always, "none needed", {}, ""),
+        Row("else", _always, "no weights; the best weights chosen by accuracy", {}, ""),
     ),
 )
 
@@ -433,6 +473,8 @@ def _words(plan: Plan) -> dict[str, Any]:
     facts = plan.facts
     numbers = {name: getattr(facts, name) for name in ("per_class", "width", "train", "validation", "side", "native", "tokens")}
     mirrored = " and mirrored" if _mirrors(plan) else "; not mirrored, since the classes look like signs or sides"
+    amount = f"{facts.per_class:.0f} samples a class" if facts.counts else f"{facts.train:,} samples"
+    numbers |= {"amount": amount}
     return numbers | {"imbalance": facts.imbalance, "mirrored": mirrored, "updates": _updates(plan)}
 
 

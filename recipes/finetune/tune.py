@@ -211,10 +211,12 @@ def _fit_memory(plan: Plan, first: Loaded, source: Any, pipeline: Any) -> None:
     changed = msgspec.structs.replace(first.recipe.model, **{key: size for key, size in sizes.items() if size})
     pipeline = models.prepared(changed, pipeline, kind)
     task = kind.task(pipeline, source)
-    longest = max(range(len(source.train)), key=lambda i: len(str(source.train.inputs[i]))) if source.kind == "text" else 0
+    longest = max(range(len(source.train)), key=lambda i: len(str(source.train.inputs[i]))) if source.kind != "image" else 0
     prepared = Prepared(source.train, task)
-    batch = prepared.collate([prepared[longest]])
-    size = measure.fitting(pipeline.model, measure.activations(pipeline.model, batch.inputs), wanted, plan.facts.memory)
+    inputs = prepared.collate([prepared[longest]]).inputs
+    objective = kind.objective(pipeline, first.recipe.train, source, source.labels)
+    one = measure.activations(pipeline.model, lambda: objective.outputs(pipeline.model, inputs))
+    size = measure.fitting(pipeline.model, one, wanted, plan.facts.memory)
     if size < wanted:
         free = plan.facts.memory / 1e9
         reason = f"{wanted} samples at once would take more than half of the {free:.1f} GB that are free"

@@ -18,7 +18,7 @@ def facts(**changes: Any) -> Facts:
     given: dict[str, Any] = {
         "kind": "image",
         "classes": classes,
-        "train": count * len(classes),
+        "train": count * max(1, len(classes)),
         "validation": 60,
         "test": 100,
         "counts": [count] * len(classes),
@@ -42,6 +42,9 @@ def facts(**changes: Any) -> Facts:
 
 
 TEXT = {"kind": "text", "side": 0, "native": 0, "tokens": 90, "longest": 400, "positions": 512, "width": 384}
+
+
+STRUCTURED = ({**TEXT, "kind": "tags", "counts": []}, {**TEXT, "kind": "pairs", "counts": [], "classes": []})
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_every_row_of_the_table_can_be_the_first_that_fits() -> None:
     """No row stands behind one that always fits: each is reached by some data."""
     reached = set()
     for each in (3, 15, 50, 150, 500, 5000):
-        for kind in ({}, TEXT, {"side": 20}, {"flexible": False}, {**TEXT, "width": 1024}):
+        for kind in ({}, TEXT, {"side": 20}, {"flexible": False}, {**TEXT, "width": 1024}, *STRUCTURED):
             for more in ({}, {"counts": [1, 9, 9, 9]}, {"validation": 9}):
                 plan = rules.Plan(facts(each=each, **(kind | more)))
                 for rule in rules.RULES:
