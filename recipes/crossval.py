@@ -84,6 +84,13 @@ def is_group(folder: str | Path) -> bool:
     return not (path / runs.RECIPE).exists() and (path / "fold-0" / runs.RECIPE).is_file()
 
 
+def folders(group: str | Path) -> list[Path]:
+    """The run folders of a cross-validation, by fold."""
+    path = Path(group).expanduser()
+    count = runs.open_run(path / "fold-0").recipe.data.folds or 0
+    return [path / f"fold-{i}" for i in range(count)]
+
+
 def carry_out(group: Path, progress: Progress | None = None) -> Summary:
     """Carries out the folds that are not finished yet, and sums up all.
 
@@ -92,11 +99,11 @@ def carry_out(group: Path, progress: Progress | None = None) -> Summary:
     """
     progress = progress or Progress()
     found: list[dict[str, float]] = []
-    count = runs.open_run(group / "fold-0").recipe.data.folds or 0
-    for i in range(count):
-        progress.note(f"fold {i} of {count} (0 to {count - 1})")
+    each = folders(group)
+    for i, folder in enumerate(each):
+        progress.note(f"fold {i} of {len(each)} (0 to {len(each) - 1})")
         try:
-            scores = trainer.train(runs.open_run(group / f"fold-{i}"), progress)
+            scores = trainer.train(runs.open_run(folder), progress)
         except NyalaError:
             discard_unbegun(group)
             raise

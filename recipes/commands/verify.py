@@ -15,6 +15,7 @@ EXAMPLES = """  nyala verify all-MiniLM-L6-v2                    a model: hashes
   nyala verify models.nyala                        every model of a bundle
   nyala verify runs/fashion-lite0-1                a run: repeat it and compare every bit
   nyala verify runs/fashion-lite0-1 --steps 20     only the first 20 steps
+  nyala verify runs/fashion-lite0-folds-1          a cross-validation: every fold
   nyala verify runs/fashion-lite0-1 --level bounded    losses and weights within a measured bound, as on another processor
   nyala verify runs/fashion-lite0-1 --seed 7       another seed: is the final score within its interval?
   nyala verify runs/laptop --against runs/server   two runs side by side; nothing is repeated
@@ -102,20 +103,27 @@ def _models_of(name: str) -> list[str]:
 
 def _verify_run(args: argparse.Namespace) -> int:
     from ...core.errors import ArgumentError
-    from .. import against, progress, verify
+    from .. import against, crossval, progress, verify
 
     if args.against and (args.steps or args.seed is not None):
         raise ArgumentError("--against compares what there is", why="nothing is repeated", fix="leave --steps and --seed out")
+    group = crossval.is_group(args.run)
+    if args.against and group:
+        raise ArgumentError(f"{args.run} is a cross-validation", why="--against compares two runs", fix="give one of its folds")
+    found = []
     with progress.choose(quiet=args.quiet) as show:
-        if args.against:
-            result = against.against(args.run, args.against, show, level=args.level, overrides=args.overrides)
-        else:
-            result = verify.verify(args.run, show, steps=args.steps, level=args.level, seed=args.seed, overrides=args.overrides)
+        for run in crossval.folders(args.run) if group else [args.run]:
+            if args.against:
+                found.append(against.against(run, args.against, show, level=args.level, overrides=args.overrides))
+            else:
+                kept = {"steps": args.steps, "level": args.level, "seed": args.seed, "overrides": args.overrides}
+                found.append(verify.verify(run, show, **kept))
+    holds = all(result.holds for result in found)
     if args.json:
-        console.emit(result.as_json())
+        console.emit({"folds": [result.as_json() for result in found], "holds": holds} if group else found[0].as_json())
     else:
-        print(result)
-    return 0 if result.holds else 1
+        print("\n\n".join(f"fold {i}\n{result}" if group else str(result) for i, result in enumerate(found)))
+    return 0 if holds else 1
 
 
 def _whole(text: str) -> int:

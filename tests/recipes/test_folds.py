@@ -74,6 +74,9 @@ def test_all_folds_run_resume_and_verify(recipe_file: Path, tmp_path: Path, caps
     assert said["deviation"]["accuracy"] == pytest.approx(np.std(scores, ddof=1))
     assert json.loads((group / "folds.json").read_text())["folds"] == said["folds"]
     assert verify.verify(group / "fold-1").equal
+    assert cli.main(["verify", str(group), "--steps", "2", "--quiet", "--json"]) == 0
+    checked = json.loads(capsys.readouterr().out)
+    assert checked["holds"] and len(checked["folds"]) == 2
 
     # Half of it is lost: resume finishes the rest, and comes to the same.
     import shutil
