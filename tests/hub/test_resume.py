@@ -87,6 +87,7 @@ def test_four_processes_at_once_download_once_and_say_for_whom_they_wait(repo, c
         assert_right(client.finish(process))
         said.append(client.stderr)
     assert [entry["range"] for entry in repo.requests("/lfs/")] == [None, "bytes=1000000-"]
+    assert len(repo.requests("/api/models")) == 1, "who has waited need not ask"
     pids = {str(process.pid) for process in processes}
     waiting = [line for text in said for line in text.splitlines() if "is fetching model hub org/m: waiting for it" in line]
     assert waiting and all(line.split()[1] in pids for line in waiting)
