@@ -15,6 +15,7 @@ from ..core.part import FilePart, open_binary
 # In the order a loader prefers them.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _PICKLED = (".pth", ".pt", ".bin")
+GGUF = ".gguf"
 
 
 class Files(Mapping[str, Path | FilePart]):
@@ -113,7 +114,7 @@ class Files(Mapping[str, Path | FilePart]):
         for name in WEIGHTS:
             if name in self._paths:
                 return name
-        others = sorted(name for name in self._paths if name.endswith((".safetensors", *_PICKLED)))
+        others = sorted(name for name in self._paths if name.endswith((".safetensors", GGUF, *_PICKLED)))
         if len(others) == 1:
             return others[0]
         if others:

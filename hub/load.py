@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..core.devices import parse as parse_device
-from ..core.errors import ArgumentError, CheckpointError, MissingFileError, kind_of
+from ..core.errors import ArgumentError, CheckpointError, MissingFileError, NyalaError, UnknownNameError, kind_of
 from . import adapters, registry
 from .cards import Card
 from .client import Resolved, fetch, fetch_resolved, resolve
-from .files import Files
+from .files import GGUF, Files
 from .pipeline import Pipeline, pipeline_class
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _TASKS = {
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
+    "ForCausalLM": "text-generation",
     "ForImageClassification": "image-classification",
 }
 _LABEL_KEYS = ("id2label", "label2id", "label_names", "label_descriptions")
@@ -52,8 +53,9 @@ def load(
 
     Args:
         name: a catalogue name (``nyala.list_models()``), a hub id ``org/name[@revision]`` whose ``config.json`` is in timm's
-            or transformers' layout, a local folder in one of these layouts, or the folder of a finished recipe run. An adapter in
-            PEFT's layout is loaded with its base, and merged.
+            or transformers' layout, a local folder in one of these layouts, the folder of a finished recipe run, or
+            a bundle, ``FILE.nyala`` (``FILE.nyala#NAME`` of several models). An adapter in PEFT's layout is loaded with its
+            base, and merged.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; None for the default device.
         dtype: convert the parameters to this floating dtype; None keeps float32, whatever the file holds.
         revision: branch, tag or commit on the model hub.
@@ -101,7 +103,7 @@ def load(
     config, published = _with_head_for(task, config, module)
     classes = num_classes if num_classes is not None and num_classes != published else None
     patterns = list(new_head)
-    with _initialised(random_init or classes is not None or bool(patterns)):
+    with _initialised(random_init or classes is not None or bool(patterns)), _nonsense_told(files):
         model = module.build(config, **config_overrides, **_head_override(config, classes))
     fresh = _fresh_names(model, classes, patterns)
     if not random_init:
@@ -142,6 +144,21 @@ def _initialised(needed: bool) -> AbstractContextManager[None]:
     return nullcontext() if needed else init.skip_random()
 
 
+@contextmanager
+def _nonsense_told(files: Files) -> Iterator[None]:
+    """A configuration may come from anywhere: numbers that no memory holds and values of another kind get nyala's errors."""
+    fix = "check the config.json, and what was passed to replace its values"
+    try:
+        yield
+    except MemoryError as error:
+        why = f"no memory holds it: {error}"
+        raise CheckpointError(f"{files.origin}: its configuration describes a giant", why=why, fix=fix) from error
+    except (TypeError, OverflowError, ZeroDivisionError) as error:
+        if isinstance(error, NyalaError):
+            raise
+        raise CheckpointError(f"{files.origin}: its configuration describes no model: {error}", fix=fix) from error
+
+
 def _fetch(resolved: Resolved, random_init: bool, offline: bool) -> Files:
     if random_init and resolved.card and resolved.card.config:  # the card alone says how to build it
         return Files({}, origin=f"card {resolved.card.name}")
@@ -154,11 +171,31 @@ def read_config(files: Files, card: Card | None) -> dict[str, Any]:
     Raises:
         MissingFileError: neither is there.
     """
-    if "config.json" in files or card is None or not card.config:
+    if "config.json" not in files and any(name.endswith(GGUF) for name in files):
+        config = _config_in(files)
+    elif "config.json" in files or card is None or not card.config:
         config = files.read_json("config.json", "know the architecture")
     else:
         config = dict(card.config)
     return {**config, **(card.arguments if card else {})}
+
+
+def _config_in(files: Files) -> dict[str, Any]:
+    """The configuration that a GGUF file has in itself.
+
+    Raises:
+        UnknownNameError: of an architecture that nyala does not know.
+    """
+    from ..core.checkpoint import read_gguf
+
+    head = read_gguf(files[files.weights()])
+    kind = head.metadata.get("general.architecture", "")
+    module: Any = registry.get(f"transformers:{kind}")
+    if not hasattr(module, "config_from_gguf"):
+        raise UnknownNameError(
+            f"nyala reads no GGUF files of the architecture {kind!r}", fix="load it as safetensors, in transformers' layout"
+        )
+    return dict(module.config_from_gguf(head.metadata, head.shapes))
 
 
 def published_classes(config: Mapping[str, Any]) -> int:
@@ -248,6 +285,8 @@ def _read_arrays(files: Files, name: str) -> Arrays:
         return checkpoint.load_sharded(path, shards=files)
     if name.endswith(".safetensors"):
         return checkpoint.load_file(path)
+    if name.endswith(GGUF):
+        return checkpoint.read_gguf(path).load()
     return checkpoint.load_pth(path)
 
 

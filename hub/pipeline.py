@@ -25,6 +25,7 @@ TASKS: dict[str, str] = {
     "sentence-embedding": "text.pipelines:TextEmbedding",
     "feature-extraction": "text.pipelines:TextEmbedding",
     "text-classification": "text.pipelines:TextClassification",
+    "text-generation": "text.generation:TextGeneration",
     "token-classification": "text.tagging:TokenClassification",
 }
 

@@ -27,6 +27,7 @@ ARCHITECTURES: dict[str, str] = {
     "timm:resnet152": "vision.models.resnet",
     "timm:tf_efficientnet_lite[0-4]": "vision.models.efficientnet",
     "transformers:bert": "text.models.bert",
+    "transformers:llama": "text.models.llama",
 }
 
 

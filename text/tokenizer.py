@@ -56,6 +56,8 @@ class Tokenizer:
         config = files.read_json("tokenizer_config.json") if "tokenizer_config.json" in files else {}
         if "tokenizer.json" in files:
             backend = _from_json(files["tokenizer.json"])
+        elif any(name.endswith(".gguf") for name in files):
+            return _from_gguf(files, max_length)
         elif "vocab.txt" in files:
             backend = _from_vocabulary(files["vocab.txt"], config)
         else:
@@ -175,6 +177,41 @@ def _clean(text: str) -> str:
 class _Row:
     def __init__(self, ids: list[int], type_ids: list[int]) -> None:
         self.ids, self.type_ids = ids, type_ids
+
+
+def _from_gguf(files: Files, max_length: int | None) -> Tokenizer:
+    """The byte-level BPE tokenizer in a GGUF file; other kinds have no tokenizer.json's rules in them.
+
+    Raises:
+        DataError: a tokenizer of another kind.
+    """
+    import tokenizers
+    from tokenizers import AddedToken, decoders, models, pre_tokenizers
+
+    from ..core.checkpoint import read_gguf
+
+    path = files[files.weights()]
+    metadata = read_gguf(path).metadata
+    kind, before = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "gpt-2")
+    cut: list[Any] = [pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    if kind != "gpt2" or before not in ("gpt-2", "smollm"):
+        raise DataError(
+            f"{path} has a tokenizer of kind {kind!r}, {before!r}", why="nyala reads 'gpt2' ones", fix="add tokenizer.json"
+        )
+    if before == "smollm":
+        cut.insert(0, pre_tokenizers.Digits(individual_digits=True))
+    tokens = metadata["tokenizer.ggml.tokens"]
+    merges = [tuple(pair.split(" ", 1)) for pair in metadata["tokenizer.ggml.merges"]]
+    backend = tokenizers.Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Sequence(cut), decoders.ByteLevel()
+    special = [t for t, k in zip(tokens, metadata["tokenizer.ggml.token_type"], strict=True) if k in _SPECIAL]
+    backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
+    length = next((int(v) for k, v in metadata.items() if k.endswith(".context_length")), 512)
+    pad = metadata.get("tokenizer.ggml.padding_token_id", 0)
+    return Tokenizer(backend, max_length or length, tokens[pad])
+
+
+_SPECIAL = (3, 4)  # tokens that are no text: control tokens, and those that users added
 
 
 def _from_json(path: Path | FilePart) -> Any:

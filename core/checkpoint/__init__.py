@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from .gguf import Gguf, read_gguf
 from .header import Header, TensorInfo
 from .pth import load_pth
 from .safetensors import load, load_file, read_header, save, save_file, widen
 from .sharded import load_sharded, read_index, save_sharded
 
 __all__ = [
+    "Gguf",
     "Header",
     "TensorInfo",
     "load",
     "load_file",
     "load_pth",
     "load_sharded",
+    "read_gguf",
     "read_header",
     "read_index",
     "save",

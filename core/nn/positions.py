@@ -110,6 +110,7 @@ class Rotary:
         base: of the angles' geometric series.
         interleaved: whether pairs are neighbours (GPT-J) rather than the two halves (GPT-NeoX, Llama).
         scale: positions are divided by it (Chen et al., arXiv:2306.15595).
+        frequencies: radians that each pair turns by a position, (dim / 2,), where they are no geometric series.
 
     Example:
         >>> import nyala
@@ -118,9 +119,14 @@ class Rotary:
         tensor([-0.3012,  0.9900,  1.3818,  1.0099])
     """
 
-    def __init__(self, dim: int, base: float = 10000.0, interleaved: bool = False, scale: float = 1.0) -> None:
+    def __init__(
+        self, dim: int, base: float = 10000.0, interleaved: bool = False, scale: float = 1.0, frequencies: Any = None
+    ) -> None:
         if dim % 2:
             raise ArgumentError(f"Rotary: dim={dim}", why="features are turned in pairs", fix="use an even number")
+        if frequencies is not None and len(frequencies) != dim // 2:
+            raise ArgumentError(f"Rotary: {len(frequencies)} frequencies for dim={dim}", fix=f"give {dim // 2}")
+        self.frequencies = frequencies
         self.dim, self.base, self.interleaved, self.scale = dim, base, interleaved, scale
         self._tables: dict[tuple[str, str], tuple[Any, Any]] = {}
 
@@ -149,7 +155,8 @@ class Rotary:
         held = self._tables.get(place)
         if held is None or len(held[0]) < length:
             xp, count = x._module, max(length, _STEPS, 0 if held is None else 2 * len(held[0]))
-            frequency = self.base ** (-xp.arange(0, self.dim, 2, dtype=xp.float64) / self.dim)
+            series = self.base ** (-xp.arange(0, self.dim, 2, dtype=xp.float64) / self.dim)
+            frequency = series if self.frequencies is None else xp.asarray(self.frequencies, xp.float64)
             angle = (xp.arange(count)[:, None] / self.scale) * frequency
             held = self._tables[place] = xp.cos(angle).astype(x.dtype), xp.sin(angle).astype(x.dtype)
         return held
