@@ -315,14 +315,16 @@ CHANGES = Rule(
 
 # ---- for how long -------------------------------------------------------------------------------------------------
 
-_UPDATES = {PROBE: 200, UPPER: 250, DECAY: 400, FULL: 600}
+_PICTURES = {PROBE: 200, UPPER: 250, DECAY: 400, FULL: 600}
+_TEXTS = {UPPER: 120, DECAY: 200, FULL: 400}
 
 
 def _epochs(plan: Plan) -> int:
     samples = plan.get("data.batch_size", 32) * plan.get("train.accumulate", 1)
     per_epoch = max(1, math.ceil(plan.facts.train / samples))
     most = {"image": 20, "pairs": 3}.get(plan.facts.kind, 10)
-    return max(2, min(most, round(_UPDATES[plan.method] / per_epoch)))
+    aim = (_PICTURES if _image(plan) else _TEXTS)[plan.method]
+    return max(2, min(most, round(aim / per_epoch)))
 
 
 LENGTHS = Rule(
@@ -338,15 +340,15 @@ LENGTHS = Rule(
         Row(
             "pictures",
             _image,
-            f"about {_UPDATES[PROBE]} updates for the head alone, {_UPDATES[UPPER]} for the upper layers, {_UPDATES[DECAY]} or "
-            f"{_UPDATES[FULL]} for all; 2 to 20 epochs",
+            f"about {_PICTURES[PROBE]} updates for the head alone, {_PICTURES[UPPER]} for the upper layers, {_PICTURES[DECAY]} or "
+            f"{_PICTURES[FULL]} for all; 2 to 20 epochs",
             {"train.epochs": _epochs},
             "about {updates} updates of the weights",
         ),
         Row(
             "texts",
             _always,
-            "as for pictures; 2 to 10 epochs",
+            f"about {_TEXTS[UPPER]} updates for the upper layers, {_TEXTS[DECAY]} or {_TEXTS[FULL]} for all; 2 to 10 epochs",
             {"train.epochs": _epochs},
             "about {updates} updates of the weights",
         ),
