@@ -59,7 +59,7 @@ def first(old: Path, new: Path, steps: int | None = None, *, lenient: bool = Fal
 
 
 def _records(path: Path, steps: int | None) -> list[dict[str, Any]]:
-    return [r for r in metrics.read(path) if steps is None or (r["step"] <= steps and r["kind"] in ("step", "hash"))]
+    return [r for r in metrics.history(path) if steps is None or (r["step"] <= steps and r["kind"] in ("step", "hash"))]
 
 
 def losses(folder: Path, steps: int | None = None) -> np.ndarray:

@@ -86,7 +86,7 @@ def score(old: Path, new: Path, metric: str) -> Score | None:
 
 
 def _final(folder: Path) -> dict[str, Any]:
-    found = [r for r in metrics.read(folder / runs.METRICS) if r["kind"] == "final"]
+    found = [r for r in metrics.history(folder / runs.METRICS) if r["kind"] == "final"]
     return found[-1] if found else {}
 
 

@@ -165,3 +165,20 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
                 f"{path}, line {number}, is no JSON", why=str(error), fix="take this file from a backup, or run again"
             ) from error
         yield record
+
+
+def history(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of ``metrics.jsonl``: each has its kind and step, a step its loss and a hash its hash.
+
+    Raises:
+        IntegrityError: a line that is no JSON object, or no such record.
+    """
+    for number, record in enumerate(read(path), 1):
+        try:
+            _ = {"step": lambda r: float(r["loss"]), "hash": lambda r: str(r["parameters"])}.get(record["kind"], len)(record)
+            _ = int(record["step"])
+        except (TypeError, KeyError, ValueError) as error:
+            raise IntegrityError(
+                f"{path}, line {number}, is no record of a run", why=repr(error), fix="take this file from a backup, or run again"
+            ) from error
+        yield record

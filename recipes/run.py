@@ -79,6 +79,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
         _ = manifest["recipe"]["name"], manifest["data"]["name"], manifest["weights"]["name"], dict(manifest.get("outputs", {}))
+        _ = manifest["code"]["version"], manifest["code"]["sha256"][:8], manifest["seeds"]["seed"], dict(manifest["environment"])
+        _ = [(r["step"], "; ".join(r["differences"])) for r in manifest.get("resumed", [])]
     except (ValueError, TypeError, KeyError) as error:
         raise IntegrityError(f"{path} is damaged", why=repr(error), fix="take this file from a backup, or run again") from error
     return dict(manifest)
