@@ -250,6 +250,7 @@ def _across(tree: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _folds(data)
     if train is not None:
         yield from _weights(train)
+        yield from _blends(train)
     if data is not None and train is not None and not data.validation_fraction:
         yield from _needs_validation(train, schedule)
     if schedule is not None and train is not None and train.steps and schedule.warmup >= train.steps:
@@ -296,6 +297,12 @@ def _folds(data: Data) -> Iterator[Problem]:
         yield Problem("data.fold", f"there are {data.folds} folds, 0 to {data.folds - 1}", "count from 0")
     if data.folds is not None and data.test is not None:
         yield Problem("data.test", "with data.folds each fold is the test part in its turn", "keep one of the two")
+
+
+def _blends(train: Train) -> Iterator[Problem]:
+    for name in ("mixup", "cutmix"):
+        if 0 < getattr(train, name) < 0.01:
+            yield Problem(f"train.{name}", "is so small that next to nothing is blended", "set it to 0, or to 0.01 and more")
 
 
 def _weights(train: Train) -> Iterator[Problem]:

@@ -111,6 +111,12 @@ def test_with_both_on_each_update_draws_one(recipe_file: Path) -> None:
     assert min(counts) > 70
 
 
+def test_a_share_that_could_hardly_be_drawn_is_refused(recipe_file: Path) -> None:
+    with pytest.raises(RecipeError, match=r"train\.mixup: is so small that next to nothing is blended \(set it to 0, or"):
+        config.load(recipe_file, ["train.mixup=1e-9"])
+    config.load(recipe_file, ["train.mixup=0.01", "train.cutmix=0"])
+
+
 # ---- averages of the weights --------------------------------------------------------------------------------------
 
 
