@@ -18,6 +18,7 @@ import msgspec
 from ..core.errors import ArgumentError, DataError, MissingFileError
 
 CARD = "the card"
+BUNDLE = "the bundle's manifest"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -21,7 +21,7 @@ from ..core.errors import (
     did_you_mean,
 )
 from .bundled import is_bundle_name, open_bundle, split_name
-from .cards import Card, Golden, SourceSpec
+from .cards import BUNDLE, Card, Golden, SourceSpec
 from .catalogue import find, list_models
 from .files import Files
 from .lockfile import chosen, entry_for
@@ -138,7 +138,7 @@ def _bundled(name: str, revision: str | None) -> Resolved:
     path, wanted = split_name(name)
     bundle = open_bundle(path)
     model = bundle.model(wanted)
-    source = SourceSpec(kind="bundle", folder=f"{path}#{model.name}", authority="the bundle's manifest")
+    source = SourceSpec(kind="bundle", folder=f"{path}#{model.name}", authority=BUNDLE)
     packed = model.packed
     return Resolved(name, bundle.card(model.name), [source], golden=packed.golden, golden_from=packed.golden_from)
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import NetworkError
-from .cards import CARD, SourceSpec
+from ..core.errors import ArgumentError, NetworkError
+from .bundled import split_name
+from .cards import BUNDLE, CARD, SourceSpec
 from .client import Resolved, resolve
 from .files import Files
 from .golden import Answer, check
 from .load import load
+from .lockfile import entry_for
+from .lockfile import read as read_lock
 from .locking import hashes as hash_all
 from .sources import open_source
 from .storage import cache_folder
@@ -25,7 +28,7 @@ class FileCheck:
         name: its local name.
         path: where it lies.
         size: bytes.
-        sha256: of its bytes, read now.
+        sha256: of its bytes, read now; empty where it is not there.
         expected: the sha256 it should have; empty where nobody knows.
     """
 
@@ -37,7 +40,9 @@ class FileCheck:
 
     @property
     def state(self) -> str:
-        """``"ok"``, ``"DAMAGED"``, or ``"no hash known"``."""
+        """``"ok"``, ``"DAMAGED"``, ``"MISSING"``, or ``"no hash known"``."""
+        if not self.sha256:
+            return "MISSING"
         return "no hash known" if not self.expected else "ok" if self.sha256 == self.expected else "DAMAGED"
 
 
@@ -72,8 +77,8 @@ class Verdict:
 
     @property
     def damaged(self) -> list[FileCheck]:
-        """The files with wrong bytes."""
-        return [file for file in self.files if file.state == "DAMAGED"]
+        """The files with wrong bytes, and those that are not there."""
+        return [file for file in self.files if file.state in ("DAMAGED", "MISSING")]
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for a program."""
@@ -131,7 +136,7 @@ def verify(name: str | Path, *, golden: bool = True, lock: str | Path | None = N
     Args:
         name: a catalogue name, a hub id, a folder, or a bundle.
         golden: run the model too; False for the hashes alone.
-        lock: a lock file, whose hashes then count; see :func:`.client.resolve`.
+        lock: a lock file, whose hashes then count, for a bundle too; see :func:`.client.resolve`.
 
     Returns:
         What was found: a difference is a result here and no exception.
@@ -139,17 +144,18 @@ def verify(name: str | Path, *, golden: bool = True, lock: str | Path | None = N
     Raises:
         UnknownNameError: no such name.
         NetworkError: the model is not on this machine.
+        ArgumentError: a lock file for a folder.
     """
     resolved = resolve(str(name), lock=lock)
     source, files = present(resolved)
+    authority, expected = _expected(source, files, lock)
     digests = hash_all(files)
     checks = [
-        FileCheck(local, str(files[local]), files[local].stat().st_size, digest, files.hashes.get(local, ""))
+        FileCheck(local, str(files[local]), files.size(local), digest, expected.get(local, ""))
         for local, digest in digests.items()
     ]
-    verdict = Verdict(
-        str(name), files.origin, files.revision, _authority(source, files), checks, remedy=_remedy(source, str(name))
-    )
+    checks += [FileCheck(local, local, 0, "", expected[local]) for local in sorted(set(expected) - set(digests))]
+    verdict = Verdict(str(name), files.origin, files.revision, authority, checks, remedy=_remedy(source, str(name)))
     if verdict.damaged:
         return replace(verdict, silence="the files are not the right ones")
     if not golden:
@@ -167,6 +173,18 @@ def _remedy(source: SourceSpec, name: str) -> str:
         return "restore the files from where they came"
     locked = " --locked" if source.authority not in (CARD, "") else ""
     return f"delete what is damaged, then: nyala pull {name}{locked}"
+
+
+def _expected(source: SourceSpec, files: Files, lock: str | Path | None) -> tuple[str, dict[str, str]]:
+    """Who states the hashes, and what they should be. A lock file that is named says it of a bundle too."""
+    if not lock or source.authority not in (CARD, BUNDLE):
+        return _authority(source, files), files.hashes
+    if source.kind != "bundle":
+        raise ArgumentError(
+            f"{source.label} is in no lock file", why="a lock file says what can be fetched", fix="leave out the lock file"
+        )
+    entry = entry_for(read_lock(Path(lock)), split_name(source.folder)[1], Path(lock))
+    return Path(lock).name, {name: file.sha256 for name, file in entry.source.files.items()}
 
 
 def _authority(source: SourceSpec, files: Files) -> str:

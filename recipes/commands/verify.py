@@ -12,7 +12,7 @@ NAME = "verify"
 HELP = "check a model's bytes and golden answer offline, or repeat a run and name the first step that differs"
 EXAMPLES = """  nyala verify all-MiniLM-L6-v2                    a model: hashes of all files, then the card's golden answer
   nyala verify all-MiniLM-L6-v2 --locked           against the hashes in weights.lock.toml
-  nyala verify models.nyala                        every model of a bundle
+  nyala verify models.nyala                        every model of a bundle; with --locked: are they the locked bytes?
   nyala verify runs/fashion-lite0-1                a run: repeat it and compare every bit
   nyala verify runs/fashion-lite0-1 --steps 20     only the first 20 steps
   nyala verify runs/fashion-lite0-folds-1          a cross-validation: every fold
@@ -58,7 +58,7 @@ def is_model(given: str) -> bool:
 
     path = Path(given).expanduser()
     if path.is_dir():
-        return not (path / runs.RECIPE).exists() and ((path / "config.json").is_file() or any(path.glob("*.safetensors")))
+        return not (path / runs.RECIPE).exists() and (any(path.glob("config.json")) or any(path.glob("*.safetensors")))
     if path.is_absolute() or given.startswith((".", "~")) or (path.parent != Path() and path.parent.is_dir()):
         return bool(re.search(r"\.nyala(#|$)", given))  # a path: of a bundle, or of a run that is not there
     return True

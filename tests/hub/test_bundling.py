@@ -194,13 +194,21 @@ def test_the_users_mistakes(tmp_path, names, output, said):
         bundle(names, tmp_path / output)
 
 
-def test_a_bundle_of_a_bundle_an_adapter_and_a_missing_folder_are_refused(made, tmp_path):
+def test_a_bundle_of_a_bundle_and_a_missing_folder_are_refused(made, tmp_path):
     with pytest.raises(ArgumentError, match="is a bundle already"):
         bundle([str(made)], tmp_path / "x.nyala")
     with pytest.raises(StorageError, match="nowhere"):
         bundle(["tiny"], tmp_path / "nowhere" / "x.nyala")
     with pytest.raises(ArgumentError, match="one revision"):
         nyala.load(made, revision="main")
+
+
+def test_an_adapter_is_refused(tiny_folder, tmp_path, monkeypatch):
+    files = fetch(str(tiny_folder))
+    with_adapter = type(files)({**files, "adapter_config.json": files["config.json"]}, origin=files.origin)
+    monkeypatch.setattr(bundling, "fetch_resolved", lambda *_, **__: with_adapter)
+    with pytest.raises(ArgumentError, match="merge it into its base"):
+        bundle([str(tiny_folder)], tmp_path / "x.nyala")
 
 
 @pytest.mark.usefixtures("tiny_card")

@@ -6,7 +6,7 @@ import json
 
 import nyala
 import pytest
-from nyala.errors import NetworkError, UnknownNameError
+from nyala.errors import ArgumentError, NetworkError, UnknownNameError
 from nyala.hub.verification import verify
 
 FILES = {"config.json": b'{"model_type": "bert"}', "model.safetensors": bytes(range(256)) * 40}
@@ -65,6 +65,28 @@ def test_a_wrong_answer_from_right_files_is_told_apart(tiny_card, monkeypatch):
 def test_a_folder_of_which_nobody_knows_anything_is_not_called_right(tiny_folder):
     verdict = verify(tiny_folder)
     assert not verdict.right and "nothing to compare with" in str(verdict) and verdict.authority == "nobody"
+
+
+def test_a_bundle_is_held_against_a_lock_file_that_is_named(tiny_card, tmp_path):
+    from nyala.hub import lockfile
+    from nyala.hub.bundling import bundle
+    from nyala.hub.cards import FileSpec, SourceSpec
+
+    path, lock = bundle([tiny_card.name], tmp_path / "z.nyala").path, tmp_path / "weights.lock.toml"
+    files = {name: FileSpec(sha256=spec.sha256) for name, spec in tiny_card.sources[0].files.items()}
+
+    def against(files):
+        lockfile.write(lock, {"tiny": lockfile.Entry(SourceSpec(kind="hub", repo="org/m", commit="a" * 40, files=files))})
+        return verify(path, golden=False, lock=lock)
+
+    assert against(files).right and against(files).authority == "weights.lock.toml"
+    assert [f.state for f in against({**files, "config.json": FileSpec(sha256="0" * 64)}).damaged] == ["DAMAGED"]
+    assert [f.state for f in against({**files, "vocab.txt": FileSpec(sha256="0" * 64)}).damaged] == ["MISSING"]
+    with pytest.raises(UnknownNameError, match="has no tiny"):
+        lockfile.write(lock, {})
+        verify(path, lock=lock)
+    with pytest.raises(ArgumentError, match="is in no lock file"):
+        verify(tmp_path / "m", lock=lock)
 
 
 def test_what_is_not_here_and_what_does_not_exist(tmp_path, monkeypatch):
