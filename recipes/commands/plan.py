@@ -60,7 +60,7 @@ def lines(plan: Plan) -> list[str]:
         "all else": (plan.rest, "the program, compiled kernels, data held in memory"),
     }
     room = f"of {in_words(plan.room)} there is" if plan.room else "how much there is, this system does not say"
-    rows = [(name, in_words(size), note) for name, (size, note) in memory.items() if size]
+    rows = [(name, in_words(size), note) for name, (size, note) in memory.items() if size or name != "average of weights"]
     rows.append(("memory at most", in_words(plan.peak), f"while {plan.when}; {room}"))
     rows.append(("", "", ""))
     rows.append(("one update", seconds_in_words(plan.step), f"{plan.steps_per_epoch} an epoch, {plan.total_steps} altogether"))

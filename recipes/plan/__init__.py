@@ -1,7 +1,7 @@
 """``nyala plan``: what a recipe will need, before it is launched.
 
-A few real updates are made in a process of their own (:mod:`.probe`), on the run's own data, at growing batch sizes. What they took
-is a constant and a part for each sample: so it is known for the recipe's batch size, even where that would not fit.
+A few real updates are made in a process of their own (:mod:`.probe`), on the run's own data, at growing batch sizes. What they
+took is a constant and a part for each sample: so it is known for the recipe's batch size, even where that would not fit.
 """
 
 from __future__ import annotations

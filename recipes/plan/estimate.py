@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -30,6 +31,7 @@ class Plan:
         when: what the process does when it holds most.
         room: what it may hold; 0 where that is unknown.
         step, epoch, total: one update, one epoch with its evaluation and checkpoints, the whole run.
+        worked: one update in seconds of all processors together, which a busy machine changes little.
         loading: until the first update.
         steps_per_epoch, total_steps: updates.
         disk: checkpoints and result.
@@ -56,6 +58,7 @@ class Plan:
     step: float
     epoch: float
     total: float
+    worked: float
     loading: float
     steps_per_epoch: int
     total_steps: int
@@ -88,9 +91,9 @@ class Plan:
             enough = "which fits" if self.checkpointed <= self.room else "which is still too much alone"
             found.append(f"train.checkpointing=true: about {in_words(self.checkpointed)}, {enough}, and a third more time")
         state = self.gradients + self.optimizer
-        if state > 0.3 * self.peak:
+        if state > 0.2 * self.peak:
             found.append(
-                f"model.adapter.type=lora, or model.freeze: gradients and optimizer take {in_words(state)}, nearly all of it saved"
+                f"model.adapter.type=lora, or model.freeze: gradients and optimizer take {in_words(state)}, nearly all saved"
             )
         if not size:
             found.append("a smaller model: even one sample at a time does not fit")
@@ -131,22 +134,15 @@ def estimate(recipe: Recipe, found: Mapping[str, Any], room: int) -> Plan:
     peaks = {int(size): float(peak) for size, peak in found["peaks"].items()}
     timed = {int(size): float(taken) for size, taken in found["timed"].items()}
     size = min(recipe.data.batch_size, found["train"])
-    slope, constant = fitted(peaks) if len(peaks) > 1 else (0.0, next(iter(peaks.values())))
-    training = line(size, peaks)
-    phases = {
-        "loading": float(found["loading"]),
-        "training": training,
-        "evaluating": float(found["evaluating"]),
-        "saving": float(found["saving"]),
-    }
+    slope = fitted(peaks)[0] if len(peaks) > 1 else 0.0
+    # what everything else takes was seen at the largest batch that was tried; a larger one adds its activations
+    sequence = found["sequence"] + slope * max(0, size - max(peaks))
+    phases = {"loading": float(found["loading"]), "training": max(line(size, peaks), sequence)}
     when = max(phases, key=lambda name: phases[name])
     known = found["weights"] + found["gradients"] + found["optimizer"] + found["average"]
     step = max(line(size, timed), 1e-9)
-    times = _times(recipe, found, step)
-    limit = room * _FILLED
-    beside = max(phases["loading"], phases["evaluating"], phases["saving"])
-    largest = int((limit - constant) / slope) if slope and room else size
-    fits_at_all = not room or (beside <= room and constant + slope <= limit)
+    epoch, total = _times(recipe, found, step)
+    largest = _largest(phases["training"], slope, size, room * _FILLED)
     return Plan(
         batch_size=size,
         longest=found["longest"],
@@ -165,16 +161,26 @@ def estimate(recipe: Recipe, found: Mapping[str, Any], room: int) -> Plan:
         step=step,
         steps_per_epoch=found["steps_per_epoch"],
         total_steps=found["total_steps"],
+        worked=line(size, {int(n): float(taken) for n, taken in found["worked"].items()}),
         loading=found["load_seconds"],
         measured_up_to=max(peaks),
-        largest_batch=max(0, min(size, largest)) if fits_at_all else 0,
+        largest_batch=largest if phases["loading"] <= room or not room else 0,
         disk=found["checkpoint"] * recipe.train.checkpoint.keep + 2 * found["weights"],
-        notes=tuple(found["notes"]),
-        **times,
+        notes=(*found["notes"], *busy(os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1)),
+        epoch=epoch,
+        total=total,
     )
 
 
-def _times(recipe: Recipe, found: Mapping[str, Any], step: float) -> dict[str, float]:
+def _largest(peak: float, slope: float, size: int, limit: float) -> int:
+    """The largest batch, at most ``size``, that stays below ``limit`` bytes (0 for any); 0 where none does."""
+    if not limit or peak <= limit:
+        return size
+    fewer = math.ceil((peak - limit) / slope) if slope else size
+    return max(0, size - fewer)
+
+
+def _times(recipe: Recipe, found: Mapping[str, Any], step: float) -> tuple[float, float]:
     """One epoch and the whole run: updates, evaluations, checkpoints, hashes, and the one look at the test part."""
     per_epoch, total = found["steps_per_epoch"], found["total_steps"]
     looked_at = found["validation"] or found["test"]
@@ -183,7 +189,19 @@ def _times(recipe: Recipe, found: Mapping[str, Any], step: float) -> dict[str, f
     once = evaluations * looked_at * found["eval_seconds"] + saves * found["save_seconds"]
     run = total * step + once
     epoch = run * per_epoch / total
-    return {"epoch": epoch, "total": run + found["load_seconds"] + found["test"] * found["eval_seconds"]}
+    return epoch, run + found["load_seconds"] + found["test"] * found["eval_seconds"]
+
+
+def busy(load: float, processors: int) -> list[str]:
+    """A caution where others kept the machine busy while it was measured.
+
+    Example:
+        >>> busy(1.9, 2), len(busy(9.0, 2))
+        ([], 1)
+    """
+    if load < 1.5 * processors + 1:
+        return []
+    return [f"this machine is busy (load {load:.0f} on {processors} processors): on a free one the times will be shorter"]
 
 
 def in_words(size: float) -> str:

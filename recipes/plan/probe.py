@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ def probe(path: Path, seconds: float, room: int) -> dict[str, Any]:
         room: bytes of memory that may be used; a batch that would need more is not tried.
 
     Returns:
-        Sizes in bytes, times in seconds; ``peaks`` by batch size, and ``timed``: batch size -> seconds of an update.
+        Sizes in bytes, times in seconds; ``peaks`` by batch size, ``timed`` and ``worked``: batch size -> seconds of an
+        update, by the clock and of the processors.
     """
     start = memory.held()
     recipe = config.load(path).recipe
@@ -54,7 +55,9 @@ def probe(path: Path, seconds: float, room: int) -> dict[str, Any]:
     found["live"] = memory.held()
     measurer = Measurer(setup, recipe, start, room)
     found |= measurer.updates(seconds)
-    found |= measurer.evaluation() | measurer.saving()
+    memory.forget_most()
+    found |= measurer.timed(seconds / 2) | measurer.evaluation() | measurer.saving()
+    found["sequence"] = memory.most()  # freed memory is kept in pieces: one thing after the other takes more than each alone
     found["optimizer"] = sum(a.nbytes for o in setup.optimizers for a in o.named_state().values())
     return found
 
@@ -85,24 +88,36 @@ class Measurer:
     def __init__(self, setup: Setup, recipe: Recipe, start: int, room: int) -> None:
         self.setup, self.recipe, self.start, self.room = setup, recipe, start, room
         self.count = 0
+        self.sizes: list[int] = []
+        self.heaviest: Any = None
         self.data = Prepared(setup.source.train, setup.task)
 
     def updates(self, seconds: float) -> dict[str, Any]:
-        """Peaks at batch sizes 1, 2, 4, ... on the longest samples, as far as time and memory allow; then the clock."""
+        """Peaks at batch sizes 2, 4, 8, ... on the longest samples, as far as time and memory allow; then the clock."""
         wanted = min(self.recipe.data.batch_size, len(self.setup.source.train))
         order, longest = self.by_length()
         peaks: dict[int, int] = {}
         took: dict[int, float] = {}
-        self.update(self.batch(order[:1]))  # compiles kernels and makes the optimizer's state
+        self.update(self.batch(np.resize(order, min(2, wanted))))  # compiles kernels and makes the optimizer's state
         for size in growing(wanted):
             if peaks and not self.affordable(size, peaks, took, seconds):
                 break
             batch = self.batch(np.resize(order, size))
-            began = time.perf_counter()
             peaks[size] = memory.peak_of(lambda batch=batch: self.update(batch))  # type: ignore[misc]
+            began = time.perf_counter()
+            self.update(batch)
             took[size] = time.perf_counter() - began
-        timed = {size: self.pace(size, seconds / 2) for size in list(peaks)[-2:]}
-        return {"peaks": peaks, "timed": timed, "longest": longest}
+        self.heaviest, self.sizes = batch, list(peaks)
+        return {"peaks": peaks, "longest": longest}
+
+    def timed(self, seconds: float) -> dict[str, Any]:
+        """Seconds of an update at the largest batch sizes that could be tried, the very largest last."""
+        found = {size: self.pace(size, seconds) for size in self.sizes[-2:]}
+        self.update(self.heaviest)
+        return {
+            "timed": {size: wall for size, (wall, _) in found.items()},
+            "worked": {size: cpu for size, (_, cpu) in found.items()},
+        }
 
     def affordable(self, size: int, peaks: dict[int, int], took: dict[int, float], seconds: float) -> bool:
         """Whether a larger batch will fit, judged by those before it, and leave time for the clock."""
@@ -110,21 +125,21 @@ class Measurer:
         expected = self.start + (peaks[last] - self.start) * size / last  # too much rather than too little
         return expected < self.room and took[last] * size / last * 8 < seconds
 
-    def pace(self, size: int, seconds: float) -> float:
-        """Mean seconds of an update on the run's own batches, loading included."""
+    def pace(self, size: int, seconds: float) -> tuple[float, float]:
+        """Mean seconds of an update on the run's own batches, loading included: by the clock, and of all processors together."""
         stream = self.stream(size)
         for parts in itertools.islice(stream, _WARM):
             self.update(*parts)
-        began, done = time.perf_counter(), 0
+        began, worked, done = time.perf_counter(), time.process_time(), 0
         for parts in itertools.islice(stream, _TIMED):
             self.update(*parts)
             done += 1
             if done >= 3 and time.perf_counter() - began > seconds:
                 break
         stream.close()
-        return (time.perf_counter() - began) / done
+        return (time.perf_counter() - began) / done, (time.process_time() - worked) / done
 
-    def stream(self, size: int) -> Iterator[list[Batch]]:
+    def stream(self, size: int) -> Generator[list[Batch], None, None]:
         """Groups of batches without end, as the training loop takes them."""
         import msgspec
 
@@ -161,18 +176,17 @@ class Measurer:
     # ---- beside the updates
 
     def evaluation(self) -> dict[str, Any]:
-        """Seconds a sample and peak of an evaluation, on at most three batches."""
-        name = "validation" if len(self.setup.source.validation) else "test"
-        part = getattr(self.setup.source, name)
-        size = min(self.recipe.data.eval_batch_size, len(part))
-        few = part.take(np.arange(min(3 * size, len(part))))
+        """Seconds a sample of an evaluation, on as many batches as the loader holds at once and a few more."""
+        part = max(self.setup.source.validation, self.setup.source.test, key=len)
+        many = self.recipe.data.eval_batch_size * (2 * self.recipe.data.workers + 3)
+        few = part.take(np.arange(min(many, len(part))))
         loader = batches.for_evaluation(few, self.setup.task, self.recipe)
         began = time.perf_counter()
-        peak = memory.peak_of(lambda: self.setup.objective.evaluate(self.setup.model, loader))
-        return {"eval_seconds": (time.perf_counter() - began) / len(few), "evaluating": peak}
+        self.setup.objective.evaluate(self.setup.model, loader)
+        return {"eval_seconds": (time.perf_counter() - began) / len(few)}
 
     def saving(self) -> dict[str, Any]:
-        """Seconds, peak and size of a checkpoint with the best weights beside it."""
+        """Seconds and size of a checkpoint with the best weights beside it."""
         from .. import trainer
 
         tensors = {f"model.{k}": v for k, v in trainer.arrays(self.setup.model.state_dict()).items()}
@@ -181,21 +195,21 @@ class Measurer:
         with tempfile.TemporaryDirectory(prefix="nyala-plan-") as folder:
             store = Store(Path(folder))
             began = time.perf_counter()
-            peak = memory.peak_of(lambda: store.save_best(1, self.setup.final_arrays()))
+            store.save_best(1, self.setup.final_arrays())
             store.save(1, tensors, {})
             taken = time.perf_counter() - began
             size = sum(p.stat().st_size for p in (Path(folder) / "checkpoints").glob("step-*/*"))
-        return {"save_seconds": taken, "saving": peak, "checkpoint": size}
+        return {"save_seconds": taken, "checkpoint": size}
 
 
 def growing(wanted: int) -> list[int]:
-    """Batch sizes to try: 1, 2, 4, ... and the one that is wanted.
+    """Batch sizes to try: 2, 4, 8, ... and the one that is wanted. A batch norm learns nothing from a single sample.
 
     Example:
-        >>> growing(12)
-        [1, 2, 4, 8, 12]
+        >>> growing(12), growing(1)
+        ([2, 4, 8, 12], [1])
     """
-    return [*itertools.takewhile(lambda n: n < wanted, (2**i for i in itertools.count())), wanted]
+    return [*itertools.takewhile(lambda n: n < wanted, (2**i for i in itertools.count(1))), wanted]
 
 
 def _grouped(loader: Any, count: int) -> Iterator[list[Batch]]:
