@@ -140,7 +140,7 @@ def train(
                 for note in setup.notes:
                     progress.note(note)
             divergence.forget(run.folder)
-            with divergence.told(run.folder):
+            with divergence.told(run.folder, setup.source.train):
                 loop(training, stop_after)
             if stop_after is not None:
                 return {}

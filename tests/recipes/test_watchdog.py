@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.errors import NumericError, RecipeError
-from nyala.recipes import cli, config, divergence, metrics, steps, trainer
+from nyala.recipes import cli, config, divergence, metrics, setup, steps, trainer
 from nyala.recipes import run as runs
 from nyala.recipes.schema import Watchdog
 from nyala.recipes.watchdog import DivergenceError, Watch
@@ -111,6 +111,9 @@ def test_a_run_stops_before_the_exploding_step_and_keeps_what_was_good(recipe_fi
     assert (run.folder / "checkpoints" / "step-00000008").is_dir() and not run.finished
     record = json.loads((run.folder / divergence.STOPPED).read_text())
     assert record["step"] == 10 and record["checkpoint"] == "step-00000008" and len(record["samples"]) == 5
+    source = setup.prepare(run.recipe).source.train
+    for sample in record["samples"]:
+        assert sample["input"] == str(source.inputs[sample["index"]]) and sample["label"] == source.labels[sample["index"]]
 
 
 @pytest.mark.usefixtures("jolted")
