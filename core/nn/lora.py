@@ -28,6 +28,7 @@ from . import lora_layers
 from . import state as states
 from .linear import Linear
 from .lora_layers import Adapted
+from .model import Model
 from .module import Module
 from .peft import load, save
 from .select import matching
@@ -156,7 +157,13 @@ class Adapter:
         owners: dict[int, list[str]] = {}
         for name, p in self.model.named_parameters(remove_duplicate=False):
             owners.setdefault(id(p), []).append(name)
+        tied = {id(self.model.get_parameter(n)) for n in self.model.tied_names()} if isinstance(self.model, Model) else set()
         for path, layer in self.layers.items():
+            if id(layer.weight) in tied:
+                raise ModuleError(
+                    f"{path}.weight is used by another part of the model too", why="merging would change both",
+                    fix="keep the adapter unmerged, or choose other targets",
+                )  # fmt: skip
             names = owners[id(layer.weight)]
             # one layer that stands in several places is no trouble: it is the same layer
             if len({id(self.model.get_submodule(n.rpartition(".")[0])) for n in names}) > 1:

@@ -75,6 +75,10 @@ class Model(Module):
             )
         return result, {name: found[name] for name in wanted}
 
+    def tied_names(self) -> list[str]:
+        """Parameters that a second part of the model uses without having them, as a head may use the token table."""
+        return []
+
     # ---- the head
 
     def head_names(self) -> list[str]:

@@ -13,7 +13,7 @@ from .. import checkpoint
 from ..autograd import no_grad
 from ..errors import ModuleError
 from ..invariance import batch_invariant
-from ..nn import Module, lora
+from ..nn import Model, Module, lora
 from ..random import key
 from ..tensor import Tensor
 from .contracts import Broken, NotApplicable, Subject, distance, drawing
@@ -245,11 +245,12 @@ def _run_merged(subject: Subject, adapter: Any) -> dict[str, np.ndarray]:
 
 
 def _shared(model: Module) -> set[str]:
-    """Parameter names whose tensor stands under several names."""
+    """Parameter names whose tensor stands under several names, or is used by another part: merging refuses these."""
     owners: dict[int, list[str]] = {}
     for name, p in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(p), []).append(name)
-    return {n for names in owners.values() if len(names) > 1 for n in names}
+    tied = set(model.tied_names()) if isinstance(model, Model) else set()
+    return {n for names in owners.values() if len(names) > 1 or tied & {*names} for n in names}
 
 
 def _learnt(name: str, array: np.ndarray) -> np.ndarray:

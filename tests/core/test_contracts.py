@@ -9,7 +9,7 @@ import numpy as np
 import nyala
 import pytest
 from nyala import nn
-from nyala.errors import ArgumentError
+from nyala.errors import ArgumentError, ModuleError
 from nyala.testing import check_model
 from nyala.testing.contracts import distance, results
 
@@ -179,6 +179,25 @@ def test_padding(masked: bool, state: str) -> None:
     given = {"input_ids": ids, "attention_mask": nyala.ones(3, 9, dtype="int64")}
     (found,) = check_model(Reads(masked), given, only=["padding"])
     assert found.state == state and "masked tokens after 6" in found.reason
+
+
+class Tied(Base):
+    """A head that is a layer's weight, and says so."""
+
+    def forward(self, x: Any) -> Any:
+        return nn.functional.linear(super().forward(x) @ self.fc.weight, self.fc.weight)
+
+    def tied_names(self) -> list[str]:
+        return ["fc.weight"]
+
+
+def test_a_tied_weight_is_no_target_and_its_adapter_is_not_merged() -> None:
+    model = Tied()
+    (found,) = check_model(model, batch(), only=["lora"])
+    assert found.state == "pass" and "on 2 layers" in found.reason
+    adapter = nn.lora.attach(model, rank=1, targets=["fc"], seed=0)
+    with pytest.raises(ModuleError, match=r"fc\.weight is used by another part of the model too"):
+        adapter.merge()
 
 
 def test_an_adapter_that_is_there_is_left_alone() -> None:

@@ -17,7 +17,11 @@ from nyala.vision.models import resnet
 GOLDENS = Path(__file__).parents[1] / "goldens"
 
 
-@pytest.mark.parametrize("folder", ["vision/resnet_basic", "vision/efficientnet_lite", "text/bert", "text/bert_classifier"])
+FOLDERS = ("vision/resnet_basic", "vision/efficientnet_lite", "text/bert", "text/bert_classifier", "text/bert_masked_lm",
+           "text/bert_tagger", "text/llama", "text/llama_3")  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_every_architecture_keeps_them(folder: str) -> None:
     found = contracts.check(nyala.load(str(GOLDENS / folder)))
     assert [v.name for v in found] == contracts.names()

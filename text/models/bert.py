@@ -372,6 +372,10 @@ class BertForMaskedLM(_WithHead):
         """(N, T, D) -> (N, T, vocab_size)."""
         return self.cls.predictions(hidden, self.bert.embeddings.word_embeddings.weight)
 
+    def tied_names(self) -> list[str]:
+        """The token table, which is the head's too."""
+        return ["bert.embeddings.word_embeddings.weight"]
+
 
 CLASSES: dict[str, type[_Initialised]] = {
     "BertModel": BertModel,

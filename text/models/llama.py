@@ -283,6 +283,10 @@ class LlamaForCausalLM(nn.Model):
         """(N, T, D) -> (N, T, vocab_size)."""
         return F.linear(hidden, self.model.embed_tokens.weight) if self.config.tie_word_embeddings else self.lm_head(hidden)
 
+    def tied_names(self) -> list[str]:
+        """The token table, where it is the head too."""
+        return ["model.embed_tokens.weight"] if self.config.tie_word_embeddings else []
+
     def new_caches(self) -> list[nn.KVCache]:
         """An empty cache for each layer."""
         return [nn.KVCache() for _ in self.model.layers]
