@@ -74,6 +74,7 @@ def carry_out_folds(group: Path, args: argparse.Namespace) -> int:
     else:
         print(found)
         print(f"run folders    {group}")
+        print(f"compare them   nyala report {group}/fold-*")
     return 0
 
 
