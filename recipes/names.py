@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import did_you_mean
 from .check import Problem, unknown_name
 
-DATASETS = ("fashion-mnist-sample", "fashion-mnist", "spam-sample", "mail-marks", "mail-subjects")
+DATASETS = ("fashion-mnist-sample", "fashion-mnist", "spam-sample", "mail-marks", "mail-subjects", "mail-texts")
 _HUB_ID = re.compile(r"[\w.\-]+/[\w.\-]+(@[\w.\-/]+)?")
 
 
@@ -18,8 +19,7 @@ def unknown(tree: Mapping[str, Any]) -> Iterator[Problem]:
     for key in ("name", "validation", "test"):
         value = _text(tree, "data", key)
         if value is not None and not _is_data(value):
-            fix = f"a folder, a .csv or .jsonl file, a hub dataset (org/name), or one of {', '.join(DATASETS)}"
-            yield unknown_name(f"data.{key}", value, list(DATASETS), fix)
+            yield _no_data(f"data.{key}", value)
     value = _text(tree, "model", "name")
     if value is not None and not _is_model(value):
         yield unknown_name("model.name", value, models(), "a hub id (org/name), a folder, or a name that `nyala list` shows")
@@ -35,6 +35,17 @@ def models() -> list[str]:
     from ..hub.catalogue import list_models
 
     return [name for card in list_models() for name in card.names]
+
+
+def _no_data(key: str, value: str) -> Problem:
+    path = Path(value).expanduser()
+    if len(path.parts) < 2 and not path.suffix:
+        fix = f"a folder, a .csv or .jsonl file, a hub dataset (org/name), or one of {', '.join(DATASETS)}"
+        return unknown_name(key, value, list(DATASETS), fix)
+    around = path.parent if path.parent.is_dir() else None
+    beside = [other.name for other in around.iterdir()] if around is not None else []
+    hint = did_you_mean(path.name, beside) if around is not None else f"there is no folder {path.parent} either"
+    return Problem(key, f"there is no file or folder {value}", hint or "check the path")
 
 
 def _is_data(name: str) -> bool:

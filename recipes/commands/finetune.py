@@ -54,7 +54,8 @@ def execute(args: argparse.Namespace) -> int:
             raise ArgumentError(
                 f"{what} is missing", fix="e.g. nyala finetune tf_efficientnet_lite0 --data pictures/; `nyala list` shows models"
             )
-    console.say(f"looking at {args.data} and {args.name}")
+    if not args.quiet:
+        console.say(f"looking at {args.data} and {args.name}")
     proposal = propose(
         args.name,
         args.data,

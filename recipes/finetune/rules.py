@@ -340,8 +340,8 @@ LENGTHS = Rule(
         Row(
             "pictures",
             _image,
-            f"about {_PICTURES[PROBE]} updates for the head alone, {_PICTURES[UPPER]} for the upper layers, {_PICTURES[DECAY]} or "
-            f"{_PICTURES[FULL]} for all; 2 to 20 epochs",
+            f"about {_PICTURES[PROBE]} updates for the head alone, {_PICTURES[UPPER]} for the upper layers, "
+            f"{_PICTURES[DECAY]} or {_PICTURES[FULL]} for all; 2 to 20 epochs",
             {"train.epochs": _epochs},
             "about {updates} updates of the weights",
         ),

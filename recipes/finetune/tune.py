@@ -143,7 +143,7 @@ def finetune(
         ...     nyala.finetune("tf_efficientnet_lite0", "no/such/pictures.csv")
         ... except nyala.errors.NyalaError as error:
         ...     print(str(error).splitlines()[1].partition(" (")[0].strip())
-        data.name: unknown name 'no/such/pictures.csv'
+        data.name: there is no file or folder no/such/pictures.csv
     """
     given = propose(name, data, target=target, test=test, epochs=epochs, time=time, seed=seed, overrides=overrides)
     return carry_out(given, folder, progress)

@@ -11,7 +11,7 @@ from ...core.atomic import storage_errors
 from ...core.errors import DataError
 from ...vision.datasets.folder import PICTURES
 from .. import hashing
-from ..schema import Data
+from ..schema import Columns, Data
 from .manifests import Samples, read_manifest
 from .tables import ending
 
@@ -87,7 +87,11 @@ def joined(pieces: Sequence[Samples]) -> Samples:
 
 def _unsplit(folder: Path, recipe: Data) -> Samples:
     manifest = _manifest(folder)
-    return read_manifest(manifest, recipe) if manifest is not None else read_classes(folder, recipe.encoding)
+    if manifest is not None:
+        return read_manifest(manifest, recipe)
+    if recipe.columns != Columns():
+        raise DataError(f"{folder} has no columns: its subfolders are the classes", fix="leave data.columns (--target) out")
+    return read_classes(folder, recipe.encoding)
 
 
 def _manifest(folder: Path) -> Path | None:

@@ -89,9 +89,9 @@ def test_bad_folders_are_named(pictures: Path, tmp_path: Path) -> None:
     (pictures / "fox").mkdir()
     with pytest.raises(DataError, match=r"fox holds no pictures"):
         datasets.load(Data(name=str(pictures)), 0)
-    (tmp_path / "x.txt").write_text("")
+    (tmp_path / "x.bin").write_text("")
     with pytest.raises(DataError, match="neither a folder nor a file of rows"):
-        datasets.load(Data(name=str(tmp_path / "x.txt")), 0)
+        datasets.load(Data(name=str(tmp_path / "x.bin")), 0)
 
 
 def test_a_label_out_of_range_names_its_sample() -> None:

@@ -105,9 +105,15 @@ def test_the_rules_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["resnet18"], "--data is missing"),
         ([], "a model is missing"),
         (["{model}", "--data", "nowhere"], "data.name: unknown name 'nowhere'"),
+        (["{model}", "--data", "{data}/rde"], "rde (did you mean 'red'?)"),
+        (
+            ["{model}", "--data", "no/such/place.csv"],
+            "no/such/place.csv (there is no folder no/such either)",
+        ),
+        (["{model}", "--data", "{data}", "--target", "kind"], "has no columns: its subfolders are the classes"),
         (["{model}", "--data", "{data}", "optim.lrr=1", "--epochs", "0"], "has 2 mistakes"),
         (["{model}", "--data", "{data}", "--time", "soon"], "'soon' is no time"),
-        (["{model}", "--data", "{data}", "--target", "kind", "--test", "{data}/gone"], "data.test: unknown name"),
+        (["{model}", "--data", "{data}", "--target", "kind", "--test", "{data}/gone"], "data.test: there is no file or folder"),
         (["{bert}", "--data", "{data}"], "is a text model and the data are pictures"),
     ],
 )
