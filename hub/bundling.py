@@ -274,11 +274,9 @@ def _add(archive: zipfile.ZipFile, member: _Member, progress: _Progress) -> None
     place = archive.fp.tell() + 30 + len(member.name.encode()) + (20 if big else 0)
     gap = -(place + 4) % _ALIGNED
     info.extra = _PADDING.to_bytes(2, "little") + gap.to_bytes(2, "little") + b"\0" * gap
-    crc = 0
     with archive.open(info, "w", force_zip64=big) as out:
         for chunk in _chunks(member.data):
-            crc = zlib.crc32(chunk, crc)
             out.write(chunk)
             progress.add(len(chunk))
-    if crc != member.crc or info.file_size != member.size:
+    if info.CRC != member.crc or info.file_size != member.size:
         raise IntegrityError(f"{member.name} changed while it was being packed", fix="try again when nobody writes to it")
