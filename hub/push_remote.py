@@ -68,6 +68,7 @@ class Remote:
                 why="a copy may have taken too much with it",
                 fix="copy it again: it has letters, digits and '_'",
             )
+        self._user = ""
         self._api = self._hub.HfApi(token=self._token or False)
 
     @property
@@ -105,7 +106,8 @@ class Remote:
         role = answer.get("auth", {}).get("accessToken", {}).get("role", "") if isinstance(answer, dict) else ""
         if role == "read":
             raise AccessError("the token may only read", why=f"pushing to {self.repo} writes", fix=remedy)
-        return str(answer.get("name", ""))
+        self._user = str(answer.get("name", ""))
+        return self._user
 
     def state(self) -> State:
         """What is there now.
@@ -118,6 +120,8 @@ class Remote:
             info = self._info(self.revision)
         except huggingface.hub_errors() as error:
             if huggingface.is_a(error, "RevisionNotFoundError"):
+                if self.revision.startswith("refs/"):
+                    raise self._translated(error) from error  # a pull request is opened by people
                 return State(True, bool(self._told(lambda: self._info("main")).private))
             if huggingface.is_a(error, "RepositoryNotFoundError") and not huggingface.is_a(error, "GatedRepoError"):
                 self._refuse_other_types()
@@ -246,9 +250,9 @@ class Remote:
             )
         if status == 403 and not huggingface.is_a(error, "GatedRepoError"):
             return AccessError(
-                f"model hub {self.repo}: the token may not write there (HTTP 403)",
+                f"model hub {self.repo}: the token{f' of {self._user}' if self._user else ''} may not write there (HTTP 403)",
                 why="it may only read, or its user is no member of that organisation",
-                fix=f"make a token that may write at {self.endpoint}/settings/tokens, or push under your own name",
+                fix=f"make a token that may write at {self.endpoint}/settings/tokens, or push to {self._user or 'your-name'}/...",
             )
         if status == 400 or (status == 0 and type(error) is ValueError):
             first = (str(error).splitlines() or [""])[-1]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import ArgumentError
+from ..core.errors import ArgumentError, MissingFileError, did_you_mean
 from . import push_card, push_files, push_run, registry
 from .cards import Card
 from .catalogue import list_models
@@ -246,6 +246,8 @@ def _gather(
     folder: Path, repo: str, licence: str, remote: Remote | None
 ) -> tuple[push_card.CardFacts, list[Outgoing], dict[str, str]]:
     """Facts for the card, the files that go, and those that do not."""
+    if not folder.is_dir():
+        raise _no_folder(folder)
     run = push_run.read_run(folder) if push_run.is_run(folder) else None
     place = folder / push_run.MODEL if run else folder
     own_card = run is None and (place / README).is_file()
@@ -256,6 +258,18 @@ def _gather(
     if not own_card:
         files.append(Outgoing.of_text(README, push_card.write_card(facts)))
     return facts, files, left_out
+
+
+def _no_folder(folder: Path) -> MissingFileError:
+    if any(str(folder).casefold() in (name.casefold() for name in card.names) for card in list_models()):
+        return MissingFileError(
+            f"{folder} is a published model, not a folder",
+            why="a push uploads what you made",
+            fix="give the folder of a finished run",
+        )
+    beside = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    fix = did_you_mean(folder.name, beside) or "give the folder of a finished run, or of a model"
+    return MissingFileError(f"there is no folder {folder}", fix=fix)
 
 
 def _facts(place: Path, repo: str, licence: str, run: RunFacts | None, remote: Remote | None) -> push_card.CardFacts:
@@ -321,6 +335,8 @@ def _plan(
     remote: Remote | None,
 ) -> Plan:
     state = remote.state() if remote is not None else None
+    if state is not None and not state.exists and revision.startswith("refs/"):
+        raise ArgumentError(f"{repo} does not exist, so it has no {revision}", fix="push to main first")
     if state is not None and state.exists and private and not state.private:
         raise ArgumentError(
             f"{repo} exists and is public",

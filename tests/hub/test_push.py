@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,8 +86,6 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def run(finished, tmp_path):
     """A copy of the finished run, to spoil."""
-    import shutil
-
     return shutil.copytree(finished, tmp_path / "colours-1")
 
 
@@ -244,43 +243,43 @@ def test_the_licence_of_a_base_outside_the_catalogue_is_asked_for(hub, go, run):
 # ---- what must not go, and who may not push
 
 
-def spoil_unfinished(run, _hub):
+def spoil_unfinished(run, _hub, _repo):
     (run / "manifest.json").write_text(json.dumps({"format": 1, "recipe": {"name": "colours"}}))
 
 
-def spoil_no_manifest(run, _hub):
+def spoil_no_manifest(run, _hub, _repo):
     (run / "manifest.json").unlink()
 
 
-def spoil_weights(run, _hub):
+def spoil_weights(run, _hub, _repo):
     write_model(run / "model", seed=7)
 
 
-def spoil_missing(run, _hub):
+def spoil_missing(run, _hub, _repo):
     (run / "model" / "config.json").unlink()
 
 
-def spoil_damaged(run, _hub):
+def spoil_damaged(run, _hub, _repo):
     data = (run / "model" / "model.safetensors").read_bytes()
     (run / "model" / "model.safetensors").write_bytes(data[:-4])
     seal(run)
 
 
-def spoil_pickle(run, _hub):
+def spoil_pickle(run, _hub, _repo):
     (run / "model" / "model.safetensors").rename(run / "model" / "pytorch_model.bin")
     seal(run)
 
 
-def spoil_secret(run, _hub):
+def spoil_secret(run, _hub, _repo):
     (run / "model" / "config.json").write_text(json.dumps({**TINY, "note": "hf_" + "q" * 34}))
     seal(run)
 
 
-def spoil_token(run, hub):
+def spoil_token(run, hub, _repo):
     (run / "recipe.resolved.toml").write_text(RECIPE + f"\n# {hub.token}\n")
 
 
-def spoil_header(run, _hub):
+def spoil_header(run, _hub, _repo):
     from nyala import checkpoint
 
     arrays = checkpoint.load_file(run / "model" / "model.safetensors")
@@ -288,27 +287,27 @@ def spoil_header(run, _hub):
     seal(run)
 
 
-def spoil_link(run, _hub):
+def spoil_link(run, _hub, _repo):
     outside = run.parent / "secret.json"
     outside.write_text("{}")
     (run / "model" / "vocab.json").symlink_to(outside)
 
 
-def spoil_dataset(_run, hub):
-    hub.commit("me/colours", {"data.csv": b""})
-    hub.repos["me/colours"].kind = "dataset"
+def spoil_dataset(_run, hub, repo):
+    hub.commit(repo, {"data.csv": b""})
+    hub.repos[repo].kind = "dataset"
 
 
-def spoil_public(_run, hub):
-    hub.commit("me/colours", {"a.txt": b""})
+def spoil_public(_run, hub, repo):
+    hub.commit(repo, {"a.txt": b""})
 
 
-def spoil_architecture(run, _hub):
+def spoil_architecture(run, _hub, _repo):
     (run / "model" / "config.json").write_text("{}")
     seal(run)
 
 
-def spoil_nothing(_run, _hub):
+def spoil_nothing(_run, _hub, _repo):
     """Only the options are wrong."""
 
 
@@ -324,35 +323,48 @@ WRONG = {
     "a secret in the weights' header": (spoil_header, {}, "DataError", 2, "model.safetensors holds what looks like an AWS key"),
     "a link out of the folder": (spoil_link, {}, "DataError", 2, "is a link to a file outside"),
     "no known layout": (spoil_architecture, {}, "DataError", 2, "names no architecture"),
-    "a dataset of that name": (spoil_dataset, {}, "ArgumentError", 2, "me/colours is a dataset, not a model"),
+    "a dataset of that name": (spoil_dataset, {}, "ArgumentError", 2, "is a dataset, not a model"),
     "public where private was asked for": (spoil_public, {"private": True}, "ArgumentError", 2, "exists and is public"),
     "no owner": (spoil_nothing, {"repo": "colours"}, "ArgumentError", 2, "write org/name, e.g. your-name/colours"),
     "a path for a name": (spoil_nothing, {"repo": "../me/x"}, "ArgumentError", 2, "is no name for a repository"),
     "a commit for a branch": (spoil_nothing, {"revision": "a" * 40}, "ArgumentError", 2, "commits never change"),
+    "a pull request of no repository": (spoil_nothing, {"revision": "refs/pr/1"}, "ArgumentError", 2, "so it has no refs/pr/1"),
+    "a pull request that is not there": (spoil_public, {"revision": "refs/pr/9"}, "UnknownNameError", 2, "has no revision"),
     "a bad branch": (spoil_nothing, {"revision": "../x"}, "ArgumentError", 2, "is no name for a branch"),
     "no token": (spoil_nothing, {"token": ""}, "AccessError", 2, "there is no token to push with"),
     "an unknown token": (spoil_nothing, {"token": "hf_wrongwrong"}, "AccessError", 2, "does not know the token"),
     "a token that may only read": (spoil_nothing, {"token": "hf_localreadonlytoken"}, "AccessError", 2, "may only read"),
-    "an organisation of others": (spoil_nothing, {"repo": "they/colours"}, "AccessError", 2, "HTTP 403"),
+    "an organisation of others": (spoil_nothing, {"repo": "they/colours"}, "AccessError", 2, "the token of me may not"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_what_cannot_be_pushed_says_why_and_writes_nothing(hub, go, run, case):
-    spoil, options, error, code, shown = WRONG[case]
-    spoil(run, hub)
-    repos = {name: dict(repo.refs) for name, repo in hub.repos.items()}
-    done = go(run, **options)
-    assert (done["error"], done["code"]) == (error, code), done
-    assert shown in done["text"] and "Remedy: " in done["text"]
-    assert {name: dict(repo.refs) for name, repo in hub.repos.items()} == repos
-    assert [p for p in written(hub) if "they/" not in p and "repos/create" not in p] == []
-    assert "q" * 34 not in done["text"] and options.get("token", "-") not in done["text"].split()
+def test_what_cannot_be_pushed_says_why_and_writes_nothing(hub, client, finished, tmp_path):
+    """All cases in one process: each has a run and, unless it says otherwise, a repository of its own."""
+    calls = []
+    for number, (spoil, options, *_) in enumerate(WRONG.values()):
+        run = shutil.copytree(finished, tmp_path / f"case-{number}" / "colours-1")
+        repo = f"me/colours-{number}"
+        spoil(run, hub, repo)
+        calls.append(
+            [str(run), options.get("repo", repo), {"token": hub.token} | {k: v for k, v in options.items() if k != "repo"}]
+        )
+    before = {name: dict(repo.refs) for name, repo in hub.repos.items()}
+    told = client(hub.url, CODE + f"\nanswer([go(run, repo, **options) for run, repo, options in {calls!r}])")
+    for (case, (_, options, error, code, shown)), done in zip(WRONG.items(), told, strict=True):
+        assert (done.get("error"), done.get("code")) == (error, code), f"{case}: {done}"
+        assert shown in done["text"] and "Remedy: " in done["text"], f"{case}: {done['text']}"
+        assert "q" * 34 not in done["text"] and (options.get("token") or "-") not in done["text"].split(), case
+    assert {name: dict(repo.refs) for name, repo in hub.repos.items()} == before
+    assert [path for path in written(hub) if path != "/api/repos/create"] == []  # the others' organisation refuses that one
+    assert hub.token not in json.dumps(told) + client.stderr
 
 
 def test_no_such_folder(go, tmp_path):
     done = go(tmp_path / "nowhere")
     assert done["code"] == 2 and "there is no folder" in done["text"]
+    (tmp_path / "nowhere-1").mkdir()
+    assert "did you mean 'nowhere-1'" in go(tmp_path / "nowhere")["text"]
+    assert "is a published model, not a folder" in go("tf_efficientnet_lite0")["text"]
 
 
 # ---- what goes wrong on the way
