@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -66,25 +67,45 @@ def reproducibility(view: View) -> str:
         ("recipe", m["recipe"]["name"], m["recipe"].get("sha256")),
         ("code", f"nyala {m['code']['version']}", m["code"].get("sha256")),
         ("data", m["data"]["name"], m["data"].get("train")),
-        ("weights", m["weights"]["name"], m["weights"].get("model.safetensors")),
+        ("weights", m["weights"]["name"], _weights(m["weights"])),
         ("result", "metrics.jsonl", m.get("outputs", {}).get("metrics.jsonl")),
+        ("proof", "one number over the whole history", m.get("proof")),
     ]
-    rows = [[name, f"<td>{escape(str(what))}</td>", f"<td>{_hash(sha)}</td>"] for name, what, sha in made_of]
+    rows = [[name, f"<td>{escape(str(what))}</td>", f"<td>{_hash(sha)}</td>"] for name, what, sha in made_of if sha]
     return _statement(view) + parts.table(["", "what", "sha256"], rows, "proof") + parts.manifest_table(m)
 
 
+def _weights(hashes: Mapping[str, str]) -> str | None:
+    """The hash of the file that holds the weights."""
+    return next((sha for name, sha in hashes.items() if name.endswith((".safetensors", ".pth", ".bin", ".gguf"))), None)
+
+
 def _hash(sha: Any) -> str:
-    return f"<code>{escape(str(sha))}</code>" if sha else "in the manifest"
+    return f"<code>{escape(str(sha))}</code>"
 
 
 def _statement(view: View) -> str:
     e = view.manifest.get("environment", {})
     seed = view.manifest.get("seeds", {}).get("seed", 0)
-    same = ", ".join(str(e[k]) for k in ("machine", "cpu", "blas") if e.get(k))
+    machine = ", ".join(str(e[k]) for k in ("cpu", "machine", "blas") if e.get(k))
     return (
-        f"<p>Everything drawn at random follows from the seed {seed}. Repeated with the same code, data and weights, on a "
-        f"processor of the same kind with the same NumPy ({escape(same)}, NumPy {escape(str(e.get('numpy', '-')))}), every step "
-        "has the same bits, whatever the number of threads and however often the run is interrupted. On another kind of "
-        "processor sums may be rounded otherwise, and numbers agree within rounding.</p>"
+        f"<p>Everything drawn at random follows from the seed {seed}. Repeated with the same code, data and weights on such a "
+        f"machine ({escape(machine)}, NumPy {escape(str(e.get('numpy', '-')))}), every bit is the same (<b>bitwise</b>), whatever "
+        "the number of threads and however often the run is interrupted. On another processor or device every loss stays within "
+        "a measured bound (<b>bounded</b>); with another seed or another version of nyala the final score lies within its "
+        f"interval (<b>statistical</b>).</p>{_sittings(view.manifest)}"
         f"<p><code>nyala verify {escape(view.name)}</code> repeats the run and names the first step that differs.</p>"
     )
+
+
+def _sittings(manifest: Mapping[str, Any]) -> str:
+    """Where the run went on after an interruption, and what was different then."""
+    resumed = manifest.get("resumed") or []
+    if not resumed:
+        return ""
+    said = []
+    for one in resumed:
+        changed = "; ".join(map(str, one.get("differences", [])))
+        said.append(f"at step {one.get('step', '?')}" + (f" with {escape(changed)}" if changed else ""))
+    times = "once" if len(resumed) == 1 else f"{len(resumed)} times"
+    return f"<p>It was interrupted and went on {times}: {', '.join(said)}.</p>"

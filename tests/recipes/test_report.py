@@ -156,6 +156,14 @@ def test_scores_of_another_task_are_shown_as_recorded() -> None:
     assert "0.6250" in html and "F1 0.5 at 8" in html
 
 
+def test_interruptions_and_the_levels_are_told() -> None:
+    resumed = [{"step": 4, "differences": []}, {"step": 9, "differences": ["another environment, blas: a -> <b>"]}]
+    html = run_page(view(manifest={**MANIFEST, "resumed": resumed, "proof": "f00d"}))
+    checked(html)
+    assert "went on 2 times: at step 4, at step 9 with another environment, blas: a -&gt; &lt;b&gt;" in html
+    assert "<code>f00d</code>" in html and all(level in html for level in ("bitwise", "bounded", "statistical"))
+
+
 def test_what_was_set_stands_out_in_the_recipe() -> None:
     html = parts.recipe("a = 1  # default\nb = 2  # override\n[<t>]\n")
     assert "<b>b = 2</b>" in html and "<b>a" not in html and "[&lt;t&gt;]" in html
