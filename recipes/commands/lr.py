@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,7 @@ def _print(args: argparse.Namespace, curve: Curve, written: list[Path]) -> None:
         print("suggested  nothing: the loss did not fall. Try --high 10, more --steps, or look at the data")
     else:
         print(f"suggested  {curve.suggestion:.2g}: {RULE}")
-        print(f"try it     nyala run {args.recipe} {' '.join([*args.overrides, f'optim.lr={curve.suggestion:.2g}'])}")
+        overrides = [*args.overrides, f"optim.lr={curve.suggestion:.2g}"]
+        print(f"try it     nyala run {shlex.join([args.recipe, *overrides])}")
     for path in written:
         print(f"written    {path}")

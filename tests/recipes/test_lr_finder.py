@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -106,9 +107,11 @@ def test_the_command_prints_a_table_and_leaves_only_its_picture(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     before = set(tmp_path.rglob("*"))
-    assert cli.main(["lr", str(recipe_file), "--steps", "24", "--low", "1e-5", "--quiet"]) == 0
+    argv = ["lr", str(recipe_file), "optim={type='adam', lr=0.01}", "--steps", "24", "--low", "1e-5", "--quiet"]
+    assert cli.main(argv) == 0
     said = capsys.readouterr().out
     assert said.startswith("rate      loss      smoothed") and "suggested" in said and "tiny-lr.svg" in said
+    assert "nyala run" not in said or shlex.split(said.partition("nyala run ")[2])[:2] == argv[1:3]
     assert set(tmp_path.rglob("*")) - before == {recipe_file.with_name("tiny-lr.svg")}
 
 
