@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nyala.errors import RecipeError, ReproducibilityError
+from nyala.errors import NyalaError, RecipeError, ReproducibilityError
 from nyala.recipes import bounds, cli, compare, config, hashing, levels, metrics, trainer
 from nyala.recipes import run as runs
 from nyala.recipes.against import against
@@ -189,3 +191,31 @@ def test_exit_codes(trained: Trained, options: list[str], code: int, capsys: pyt
     assert cli.main(["verify", str(run.folder), *options, "--quiet"]) == code
     said = capsys.readouterr()
     assert ("level    bitwise" in said.out) if code == 0 else ("Remedy" in said.err)
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "manifest.json", "predictions.jsonl", "recipe.resolved.toml"])
+def test_mutated_files_are_differences_or_clear_errors(trained: Trained, tmp_path: Path, name: str) -> None:
+    """Bits flipped, bytes lost, doubled or put in: never another exception than nyala's own."""
+    whole = trained("run", "train.epochs=none", "train.steps=4").folder
+    hurt = tmp_path / "hurt"
+    shutil.copytree(whole, hurt)
+    good, draw, refused = (whole / name).read_bytes(), random.Random(4), 0
+    for _ in range(60):
+        content, at = bytearray(good), draw.randrange(len(good))
+        match draw.randrange(4):
+            case 0:
+                content[at] ^= 1 << draw.randrange(8)
+            case 1:
+                del content[at : at + draw.randint(1, 40)]
+            case 2:
+                content[at:at] = content[max(0, at - 9) : at]
+            case _:
+                content[at:at] = b'"7}{'[: draw.randint(1, 4)]
+        (hurt / name).write_bytes(content)
+        try:
+            result = against(hurt, whole)
+        except NyalaError:
+            refused += 1
+            continue
+        assert name == "recipe.resolved.toml" or name == "manifest.json" or not result.equal or content == good
+    assert refused or name == "predictions.jsonl"
