@@ -5,7 +5,7 @@ Samples go through in batches and only four numbers of each are kept: memory doe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,8 @@ def evaluate(
     *,
     mapping: Mapping[str, str] | None = None,
     only_given: bool = False,
+    target: str | None = None,
+    text: Sequence[str] = (),
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 2,
@@ -125,11 +127,13 @@ def evaluate(
 
     Args:
         model: a name, a hub id, a folder, the folder of a finished run, or a pipeline that ``nyala.load`` returned.
-        data: a dataset's name, a folder with one subfolder a class, or a ``.jsonl`` file; its test part where it has one. A
-            run may go without: it is then judged on its own test part, which is also what it gets where this is the data it
-            was trained on.
+        data: a dataset's name, a folder with one subfolder a class, a CSV, TSV, JSON lines or Parquet file, or a hub dataset;
+            its test part where it has one. A run may go without: it is then judged on its own test part, which is also what
+            it gets where this is the data it was trained on.
         mapping: a class of the data -> the model's name for it, or ``"-"`` to leave it out; the others match by name.
         only_given: let the model choose among the classes of the data alone.
+        target, text: the columns of a file that hold the class and the text, where their names do not say it; a run knows
+            those of the file it was trained on.
         limit: at most this many samples, drawn by ``seed``.
         batch_size: samples that go through the model at once.
         workers: threads that read and prepare samples; results do not depend on it.
@@ -152,7 +156,7 @@ def evaluate(
     name = model.name if isinstance(model, Pipeline) else str(model)
     progress.phase("loading data")
     own = _own_recipe(model)
-    where, source = _read(name, own, data)
+    where, source = _read(name, own, data, target, text)
     part = _limited(source.test, limit, seed)
     progress.phase(f"loading {name}")
     pipeline = model if isinstance(model, Pipeline) else load(model)
@@ -184,7 +188,7 @@ def _own_recipe(model: str | Path | Pipeline) -> Recipe | None:
     return runs.open_run(model).recipe
 
 
-def _read(name: str, own: Recipe | None, data: str | Path | None) -> tuple[str, Source]:
+def _read(name: str, own: Recipe | None, data: str | Path | None, target: str | None, text: Sequence[str]) -> tuple[str, Source]:
     """What the data are called, and the data, whose test part is to be judged on."""
     if data is None and own is None:
         resolve(name)  # a name that nobody knows is the first mistake
@@ -196,7 +200,9 @@ def _read(name: str, own: Recipe | None, data: str | Path | None) -> tuple[str, 
     if own is not None and (data is None or _same(str(data), own.data.name)):
         source = datasets.load(own.data, own.seed)
         return f"{own.data.name}, {_OWN}", source
-    raw = datasets.read(Data(name=str(data)))
+    known = own.data if own is not None else Data(name="")
+    columns = replace(known.columns, label=target or known.columns.label, text=list(text) or known.columns.text)
+    raw = datasets.read(Data(name=str(data), columns=columns, encoding=known.encoding))
     part, which = (raw.train, "all of it") if raw.test is None else (raw.test, "its test part")
     if kinds.of(raw.kind).by_class:
         datasets.check_labels(part, len(raw.labels), str(data))

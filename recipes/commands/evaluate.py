@@ -11,13 +11,17 @@ HELP = "judge a model on labelled data: scores with intervals, classes, calibrat
 EXAMPLES = """  nyala evaluate tf_efficientnet_lite0 --data pictures         one subfolder a class, named as the model's labels
   nyala evaluate tf_efficientnet_lite0 --data pictures --map 'kitty=tabby, tabby cat' --map 'junk=-'
   nyala evaluate runs/spam-minilm-1                            on its own test part
-  nyala evaluate runs/spam-minilm-1 --data mails.jsonl --output report.html
+  nyala evaluate runs/spam-minilm-1 --data mails.csv --target kind --output report.html
   nyala evaluate runs/fashion-lite0-1 --data more-pictures --json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a catalogue name, a hub id, a folder, or a run folder")
-    parser.add_argument("--data", metavar="DATA", help="a folder with one subfolder a class, a .jsonl file, or a dataset's name")
+    parser.add_argument(
+        "--data", metavar="DATA", help="a folder, a .csv, .tsv, .jsonl or .parquet file, a dataset's name, or a hub dataset"
+    )
+    parser.add_argument("--target", metavar="COLUMN", help="the column of the class, where its name does not say it")
+    parser.add_argument("--text", action="append", default=[], metavar="COLUMN", help="the column of the text; again for more")
     parser.add_argument(
         "--map",
         action="append",
@@ -46,6 +50,8 @@ def execute(args: argparse.Namespace) -> int:
             args.data,
             mapping=mapping,
             only_given=args.only_given,
+            target=args.target,
+            text=args.text,
             limit=args.limit,
             batch_size=args.batch_size,
             progress=show,

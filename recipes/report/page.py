@@ -88,12 +88,13 @@ def _statement(view: View) -> str:
     e = view.manifest.get("environment", {})
     seed = view.manifest.get("seeds", {}).get("seed", 0)
     machine = ", ".join(str(e[k]) for k in ("cpu", "machine", "blas") if e.get(k))
+    numpy = escape(str(e.get("numpy", "-")))
     return (
         f"<p>Everything drawn at random follows from the seed {seed}. Repeated with the same code, data and weights on such a "
-        f"machine ({escape(machine)}, NumPy {escape(str(e.get('numpy', '-')))}), every bit is the same (<b>bitwise</b>), whatever "
-        "the number of threads and however often the run is interrupted. On another processor or device every loss stays within "
-        "a measured bound (<b>bounded</b>); with another seed or another version of nyala the final score lies within its "
-        f"interval (<b>statistical</b>).</p>{_sittings(view.manifest)}"
+        f"machine ({escape(machine)}, NumPy {numpy}), every bit is the same (<b>bitwise</b>), whatever the number of threads and "
+        "however often the run is interrupted. On another processor or device every loss stays within a measured bound "
+        "(<b>bounded</b>); with another seed or another version of nyala the final score lies within its interval "
+        f"(<b>statistical</b>).</p>{_sittings(view.manifest)}"
         f"<p><code>nyala verify {escape(view.name)}</code> repeats the run and names the first step that differs.</p>"
     )
 

@@ -47,9 +47,7 @@ def test_other_names_are_mapped_and_left_out(run: Any, tiny_data: Path, tmp_path
     other = tmp_path / "other"
     for name, new in {"blue": "Blue", "green": "verde", "red": "junk"}.items():
         shutil.copytree(tiny_data / name, other / new)
-    with pytest.raises(
-        DataError, match=r"2 of the 3 classes of .*other are not among the model's 3 \(blue, green, red\)"
-    ):
+    with pytest.raises(DataError, match=r"2 of the 3 classes of .*other are not among the model's 3 \(blue, green, red\)"):
         nyala.evaluate(run.folder, other)
     found = nyala.evaluate(run.folder, other, mapping={"verde": "green", "junk": "-"})
     assert len(found.assessment) == 40 and found.left_out == 20
@@ -63,6 +61,28 @@ def test_a_limit_draws_the_same_samples_each_time(run: Any, tiny_data: Path, tmp
     shutil.copytree(tiny_data, other)
     first, again = (nyala.evaluate(run.folder, other, limit=9) for _ in range(2))
     assert len(first.assessment) == 9 and first.part.inputs == again.part.inputs
+
+
+def test_columns_are_named_or_those_the_run_knows(text_recipe_file: Path, tmp_path: Path) -> None:
+    from nyala.recipes import config, trainer
+    from nyala.recipes import run as runs
+
+    rows = [json.loads(line) for line in (tmp_path / "moods.jsonl").read_text().splitlines()]
+    table = tmp_path / "moods.csv"
+    table.write_text("says,mood\n" + "".join(f"{r['text']},{r['label']}\n" for r in rows))
+    columns = ["data.columns.text=['says']", "data.columns.label=mood"]
+    run = runs.create(config.load(text_recipe_file, [f"data.name={table}", *columns, "train.epochs=1"]), tmp_path / "run")
+    trainer.train(run)
+    other = tmp_path / "other.csv"
+    other.write_text(table.read_text())
+    known = nyala.evaluate(run.folder, other)
+    named = nyala.evaluate(nyala.load(run.folder), other, target="mood", text=["says"])
+    assert len(known.assessment) == 90 and np.array_equal(known.assessment.predicted, named.assessment.predicted)
+    assert cli.main(["evaluate", str(run.folder / "model"), "--data", str(other), "--quiet"]) == 2
+    assert (
+        cli.main(["evaluate", str(run.folder / "model"), "--data", str(other), "--target", "mood", "--text", "says", "--quiet"])
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
