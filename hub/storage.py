@@ -75,9 +75,9 @@ def _fetched() -> Iterator[Path]:
 
     cache = cache_folder()
     yield from (path for path in (cache.iterdir() if cache.is_dir() else ()) if path.is_dir() and path.name[0] != ".")
-    records = cache / "hub"
-    for record in records.iterdir() if records.is_dir() else ():
-        yield huggingface.cache_folder() / f"models--{record.name}"
+    for kind, records in (("models", cache / "hub"), ("datasets", cache / "datasets" / "hub")):
+        for record in records.iterdir() if records.is_dir() else ():
+            yield huggingface.cache_folder() / f"{kind}--{record.name}"
 
 
 def megabytes(size: int) -> str:

@@ -24,11 +24,12 @@ class HubCache:
 
     Args:
         repo: ``org/name``.
+        kind: ``"model"`` or ``"dataset"``.
     """
 
-    def __init__(self, repo: str) -> None:
+    def __init__(self, repo: str, kind: str = "model") -> None:
         self.root = huggingface.cache_folder()
-        self.folder = self.root / f"models--{repo.replace('/', '--')}"
+        self.folder = self.root / f"{kind}s--{repo.replace('/', '--')}"
 
     def snapshot(self, commit: str, name: str) -> Path:
         """Where the file ``name`` of a commit is found."""

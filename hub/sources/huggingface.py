@@ -117,65 +117,76 @@ def in_short(error: BaseException) -> str:
     return f"HTTP {status_of(error)}" if status_of(error) else type(error).__name__
 
 
-def translate(error: BaseException, repo: str, revision: str, file: str = "") -> NyalaError:
-    """The error of a call of the client, in nyala's classes and words: what happened, why, what to do."""
+def translate(error: BaseException, repo: str, revision: str, file: str = "", kind: str = "model") -> NyalaError:
+    """The error of a call of the client, in nyala's classes and words: what happened, why, what to do.
+
+    Args:
+        error: what the client raised.
+        repo, revision, file: what was asked for.
+        kind: ``"model"`` or ``"dataset"``.
+    """
     cause = error.__cause__ or error.__context__
     if is_a(error, "LocalEntryNotFoundError") and cause is not None:
-        return translate(cause, repo, revision, file)
-    return _name_error(error, repo, revision, file) or _transport_error(error, f"model hub {repo}")
+        return translate(cause, repo, revision, file, kind)
+    return _name_error(error, repo, revision, file, kind) or _transport_error(error, label_of(repo, kind))
 
 
-def _name_error(error: BaseException, repo: str, revision: str, file: str) -> NyalaError | None:
+def label_of(repo: str, kind: str = "model") -> str:
+    """What messages call a repository."""
+    return f"model hub {repo}" if kind == "model" else f"hub {kind} {repo}"
+
+
+def _name_error(error: BaseException, repo: str, revision: str, file: str, kind: str) -> NyalaError | None:
     """Something that is not there, or that this user may not see. The order matters: gated is a kind of not found."""
-    page, endpoint = page_of(repo), client().constants.ENDPOINT
+    page, endpoint, label = page_of(repo, kind), client().constants.ENDPOINT, label_of(repo, kind)
     if is_a(error, "GatedRepoError"):
-        return _gated(error, repo, page)
+        return _gated(error, label, page)
     if is_a(error, "RepositoryNotFoundError"):
         return UnknownNameError(
-            f"the model hub has no {repo} that you may see",
+            f"the model hub has no {'' if kind == 'model' else f'{kind} '}{repo} that you may see",
             why="the name is wrong, or the repository is private" + ("" if has_token() else ", and you are not logged in"),
-            fix=f"check the spelling at {endpoint}/models?search={quote(repo.rpartition('/')[2])}; if it is private, "
+            fix=f"check the spelling at {endpoint}/{kind}s?search={quote(repo.rpartition('/')[2])}; if it is private, "
             "log in with `hf auth login` or set HF_TOKEN",
         )
     if is_a(error, "RevisionNotFoundError"):
-        return UnknownNameError(f"model hub {repo} has no revision {revision!r}", fix=f"see its branches and tags at {page}")
+        return UnknownNameError(f"{label} has no revision {revision!r}", fix=f"see its branches and tags at {page}")
     if is_a(error, "RemoteEntryNotFoundError"):
-        return MissingFileError(f"model hub {repo} has no file {file} at revision {revision}", fix=f"see its files at {page}")
+        return MissingFileError(f"{label} has no file {file} at revision {revision}", fix=f"see its files at {page}")
     if is_a(error, "HFValidationError"):
         return UnknownNameError(f"{repo!r} is not a name of a model hub", why=str(error), fix="write org/name")
     if status_of(error) in (401, 403):
         return AccessError(
-            f"model hub {repo} refused access (HTTP {status_of(error)})",
+            f"{label} refused access (HTTP {status_of(error)})",
             why="the token it was sent is wrong, expired or too weak" if has_token() else "it was asked without a token",
             fix=f"make a token that may read at {endpoint}/settings/tokens, then `hf auth login` or set HF_TOKEN",
         )
     return None
 
 
-def _gated(error: BaseException, repo: str, page: str) -> AccessError:
+def _gated(error: BaseException, label: str, page: str) -> AccessError:
     """A repository behind a licence: what to do depends on whether the hub knows who asks."""
     if has_token() and status_of(error) == 403:
         return AccessError(
-            f"model hub {repo} is gated, and your account may not read it yet",
+            f"{label} is gated, and your account may not read it yet",
             why="its owner wants its licence accepted first, and may want to look at each request",
             fix=f"accept the licence at {page}, or wait until the request you made there is granted",
         )
     return AccessError(
-        f"model hub {repo} is gated",
+        f"{label} is gated",
         why="its owner wants its licence accepted first" + (", and the token that was sent is not valid" if has_token() else ""),
         fix=f"accept the licence at {page}, then log in with `hf auth login` or set HF_TOKEN",
     )
 
 
-def page_of(repo: str) -> str:
+def page_of(repo: str, kind: str = "model") -> str:
     """The address of a repository's page."""
-    return f"{client().constants.ENDPOINT}/{repo}"
+    return f"{client().constants.ENDPOINT}/{'' if kind == 'model' else f'{kind}s/'}{repo}"
 
 
-def revisions_of(repo: str, timeout: float) -> list[str]:
+def revisions_of(repo: str, timeout: float, kind: str = "model") -> list[str]:
     """Branches and tags of a repository, for a hint: none where the hub does not tell them in time."""
     utils = importlib.import_module("huggingface_hub.utils")
-    address = f"{client().constants.ENDPOINT}/api/models/{repo}/refs"
+    address = f"{client().constants.ENDPOINT}/api/{kind}s/{repo}/refs"
     try:
         answer = utils.get_session().get(address, headers=utils.build_hf_headers(), timeout=timeout)
         utils.hf_raise_for_status(answer)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from ...core.atomic import atomic_write, storage_errors
@@ -49,13 +49,15 @@ class ModelHub:
         cache: nyala's cache folder, for the record of commit and hashes; the files lie in the hub client's cache.
     """
 
+    kind: ClassVar[str] = "model"
+
     def __init__(self, spec: SourceSpec, cache: Path) -> None:
         self.spec = spec
         self.revision = spec.commit or spec.revision
         self.root = cache / "hub" / spec.repo.replace("/", "--")
         self.record = self.root / f"{quote(self.revision, safe='')}.json"
         self.lock = cache / ".locks" / f"hub--{self.root.name}.lock"
-        self.place = HubCache(spec.repo)
+        self.place = HubCache(spec.repo, self.kind)
         self._memory = Memory(self.root / "verified.json")
 
     # -- without the network
@@ -159,7 +161,9 @@ class ModelHub:
 
         def ask() -> Any:
             try:
-                return hub.HfApi().model_info(self.spec.repo, revision=self.revision, files_metadata=True, timeout=timeout)
+                return hub.HfApi().repo_info(
+                    self.spec.repo, revision=self.revision, files_metadata=True, timeout=timeout, repo_type=self.kind
+                )
             except (KeyError, TypeError, AttributeError) as error:  # the client builds objects from whatever it is sent
                 raise huggingface.strange_answer(self.spec.label) from error
 
@@ -167,7 +171,7 @@ class ModelHub:
             info = self._call(lambda: within(timeout + 1.0, ask), patient)
         except UnknownNameError as error:
             if huggingface.is_a(error.__cause__, "RevisionNotFoundError"):
-                known = huggingface.revisions_of(self.spec.repo, timeout)
+                known = huggingface.revisions_of(self.spec.repo, timeout, self.kind)
                 error.fix = f"{did_you_mean(self.revision, known)} {error.fix}".strip()
             raise
         commit = str(getattr(info, "sha", "") or "")
@@ -280,7 +284,7 @@ class ModelHub:
 
     def _receive(self, name: str, listing: Listing, part: Path, patient: bool, meter: Meter) -> str:
         """Complete the part file; what is plainly wrong with what came, or an empty string."""
-        url = huggingface.client().hf_hub_url(self.spec.repo, name, revision=listing.commit)
+        url = huggingface.client().hf_hub_url(self.spec.repo, name, revision=listing.commit, repo_type=self.kind)
         label = f"{self.spec.label}: {name}"
         if before := size_of(part):
             tell(f"{label}: going on from {in_words(before)} that are here")
@@ -291,7 +295,7 @@ class ModelHub:
         except NyalaError:
             raise
         except huggingface.hub_errors() as error:
-            raise huggingface.translate(error, self.spec.repo, self.revision, name) from error
+            raise huggingface.translate(error, self.spec.repo, self.revision, name, self.kind) from error
         return ""
 
     def _call(self, call: Callable[[], Any], patient: bool) -> Any:
@@ -305,7 +309,7 @@ class ModelHub:
             except huggingface.hub_errors() as error:
                 never_there = huggingface.is_a(error, "TimeoutException", "TimeoutError", "ConnectError")
                 if never_there or not patience.wait(error):  # another source may be better than waiting again
-                    raise huggingface.translate(error, self.spec.repo, self.revision) from error
+                    raise huggingface.translate(error, self.spec.repo, self.revision, kind=self.kind) from error
 
 
 def _weight_map(index: Path) -> object:

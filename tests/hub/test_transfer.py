@@ -80,8 +80,8 @@ def test_the_versions_of_the_client_that_nyala_works_with():
 
 def test_the_client_offers_what_nyala_uses():
     hub = huggingface.client()
-    assert {"revision", "files_metadata", "timeout"} <= set(inspect.signature(hub.HfApi.model_info).parameters)
-    assert {"repo_id", "filename", "revision"} <= set(inspect.signature(hub.hf_hub_url).parameters)
+    assert {"revision", "files_metadata", "timeout", "repo_type"} <= set(inspect.signature(hub.HfApi.repo_info).parameters)
+    assert {"repo_id", "filename", "revision", "repo_type"} <= set(inspect.signature(hub.hf_hub_url).parameters)
     for name in ("get_session", "build_hf_headers", "hf_raise_for_status"):
         assert callable(getattr(hub.utils, name))
     names = ["ENDPOINT", "HF_HUB_CACHE", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_DISABLE_SYMLINKS", "HF_HUB_DISABLE_TELEMETRY"]
