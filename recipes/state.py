@@ -75,7 +75,7 @@ class Store:
             )
         return _read(folder)
 
-    def latest(self, fault_of: Callable[[Mapping[str, Any]], str] = lambda record: "") -> tuple[Saved | None, list[str]]:
+    def latest(self, fault_of: Callable[[Mapping[str, Any]], str] | None = None) -> tuple[Saved | None, list[str]]:
         """The newest whole checkpoint, and a line for each damaged one that was renamed aside to reach it.
 
         Args:
@@ -83,7 +83,7 @@ class Store:
         """
         notes: list[str] = []
         for folder in sorted(self.folder.glob("step-*"), reverse=True):
-            fault = _fault(folder) or self._best_fault(folder) or fault_of(_record(folder))
+            fault = _fault(folder) or self._best_fault(folder) or (fault_of(_record(folder)) if fault_of else "")
             if not fault:
                 return _read(folder), notes
             aside = _free_name(folder.with_name(f"damaged-{folder.name}"))
