@@ -92,3 +92,15 @@ def test_an_unfinished_run_is_refused_and_says_how_to_finish_it(recipe_file, tmp
         plan(run.folder)
     with pytest.raises(MissingFileError, match="is not finished"):
         plan(runs.create(config.load(recipe_file), tmp_path / "new").folder)
+
+
+def test_no_token_of_the_environment_is_written_into_a_run(trained, monkeypatch, capfd):
+    secrets = {name: f"{name.lower()}-correct-horse-battery" for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "MY_PASSWORD")}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    folder = trained("run").folder
+    written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    said = "".join(capfd.readouterr()).encode()
+    assert len(written) > 10_000
+    for value in secrets.values():
+        assert value.encode() not in written + said
