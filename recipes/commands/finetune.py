@@ -116,7 +116,8 @@ def _done(done: Finetuned, as_json: bool) -> int:
         found = {"run": str(done.folder), "recipe": str(done.recipe), "metrics": metrics}
         console.emit(found | {"choices": _choices(done.proposal)})
         return 0
-    print("   ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float)))
+    scores = sorted((name == "loss", name) for name, value in metrics.items() if isinstance(value, float))
+    print("   ".join(f"{name.replace('_', ' ')} {metrics[name]:.4f}" for _, name in scores) + "   on the test part")
     print(f"run folder   {done.folder}")
     print(f"report       {done.folder / 'report.html'}")
     print(f"recipe       {done.recipe}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +11,10 @@ import numpy as np
 from ...core.nn import Module
 from .. import datasets, kinds, models, names
 from ..datasets import Part, Source
+from ..plan import memory
 from ..schema import Recipe
 
+_UNKNOWN = 4 << 30  # bytes to count with where the system does not say what is free
 LOOKED_AT = 400  # samples whose size is looked at: their median and 95 % point move little beyond that
 
 
@@ -140,7 +141,7 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         native=int(prepared.size[0]) if is_image else 0,
         positions=0 if is_image else int(model.config.max_position_embeddings),
         flexible=is_image and not any("pos_embed" in name or "position" in name for name in layer),
-        memory=free_memory(),
+        memory=memory.available() or _UNKNOWN,
         top=_patterns(layer, highest),
         upper=_patterns(layer, highest - round(highest / 3)),
         notes=[*raw.notes, *_shared(source)],
@@ -232,16 +233,3 @@ def _shared(source: Source) -> list[str]:
     known = set(map(str, source.train.inputs))
     count = sum(str(text) in known for text in source.test.inputs)
     return [f"{count} of {len(source.test)} test texts also stand in the training part: the result is flattered"] * bool(count)
-
-
-def free_memory() -> int:
-    """Bytes of memory that are free for use; those of the machine where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            rows = dict(line.split(":", 1) for line in file)
-        return int(rows["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        pass
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30

@@ -16,10 +16,11 @@ from ...core.atomic import atomic_write
 from ...core.errors import ArgumentError, NyalaError
 from ...hub.load import load as load_pipeline
 from ...hub.pipeline import Pipeline
-from .. import config, editable, kinds, models, names, resolved, setup, trainer
+from .. import config, editable, kinds, models, names, resolved, trainer
 from .. import run as runs
 from ..batches import Prepared
 from ..config import Loaded
+from ..plan import plan as measured
 from ..progress import Progress
 from . import measure, rules
 from .facts import Facts, examine
@@ -29,6 +30,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 # What stands in until the rules have chosen.
 _START = "schema = 1\n[data]\n[model]\n[optim]\ntype = 'adamw'\n[schedule]\ntype = 'constant'\n[train.best]\nuse = 'last'\n"
 _LENGTH = "train.steps=1"
+_MEASURING = 10.0  # seconds, of updates to measure by
 
 
 @dataclass(frozen=True)
@@ -225,24 +227,23 @@ def _fit_memory(plan: Plan, first: Loaded, source: Any, pipeline: Any) -> None:
 
 
 def _fit_time(plan: Plan, loaded: Loaded, budget: float) -> None:
-    """Shortens the run to what fits into ``budget`` seconds on this machine."""
-    built = setup.prepare(loaded.recipe)
-    update, sample = measure.seconds(built, loaded.recipe)
-    parts = built.source
-    fits = measure.updates_within(budget, update, sample, len(parts.validation), len(parts.test), built.steps_per_epoch)
-    if fits >= built.total_steps:
+    """Shortens the run to what fits into ``budget`` seconds on this machine, a tenth of them kept in reserve."""
+    told = measured(loaded, seconds=_MEASURING)
+    update = told.epoch / told.steps_per_epoch  # with its share of evaluations and checkpoints
+    once = told.total - update * told.total_steps
+    fits = int((0.9 * budget - once) / update)
+    if fits >= told.total_steps:
         return
     if fits < 1:
         raise ArgumentError(
             f"{budget:.0f} s are not enough",
-            why=f"one update takes {update:.1f} s here, and testing {len(parts.test)} samples {len(parts.test) * sample:.0f} s",
+            why=f"one update takes {update:.1f} s on this machine, loading and testing {once:.0f} s",
             fix="give more time, or fewer samples: data.limit_test=200",
         )
     plan.values.pop("train.epochs", None)
     plan.reasons.pop("train.epochs", None)
-    rules_say = f"where the rules would make {built.total_steps}"
-    reason = f"what fits into {budget:.0f} s, at {update:.2f} s an update on this machine, {rules_say}"
-    plan.set("train.steps", fits, reason)
+    rules_say = f"where the rules would make {told.total_steps}"
+    plan.set("train.steps", fits, f"what fits into {budget:.0f} s, at {update:.2f} s an update on this machine, {rules_say}")
 
 
 def _header(facts: Facts, plan: Plan, name: str) -> list[str]:

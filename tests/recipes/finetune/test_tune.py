@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nyala
@@ -11,8 +12,9 @@ import pytest
 from nyala.errors import ArgumentError, DataError, RecipeError
 from nyala.recipes import cli, config, trainer
 from nyala.recipes import run as runs
-from nyala.recipes.finetune import measure, propose
+from nyala.recipes.finetune import propose, tune
 from nyala.recipes.finetune.tune import seconds_of
+from nyala.recipes.plan import memory
 
 
 @pytest.fixture(autouse=True)
@@ -139,30 +141,28 @@ def test_bad_data_leave_no_run_behind(tiny_bert: Path, tmp_path: Path) -> None:
 
 
 def test_a_time_limit_shortens_the_run(tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "seconds", lambda *_: (2.0, 0.01))
-    given = propose(tiny_model, tiny_data, time="30s")
+    told = SimpleNamespace(epoch=12.0, steps_per_epoch=6, total_steps=40, total=90.0)  # 2 s an update, 10 s beside them
+    monkeypatch.setattr(tune, "measured", lambda *_, **__: told)
+    given = propose(tiny_model, tiny_data, time="50s")
     train = given.loaded.recipe.train
-    assert train.epochs is None and train.steps is not None and 10 <= train.steps <= 13
-    assert "fits into 30 s" in given.reasons["train.steps"]
+    assert (train.epochs, train.steps) == (None, 17)
+    assert "fits into 50 s, at 2.00 s an update" in given.reasons["train.steps"]
     assert propose(tiny_model, tiny_data, time="9h").loaded.recipe.train.epochs is not None
-    with pytest.raises(ArgumentError, match="1 s are not enough: one update takes 2"):
+    with pytest.raises(
+        ArgumentError, match=r"1 s are not enough: one update takes 2\.0 s .*, loading and testing 10 s"
+    ):
         propose(tiny_model, tiny_data, time=1)
 
 
-def test_an_update_is_measured(tiny_model: Path, tiny_data: Path) -> None:
-    from nyala.recipes import setup
-
-    recipe = propose(tiny_model, tiny_data, overrides=["data.workers=0"]).loaded.recipe
-    update, sample = measure.seconds(setup.prepare(recipe), recipe, tries=1)
-    assert update > 0 and sample > 0
+def test_time_is_really_measured(tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tune, "_MEASURING", 0.1)
+    assert propose(tiny_model, tiny_data, time="2h", overrides=["data.workers=0"]).loaded.recipe.train.epochs is not None
 
 
 def test_a_batch_that_does_not_fit_is_cut_and_accumulated(
     tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nyala.recipes.finetune import facts
-
-    monkeypatch.setattr(facts, "free_memory", lambda: 150_000)
+    monkeypatch.setattr(memory, "available", lambda: 150_000)
     given = propose(tiny_model, tiny_data)
     data, train = given.loaded.recipe.data, given.loaded.recipe.train
     assert data.batch_size < 8 and data.batch_size * train.accumulate == 8
