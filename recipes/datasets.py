@@ -199,6 +199,12 @@ def _mail_marks() -> Raw:
     return _mail("mail_marks", structured.of_tags, where="mail-marks")
 
 
+def _mail_texts() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_texts", structured.of_texts)
+
+
 def _mail_subjects() -> Raw:
     from .readers import structured
 
@@ -208,6 +214,7 @@ def _mail_subjects() -> Raw:
 REGISTERED: dict[str, Callable[[], Raw]] = {
     "mail-marks": _mail_marks,
     "mail-subjects": _mail_subjects,
+    "mail-texts": _mail_texts,
     "fashion-mnist-sample": lambda: _fashion_mnist(sample=True),
     "fashion-mnist": lambda: _fashion_mnist(sample=False),
     "spam-sample": _spam,

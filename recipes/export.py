@@ -50,6 +50,8 @@ def save(
         for name in COPIED:
             if pipeline.files is not None and name in pipeline.files:
                 pipeline.files.copy(name, new / name)
+        if not (new / "tokenizer.json").exists() and hasattr(pipeline.preprocess, "save"):
+            pipeline.preprocess.save(new / "tokenizer.json")  # of a base that has it in another form
         pooling = getattr(pipeline, "pooling", None)
         for name, content in pooling.files(int(config["hidden_size"])).items() if pooling is not None else ():
             (new / name).parent.mkdir(exist_ok=True)

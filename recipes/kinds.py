@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.errors import DataError, RecipeError
 from ..core.nn import Module
 from ..hub.pipeline import Pipeline
 from . import augment, objectives, tasks
-from .datasets import Source
+from .datasets import Part, Source
 from .objectives import Objective, class_weights
-from .schema import Train
+from .schema import Model, Train
 
 
 class Kind(ABC):
@@ -43,6 +45,10 @@ class Kind(ABC):
         """What is minimised and measured."""
         weights = class_weights(recipe.class_weights, source.train.labels, labels)
         return objectives.Classes(len(labels), recipe.label_smoothing, weights)
+
+    def fitted(self, source: Source, pipeline: Any, recipe: Model) -> Source:  # noqa: ARG002 - for kinds whose samples depend on it
+        """The dataset as this model takes it."""
+        return source
 
     def trim(self, model: Module) -> None:  # noqa: B027 - most kinds use the whole model
         """Freezes what has no part in the objective."""
@@ -100,11 +106,56 @@ class Pairs(Kind):
             pooler.requires_grad_(False)
 
 
+class Corpora(Kind):
+    """Texts to be continued: joined, and cut into windows of equal length."""
+
+    plural, task_name, augments = "corpora", "text-generation", ()
+    metrics, by_class = objectives.NextTokens.metrics, False
+
+    def fitted(self, source: Source, pipeline: Pipeline, recipe: Model) -> Source:
+        """The texts of each part as windows of ``model.max_length`` tokens, by default 256."""
+        if not hasattr(pipeline.model, "new_caches"):
+            raise RecipeError(
+                f"model.name: {recipe.name} cannot continue texts, which a corpus is for",
+                fix="choose a model for text-generation: `nyala list --task text-generation`",
+            )
+        length = recipe.max_length or min(_WINDOW, pipeline.preprocess.max_length)
+        end = next(iter(pipeline.ends), None)
+        parts = {}
+        for name in ("train", "validation", "test"):
+            part: Part = getattr(source, name)
+            parts[name] = Part(windows(part.inputs, pipeline.preprocess, length, end), np.zeros(0, np.int64))
+            count = len(parts[name].inputs)
+            if not count and len(part):
+                raise DataError(
+                    f"the {name} part has {len(part)} text(s), together shorter than one window of {length} tokens",
+                    fix="give more text, or make model.max_length smaller",
+                )
+            parts[name] = replace(parts[name], labels=np.zeros(count, np.int64))
+        return replace(source, **parts)
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return tasks.Windows(pipeline.preprocess)
+
+    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        return objectives.NextTokens(recipe.label_smoothing)
+
+
+_WINDOW = 256
+
+
+def windows(texts: Sequence[str], tokenizer: Any, length: int, end: int | None) -> list[np.ndarray]:
+    """Texts one after the other, each closed by the token ``end``, cut into windows of ``length``; what is left is dropped."""
+    rows = [tokenizer.backend.encode(text).ids + ([] if end is None else [end]) for text in texts]
+    joined = np.array([token for row in rows for token in row], np.int64)
+    return list(joined[: len(joined) // length * length].reshape(-1, length))
+
+
 def _texts(pipeline: Pipeline) -> tasks.Texts:
     return tasks.Texts(pipeline.preprocess, int(pipeline.model.config.vocab_size))
 
 
-KINDS: dict[str, Kind] = {"image": Pictures(), "text": Texts(), "tags": Tags(), "pairs": Pairs()}
+KINDS: dict[str, Kind] = {"image": Pictures(), "text": Texts(), "tags": Tags(), "pairs": Pairs(), "corpus": Corpora()}
 
 
 def of(name: str) -> Kind:

@@ -93,7 +93,7 @@ def prepare(recipe: Recipe) -> Setup:
         why = f"{recipe.data.name} has {len(source.labels)}"
         raise RecipeError(f"model.num_classes is {classes}", why=why, fix="leave it out, or make it at least that")
     pipeline, head = models.load(recipe.model, kind, classes, recipe.seed)
-    model = pipeline.model
+    model, source = pipeline.model, kind.fitted(source, pipeline, recipe.model)
     adapter = adapters.attach(model, recipe.model, head, recipe.seed)
     if adapter is None:
         freezing.freeze(model, recipe.model, head)

@@ -154,6 +154,29 @@ class TextPairs(Task):
         return {"text": raw.anchor[:600]}
 
 
+class Windows(Task):
+    """Tokens of a corpus, cut to equal length before.
+
+    Args:
+        tokenizer: of the model, to show them as text.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> Any:  # noqa: ARG002 - none is for them
+        return raw
+
+    def collate(self, prepared: Sequence[Any], indices: np.ndarray) -> dict[str, Any]:  # noqa: ARG002 - the task's signature
+        return {"input_ids": from_numpy(np.stack(prepared))}
+
+    def targets(self, prepared: Sequence[Any], labels: Sequence[int], inputs: Any) -> np.ndarray:  # noqa: ARG002 - they are the tokens
+        return np.stack(prepared)
+
+    def show(self, raw: Any) -> dict[str, Any]:
+        return {"text": self.tokenizer.decode(raw)[:600]}
+
+
 def check_tokens(ids: np.ndarray, vocabulary: int, indices: np.ndarray) -> None:
     """Every token id is a row of the embedding.
 

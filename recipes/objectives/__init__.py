@@ -4,5 +4,6 @@ from .base import Objective, Result
 from .classes import Classes, class_weights
 from .pairs import Pairs
 from .tags import Tags
+from .tokens import NextTokens
 
-__all__ = ["Classes", "Objective", "Pairs", "Result", "Tags", "class_weights"]
+__all__ = ["Classes", "NextTokens", "Objective", "Pairs", "Result", "Tags", "class_weights"]

@@ -1,4 +1,4 @@
-"""Texts that carry more than a class: words with tags, and pairs that belong together. Other files are left to other readers."""
+"""Texts that carry no class: words with tags, pairs that belong together, and corpora. Other files are left to other readers."""
 
 from __future__ import annotations
 
@@ -34,15 +34,19 @@ def read(recipe: Data) -> Raw | None:
         path = Path(name).expanduser()
         if kind_of(path) != kind:
             raise DataError(f"{path} does not hold {_WORDS[kind]}, as {recipe.name} does", fix="give files of one kind")
-        texts[part], hashes[part] = _READ[kind](path), hashing.of_file(path)
-    return of_tags(texts, hashes, recipe.name) if kind == "tags" else of_pairs(texts, hashes)
+        texts[part], hashes[part] = _READ[kind](path), _hash(path)
+    return of_tags(texts, hashes, recipe.name) if kind == "tags" else _raw(kind, [], texts, hashes)
 
 
 def kind_of(path: Path) -> str | None:
-    """What a file holds: ``"tags"``, ``"pairs"``, or None for all else."""
+    """What a file holds: ``"tags"``, ``"pairs"``, ``"corpus"``, or None for all else."""
     from ...text.datasets import kind_of_row
 
     name = path.name.removesuffix(".gz")
+    if name.endswith(".txt") and path.is_file():
+        return "corpus"
+    if path.is_dir() and any(path.glob("*.txt")) and not any(p.is_dir() for p in path.iterdir()):
+        return "corpus"
     if not path.is_file() or not name.endswith((".jsonl", *_COLUMNS)):
         return None
     if name.endswith(_COLUMNS):
@@ -74,6 +78,11 @@ def of_pairs(parts: dict[str, Sequence[Any]], hashes: dict[str, str]) -> Raw:
     return _raw("pairs", [], parts, hashes)
 
 
+def of_texts(parts: dict[str, Sequence[Any]], hashes: dict[str, str]) -> Raw:
+    """Parts of a corpus."""
+    return _raw("corpus", [], parts, hashes)
+
+
 def _raw(kind: str, labels: list[str], parts: dict[str, Sequence[Any]], hashes: dict[str, str]) -> Raw:
     made = {name: Part(texts, np.zeros(len(texts), np.int64)) for name, texts in parts.items()}
     return Raw(kind, labels, made["train"], made.get("test"), hashes, validation=made.get("validation"))
@@ -91,5 +100,21 @@ def _pairs(path: Path) -> Sequence[Any]:
     return read_pairs(path)
 
 
-_READ = {"tags": _tagged, "pairs": _pairs}
-_WORDS = {"tags": "tagged texts", "pairs": "pairs of texts"}
+def _corpus(path: Path) -> Sequence[Any]:
+    """A folder's text files, by name, or the paragraphs of one file."""
+    from ...text.datasets import numbered_lines
+
+    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+    texts = ["".join(line for _, line in numbered_lines(file)) for file in files]
+    found = [t.strip() for text in texts for t in (text.split("\n\n") if len(files) == 1 else [text]) if t.strip()]
+    if not found:
+        raise DataError(f"{path} holds no text", fix="give text files, with an empty line between texts")
+    return found
+
+
+def _hash(path: Path) -> str:
+    return hashing.of_files((p.name, p) for p in sorted(path.glob("*.txt"))) if path.is_dir() else hashing.of_file(path)
+
+
+_READ = {"tags": _tagged, "pairs": _pairs, "corpus": _corpus}
+_WORDS = {"tags": "tagged texts", "pairs": "pairs of texts", "corpus": "a corpus"}

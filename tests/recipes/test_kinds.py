@@ -162,3 +162,83 @@ def test_mail_tasks_are_datasets_by_name(tmp_path) -> None:
         path.write_text(f'schema = 1\n[data]\nname = "{name}"\n[model]\nname = "all-MiniLM-L6-v2"\n[train]\nsteps = 1\n')
         source = datasets.load(config.load(path).recipe.data, 0)
         assert source.kind == kind and len(source.labels) == labels and set(source.hashes) == {"train", "test"}
+
+
+# ---- corpora
+
+
+@pytest.fixture
+def tiny_llama(tmp_path: Path) -> Path:
+    """A folder in transformers' layout with a Llama of random weights that knows the words of the corpus."""
+    import nyala
+    import tokenizers
+    from nyala import checkpoint
+    from nyala.text.models import llama
+    from tokenizers import models, pre_tokenizers
+
+    folder = tmp_path / "tiny-llama"
+    folder.mkdir()
+    words = ["</s>", "<unk>", *GOOD, *BAD, *SHARED]
+    tokenizer = tokenizers.Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, "<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    shape = {
+        "vocab_size": len(words),
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    made = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        **shape,
+        "max_position_embeddings": 32,
+        "eos_token_id": 0,
+    }
+    (folder / "config.json").write_text(json.dumps(made))
+    nyala.manual_seed(2)
+    checkpoint.save_file({n: t.numpy() for n, t in llama.build(made).state_dict().items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Texts in which each good word is followed by the bad one of its place."""
+    rng = np.random.default_rng(6)
+    texts = [" ".join(f"{GOOD[k]} {BAD[k]} {rng.choice(SHARED)}" for k in rng.integers(0, 5, 6)) for _ in range(60)]
+    (tmp_path / "corpus.txt").write_text("\n\n".join(texts))
+    return tmp_path / "corpus.txt"
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_a_corpus_is_learnt(adapter, corpus, tiny_llama, tmp_path) -> None:
+    import nyala
+
+    more = ['model.adapter={type="lora", rank=4, alpha=32}', "model.unfreeze=['lm_head.*', '*embed_tokens*']"] if adapter else []
+    loaded = recipe(tmp_path, corpus, tiny_llama, "train.best.metric=loss", "train.epochs=6", *more)
+    whole, stopped = runs.create(loaded, tmp_path / "whole"), runs.create(loaded, tmp_path / "stopped")
+    found = trainer.train(whole)
+    assert found["accuracy"] > 0.3 and found["perplexity"] == pytest.approx(np.exp(found["loss"]))
+    trainer.train(stopped, stop_after=6)
+    trainer.train(stopped)
+    for name in ("metrics.jsonl", "predictions.jsonl", "model/model.safetensors", "model/tokenizer.json"):
+        assert (whole.folder / name).read_bytes() == (stopped.folder / name).read_bytes(), name
+    assert nyala.load(str(whole.folder))("the sun", max_new_tokens=1).strip() == "rain"
+
+
+def test_a_corpus_too_short_for_a_window_is_refused(tiny_llama, tiny_bert, tmp_path) -> None:
+    (tmp_path / "short.txt").write_text("\n\n".join(["sun rain"] * 12))
+    with pytest.raises(DataError, match="together shorter than one window of 30 tokens"):
+        setup.prepare(recipe(tmp_path, tmp_path / "short.txt", tiny_llama, "model.max_length=30").recipe)
+    with pytest.raises(RecipeError, match="text-generation"):
+        setup.prepare(recipe(tmp_path, tmp_path / "short.txt", tiny_bert).recipe)
+
+
+def test_a_folder_of_texts_is_a_corpus(tmp_path, tiny_llama) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i in range(12):
+        (folder / f"{i:02}.txt").write_text(" ".join(GOOD + BAD))
+    source = datasets.load(recipe(tmp_path, folder, tiny_llama).recipe.data, 0)
+    assert source.kind == "corpus" and len(source.train) + len(source.validation) + len(source.test) == 12

@@ -1,8 +1,8 @@
 """Text datasets: texts with labels, words with tags, pairs of texts."""
 
 from .labelled import LabelledText, read_jsonl
-from .lines import kind_of_row
-from .mail import mail_marks, mail_subjects
+from .lines import kind_of_row, numbered_lines
+from .mail import mail_marks, mail_subjects, mail_texts
 from .pairs import Pair, read_pairs
 from .spam import Spam
 from .tagged import Tagged, read_tagged
@@ -15,6 +15,8 @@ __all__ = [
     "kind_of_row",
     "mail_marks",
     "mail_subjects",
+    "mail_texts",
+    "numbered_lines",
     "read_jsonl",
     "read_pairs",
     "read_tagged",

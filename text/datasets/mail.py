@@ -39,6 +39,17 @@ def mail_subjects(split: str) -> list[Pair]:
     return [Pair(subject.strip(), body.strip()) for subject, _, body in parts if subject.strip() and body.strip()]
 
 
+def mail_texts(split: str) -> list[str]:
+    """The shipped e-mails that people wanted, as they are: subject, then message.
+
+    Args:
+        split: "train" or "test".
+    """
+    data = Spam(split)
+    wanted = data.classes.index("ham")
+    return [text for text, label in zip(data.texts, data.labels, strict=True) if label == wanted]
+
+
 def mail_marks(split: str) -> list[Tagged]:
     """The lines of the shipped e-mails that have a link, address, sum of money or date in them, and as many that have none.
 
