@@ -112,7 +112,7 @@ class Corpora(Kind):
     plural, task_name, augments = "corpora", "text-generation", ()
     metrics, by_class = objectives.NextTokens.metrics, False
 
-    def fitted(self, source: Source, pipeline: Pipeline, recipe: Model) -> Source:
+    def fitted(self, source: Source, pipeline: Any, recipe: Model) -> Source:
         """The texts of each part as windows of ``model.max_length`` tokens, by default 256."""
         if not hasattr(pipeline.model, "new_caches"):
             raise RecipeError(
@@ -120,19 +120,18 @@ class Corpora(Kind):
                 fix="choose a model for text-generation: `nyala list --task text-generation`",
             )
         length = recipe.max_length or min(_WINDOW, pipeline.preprocess.max_length)
-        end = next(iter(pipeline.ends), None)
-        parts = {}
-        for name in ("train", "validation", "test"):
-            part: Part = getattr(source, name)
-            parts[name] = Part(windows(part.inputs, pipeline.preprocess, length, end), np.zeros(0, np.int64))
-            count = len(parts[name].inputs)
-            if not count and len(part):
+
+        def cut(name: str, part: Part) -> Part:
+            found = windows(part.inputs, pipeline.preprocess, length, next(iter(pipeline.ends), None))
+            if not found and len(part):
                 raise DataError(
                     f"the {name} part has {len(part)} text(s), together shorter than one window of {length} tokens",
                     fix="give more text, or make model.max_length smaller",
                 )
-            parts[name] = replace(parts[name], labels=np.zeros(count, np.int64))
-        return replace(source, **parts)
+            return Part(found, np.zeros(len(found), np.int64))
+
+        parts = (cut("training", source.train), cut("validation", source.validation), cut("test", source.test))
+        return replace(source, train=parts[0], validation=parts[1], test=parts[2])
 
     def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
         return tasks.Windows(pipeline.preprocess)
