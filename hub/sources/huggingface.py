@@ -22,9 +22,12 @@ from ...core.errors import (
     UnknownNameError,
 )
 
+_TELEMETRY = "HF_HUB_DISABLE_TELEMETRY"
+_PARTS = [f"huggingface_hub{part}" for part in ("", ".constants", ".errors", ".file_download", ".hf_api")]
+
 # The client reads its environment once, when it is imported.
 _SETTINGS = {
-    "HF_HUB_DISABLE_TELEMETRY": "1",  # else it calls home on the first request of the day
+    _TELEMETRY: "1",  # else it calls home on the first request of the day
     "HF_HUB_DISABLE_XET": "1",  # plain HTTP has timeouts, resumes, and shows its progress; sizes above 50 GB need "0"
     "HF_HUB_VERBOSITY": "error",  # its warnings about retries repeat what our own messages say
 }
@@ -33,20 +36,26 @@ _SETTINGS = {
 def client() -> ModuleType:
     """The ``huggingface_hub`` module.
 
-    A setting that the user has made is kept. The environment is put back after the import.
+    A setting that the user has made is kept. The environment is put back after the import. Telemetry is off as well where
+    the program has imported the module before, unless the user has set ``HF_HUB_DISABLE_TELEMETRY``.
 
     Raises:
         MissingDependencyError: it is not installed.
     """
-    if "huggingface_hub" in sys.modules:
-        return sys.modules["huggingface_hub"]
+    if any(name not in sys.modules for name in _PARTS):
+        _import()
+    constants = sys.modules["huggingface_hub.constants"]
+    if _TELEMETRY not in os.environ and not constants.HF_HUB_DISABLE_TELEMETRY:
+        constants.HF_HUB_DISABLE_TELEMETRY = True  # type: ignore[attr-defined]
+    return sys.modules["huggingface_hub"]
+
+
+def _import() -> None:
     absent = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
     os.environ.update(absent)
     try:
-        module = importlib.import_module("huggingface_hub")
-        for part in ("constants", "errors", "file_download", "hf_api"):  # lazy otherwise: they read the settings too
-            importlib.import_module(f"huggingface_hub.{part}")
-        return module
+        for part in _PARTS:  # lazy otherwise: they read the settings too
+            importlib.import_module(part)
     except ImportError as error:
         raise MissingDependencyError(
             "the model hub needs the package huggingface-hub", fix="pip install huggingface-hub"

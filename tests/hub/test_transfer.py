@@ -47,6 +47,20 @@ def test_requests_say_who_asks_and_nothing_about_the_machine(world, requests):
     assert all(request.headers["Accept-Encoding"] == "identity" for request in requests if "/api/" not in request.url.path)
 
 
+def test_telemetry_is_off_though_the_program_has_imported_the_client_before(hub, client):
+    hub.commit("org/m", {"config.json": b'{"model_type": "bert"}', "model.safetensors": WEIGHTS})
+    code = """
+    from huggingface_hub import constants, utils
+    assert not constants.HF_HUB_DISABLE_TELEMETRY
+    {call}
+    """
+    client(hub.url, code.format(call="answer(utils.build_hf_headers())"))
+    assert hub.requests("agent-harnesses"), "the client alone calls home"
+    hub.log.clear()
+    assert "error" not in client(hub.url, code.format(call="answer(fetch('org/m'))"), HF_HOME=str(client.hf) + "-2")
+    assert not [entry["path"] for entry in hub.log if not entry["path"].startswith(("/api/models/org/m", "/org/m", "/lfs"))]
+
+
 def test_a_host_name_that_is_not_found_in_time_is_given_up(world, monkeypatch):
     import threading
 
