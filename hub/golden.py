@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import DataError
+from ..core.tensor import Tensor
 from .cards import Golden
 from .pipeline import Pipeline, no_grad
-
-if TYPE_CHECKING:
-    from ..core.tensor import Tensor
 
 SENTENCE = "The cat sat on the mat."
 KEPT = 8  # numbers of an answer that a golden holds
@@ -102,19 +101,24 @@ def answer(pipeline: Pipeline, source: str) -> npt.NDArray[np.float64]:
         sides = [int(n) for n in shape.groups()]
         if not 0 < math.prod(sides) <= _MOST:
             raise DataError(f"the golden input {source!r} has no size of a picture", fix="correct the card")
-        return _row(_forward(pipeline, waves(*sides)))
+        return _row(_forward(pipeline, Tensor(waves(*sides))))
     if not hasattr(pipeline.preprocess, "encode"):
         raise DataError(f"{pipeline.name} takes no text, and its golden input is {source!r}", fix="correct the card")
-    logits = getattr(pipeline, "logits", None)
-    return _row(logits([source])[0] if logits else pipeline(source))
+    if hasattr(pipeline, "logits"):
+        return _row(pipeline.logits([source])[0])
+    said = pipeline(source)
+    return _row(said if isinstance(said, np.ndarray) else _forward(pipeline, pipeline.preprocess([source])))
 
 
-def _forward(pipeline: Pipeline, array: npt.NDArray[np.float32]) -> Any:
-    from ..core.tensor import Tensor
-
+def _forward(pipeline: Pipeline, prepared: Tensor | Mapping[str, Tensor]) -> npt.NDArray[np.float32]:
+    """What the model itself says to one prepared input."""
     parameter: Tensor = next(iter(pipeline.model.parameters()))
     with no_grad():
-        return pipeline.model(Tensor(array).to(parameter.device).to(parameter.dtype)).cpu().numpy()[0]
+        if isinstance(prepared, Mapping):
+            output = pipeline.model(**{name: value.to(parameter.device) for name, value in prepared.items()})
+        else:
+            output = pipeline.model(prepared.to(parameter.device).to(parameter.dtype))
+    return np.asarray(output.float().cpu().numpy()[0])
 
 
 def _row(values: Any) -> npt.NDArray[np.float64]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import nyala
@@ -65,6 +68,15 @@ def test_an_answer_that_is_not_finite_is_wrong_and_not_recorded(pictures):
     assert not found.right and found.worst == float("inf")
     with pytest.raises(DataError, match="not finite"):
         record(pictures)
+
+
+@pytest.mark.parametrize(("folder", "argmax"), [("bert_classifier", int), ("bert_tagger", type(None)), ("bert", type(None))])
+def test_every_kind_of_text_model_has_an_answer(text_folder, folder, argmax):
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(Path(__file__).parents[1] / "goldens" / "text" / folder / name, text_folder)
+    pipe = nyala.load(text_folder)
+    golden = record(pipe)
+    assert len(golden.output) >= 2 and check(pipe, golden).right and type(golden.argmax) is argmax
 
 
 @pytest.mark.parametrize("source", ["waves 3x0x4", "waves 3x99999999x99999999"])
