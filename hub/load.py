@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..core.devices import parse as parse_device
-from ..core.errors import ArgumentError, CheckpointError, MissingFileError, NyalaError, UnknownNameError, kind_of
+from ..core.errors import ArgumentError, CheckpointError, DataError, MissingFileError, NyalaError, UnknownNameError, kind_of
 from . import adapters, registry
 from .cards import Card
 from .client import Resolved, fetch, fetch_resolved, resolve
@@ -153,7 +153,7 @@ def _nonsense_told(files: Files) -> Iterator[None]:
     except MemoryError as error:
         why = f"no memory holds it: {error}"
         raise CheckpointError(f"{files.origin}: its configuration describes a giant", why=why, fix=fix) from error
-    except (TypeError, OverflowError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
         if isinstance(error, NyalaError):
             raise
         raise CheckpointError(f"{files.origin}: its configuration describes no model: {error}", fix=fix) from error
@@ -170,6 +170,7 @@ def read_config(files: Files, card: Card | None) -> dict[str, Any]:
 
     Raises:
         MissingFileError: neither is there.
+        DataError: it does not list its architectures by name.
     """
     if "config.json" not in files and any(name.endswith(GGUF) for name in files):
         config = _config_in(files)
@@ -177,6 +178,9 @@ def read_config(files: Files, card: Card | None) -> dict[str, Any]:
         config = files.read_json("config.json", "know the architecture")
     else:
         config = dict(card.config)
+    named = config.get("architectures")
+    if named is not None and not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
+        raise DataError(f"{files.origin}: the config.json's architectures are no list of names", fix="correct the config.json")
     return {**config, **(card.arguments if card else {})}
 
 

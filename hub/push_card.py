@@ -11,7 +11,7 @@ from .cards import Card
 from .push_run import RunFacts
 
 # Task of nyala -> the hub's own word for it.
-_HUB_TASKS = {"sentence-embedding": "sentence-similarity", "causal-lm": "text-generation", "language-modeling": "text-generation"}
+_HUB_TASKS = {"sentence-embedding": "sentence-similarity"}
 _METRICS = {"macro_f1": "f1", "top1": "accuracy"}
 _NAMES = {"macro_f1": "macro F1", "ece": "expected calibration error"}
 _SHOWN_LABELS = 30
