@@ -150,8 +150,8 @@ class Adapter(Table, frozen=True, tag_field="type"):
     alpha: Rate = 16.0
     """What is added is multiplied by `alpha / rank`."""
     targets: list[str] = []
-    """Patterns of layers that get an adapter: names with wildcards (`*.attention.self.query`) or the last part of names (`query`);
-    by default every linear layer but the head. Convolutions and embeddings can be named too."""
+    """Patterns of layers that get an adapter: names with wildcards (`*.attention.self.query`) or the last part of names
+    (`query`); by default every linear layer but the head. Convolutions and embeddings can be named too."""
     dropout: Below1 = 0.0
     """Probability that an element of the adapter's input is dropped in training."""
     rslora: bool = False
