@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from ..core.errors import (
     AccessError,
     ArgumentError,
@@ -96,8 +98,15 @@ def resolve(name: str, *, revision: str | None = None, lock: str | Path | None =
     file = chosen(lock)
     if file is None or not resolved.key:
         return resolved
-    entry = entry_for(read_lock(file), resolved.key, file)
-    return dataclasses.replace(resolved, sources=[entry.source])
+    locked = entry_for(read_lock(file), resolved.key, file).source
+    return dataclasses.replace(resolved, sources=[locked, *_same_bytes(resolved.sources, locked)])
+
+
+def _same_bytes(sources: list[SourceSpec], locked: SourceSpec) -> list[SourceSpec]:
+    """Other sources of the card that state the very hashes that are locked: any of them will do."""
+    wanted = {name: file.sha256 for name, file in locked.files.items()}
+    same = [s for s in sources if s.label != locked.label and {n: f.sha256 for n, f in s.files.items()} == wanted]
+    return [msgspec.structs.replace(source, authority=locked.authority) for source in same]
 
 
 def _meaning(name: str, revision: str | None) -> Resolved:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import tomllib
 
+import msgspec
 import pytest
-from nyala.errors import DataError, MissingFileError, StorageError, UnknownNameError
+from nyala.errors import DataError, MissingFileError, NetworkError, StorageError, UnknownNameError
 from nyala.hub import client as hub_client
 from nyala.hub import lockfile
 from nyala.hub.cards import FileSpec, SourceSpec
@@ -126,6 +127,21 @@ def test_a_name_that_is_not_locked_is_an_error(path):
     lockfile.write(path, {})
     with pytest.raises(UnknownNameError, match="it is empty"):
         hub_client.resolve("org/m", lock=path)
+
+
+def test_another_source_with_the_very_same_hashes_will_do(path, tiny_card, tiny_folder):
+    files = {name: FileSpec(sha256=spec.sha256) for name, spec in tiny_card.sources[0].files.items()}
+    source = SourceSpec(kind="hub", repo="org/m", commit="1" * 40, files=files)
+    lockfile.write(path, {"tiny": Entry(source)})
+    resolved = hub_client.resolve("tiny", lock=path)
+    assert [s.kind for s in resolved.sources] == ["hub", "folder"]
+    assert hub_client.fetch_resolved(resolved, offline=True).origin.startswith("folder")
+    (tiny_folder / "config.json").write_text("{}")
+    with pytest.raises(NetworkError):
+        hub_client.fetch_resolved(resolved, offline=True)
+    other = {**files, "config.json": FileSpec(sha256="0" * 64)}
+    lockfile.write(path, {"tiny": Entry(msgspec.structs.replace(source, files=other))})
+    assert [s.kind for s in hub_client.resolve("tiny", lock=path).sources] == ["hub"]
 
 
 def test_a_folder_is_not_looked_up(path, tmp_path):

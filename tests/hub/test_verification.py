@@ -67,6 +67,14 @@ def test_a_folder_of_which_nobody_knows_anything_is_not_called_right(tiny_folder
     assert not verdict.right and "nothing to compare with" in str(verdict) and verdict.authority == "nobody"
 
 
+@pytest.mark.weights
+@pytest.mark.parametrize("name", [card.name for card in nyala.list_models() if card.golden])
+def test_real_weights_are_right(name):
+    nyala.pull(name)
+    verdict = verify(name)
+    assert verdict.right and verdict.answer.right and all(f.state == "ok" for f in verdict.files)
+
+
 def test_a_bundle_is_held_against_a_lock_file_that_is_named(tiny_card, tmp_path):
     from nyala.hub import lockfile
     from nyala.hub.bundling import bundle

@@ -152,6 +152,17 @@ def test_bundle_show_verify_predict(nyala_, tiny_card, tiny_folder, tmp_path):
     assert code == 0 and json.loads(out)["results"]
 
 
+def test_a_recipe_may_name_a_model_of_a_bundle(nyala_, tiny_card, tmp_path):
+    from nyala.recipes import config
+
+    assert nyala_("bundle", tiny_card.name, "-o", "zoo.nyala")[0] == 0
+    for name in ("zoo.nyala", "zoo.nyala#tiny"):
+        recipe = config.load("vision/fashion-lite0", [f"model.name={name}"]).recipe
+        assert recipe.model.name == f"{tmp_path}/{name}"  # a run goes on from anywhere
+    code, _, err = nyala_("run", "vision/fashion-lite0", "model.name=none.nyala#tiny")
+    assert code == 2 and "none.nyala#tiny" in err
+
+
 def test_what_verify_takes_for_a_model_and_what_for_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "one").mkdir(parents=True)
