@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .judge import Judgement
 
 _CLASSES, _MISTAKES = 30, 8
+_ENOUGH = 100  # samples, below which a temperature would be read out of noise
 
 
 def as_text(judgement: Judgement) -> str:
@@ -55,6 +56,8 @@ def calibration_sentence(a: Assessment) -> str:
     )
     if a.temperature is None or a.right.all():  # without a mistake, being ever surer would be ever better
         return said
+    if len(a) < _ENOUGH:
+        return f"{said} {len(a)} samples are too few to suggest a temperature."
     t = a.temperature
     if abs(t.value - 1) < 0.06:
         return f"{said} No temperature makes the probabilities much better."

@@ -157,3 +157,22 @@ def test_the_command_refuses_before_it_works(arguments: list[str], text: str, ca
     except SystemExit as stop:
         code = int(stop.code or 0)
     assert code == 2 and text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("planted", "text"),
+    [(3.0, "It is too sure: logits divided by a temperature of"), (0.3, "It is not sure enough"), (1.0, "No temperature makes")],
+)
+def test_calibration_in_words(planted: float, text: str) -> None:
+    from nyala.core import random
+    from nyala.recipes.assessment import Collector
+    from nyala.recipes.judge_text import calibration_sentence
+
+    logits = 1.5 * random.key(7, "logits").normal((3000, 4)).astype(np.float64)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    truth = (p.cumsum(1) < random.key(7, "truth").uniform((3000, 1))).sum(1)
+    found, few = Collector(list("abcd")), Collector(list("abcd"))
+    found.add(planted * logits, truth)
+    few.add(planted * logits[:50], truth[:50])
+    assert text in calibration_sentence(found.finish())
+    assert "50 samples are too few" in calibration_sentence(few.finish())
