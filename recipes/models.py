@@ -32,6 +32,8 @@ def load(recipe: Model, kind: Kind, classes: int, seed: int) -> tuple[Pipeline, 
         RecipeError: a head that does not fit and may not be new, or a model for another kind of data.
     """
     check_kind(recipe, kind)
+    if classes and not recipe.new_head:
+        _check_head(recipe, classes)
     with random.step_scope(seed, 0):
         given: dict[str, Any] = dict(recipe.dropout)
         new_head = recipe.new_head and classes > 0
@@ -40,8 +42,6 @@ def load(recipe: Model, kind: Kind, classes: int, seed: int) -> tuple[Pipeline, 
         pipeline = hub_load(recipe.name, random_init=recipe.random_init, task=kind.task_name, **given)
         if new_head:  # loading keeps a published head that has the right size by chance
             pipeline.model.reset_head(classes)
-    if classes:
-        _check_head(recipe, pipeline, classes)
     kind.trim(pipeline.model)
     return prepared(recipe, pipeline, kind), list(pipeline.model.head_names())
 
@@ -64,9 +64,11 @@ def check_kind(recipe: Model, kind: Kind) -> None:
         )
 
 
-def _check_head(recipe: Model, pipeline: Pipeline, classes: int) -> None:
-    found = published_classes(pipeline.config)
-    if not recipe.new_head and found != classes:
+def _check_head(recipe: Model, classes: int) -> None:
+    """The classifier that is to be kept tells as many classes apart as the data have; known before any weight is read."""
+    resolved = resolve(recipe.name)
+    found = published_classes(read_config(fetch_resolved(resolved), resolved.card))
+    if found != classes:
         raise RecipeError(
             f"model.new_head is false, but {recipe.name} tells {found} classes apart and the data have {classes}",
             fix="set model.new_head=true",
