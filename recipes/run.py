@@ -113,11 +113,14 @@ def create(loaded: Loaded, folder: str | Path | None = None) -> Run:
     return Run(path, loaded)
 
 
-def discard_unbegun(run: Run) -> None:
-    """Removes the folder of a run that failed before it began, where nothing but the recipe is in it, and an empty ``runs``."""
+def discard_unbegun(run: Run, *more: str) -> None:
+    """Removes the folder of a run that failed before it began, and an empty ``runs``.
+
+    Only where nothing is in it but the recipe, and files called as in ``more``.
+    """
     with storage_errors(run.folder, "remove"):
         there = list(run.folder.iterdir())
-        if {path.name for path in there} <= {RECIPE, ".lock"}:
+        if {path.name for path in there} <= {RECIPE, ".lock", *more}:
             for path in there:
                 path.unlink()
             run.folder.rmdir()

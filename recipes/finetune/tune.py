@@ -262,8 +262,7 @@ def carry_out(proposal: Proposal, folder: str | Path | None = None, progress: Pr
         recipe = proposal.write(run.folder / f"{proposal.name}.toml")
         metrics = trainer.train(run, progress)
     except NyalaError:
-        (run.folder / f"{proposal.name}.toml").unlink(missing_ok=True)
-        runs.discard_unbegun(run)
+        runs.discard_unbegun(run, f"{proposal.name}.toml")
         raise
     return Finetuned(run.folder, recipe, metrics, proposal)
 

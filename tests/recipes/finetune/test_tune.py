@@ -9,8 +9,8 @@ from typing import Any
 
 import nyala
 import pytest
-from nyala.errors import ArgumentError, DataError, RecipeError
-from nyala.recipes import cli, config, trainer
+from nyala.errors import ArgumentError, DataError, RecipeError, StorageError
+from nyala.recipes import cli, config, lock, trainer
 from nyala.recipes import run as runs
 from nyala.recipes.finetune import propose, tune
 from nyala.recipes.finetune.tune import seconds_of
@@ -138,6 +138,15 @@ def test_bad_data_leave_no_run_behind(tiny_bert: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"bad\.csv:3: no text"):
         nyala.finetune(tiny_bert, "bad.csv")
     assert [p.name for p in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_a_second_process_takes_nothing_away(tiny_model: Path, tiny_data: Path) -> None:
+    """Who finds the folder locked leaves the recipe of the run in it where it is."""
+    given = propose(tiny_model, tiny_data, epochs=1, overrides=["data.workers=0"])
+    done = tune.carry_out(given, "here")
+    with lock.hold(done.folder), pytest.raises(StorageError, match="another process"):
+        tune.carry_out(given, "here")
+    assert done.recipe.read_text() == given.toml
 
 
 def test_a_time_limit_shortens_the_run(tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
