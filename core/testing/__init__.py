@@ -12,7 +12,7 @@ Example:
 from __future__ import annotations
 
 from .compare import assert_close
-from .contracts import Verdict, Verdicts, check_model
+from .contracts import Verdict, Verdicts, assert_contracts, check_model
 from .gradcheck import gradcheck, gradgradcheck
 from .ops import Bad, OpCase, check_op
 from .sampler import Sampler
@@ -24,6 +24,7 @@ __all__ = [
     "Verdict",
     "Verdicts",
     "assert_close",
+    "assert_contracts",
     "check_model",
     "check_op",
     "gradcheck",

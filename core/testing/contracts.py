@@ -241,6 +241,25 @@ def check_model(
     return Verdicts(judged(name, *CONTRACTS[name], subject) for name in chosen)
 
 
+def assert_contracts(model: Module, inputs: Tensor | Mapping[str, Tensor], **options: Any) -> None:
+    """For a test of one's own: fail unless the model keeps every contract that applies.
+
+    Args:
+        model, inputs, **options: as for :func:`check_model`.
+
+    Raises:
+        AssertionError: with the table of all verdicts.
+
+    Example:
+        >>> import nyala
+        >>> from nyala import nn
+        >>> assert_contracts(nn.Linear(3, 2), nyala.randn(4, 3))
+    """
+    found = check_model(model, inputs, **options)
+    if not found.ok:
+        raise AssertionError(f"{type(model).__name__} breaks a contract\n{found}")
+
+
 def judged(name: str, promise: str, check: Callable[[Any], str], subject: Any, model: Module | None = None) -> Verdict:
     """Runs one contract; the model is afterwards what it was."""
     try:

@@ -10,7 +10,7 @@ import nyala
 import pytest
 from nyala import nn
 from nyala.errors import ArgumentError, ModuleError
-from nyala.testing import check_model
+from nyala.testing import assert_contracts, check_model
 from nyala.testing.contracts import distance, results
 
 
@@ -227,6 +227,12 @@ def test_the_model_is_left_as_it_was() -> None:
     assert {n: t.numpy().tobytes() for n, t in model.state_dict().items()} == state
     assert all(p.grad is grads[n] for n, p in model.named_parameters()) and nyala.random.ambient_state() == draws
     assert [m.training for m in model] == [True, False, True] and not model[0].weight.requires_grad
+
+
+def test_a_test_of_ones_own_fails_with_the_table() -> None:
+    assert_contracts(Base(), batch())
+    with pytest.raises(AssertionError, match=r"Mixing breaks a contract\n.*accumulation +fail"):
+        assert_contracts(Mixing(), batch(), only=["accumulation"])
 
 
 def test_errors_inside_a_contract_are_a_verdict() -> None:
