@@ -157,9 +157,7 @@ def test_a_time_limit_shortens_the_run(tiny_model: Path, tiny_data: Path, monkey
     assert (train.epochs, train.steps) == (None, 17)
     assert "fits into 50 s, at 2.00 s an update" in given.reasons["train.steps"]
     assert propose(tiny_model, tiny_data, time="9h").loaded.recipe.train.epochs is not None
-    with pytest.raises(
-        ArgumentError, match=r"1 s are not enough: one update takes 2\.0 s .*, loading and testing 10 s"
-    ):
+    with pytest.raises(ArgumentError, match=r"1 s are not enough: one update takes 2\.0 s .*, loading and testing 10 s"):
         propose(tiny_model, tiny_data, time=1)
 
 
