@@ -32,6 +32,15 @@ _TASKS = {
 }
 _LABEL_KEYS = ("id2label", "label2id", "label_names", "label_descriptions")
 
+_COUNTS: dict[str, type] = {"num_classes": int}
+_KINDS: dict[str, type] = {
+    **_COUNTS, "num_labels": int, "architectures": list, "label_names": list, "id2label": dict, "label2id": dict,
+    "label_descriptions": dict, "model_args": dict, "pretrained_cfg": dict,
+}  # fmt: skip
+_SAID = {int: "a whole number", list: "a list", dict: "an object"}
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "encoder_layers", "decoder_layers")
+_MAX_LAYERS = 10_000
+
 pull = fetch
 
 
@@ -153,7 +162,7 @@ def _nonsense_told(files: Files) -> Iterator[None]:
     except MemoryError as error:
         why = f"no memory holds it: {error}"
         raise CheckpointError(f"{files.origin}: its configuration describes a giant", why=why, fix=fix) from error
-    except (TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError) as error:
         if isinstance(error, NyalaError):
             raise
         raise CheckpointError(f"{files.origin}: its configuration describes no model: {error}", fix=fix) from error
@@ -170,7 +179,7 @@ def read_config(files: Files, card: Card | None) -> dict[str, Any]:
 
     Raises:
         MissingFileError: neither is there.
-        DataError: it does not list its architectures by name.
+        DataError: a value of it is of another kind than it must be.
     """
     if "config.json" not in files and any(name.endswith(GGUF) for name in files):
         config = _config_in(files)
@@ -178,10 +187,25 @@ def read_config(files: Files, card: Card | None) -> dict[str, Any]:
         config = files.read_json("config.json", "know the architecture")
     else:
         config = dict(card.config)
-    named = config.get("architectures")
-    if named is not None and not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
-        raise DataError(f"{files.origin}: the config.json's architectures are no list of names", fix="correct the config.json")
+    _check_kinds(config, files.origin)
     return {**config, **(card.arguments if card else {})}
+
+
+def _check_kinds(config: Mapping[str, Any], origin: str) -> None:
+    """A file from anywhere may hold anything: what is read before any architecture looks at it has the kind it must have."""
+    fix = "correct the config.json, or get it again from where it came"
+    for where, table in ((config, _KINDS), (config.get("model_args"), _COUNTS)):
+        for key, kind in table.items() if isinstance(where, Mapping) else ():
+            value = where.get(key)
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise DataError(
+                    f"{origin}: {key} in the config.json is {kind_of(value)}", why=f"it must be {_SAID[kind]}", fix=fix
+                )
+    if not all(isinstance(name, str) for name in config.get("architectures") or []):
+        raise DataError(f"{origin}: architectures in the config.json are no names", fix=fix)
+    deep = next((k for k in _LAYERS if isinstance(config.get(k), int) and config[k] > _MAX_LAYERS), None)
+    if deep:
+        raise DataError(f"{origin}: {deep} in the config.json is {config[deep]:.3g}", why="no model has so many layers", fix=fix)
 
 
 def _config_in(files: Files) -> dict[str, Any]:
@@ -214,7 +238,8 @@ def published_classes(config: Mapping[str, Any]) -> int:
         2
     """
     if "model_type" not in config:
-        return int(config.get("num_classes", 1000))
+        stated = config.get("num_classes")
+        return 1000 if stated is None else int(stated)
     if not any(name.endswith(tuple(_TASKS)) for name in config.get("architectures") or []):
         return 0
     return int(config.get("num_labels") or len(config.get("id2label") or ()) or 2)
