@@ -86,6 +86,8 @@ def _lock_file(args: argparse.Namespace) -> Path | None:
     from ...core.errors import ArgumentError
     from ...hub import lockfile
 
+    if args.locked and args.update:
+        raise ArgumentError("--update follows a branch, --locked does not", fix="nyala lock --update, then nyala pull --locked")
     if args.locked:
         return Path(args.file) if args.file else lockfile.default_file()
     if args.file:

@@ -90,6 +90,7 @@ def nowhere_():
         (["pull"], "no name was given"),
         (["pull", "minilm", "--file", "x"], "says nothing without --locked"),
         (["pull", "--locked"], "there is no lock file weights.lock.toml"),
+        (["pull", "--locked", "--update"], "--update follows a branch"),
         (["pull", "minilm", "--locked", "--file", "mine.toml"], "there is no lock file mine.toml"),
         (["lock"], "there is no lock file weights.lock.toml"),
         (["lock", "resnet81"], "did you mean 'resnet18'"),
