@@ -57,14 +57,14 @@ def _results(views: Sequence[View], names: Sequence[str]) -> str:
     best = _best(judged) if alike else None
     rows = []
     for i, (view, name, found) in enumerate(zip(views, names, judged, strict=True)):
-        cells = [f'<span class="key c{i % STYLES}">{escape(name)}</span>']
+        state = "" if view.manifest.get("outputs") else ' <span class="quiet">not finished</span>'
+        cells = [f'<span class="key c{i % STYLES}">{escape(name)}</span>{state}']
         for key in keys:
             cells.append(_score(key, found[key][1], (i, key) == best) if key in found else "<td>-</td>")
             if key == "accuracy":
                 cells.append(_against(view, views[0]) if i else "<td></td>")
-        state = "finished" if view.manifest.get("outputs") else "not finished"
         cells += [_number(f"{len(view.steps):,}"), _number(str(view.final.get("weights_step", "-")))]
-        cells += [_number(duration(view.seconds) if view.seconds else "-"), f'<td class="quiet">{state}</td>']
+        cells.append(_number(duration(view.seconds) if view.seconds else "-"))
         rows.append(cells)
     head = ["run"]
     for key in keys:
@@ -73,7 +73,7 @@ def _results(views: Sequence[View], names: Sequence[str]) -> str:
         '<p class="quiet">On the test part; in grey the 95 % intervals. "More than the first" compares the two answers to each '
         "sample: where its interval holds 0, the difference may be chance.</p>"
     )
-    return parts.table([*head, "steps", "weights from", "time in steps", ""], rows) + note
+    return parts.table([*head, "steps", "weights from", "time in steps"], rows) + note
 
 
 def _best(judged: Sequence[Mapping[str, tuple[str, Estimate]]]) -> tuple[int, str] | None:

@@ -110,7 +110,7 @@ def read(folder: str | Path, *, samples: bool | list[Sample] = True, manifest: d
 def _recipe(path: Path, given: str | Path) -> tuple[str, dict[str, Any]]:
     """The resolved recipe as text and as values, whether or not what it names is still there."""
     if not (path / runs.RECIPE).is_file():
-        why = "it has no " + runs.RECIPE if path.is_dir() else "there is no such folder"
+        why = "it has no " + runs.RECIPE if path.is_dir() else "it is a file" if path.exists() else "there is no such folder"
         raise RecipeError(f"{given} is not a run folder", why=why, fix="give the folder that `nyala run` printed")
     with storage_errors(path / runs.RECIPE, "read"):
         text = (path / runs.RECIPE).read_text(encoding="utf-8")
