@@ -127,6 +127,40 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in transformers' layout with a Llama of random weights that knows the words of both moods."""
+    import nyala
+    import tokenizers
+    from nyala import checkpoint
+    from nyala.text.models import llama
+    from tokenizers import models, pre_tokenizers
+
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    words = ["</s>", "<unk>", *" ".join([*WORDS.values(), SHARED]).split()]
+    tokenizer = tokenizers.Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, "<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    shape = {
+        "vocab_size": len(words),
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    made = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        **shape,
+        "max_position_embeddings": 32,
+        "eos_token_id": 0,
+    }
+    (folder / "config.json").write_text(json.dumps(made))
+    nyala.manual_seed(2)
+    checkpoint.save_file({n: t.numpy() for n, t in llama.build(made).state_dict().items()}, folder / "model.safetensors")
+    return folder
+
+
 @pytest.fixture
 def text_recipe_file(tmp_path: Path, tiny_bert: Path) -> Path:
     """A recipe over it and 90 short texts of two classes."""

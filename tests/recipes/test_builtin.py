@@ -1,12 +1,57 @@
-"""The built-in recipes on their real weights and data: a few steps of each, with the losses they are known to have."""
+"""The built-in recipes: the first steps of each have the losses they are known to have, in small and on their real weights."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import nyala
 import pytest
-from nyala.recipes import config, metrics, trainer
+from nyala.hub.catalogue import find
+from nyala.recipes import catalog, config, metrics, trainer
 from nyala.recipes import run as runs
+from nyala.vision.models import efficientnet
+
+TINY = ("data.limit_train=64", "data.limit_test=24", "data.batch_size=8", "data.eval_batch_size=8", "data.workers=0")
+# As recorded on an x86-64 with AVX-512. Another CPU rounds differently, so they are not compared bit by bit.
+SMALL = json.loads((Path(__file__).parents[1] / "goldens" / "recipes.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def random_lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in timm's layout with an EfficientNet-Lite0 of random weights."""
+    folder = tmp_path_factory.mktemp("random-lite0")
+    card = find("tf_efficientnet_lite0")
+    nyala.manual_seed(7)
+    model = efficientnet.build(card.config)
+    nyala.checkpoint.save_file({n: t.numpy() for n, t in model.state_dict().items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(card.config))
+    return folder
+
+
+def in_small(name: str, request: pytest.FixtureRequest) -> list[str]:
+    """Overrides that leave a recipe as it is, but for the size of its data and the weights it starts from."""
+    if name.startswith("vision/"):
+        return [*TINY, f"model.name={request.getfixturevalue('random_lite0')}", "model.image_size=32"]
+    model = request.getfixturevalue("tiny_llama" if "smollm2" in name else "tiny_bert")
+    return [*TINY, f"model.name={model}", "model.max_length=16"]
+
+
+def losses(name: str, overrides: list[str], steps: int, folder: Path) -> list[float]:
+    run = runs.create(config.load(name, overrides), folder)
+    trainer.train(run, stop_after=steps)
+    return [r["loss"] for r in metrics.read(run.folder / runs.METRICS) if r["kind"] == "step"]
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_the_first_losses_in_small(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    assert losses(name, in_small(name, request), 5, tmp_path / "run") == pytest.approx(SMALL[name], abs=2e-3)
+
+
+def test_recipes_stay_short() -> None:
+    assert all(len(catalog.find(name).read_text().splitlines()) < 60 for name in catalog.names())
+    assert set(SMALL) == set(catalog.names())
+
 
 # As recorded on an x86-64 with AVX-512. Another CPU rounds differently, so they are not compared bit by bit.
 LOSSES = {
@@ -18,7 +63,4 @@ LOSSES = {
 @pytest.mark.weights
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_first_losses(name: str, tmp_path: Path) -> None:
-    run = runs.create(config.load(name), tmp_path / "run")
-    trainer.train(run, stop_after=2)
-    found = [r["loss"] for r in metrics.read(run.folder / runs.METRICS) if r["kind"] == "step"]
-    assert found == pytest.approx(LOSSES[name], abs=5e-3)
+    assert losses(name, [], 2, tmp_path / "run") == pytest.approx(LOSSES[name], abs=5e-3)

@@ -168,41 +168,6 @@ def test_mail_tasks_are_datasets_by_name(tmp_path) -> None:
 
 
 @pytest.fixture
-def tiny_llama(tmp_path: Path) -> Path:
-    """A folder in transformers' layout with a Llama of random weights that knows the words of the corpus."""
-    import nyala
-    import tokenizers
-    from nyala import checkpoint
-    from nyala.text.models import llama
-    from tokenizers import models, pre_tokenizers
-
-    folder = tmp_path / "tiny-llama"
-    folder.mkdir()
-    words = ["</s>", "<unk>", *GOOD, *BAD, *SHARED]
-    tokenizer = tokenizers.Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, "<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    shape = {
-        "vocab_size": len(words),
-        "hidden_size": 16,
-        "intermediate_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
-    made = {
-        "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
-        **shape,
-        "max_position_embeddings": 32,
-        "eos_token_id": 0,
-    }
-    (folder / "config.json").write_text(json.dumps(made))
-    nyala.manual_seed(2)
-    checkpoint.save_file({n: t.numpy() for n, t in llama.build(made).state_dict().items()}, folder / "model.safetensors")
-    return folder
-
-
-@pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """Texts in which each good word is followed by the bad one of its place."""
     rng = np.random.default_rng(6)
