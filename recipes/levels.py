@@ -19,6 +19,7 @@ import numpy as np
 from . import intervals, manifest, metrics, scores
 from . import run as runs
 from .intervals import Estimate
+from .report.view import SCORES
 
 Level = Literal["bitwise", "bounded", "statistical", "none"]
 LEVELS: tuple[Level, ...] = ("none", "statistical", "bounded", "bitwise")  # from the weakest
@@ -76,7 +77,8 @@ def score(old: Path, new: Path, metric: str) -> Score | None:
 
     Args:
         old, new: run folders; the interval is that of ``old``.
-        metric: ``accuracy`` (Wilson's interval), ``loss`` (normal, over the samples) or ``macro_f1`` (bootstrap).
+        metric: of a classifier ``accuracy`` (Wilson's interval), ``loss`` (normal, over the samples) or ``macro_f1`` (bootstrap);
+            of other tasks any score that ``scores.json`` has an interval for.
     """
     a, b = (_final(folder).get(metric) for folder in (old, new))
     if a is None or b is None:
@@ -95,7 +97,7 @@ def _interval(folder: Path, metric: str, value: float) -> Estimate:
     path = folder / runs.PREDICTIONS
     lines = [json.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
     if not lines or not {"label", "predicted", "of_label"} <= lines[0].keys():
-        return intervals.NOTHING
+        return _written_interval(folder, metric, value)
     labels, predicted = (np.array([line[name] for line in lines], np.int64) for name in ("label", "predicted"))
     if metric == "accuracy":
         return intervals.wilson(int((labels == predicted).sum()), len(labels))
@@ -108,3 +110,15 @@ def _interval(folder: Path, metric: str, value: float) -> Estimate:
         drawn = (scores.macro_f1(scores.confusion(labels[i], predicted[i], classes)) for i in intervals.resamples(len(labels)))
         return intervals.percentiles(value, np.array(list(drawn)))
     return intervals.NOTHING
+
+
+def _written_interval(folder: Path, metric: str, value: float) -> Estimate:
+    """The interval that ``scores.json`` has for a score of tags, pairs or texts, whose predictions are no classes."""
+    path = folder / SCORES
+    if not path.is_file():
+        return intervals.NOTHING
+    try:
+        found = json.loads(path.read_bytes())["scores"][metric]
+        return Estimate(value, float(found["low"]), float(found["high"]))
+    except (ValueError, KeyError, TypeError):  # damaged, or of a kind of result that has no such score
+        return intervals.NOTHING

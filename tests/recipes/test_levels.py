@@ -135,6 +135,20 @@ def test_intervals_of_final_scores(trained: Trained, metric: str) -> None:
     assert levels.score(run.folder, run.folder, "no such score") is None
 
 
+def test_scores_that_are_no_classifiers_have_the_interval_that_was_written(tmp_path: Path) -> None:
+    for name, value in (("one", 0.5), ("two", 0.55), ("far", 0.7)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / runs.METRICS).write_bytes(metrics.encode({"kind": "final", "step": 3, "f1": value}))
+        (tmp_path / name / runs.PREDICTIONS).write_text('{"index":0,"tags":["O"]}\n')
+    (tmp_path / "one" / "scores.json").write_text('{"scores": {"f1": {"value": 0.5, "low": 0.4, "high": 0.6}}}')
+    near, far = (levels.score(tmp_path / "one", tmp_path / name, "f1") for name in ("two", "far"))
+    assert near is not None and near.holds and far is not None and not far.holds
+    assert str(near) == "final f1 0.5000 -> 0.5500, within its 95 % interval (0.4000 to 0.6000)"
+    assert levels.score(tmp_path / "two", tmp_path / "one", "f1") is None  # nothing was written beside it
+    (tmp_path / "one" / "scores.json").write_text("{")
+    assert levels.score(tmp_path / "one", tmp_path / "two", "f1") is None
+
+
 def test_bounds_follow_what_the_last_bits_do() -> None:
     again, nudged = np.array([2.0, 1.0, 1.0]), np.array([2.0, 1.0 + 1e-6, 1.0])
     allowed = bounds.bounds(again, nudged)
