@@ -23,7 +23,8 @@ class Facts:
     """Data and model in numbers.
 
     Attributes:
-        kind: of the data: ``image``, ``text``, ``tags`` (a tag for each word) or ``pairs`` (of texts that belong together).
+        kind: of the data: ``image``, ``text``, ``tags`` (a tag for each word), ``pairs`` (of texts that belong together) or
+            ``corpus`` (texts to be continued).
         classes: their names.
         train, validation, test: samples of each part, after splitting.
         counts: training samples of each class; empty where a sample has no class of its own.

@@ -8,88 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from .facts import Facts
+from .frame import Plan, Row, Rule, apply
 
 FEW, SOME, MANY = 10, (200, 20), 1000  # training samples a class; the middle one for pictures and for texts
 SMALL_SIDE = 64  # pixels of pictures too small to cut much out of
 NARROW = 512  # width of a small text encoder
 ENOUGH_TO_CHOOSE = 50  # validation samples
-
-
-# What a user who has said one of the latter has also decided.
-_LEARNING = ("model.freeze", "model.unfreeze", "model.adapter", "train.unfreeze")
-_TOGETHER = {
-    "model.freeze": _LEARNING,
-    "model.unfreeze": _LEARNING,
-    "optim.layer_decay": _LEARNING,
-    "train.epochs": ("train.steps",),
-    "train.class_weights": ("data.sampling",),
-}
-
-
-@dataclass
-class Plan:
-    """What is decided so far, and what the user has said.
-
-    Attributes:
-        facts: what the rules look at.
-        given: dotted path -> value, from the command line; nothing is decided over these.
-        values: dotted path -> value.
-        reasons: dotted path -> why.
-        method: what learns, in words.
-        because: why.
-    """
-
-    facts: Facts
-    given: Mapping[str, Any] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
-    method: str = ""
-    because: str = ""
-
-    def set(self, path: str, value: Any, reason: str) -> None:
-        """Decides one value, unless the user has given it, or a table above it."""
-        if not self.said(path) and not any(self.said(other) for other in _TOGETHER.get(path, ())):
-            self.values[path], self.reasons[path] = value, reason
-
-    def said(self, path: str) -> bool:
-        """Whether the user has given the value, a table above it, or a value in it."""
-        above = [path.rsplit(".", n)[0] for n in range(path.count(".") + 1)]
-        return any(p in self.given for p in above) or any(p.startswith(path + ".") for p in self.given)
-
-    def get(self, path: str, default: Any = None) -> Any:
-        """The value that will hold."""
-        return self.given.get(path, self.values.get(path, default))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    Attributes:
-        when: the condition in words.
-        holds: the condition.
-        then: what is chosen, in words.
-        values: dotted path -> value, or a function of the plan.
-        why: the reason.
-    """
-
-    when: str
-    holds: Callable[[Plan], bool]
-    then: str
-    values: Mapping[str, Any]
-    why: str
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One decision: the first of its rows that fits."""
-
-    name: str
-    rows: tuple[Row, ...]
 
 
 def _image(plan: Plan) -> bool:
@@ -110,11 +37,19 @@ def _method(name: str) -> Callable[[Plan], bool]:
 
 # ---- what learns --------------------------------------------------------------------------------------------------
 
-PROBE, UPPER, DECAY, FULL = "head alone", "upper layers", "all, lower ones slowly", "all alike"
+PROBE, UPPER, DECAY, FULL, ADAPTER = "head alone", "upper layers", "all, lower ones slowly", "all alike", "an adapter"
 
 METHODS = Rule(
     "what learns",
-    (
+    names_method=True,
+    rows=(
+        Row(
+            "texts to be continued",
+            _kind("corpus"),
+            ADAPTER,
+            {"model.adapter.type": "lora", "model.adapter.rank": 8},
+            "a language model keeps what it knows: small matrices beside its weights learn (LoRA), which takes little memory",
+        ),
         Row("pairs of texts", _kind("pairs"), FULL, {}, "texts are compared with each other: there is no new head to wait for"),
         Row(
             f"pictures, fewer than {FEW} training samples a class",
@@ -151,6 +86,13 @@ def _text_rate(plan: Plan) -> float:
 RATES = Rule(
     "learning rate",
     (
+        Row(
+            "an adapter (model.adapter)",
+            lambda p: p.method == ADAPTER or p.said("model.adapter"),
+            "AdamW, 1e-3",
+            {"optim.type": "adamw", "optim.lr": 1e-3, "optim.weight_decay": 0.0},
+            "the small new matrices of an adapter take a large rate",
+        ),
         Row(
             "pairs of texts",
             _kind("pairs"),
@@ -212,6 +154,8 @@ SCHEDULES = Rule(
 
 def _batch(plan: Plan) -> int:
     """A power of two: about a twentieth of the training samples, at most 32 pictures or pairs or 16 texts, at least 8."""
+    if plan.facts.kind == "corpus":
+        return 4
     most = 16 if plan.facts.kind in ("text", "tags") else 32
     return max(8, min(most, 2 ** int(math.log2(max(8, plan.facts.train / 20)))))
 
@@ -219,6 +163,13 @@ def _batch(plan: Plan) -> int:
 BATCHES = Rule(
     "batch size",
     (
+        Row(
+            "texts to be continued",
+            _kind("corpus"),
+            "4 windows; halved until it fits into half of the free memory, and then accumulated",
+            {"data.batch_size": _batch, "data.eval_batch_size": 4},
+            "a window is full of tokens, and each has an output for every word there is",
+        ),
         Row(
             "pictures, pairs of texts",
             lambda p: _image(p) or p.facts.kind == "pairs",
@@ -251,6 +202,13 @@ def _length(plan: Plan) -> int:
 SIZES = Rule(
     "size of inputs",
     (
+        Row(
+            "texts to be continued",
+            _kind("corpus"),
+            "windows of 256 tokens, or of what the model has positions for",
+            {"model.max_length": lambda p: min(256, p.facts.positions)},
+            "long enough for a paragraph, short enough for the memory",
+        ),
         Row(
             "pictures, and a model that takes any size",
             lambda p: _image(p) and p.facts.flexible,
@@ -285,6 +243,10 @@ def _mirrors(plan: Plan) -> bool:
     return not signs and not any(_SIDED & set(name.replace("_", " ").replace("-", " ").split()) for name in names)
 
 
+def _mirrored(plan: Plan) -> str:
+    return " and mirrored" if _mirrors(plan) else "; not mirrored, since the classes look like signs or sides"
+
+
 def _changes(plan: Plan) -> list[dict[str, Any]]:
     flip: list[dict[str, Any]] = [{"type": "horizontal_flip"}] if _mirrors(plan) else []
     if plan.facts.side < SMALL_SIDE:
@@ -300,16 +262,16 @@ CHANGES = Rule(
             lambda p: _image(p) and p.facts.side < SMALL_SIDE,
             "mirrored and shifted by a sixteenth; not mirrored where classes are signs (of one or two letters) or left and right",
             {"data.augment": _changes},
-            "small pictures are only shifted{mirrored}",
+            lambda p: "small pictures are only shifted" + _mirrored(p),
         ),
         Row(
             "other pictures",
             _image,
             "a random part of at least 35 % of the area, mirrored; not mirrored where classes are signs or left and right",
             {"data.augment": _changes},
-            "a random part of each picture{mirrored}",
+            lambda p: "a random part of each picture" + _mirrored(p),
         ),
-        Row("texts", _always, "none", {"data.augment": []}, "a text that loses words may change its class"),
+        Row("texts", _always, "none: a text that loses words may change its class", {}, ""),
     ),
 )
 
@@ -330,6 +292,13 @@ def _epochs(plan: Plan) -> int:
 LENGTHS = Rule(
     "length",
     (
+        Row(
+            "texts to be continued",
+            _kind("corpus"),
+            "1 epoch",
+            {"train.epochs": 1},
+            "what is read twice is learnt by heart",
+        ),
         Row(
             "pairs of texts",
             _kind("pairs"),
@@ -359,8 +328,8 @@ CARE = Rule(
     "steadiness",
     (
         Row(
-            "pairs of texts",
-            _kind("pairs"),
+            "pairs of texts, texts to be continued",
+            lambda p: p.facts.kind in ("pairs", "corpus"),
             "gradient's norm at most 1",
             {"train.clip_norm": 1.0},
             "one odd batch must not throw the weights off",
@@ -392,6 +361,13 @@ CARE = Rule(
 BALANCE = Rule(
     "measure and balance",
     (
+        Row(
+            "texts to be continued",
+            _kind("corpus"),
+            "the best weights chosen by the loss",
+            {"train.best.metric": "loss"},
+            "how well the next word is foreseen",
+        ),
         Row(
             "pairs of texts",
             _kind("pairs"),
@@ -453,36 +429,6 @@ def decide(facts: Facts, given: Mapping[str, Any], rules: tuple[Rule, ...] = RUL
     for rule in rules:
         apply(rule, plan)
     return plan
-
-
-def apply(rule: Rule, plan: Plan) -> None:
-    """The first row that fits sets its values."""
-    row = next(row for row in rule.rows if row.holds(plan))
-    if rule is METHODS:
-        plan.method, plan.because = row.then, row.why.format_map(_words(plan))
-        if any(plan.said(path) for path in _LEARNING):
-            plan.because = "what learns is as you said; rates and length are chosen as for this"
-    for path, value in row.values.items():
-        plan.set(path, value(plan) if callable(value) else value, "")
-    words = _words(plan)
-    for path in row.values:
-        if path in plan.reasons and not plan.reasons[path]:
-            plan.reasons[path] = row.why.format_map(words)
-
-
-def _words(plan: Plan) -> dict[str, Any]:
-    """What a reason may name."""
-    facts = plan.facts
-    numbers = {name: getattr(facts, name) for name in ("per_class", "width", "train", "validation", "side", "native", "tokens")}
-    mirrored = " and mirrored" if _mirrors(plan) else "; not mirrored, since the classes look like signs or sides"
-    amount = f"{facts.per_class:.0f} samples a class" if facts.counts else f"{facts.train:,} samples"
-    numbers |= {"amount": amount}
-    return numbers | {"imbalance": facts.imbalance, "mirrored": mirrored, "updates": _updates(plan)}
-
-
-def _updates(plan: Plan) -> int:
-    samples = plan.get("data.batch_size", 32) * plan.get("train.accumulate", 1)
-    return math.ceil(plan.facts.train / samples) * (plan.get("train.epochs") or 0)
 
 
 def table() -> str:

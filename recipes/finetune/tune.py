@@ -24,7 +24,7 @@ from ..plan import plan as measured
 from ..progress import Progress
 from . import measure, rules
 from .facts import Facts, examine
-from .rules import Plan
+from .frame import Plan
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 # What stands in until the rules have chosen.
@@ -212,8 +212,10 @@ def _fit_memory(plan: Plan, first: Loaded, source: Any, pipeline: Any) -> None:
     sizes = {key: plan.get(f"model.{key}") for key in ("image_size", "max_length")}
     changed = msgspec.structs.replace(first.recipe.model, **{key: size for key, size in sizes.items() if size})
     pipeline = models.prepared(changed, pipeline, kind)
+    source = kind.fitted(source, pipeline, changed)
     task = kind.task(pipeline, source)
-    longest = max(range(len(source.train)), key=lambda i: len(str(source.train.inputs[i]))) if source.kind != "image" else 0
+    by_words = source.kind in ("text", "tags", "pairs")
+    longest = max(range(len(source.train)), key=lambda i: len(str(source.train.inputs[i]))) if by_words else 0
     prepared = Prepared(source.train, task)
     inputs = prepared.collate([prepared[longest]]).inputs
     objective = kind.objective(pipeline, first.recipe.train, source, source.labels)

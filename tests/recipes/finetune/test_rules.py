@@ -7,7 +7,7 @@ from typing import Any
 
 import nyala
 import pytest
-from nyala.recipes.finetune import rules
+from nyala.recipes.finetune import frame, rules
 from nyala.recipes.finetune.facts import Facts
 from nyala.recipes.finetune.rules import decide
 
@@ -44,7 +44,7 @@ def facts(**changes: Any) -> Facts:
 TEXT = {"kind": "text", "side": 0, "native": 0, "tokens": 90, "longest": 400, "positions": 512, "width": 384}
 
 
-STRUCTURED = ({**TEXT, "kind": "tags", "counts": []}, {**TEXT, "kind": "pairs", "counts": [], "classes": []})
+STRUCTURED = tuple({**TEXT, "kind": kind, "counts": []} for kind in ("tags", "pairs", "corpus"))
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_every_row_of_the_table_can_be_the_first_that_fits() -> None:
     for each in (3, 15, 50, 150, 500, 5000):
         for kind in ({}, TEXT, {"side": 20}, {"flexible": False}, {**TEXT, "width": 1024}, *STRUCTURED):
             for more in ({}, {"counts": [1, 9, 9, 9]}, {"validation": 9}):
-                plan = rules.Plan(facts(each=each, **(kind | more)))
+                plan = frame.Plan(facts(each=each, **(kind | more)))
                 for rule in rules.RULES:
                     reached.add((rule.name, next(i for i, row in enumerate(rule.rows) if row.holds(plan))))
-                    rules.apply(rule, plan)
+                    frame.apply(rule, plan)
     assert reached == {(rule.name, i) for rule in rules.RULES for i in range(len(rule.rows))}
 
 
@@ -143,6 +143,11 @@ def test_who_says_what_learns_says_all_of_it(said: str) -> None:
         plan = decide(facts(each=each), {said: "x"})
         assert not {"model.freeze", "model.unfreeze", "optim.layer_decay"} & set(plan.values)
         assert plan.because.startswith("what learns is as you said")
+
+
+def test_an_adapter_gets_a_rate_of_its_own() -> None:
+    assert decide(facts(**TEXT), {"model.adapter.type": "dora"}).values["optim.lr"] == 1e-3
+    assert decide(facts(**STRUCTURED[2]), {}).values["model.adapter.type"] == "lora"
 
 
 def test_a_wide_text_encoder_gets_a_smaller_rate() -> None:
