@@ -35,6 +35,8 @@ def execute(args: argparse.Namespace) -> int:
     target = judge.html_path(args.output or ("comparison.html" if several else views[0].folder / runs.REPORT))
     atomic_write(target, report.comparison_page(views) if several else report.run_page(views[0]))
     for view in views:
+        if view.changed:
+            console.say(f"{view.folder}: {', '.join(view.changed)} changed since the run ended; the page says so")
         if view.records:
             csv.write(view.folder)
     if args.open:

@@ -13,6 +13,7 @@ from ..intervals import Estimate, percentiles, resamples
 from ..progress import duration
 from . import charts, parts
 from .charts import Line
+from .page import warning
 from .view import View
 
 STYLES = 8  # colours there are
@@ -33,7 +34,7 @@ def comparison_page(views: Sequence[View]) -> str:
         ("Classes", _classes(views, names)),
         ("Made with", _made_with(views, names)),
     ]
-    return parts.frame(f"{len(views)} runs", ", ".join(names), body)
+    return parts.frame(f"{len(views)} runs", ", ".join(names), body, "".join(map(warning, views)))
 
 
 def names_of(views: Sequence[View]) -> list[str]:

@@ -24,7 +24,18 @@ def run_page(view: View) -> str:
         ("Recipe", _origin_note() + parts.recipe(view.recipe)),
         ("Reproducibility", reproducibility(view)),
     ]
-    return parts.frame(view.title, view.description, body, _tiles(view))
+    return parts.frame(view.title, view.description, body, warning(view) + _tiles(view))
+
+
+def warning(view: View) -> str:
+    """What to know before anything on the page is believed."""
+    if not view.changed:
+        return ""
+    named = " and ".join(view.changed)
+    verb = "is not what it was" if len(view.changed) == 1 else "are not what they were"
+    return (
+        f'<p class="bad"><b>{escape(view.name)}: {escape(named)} {verb} when the run ended: do not trust these numbers.</b></p>'
+    )
 
 
 def _tiles(view: View) -> str:

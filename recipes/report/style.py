@@ -54,7 +54,7 @@ td .range { color:var(--quiet); font-size:13px; }
   margin-bottom:6px; } .sample img.tiny { image-rendering:pixelated; }
 .sample audio { width:100%; height:36px; display:block; margin-bottom:6px; }
 blockquote { margin:0 0 8px; max-height:11em; overflow:auto; white-space:pre-wrap; overflow-wrap:anywhere; font-size:13px; }
-.good { color:var(--good); } .bad { color:var(--bad); } small { font-size:13px; }
+.good { color:var(--good); } .bad, header .bad { color:var(--bad); } small { font-size:13px; }
 pre { background:var(--card); border:1px solid var(--rule); border-radius:10px; padding:14px; overflow-x:auto; font-size:13px;
   overflow-wrap:normal; }
 pre b { font-weight:600; } code { font-size:13px; } .wrap { white-space:normal; } .proof td { white-space:normal;

@@ -14,7 +14,7 @@ import msgspec
 
 from ...core.atomic import atomic_write, storage_errors
 from ...core.errors import DataError, IntegrityError, NyalaError, RecipeError
-from .. import config, datasets, metrics
+from .. import config, datasets, hashing, metrics
 from .. import run as runs
 from ..assessment import Assessment, labels_of
 from ..calibration import Temperature
@@ -37,6 +37,7 @@ class View:
         manifest: ``manifest.json``, empty where there is none yet.
         assessment: of the test part; None for an unfinished run, or where samples have no classes.
         measurement: in its place where samples have no classes.
+        changed: files that are not what they were when the run ended.
         samples: mistakes and unsure right answers; without_samples: why there are none.
     """
 
@@ -50,6 +51,7 @@ class View:
     manifest: dict[str, Any]
     assessment: Assessment | None = None
     measurement: Measurement | None = None
+    changed: tuple[str, ...] = ()
     samples: list[Sample] | None = None
     without_samples: str = ""
 
@@ -99,6 +101,7 @@ def read(folder: str | Path, *, samples: bool | list[Sample] = True, manifest: d
         settings=_settings(tree),
         manifest=done,
         assessment=_assessment(path, int(tree.get("seed", 0))) if done.get("outputs") else None,
+        changed=_changed(path, done.get("outputs", {})),
         samples=samples if isinstance(samples, list) else None,
     )
     if done.get("outputs") and view.assessment is None:
@@ -127,6 +130,12 @@ def _settings(tree: dict[str, Any]) -> dict[str, Any]:
     with suppress(msgspec.ValidationError):  # of another version of nyala: what it says is shown all the same
         tree = msgspec.to_builtins(msgspec.convert(tree, Recipe))
     return {k: v for k, v in config.leaves(tree) if v is not None}
+
+
+def _changed(path: Path, outputs: Mapping[str, str]) -> tuple[str, ...]:
+    """Of what the page is made from: the files that have another hash than the manifest says."""
+    names = [name for name in (runs.METRICS, runs.PREDICTIONS) if name in outputs]
+    return tuple(n for n in names if not (path / n).is_file() or hashing.of_file(path / n) != outputs[n])
 
 
 def _seconds(path: Path) -> float:

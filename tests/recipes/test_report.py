@@ -238,6 +238,22 @@ def test_samples_that_changed_are_not_shown(trained: Callable[..., Any], tmp_pat
     assert "cannot be shown" in report.read(folder).without_samples
 
 
+def test_numbers_that_were_changed_afterwards_are_not_passed_off(
+    trained: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trained("run").folder
+    path = folder / "predictions.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"label":0', b'"label":1', 1))
+    assert cli.main(["report", str(folder)]) == 0
+    assert "predictions.jsonl changed since the run ended" in capsys.readouterr().err
+    view = report.read(folder)
+    assert view.changed == ("predictions.jsonl",)
+    for page in (run_page(view), report.comparison_page([view, view])):
+        checked(page)
+        assert "do not trust these numbers" in page
+    assert "do not trust" not in run_page(replace(view, changed=()))
+
+
 def test_several_runs_on_one_page(trained: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second, third = trained("a"), trained("b", "optim.lr=0.02"), trained("c", "seed=5")
     page = tmp_path / "both.html"
