@@ -10,13 +10,18 @@ from .run import carry_out, carry_out_folds
 NAME = "resume"
 HELP = "go on with an interrupted run; it ends with the bytes of an uninterrupted one"
 EXAMPLES = """  nyala resume runs/fashion-lite0-1
-  nyala resume runs/fashion-lite0-1 data.workers=4"""
+  nyala resume runs/fashion-lite0-1 data.workers=4
+  nyala resume runs/pets-1 data.name=/mnt/pets     the data lie elsewhere now: their hashes are compared"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="the run folder, or that of a cross-validation")
     parser.add_argument(
-        "overrides", nargs="*", default=[], metavar="key=value", help="only keys that cannot change a result: data.workers"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="key=value",
+        help="only keys that cannot change a result (data.workers), and where data and weights lie now",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
