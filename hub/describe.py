@@ -31,7 +31,7 @@ def describe(card: Card, width: int = 80) -> str:
         "preprocessing": "; ".join(f"{name} {_value(value)}" for name, value in card.preprocessing.items()),
         "published": _metrics(card.metrics),
     }
-    lines = [f"{card.name}: {card.title}", *textwrap.wrap(card.summary, width), ""]
+    lines = [*textwrap.wrap(f"{card.name}: {card.title}", width, break_on_hyphens=False), *textwrap.wrap(card.summary, width), ""]
     for name, value in facts.items():
         lines += _fact(name, value, width)
     lines += ["", "sources, tried in this order:"]

@@ -8,9 +8,14 @@ import pytest
 from nyala.recipes.cli import main
 
 
+FOUR = {"resnet18.a1_in1k", "resnet50.a1_in1k", "tf_efficientnet_lite0", "all-MiniLM-L6-v2"}
+
+
 def listed(capsys: pytest.CaptureFixture[str], *argv: str) -> list[str]:
+    """The names that fit, of four models: a new card breaks no test."""
     assert main(["list", *argv, "--json"]) == 0
-    return [model["name"] for model in json.loads(capsys.readouterr().out)["models"]]
+    found = [model["name"] for model in json.loads(capsys.readouterr().out)["models"]]
+    return [name for name in found if name in FOUR]
 
 
 def test_filters_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
