@@ -511,4 +511,53 @@ def states(_folder: Path) -> Iterator[Case]:
     yield case
 
 
-KINDS: dict[str, Callable[[Path], Any]] = {"headers": headers, "keymaps": keymaps, "states": states, "pickles": pickles}
+# ---- GGUF
+
+
+def _word(value: str) -> bytes:
+    return struct.pack("<Q", len(value.encode())) + value.encode()
+
+
+def gguf_file(rng: random.Random) -> bytes:
+    """A correct file of llama.cpp's container: (kind, numbers and bytes of a block) for each tensor."""
+    kinds, head, data = {0: (1, 4), 1: (1, 2), 2: (32, 18), 8: (32, 34), 14: (256, 210)}, b"", b""
+    pairs = _word("name") + struct.pack("<I", 8) + _word("tiny") + _word("list") + struct.pack("<IIQ2i", 9, 5, 2, 1, -1)
+    count = rng.randint(1, 4)
+    for i in range(count):
+        kind = rng.choice(list(kinds))
+        block, size = kinds[kind]
+        rows = rng.randint(0, 3)
+        head += _word(f"blk.{i}.w") + struct.pack("<I2QIQ", 2, block, rows, kind, len(data))
+        data += bytes(rng.randrange(256) for _ in range(rows * size))
+        data += bytes(-len(data) % 32)
+    head = b"GGUF" + struct.pack("<IQQ", 3, count, 2) + pairs + head
+    return head + bytes(-len(head) % 32) + data
+
+
+@contextmanager
+def ggufs(folder: Path) -> Iterator[Case]:
+    """Mutated GGUF files, read to the last tensor."""
+    path = folder / "m.gguf"
+
+    def case(rng: random.Random) -> tuple[int, Callable[[], None]]:
+        data = gguf_file(rng)
+        head = rng.randrange(24, len(data)) if rng.random() < 0.7 else len(data)
+        path.write_bytes(mutate(rng, data[:head], _BITS) + data[head:])
+
+        def attempt() -> None:
+            with np.errstate(all="ignore"):  # half precision holds infinities and worse
+                read = checkpoint.read_gguf(path).load()
+            assert sum(a.nbytes for a in read.values()) <= 8 * path.stat().st_size, "more is shown than the file holds"
+
+        return path.stat().st_size, attempt
+
+    yield case
+
+
+KINDS: dict[str, Callable[[Path], Any]] = {
+    "headers": headers,
+    "keymaps": keymaps,
+    "states": states,
+    "pickles": pickles,
+    "ggufs": ggufs,
+}

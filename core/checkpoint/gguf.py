@@ -19,6 +19,7 @@ import numpy as np
 from ..atomic import storage_errors
 from ..errors import CheckpointError
 from ..part import FilePart, map_file, open_binary, size_of
+from .header import name_problem, shorten
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -133,6 +134,8 @@ class _Reader:
         metadata = {}
         for _ in range(pairs):
             key = self.text()
+            if key in metadata:
+                raise self.bad(f"its metadata has {shorten(key)} twice")
             metadata[key] = self.value(self.number("<I"))
         infos = [self._info() for _ in range(tensors)]
         alignment = metadata.get("general.alignment", 32)
@@ -143,6 +146,8 @@ class _Reader:
 
     def _info(self) -> tuple[str, tuple[int, ...], int, int]:
         name, count = self.text(), self.number("<I")
+        if problem := name_problem(name):
+            raise self.bad(f"tensor name {shorten(name)} {problem}")
         if count > _MOST_DIMS:
             raise self.bad(f"{name} has {count} dimensions")
         dims = [self.number("<Q") for _ in range(count)]
@@ -160,14 +165,25 @@ class _Reader:
             kind, total = _KINDS[number], math.prod(shape)
             if name in places:
                 raise self.bad(f"two tensors are called {name}")
+            if math.prod(max(length, 1) for length in shape) >= 1 << 59:  # also of nothing: no array can have such a shape
+                raise self.bad(f"{name} lies behind its end: no memory holds shape {shape}")
             if total % kind.block or (shape and shape[-1] % kind.block):
                 raise self.bad(f"{name} of shape {shape} is not made of blocks of {kind.block}")
             size = total // kind.block * kind.bytes
             if start + offset + size > len(self.content):
                 raise self.bad(f"{name} lies behind its end")
             places[name] = start + offset, size
+        self._check_apart(places)
         shapes = {name: shape for name, shape, _, _ in infos}
         return Gguf(self.path, metadata, shapes, {name: kind for name, _, kind, _ in infos}, places)
+
+    def _check_apart(self, places: dict[str, tuple[int, int]]) -> None:
+        """Tensors that share bytes would make a small file fill any memory, for each is widened by itself."""
+        end, before = 0, ""
+        for name, (start, size) in sorted(places.items(), key=lambda item: item[1]):
+            if size and start < end:
+                raise self.bad(f"{name} shares bytes with {before}")
+            end, before = max(end, start + size), name
 
 
 # ---- kinds of numbers ---------------------------------------------------------------------------------------------

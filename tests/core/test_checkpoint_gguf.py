@@ -57,6 +57,8 @@ def test_plain_numbers_and_metadata(tmp_path):
     np.testing.assert_array_equal(found["b"], b)
 
 
+TWO = gguf({"a": ("F32", (4,), b"\0" * 16), "b": ("F32", (4,), b"\0" * 16)})
+SHARED = TWO.replace(struct.pack("<QIQ", 4, 0, 32), struct.pack("<QIQ", 4, 0, 0))  # both begin where the first does
 GOOD = gguf({"w": ("F32", (4,), b"\0" * 16)}, text("k") + struct.pack("<I", 8) + text("value"), 1)
 
 
@@ -75,6 +77,11 @@ GOOD = gguf({"w": ("F32", (4,), b"\0" * 16)}, text("k") + struct.pack("<I", 8) +
         (gguf({}, text("k") + struct.pack("<I", 77), 1), "kind 77"),
         (gguf({}, struct.pack("<Q", 2**62), 1), "a text of .* bytes is longer"),
         (gguf({"w": ("ODD", (4,), b"\0" * 16)}), "numbers of kind 19"),
+        (gguf({"w": ("F32", (0, 2**61), b"")}), "no memory holds shape"),
+        (gguf({"../w": ("F32", (4,), b"\0" * 16)}), "climbs out of a folder"),
+        (gguf({"": ("F32", (4,), b"\0" * 16)}), "is empty"),
+        (gguf({}, 2 * (text("k") + struct.pack("<II", 4, 7)), 2), "has 'k' twice"),
+        (SHARED, "b shares bytes with a"),
     ],
 )
 def test_damage_is_named(content, message, tmp_path):

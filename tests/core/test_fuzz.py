@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 # how many cases, and how many at least must be read and be refused: mutations that all fail early would test nothing
-COUNTS = {"headers": (2000, 150, 1300), "keymaps": (1500, 400, 600), "states": (250, 40, 100), "pickles": (600, 8, 450)}
+COUNTS = {
+    "headers": (2000, 150, 1300),
+    "keymaps": (1500, 400, 600),
+    "states": (250, 40, 100),
+    "pickles": (600, 8, 450),
+    "ggufs": (800, 40, 400),
+}
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
