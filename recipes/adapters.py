@@ -40,7 +40,7 @@ def attach(model: Module, recipe: Model, head: Sequence[str], seed: int) -> lora
             model,
             table.rank,
             table.alpha,
-            table.targets or lora.ALL_LINEAR,
+            table.targets or _every_linear(model) or lora.ALL_LINEAR,
             table.dropout,
             dora=isinstance(table, Dora),
             rslora=table.rslora,
@@ -54,6 +54,11 @@ def attach(model: Module, recipe: Model, head: Sequence[str], seed: int) -> lora
         for name, parameter in module.named_parameters(recurse=False):
             parameter.requires_grad_(f"{path}.{name}" in learning)
     return adapter
+
+
+def _every_linear(model: Module) -> list[str]:
+    """Every linear layer but the head and what was frozen on loading, because the objective has no use for it."""
+    return [path for path in lora.inner_linears(model) if model.get_submodule(path).weight.requires_grad]
 
 
 def _learning(model: Module, recipe: Model, head: Sequence[str]) -> list[str]:

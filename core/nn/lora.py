@@ -36,7 +36,7 @@ from .select import matching
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ALL_LINEAR", "Adapter", "attach", "candidates", "load", "save"]
+__all__ = ["ALL_LINEAR", "Adapted", "Adapter", "attach", "candidates", "inner_linears", "load", "save"]
 
 ALL_LINEAR = "all-linear"  # PEFT's word for every Linear but the head
 
@@ -275,21 +275,27 @@ def _targets(model: Module, patterns: Sequence[str], whole: Sequence[str]) -> li
     chosen: dict[str, None] = {}
     for pattern in patterns:
         if pattern == ALL_LINEAR:
-            hits = _inner_linears(model, layers)
+            hits = _all_linear(model, layers)
         else:
             hits = _found(pattern, list(layers), "targets", _refused(model, pattern, layers, whole))
         chosen |= dict.fromkeys(hits)
     return [n for n in layers if n in chosen]
 
 
-def _inner_linears(model: Module, layers: Mapping[str, Module]) -> list[str]:
+def inner_linears(model: Module) -> list[str]:
+    """The paths of every Linear but the head, for ``"all-linear"``."""
     head = {name.rpartition(".")[0] for name in getattr(model, "head_names", list)()}
-    hits = [n for n, m in layers.items() if isinstance(m, Linear) and n not in head]
+    return [n for n, m in candidates(model).items() if isinstance(m, Linear) and n not in head]
+
+
+def _all_linear(model: Module, layers: Mapping[str, Module]) -> list[str]:
+    hits = [n for n in inner_linears(model) if n in layers]
     if not hits:
         raise UnknownNameError(
-            f"lora: targets {ALL_LINEAR!r} fits no layer", why=f"{type(model).__name__} has no Linear but its head",
+            f"lora: targets {ALL_LINEAR!r} fits no layer",
+            why=f"{type(model).__name__} has no Linear but its head",
             fix=f"there are {shortened(layers)}",
-        )  # fmt: skip
+        )
     return hits
 
 
