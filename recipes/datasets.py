@@ -12,7 +12,7 @@ import numpy as np
 from ..core import random
 from ..core.errors import DataError
 from . import folds, hashing
-from .schema import Data
+from .schema import Columns, Data
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,11 @@ def read(recipe: Data) -> Raw:
     """A dataset as published: its training part, and its test part where it has one; nothing is split, limited or checked."""
     if recipe.name in REGISTERED:
         raw = REGISTERED[recipe.name]()
-        if recipe.test is None:
-            return raw
-        raise DataError(f"{recipe.name} has its own test part", fix="leave data.test out")
+        refused = [key for key in ("validation", "test", "subset") if getattr(recipe, key) is not None]
+        refused += ["columns"] if recipe.columns != Columns() else []
+        if refused:
+            raise DataError(f"{recipe.name} has its own parts and columns", fix=f"leave data.{refused[0]} out")
+        return raw
     from . import readers
     from .readers import structured
 

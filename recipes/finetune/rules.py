@@ -436,7 +436,7 @@ def table() -> str:
 
     Example:
         >>> table().splitlines()[2]
-        '| what learns | fewer than 20 training samples a class | head alone |'
+        '| what learns | texts to be continued | an adapter |'
     """
     lines = ["| decision | where | choice |", "|---|---|---|"]
     for rule in RULES:

@@ -29,7 +29,8 @@ def read(recipe: Data) -> Raw:
     parts, commit = _parts(recipe.name, recipe)
     for name, given in (("validation", recipe.validation), ("test", recipe.test)):
         if given is not None:
-            parts[name] = _parts(given, recipe)[0]["train"]
+            other = _parts(given, recipe)[0]
+            parts[name] = other.get(name, other["train"])
     return replace(assemble(parts, recipe.name), commit=commit)
 
 
@@ -40,6 +41,8 @@ def _parts(name: str, recipe: Data) -> tuple[dict[str, Samples], str]:
     from .tables import ending
 
     path = Path(name).expanduser()
+    if path.exists() and recipe.subset is not None:
+        raise DataError(f"data.subset is {recipe.subset!r}", why="only a hub dataset has such", fix="leave it out, or name the folder")
     if path.is_dir():
         return read_folder(path, recipe), ""
     if path.is_file() and ending(path):

@@ -6,12 +6,13 @@ import gzip
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from nyala.errors import DataError
 from nyala.recipes import datasets
-from nyala.recipes.schema import Data
+from nyala.recipes.schema import Columns, Data
 
 
 @pytest.fixture
@@ -77,6 +78,12 @@ def test_the_test_file_may_only_have_known_classes(tmp_path: Path) -> None:
     test = lines(tmp_path / "b.jsonl", [{"text": "x", "label": "eggs"}])
     with pytest.raises(DataError, match=r"lacks: 'eggs' \(1\), the first at .*b.jsonl:1: the model can only learn ham, spam"):
         datasets.load(Data(name=str(train), test=str(test)), 0)
+
+
+@pytest.mark.parametrize("more", [{"test": "x.jsonl"}, {"validation": "x.jsonl"}, {"columns": Columns(label="kind")}])
+def test_a_registered_dataset_takes_no_other_parts(more: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=f"spam-sample has its own parts and columns. Remedy: leave data.{next(iter(more))} out"):
+        datasets.read(Data(name="spam-sample", **more))
 
 
 def test_one_class_is_too_few(tmp_path: Path) -> None:
