@@ -256,3 +256,16 @@ def test_results_of_every_shape_and_distances() -> None:
         results(())
     gap, name = distance({"a": np.array([1.0]), "b": np.array([np.nan])}, {"a": np.array([2.0]), "b": np.array([1.0])})
     assert name == "b" and gap != gap
+
+
+def test_on_a_graphics_card(cuda: str) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 2)).to(cuda)
+    found = check_model(model, batch().to(cuda))
+    assert [str(v) for v in found if v.state == "fail"] == []
+    assert "the result it has in the batch" in str(found) and all(p.device == cuda for p in model.parameters())
+    given = {
+        "input_ids": nyala.tensor([[1, 2, 3, 4, 5, 6]] * 3).to(cuda),
+        "attention_mask": nyala.ones(3, 6, dtype="int64").to(cuda),
+    }
+    (padded,) = check_model(Reads(True).to(cuda), given, only=["padding"])
+    assert padded.state == "pass", padded.reason
