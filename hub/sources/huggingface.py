@@ -28,7 +28,7 @@ _PARTS = [f"huggingface_hub{part}" for part in ("", ".constants", ".errors", ".f
 # The client reads its environment once, when it is imported.
 _SETTINGS = {
     _TELEMETRY: "1",  # else it calls home on the first request of the day
-    "HF_HUB_DISABLE_XET": "1",  # plain HTTP has timeouts, resumes, and shows its progress; sizes above 50 GB need "0"
+    "HF_HUB_DISABLE_XET": "1",  # plain HTTP has time limits, and what arrives can be watched and hashed
     "HF_HUB_VERBOSITY": "error",  # its warnings about retries repeat what our own messages say
 }
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,25 @@ def resumed_at(*starts: int) -> Callable[[World], None]:
 
 def part_of(data: bytes) -> Callable[[World], object]:
     return lambda world: world.part(SHA).write_bytes(data)
+
+
+def another_host(age: float) -> Callable[[World], None]:
+    """A process of another host has signed the lock, and wrote to the part file ``age`` seconds ago."""
+
+    def prepare(world: World) -> None:
+        note = world.hf / ".locks" / "models--org--m" / f"{SHA}.lock.owner"
+        note.parent.mkdir(parents=True)
+        note.write_text(json.dumps({"pid": 7, "host": "another-host", "born": "1"}))
+        world.part(SHA).write_bytes(HEAD_OF_WEIGHTS)
+        os.utime(world.part(SHA), (time.time() - age, time.time() - age))
+
+    return prepare
+
+
+def left_to_the_other(world: World) -> None:
+    resumed_at(0)(world)
+    assert world.part(SHA).read_bytes() == HEAD_OF_WEIGHTS
+    assert len(list(world.hf.rglob("*.incomplete"))) == 1
 
 
 def no_request(world: World) -> None:
@@ -214,6 +234,8 @@ RESUME = [
     Case("an earlier process had it all", before=part_of(WEIGHTS), gets=0),
     Case("an earlier process had other bytes", before=part_of(b"x" * 30_000), then=resumed_at(30_000, 0)),
     Case("an earlier process had too much", before=part_of(b"x" * 200_000), then=resumed_at(0)),
+    Case("another host may be at work", before=another_host(1.0), then=left_to_the_other),
+    Case("another host was at work long ago", before=another_host(100.0), then=resumed_at(30_000)),
     Case("the range is ignored", [lfs("whole")], before=part_of(HEAD_OF_WEIGHTS), then=resumed_at(30_000)),
     Case("another range comes", [lfs("elsewhere")], before=part_of(HEAD_OF_WEIGHTS), then=resumed_at(30_000, 30_000)),
     Case("the range is refused", [lfs("status", status=416)], before=part_of(HEAD_OF_WEIGHTS), then=resumed_at(30_000, 0)),

@@ -142,3 +142,13 @@ def test_slips_of_the_pen_ask_no_hub(repo, argv, words, capsys):
     assert main(argv) == 2
     assert words in capsys.readouterr().err
     assert repo.hub.log == []
+
+
+@pytest.mark.usefixtures("world")
+def test_an_interrupted_pull_says_what_it_keeps(monkeypatch, capsys):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nyala.hub.client.fetch", interrupted)
+    assert main(["pull", "org/m"]) == 130
+    assert "what has arrived is kept: the same command goes on from it" in capsys.readouterr().err
