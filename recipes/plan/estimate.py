@@ -20,7 +20,7 @@ class Plan:
     """What a run needs. Sizes in bytes, times in seconds.
 
     Attributes:
-        batch_size: samples that go through the model at once.
+        batch_size: samples that go through the model at once; ``accumulate`` of such batches make an update.
         longest: numbers of the longest sample.
         parameters, trainable: counts of single weights.
         weights, gradients, optimizer, average: bytes of each kind of state.
@@ -42,6 +42,7 @@ class Plan:
     """
 
     batch_size: int
+    accumulate: int
     longest: int
     parameters: int
     trainable: int
@@ -86,7 +87,8 @@ class Plan:
         if size:
             times = math.ceil(self.batch_size / size)
             even = math.ceil(self.batch_size / times)
-            found.append(f"data.batch_size={even} train.accumulate={times}: as many samples an update, in less memory at once")
+            whole = f"data.batch_size={even} train.accumulate={times * self.accumulate}"
+            found.append(f"{whole}: as many samples an update, in less memory at once")
         if self.checkpointed is not None and self.checkpointed < self.peak:
             enough = "which fits" if self.checkpointed <= self.room else "which is still too much alone"
             found.append(f"train.checkpointing=true: about {in_words(self.checkpointed)}, {enough}, and a third more time")
@@ -145,6 +147,7 @@ def estimate(recipe: Recipe, found: Mapping[str, Any], room: int) -> Plan:
     largest = _largest(phases["training"], slope, size, room * _FILLED)
     return Plan(
         batch_size=size,
+        accumulate=recipe.train.accumulate,
         longest=found["longest"],
         parameters=found["parameters"],
         trainable=found["trainable"],

@@ -27,6 +27,7 @@ from ..state import Store
 from . import memory
 
 _LENGTHS = 1500  # samples whose length is looked at
+_LATER = "train.unfreeze: measured with everything learning, as at the end; the updates before that take less"
 _WARM, _TIMED = 2, 30  # updates before the clock runs, and at most while it does
 
 
@@ -78,7 +79,7 @@ def sizes(setup: Setup) -> dict[str, Any]:
         "test": len(setup.source.test),
         "steps_per_epoch": setup.steps_per_epoch,
         "total_steps": setup.total_steps,
-        "notes": setup.notes,
+        "notes": [*setup.notes, *([_LATER] if setup.starts else [])],
     }
 
 

@@ -77,6 +77,7 @@ def test_what_does_not_fit_gets_a_smaller_batch() -> None:
     found = estimate(recipe(), FOUND, 900)
     assert not found.fits and found.largest_batch == 9  # 940 - 7 * 20 is 90 % of 900 and less
     assert any(text.startswith("data.batch_size=8 train.accumulate=2") for text in found.suggestions())
+    assert any("train.accumulate=6" in text for text in replace(found, accumulate=3).suggestions())
     for peak, word in ((800, "which fits"), (910, "still too much")):
         texts = replace(found, checkpointed=peak).suggestions()
         assert any(text.startswith("train.checkpointing=true") and word in text for text in texts)
