@@ -1,7 +1,7 @@
 """A chain of hashes through ``metrics.jsonl``: each link includes the one before it, so the last number proves the whole history.
 
-The first value is made of what went in: recipe, data, weights. A ``hash`` record carries a link over the value before it, all
-lines written since, and the hash of the weights at that step. Who changes, drops or inserts a line anywhere breaks every link from
+The first value is made of what went in: recipe, data, weights. A ``hash`` record carries a link over the value before it, all lines
+written since, and the hash of the weights at that step. Who changes, drops or inserts a line anywhere breaks every link from
 there on; two runs whose last links agree agree in every loss, every recorded hash of weights, and every input.
 """
 
@@ -43,6 +43,10 @@ class Chain:
         self.value = hashlib.sha256(f"{self.value}\n{self._since.hexdigest()}\n{proved}".encode()).hexdigest()
         self._since = hashlib.sha256()
         return self.value
+
+    def seal(self, outputs: Mapping[str, str]) -> str:
+        """The last link of a run: over the lines since the last ``hash`` record and the hashes of the results."""
+        return self.link(json.dumps(outputs, sort_keys=True))
 
 
 def genesis(recipe: str, data: Mapping[str, str], weights: Mapping[str, str]) -> str:

@@ -111,7 +111,7 @@ class Chained(Log):
 
     def seal(self, outputs: Mapping[str, str]) -> str:
         """The last link of a run: over everything since the last ``hash`` record and the hashes of the results."""
-        return self._chain.link(json.dumps(outputs, sort_keys=True))
+        return self._chain.seal(outputs)
 
     @property
     def sha256(self) -> str:

@@ -143,9 +143,14 @@ def _check(run: Run, folder: str | Path, steps: int | None, level: Level | None,
 
 
 def changed_files(run: Run) -> list[str]:
-    """The results of a finished run that are not what its manifest says."""
-    old, now = run.manifest()["outputs"], manifest.outputs(run.folder)
-    return [name for name in sorted(old | now) if old.get(name) != now.get(name)]
+    """The results of a finished run that are not what its manifest says, or the manifest, where its proof does not follow."""
+    written = run.manifest()
+    old, now = written["outputs"], manifest.outputs(run.folder)
+    changed = [name for name in sorted(old | now) if old.get(name) != now.get(name)]
+    if changed or "proof" not in written or "genesis" not in written:  # the first release had neither
+        return changed
+    whole, _ = chain.replay(written["genesis"], (run.folder / runs.METRICS).read_bytes().splitlines(keepends=True))
+    return [] if whole.seal(old) == written["proof"] else [runs.MANIFEST]
 
 
 def _bits(run: Run, again: Run, steps: int | None) -> Result:
@@ -162,7 +167,8 @@ def _bits(run: Run, again: Run, steps: int | None) -> Result:
     compared |= dict.fromkeys(changed, False)
     first = str(difference or "")
     if changed and not difference:
-        first = f"{', '.join(changed)} changed after the run: not the hash in the manifest"
+        hashed = "its proof does not follow from the metrics" if changed == [runs.MANIFEST] else "not the hash in the manifest"
+        first = f"{', '.join(changed)} changed after the run: {hashed}"
     elif not all(compared.values()) and not difference:
         first = "the steps are equal, but not " + ", ".join(name for name, same in compared.items() if not same)
     if changed:

@@ -16,13 +16,8 @@ EXAMPLES = """  nyala resume runs/fashion-lite0-1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="the run folder, or that of a cross-validation")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
-        metavar="key=value",
-        help="only keys that cannot change a result (data.workers), and where data and weights lie now",
-    )
+    allowed = "only keys that cannot change a result (data.workers), and where data and weights lie now (data.name, model.name)"
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=allowed)
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 

@@ -35,7 +35,8 @@ def on_another_machine(recipe: Path, folder: Path, *overrides: str) -> Path:
 
 def edit_manifest(run: Path, **changes: Any) -> None:
     path = run / runs.MANIFEST
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    whole = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in whole.items() if value is not None}))
 
 
 def as_of_the_first_release(run: Path) -> None:
@@ -97,7 +98,7 @@ def test_a_recipe_that_differs_on_the_same_machine_reaches_nothing(trained: Trai
     lines = list(metrics.read(path))
     lines[4]["loss"] *= 1.01
     path.write_bytes(b"".join(metrics.encode(record) for record in lines))
-    edit_manifest(run.folder, outputs={**run.manifest()["outputs"], runs.METRICS: hashing.of_file(path)})
+    edit_manifest(run.folder, outputs={**run.manifest()["outputs"], runs.METRICS: hashing.of_file(path)}, proof=None)
     result = verify(run.folder, level="bounded")
     assert result.level == "statistical" and not result.holds and result.bound is not None and not result.bound.holds
     assert "nothing known explains it" in result.why[0] and result.why[1].startswith("bounded: losses differ by")
@@ -112,6 +113,14 @@ def test_a_changed_metric_is_placed_by_the_chain(trained: Trained) -> None:
     assert result.level == "none" and not result.holds
     assert result.first.startswith("step 5 (step) differs first: loss 1")
     assert result.first.endswith("a record of step 4 to 6 is not what it was when it was written")
+
+
+@pytest.mark.parametrize("key", ["proof", "genesis"])
+def test_a_changed_proof_does_not_follow_from_the_metrics(trained: Trained, key: str) -> None:
+    run = trained("run", "train.epochs=none", "train.steps=4")
+    edit_manifest(run.folder, **{key: "0" * 64})
+    result = verify(run.folder)
+    assert not result.holds and "manifest.json changed after the run: its proof does not follow from the metrics" in str(result)
 
 
 def test_another_seed_is_statistical(trained: Trained) -> None:
