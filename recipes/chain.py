@@ -1,8 +1,8 @@
 """A chain of hashes through ``metrics.jsonl``: each link includes the one before it, so the last number proves the whole history.
 
-The first value is made of what went in: recipe, data, weights. A ``hash`` record carries a link over the value before it, all lines
-written since, and the hash of the weights at that step. Who changes, drops or inserts a line anywhere breaks every link from
-there on; two runs whose last links agree agree in every loss, every recorded hash of weights, and every input.
+The first value is made of what went in: recipe, data, weights. A ``hash`` record carries a link over the value before it, all
+lines written since, and the hash of the weights at that step. Who changes, drops or inserts a line breaks every link from there
+on; two runs whose last links agree agree in every loss, every recorded hash of weights, and every input.
 """
 
 from __future__ import annotations
