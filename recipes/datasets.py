@@ -75,17 +75,18 @@ class Raw:
     commit: str = ""
 
 
-def load(recipe: Data, seed: int) -> Source:
+def load(recipe: Data, seed: int, raw: Raw | None = None) -> Source:
     """Reads a recipe's dataset and splits it.
 
     Args:
         recipe: the ``[data]`` table.
         seed: what the splits are drawn by.
+        raw: what ``read`` gave, where it has been called already.
 
     Raises:
         DataError: no such data, a label outside the classes, an unreadable sample, too few samples.
     """
-    raw = read(recipe)
+    raw = raw or read(recipe)
     train, test = raw.train, raw.test
     if raw.labels:
         check_labels(raw.train, len(raw.labels), f"{recipe.name}, training part")

@@ -100,8 +100,7 @@ class _Writer:
         return chosen or key.required or value_text(values[key.name]) != key.default
 
     def _entry(self, section: Section, key: Key, value: Any) -> Iterator[str]:
-        reason = self.reasons.get(self._path(section, key))
-        yield from _comment(reason if reason is not None else key.doc)
+        yield from _comment(self.reasons.get(self._path(section, key)) or key.doc)
         yield f"{key_text(key.name)} = {value_text(value)}"
 
     @staticmethod

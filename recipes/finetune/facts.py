@@ -113,7 +113,7 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         The facts, the data, and the pipeline of the model with a new head.
     """
     raw = datasets.read(recipe.data)
-    source = datasets.load(recipe.data, recipe.seed)
+    source = datasets.load(recipe.data, recipe.seed, raw)
     kind = kinds.of(source.kind)
     classes = recipe.model.num_classes or len(source.labels)
     pipeline, _ = models.load(recipe.model, kind, classes, recipe.seed)

@@ -16,7 +16,7 @@ from ...core.atomic import atomic_write
 from ...core.errors import ArgumentError, NyalaError
 from ...hub.load import load as load_pipeline
 from ...hub.pipeline import Pipeline
-from .. import config, editable, kinds, models, names, resolved, trainer
+from .. import catalog, config, editable, kinds, models, names, resolved, trainer
 from .. import run as runs
 from ..batches import Prepared
 from ..config import Loaded
@@ -58,7 +58,7 @@ class Proposal:
     def choices(self) -> list[tuple[str, str, str]]:
         """Each value that was chosen: its key, the value as TOML, and the reason."""
         tree = dict(config.leaves(resolved.tree_of(self.loaded.recipe)))
-        chosen = [(path, reason) for path, reason in self.reasons.items() if path in tree or _inside(path, tree)]
+        chosen = [(path, reason) for path, reason in self.reasons.items() if reason and (path in tree or _inside(path, tree))]
         return [(path, resolved.value_text(_at(tree, path)), reason) for path, reason in chosen]
 
     def write(self, path: str | Path) -> Path:
@@ -166,6 +166,9 @@ def propose(
 
     Arguments and errors are those of :func:`finetune`.
     """
+    if str(name) in catalog.names():
+        fix = f"nyala run {name} data.name={data}; or name a model: `nyala list`"
+        raise ArgumentError(f"{name} is a recipe, not a model", fix=fix)
     budget = None if time is None else seconds_of(time)
     said = [f"model.name={_toml(str(name))}", f"data.name={_toml(str(data))}"]
     said += [f"seed={seed}"] if seed else []
@@ -186,6 +189,7 @@ def _proposal(name: str, data: str, said: list[str], given: Mapping[str, Any], b
         facts, source, pipeline = examine(first.recipe)
         said += [f"{key}={_toml(pinned)}" for key, pinned in facts.pins.items()]
         plan = rules.decide(facts, given)
+        plan.set("description", f"{_slug(name)} fine-tuned on {_slug(data)}", "")
         _fit_memory(plan, first, source, pipeline)
         loaded = _loaded(start, plan, said)
         if budget is not None:

@@ -107,6 +107,7 @@ def test_the_rules_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["resnet18"], "--data is missing"),
         ([], "a model is missing"),
         (["{model}", "--data", "nowhere"], "data.name: unknown name 'nowhere'"),
+        (["vision/fashion-lite0", "--data", "{data}"], "vision/fashion-lite0 is a recipe, not a model"),
         (["{model}", "--data", "{data}/rde"], "rde (did you mean 'red'?)"),
         (
             ["{model}", "--data", "no/such/place.csv"],

@@ -36,9 +36,7 @@ def test_a_byte_order_mark_is_understood(encoding: str, tmp_path: Path) -> None:
 
 def test_another_encoding_must_be_named(tmp_path: Path) -> None:
     path = csv(tmp_path / "a.csv", [["text", "label"], ["plain", "a"], ["café", "a"]], encoding="latin-1")
-    with pytest.raises(
-        DataError, match=r"a\.csv:3 is not utf-8.*0xe9.*'café,a'"
-    ) as caught:
+    with pytest.raises(DataError, match=r"a\.csv:3 is not utf-8.*0xe9.*'café,a'") as caught:
         read_table(path)
     assert 'data.encoding="cp1252"' in str(caught.value)
     assert read_table(path, encoding="latin-1").rows[1] == ["café", "a"]
