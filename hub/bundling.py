@@ -30,8 +30,8 @@ from .lockfile import chosen
 from .lockfile import read as read_lock
 from .locking import source_of, stated_license
 from .progress import download_bar
+from .quota import in_words
 from .sources.selection import helper_files, shard_names
-from .storage import megabytes
 
 _ALIGNED = 64  # bytes: the place of each member, so that every tensor of a mapped file is aligned
 _PADDING = 0xD935  # the kind of extra field that aligning tools of zip archives use
@@ -218,7 +218,7 @@ def _require_room(path: Path, size: int) -> None:
         free = shutil.disk_usage(path.parent).free
     if free < size:
         raise StorageError(
-            f"{path} needs {megabytes(size)}, but its disk has {megabytes(free)} free", fix="free some, or write to another disk"
+            f"{path} needs {in_words(size)}, but its disk has {in_words(free)} free", fix="free some, or write to another disk"
         )
 
 
@@ -278,5 +278,5 @@ def _add(archive: zipfile.ZipFile, member: _Member, progress: _Progress) -> None
         for chunk in _chunks(member.data):
             out.write(chunk)
             progress.add(len(chunk))
-    if info.CRC != member.crc or info.file_size != member.size:
+    if member.crc != info.CRC or info.file_size != member.size:
         raise IntegrityError(f"{member.name} changed while it was being packed", fix="try again when nobody writes to it")

@@ -78,8 +78,3 @@ def _fetched() -> Iterator[Path]:
     for kind, records in (("models", cache / "hub"), ("datasets", cache / "datasets" / "hub")):
         for record in records.iterdir() if records.is_dir() else ():
             yield huggingface.cache_folder() / f"{kind}--{record.name}"
-
-
-def megabytes(size: int) -> str:
-    """``size`` bytes for people: ``"18.8 MB"``."""
-    return in_words(size)
