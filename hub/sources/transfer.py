@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from ..quota import in_words
 from . import huggingface
 from .patience import Patience, deadline, within
 
+_WINDOW = 60.0  # seconds
+_CRAWL = 6000  # bytes; a connection over which less arrives in that time hardly lives: another may be better
 _RENEW_AFTER = 1 << 20  # bytes that must have arrived before the tries are counted anew
 
 
@@ -119,6 +122,7 @@ def _write(answer: Any, part: Path, done: int, size: int | None, show: Show) -> 
         with storage_errors(part), open(part, "rb+" if done else "wb") as file:
             file.seek(done)
             file.truncate()
+            since, before = time.monotonic(), done
             for chunk in answer.iter_bytes() if _is_packed(answer) else answer.iter_raw():
                 done += len(chunk)
                 if size is not None and done > size:
@@ -126,6 +130,10 @@ def _write(answer: Any, part: Path, done: int, size: int | None, show: Show) -> 
                 file.write(chunk)
                 file.flush()  # a killed process loses nothing that has arrived
                 show(done)
+                if time.monotonic() - since > _WINDOW:
+                    if done - before < _CRAWL and done != size:
+                        raise ShortAnswerError(f"only {done - before:,} bytes arrived in {_WINDOW:g} s")
+                    since, before = time.monotonic(), done
     except StorageError as error:
         error.fix += f"; the {in_words(size_of(part))} that have arrived are kept and the same command goes on from them"
         raise

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 TOKEN = "hf_localtesttoken"
 READ_TOKEN = "hf_localreadonlytoken"
 USER, ORGS = "me", ("my-org",)  # whom TOKEN belongs to, and where that user may write
-BODY_FAULTS = ("corrupt", "short", "cut", "freeze", "long", "packed", "whole", "elsewhere")
+BODY_FAULTS = ("corrupt", "short", "cut", "freeze", "long", "packed", "whole", "elsewhere", "crawl")
 LFS_FROM = 1000  # bytes; smaller files lie in git itself
 
 
@@ -72,7 +72,8 @@ class Fault:
     all. ``cut``: close the connection after ``at`` bytes (of an upload: of its body). ``stall``: never answer. ``lost``: do what
     was asked, and close the connection instead of answering. ``freeze``: send ``at`` bytes and then nothing. ``long``: send
     ``at`` bytes too many. ``packed``: compress, asked or not. ``whole``: ignore the range that was asked for. ``elsewhere``:
-    answer with another range. ``page``: a web page, as a network's login page does.
+    answer with another range. ``crawl``: send ``at`` bytes and then one now and again. ``page``: a web page, as a network's
+    login page does.
     """
 
     kind: str
@@ -244,6 +245,13 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(status, gzip.compress(body), {**headers, "Content-Encoding": "gzip"})
         if fault.kind == "long":
             return self.send(status, body + b"x" * fault.at, headers)
+        if fault.kind == "crawl":
+            self.send(status, body[: fault.at], headers, announce=len(body))
+            for place in range(fault.at, len(body)):
+                if self.hub.closing.wait(0.02):
+                    break
+                self.wfile.write(body[place : place + 1])
+            return None
         self.send(status, body[: fault.at], headers, announce=None if fault.kind == "short" else len(body))
         if fault.kind == "freeze":
             self.hub.closing.wait(30)

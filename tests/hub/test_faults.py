@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from nyala.core.errors import NyalaError
 from nyala.hub import storage
-from nyala.hub.sources import huggingface
+from nyala.hub.sources import huggingface, transfer
 
 World = Any  # of conftest.py
 
@@ -149,6 +149,11 @@ def soon(world: World) -> None:
     world.give_up_soon()
 
 
+def no_crawling(world: World) -> None:
+    world.monkeypatch.setattr(transfer, "_WINDOW", 0.3)
+    world.monkeypatch.setattr(transfer, "_CRAWL", 100)
+
+
 def cached(*more: Callable[[World], object]) -> Callable[[World], None]:
     def prepare(world: World) -> None:
         world.fetch()
@@ -218,6 +223,7 @@ BODY = [
     Case("stalls", [lfs("stall")], before=soon, gets=2),
     Case("stalls always", [lfs("stall", 99)], before=soon, ends="NetworkError", says=("does not answer",), gets=5),
     Case("stalls in the middle", [lfs("freeze", at=60_000)], before=soon, then=resumed_at(0, 60_000)),
+    Case("crawls", [lfs("crawl", at=60_000)], before=no_crawling, gets=2, waits=[1.0]),
     Case("one bit is wrong", [lfs("corrupt", at=5)], then=resumed_at(0, 0)),
     Case("one bit is wrong, always", [lfs("corrupt", 99, at=5)], ends="IntegrityError", says=(SHA, "nothing was kept"), gets=2),
     Case("one bit of a small file is wrong", [small("corrupt", at=5)]),
