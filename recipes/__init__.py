@@ -20,10 +20,11 @@ _WHERE = {
     "create_run": ("run", "create"),
     "train": ("trainer", "train"),
     "verify_run": ("verify", "verify"),
+    "compare_runs": ("against", "against"),
     "evaluate": ("judge", "evaluate"),
     "open_run": ("run", "open_run"),
 }
-__all__ = ["Recipe", "create_run", "evaluate", "list_recipes", "load_recipe", "open_run", "train", "verify_run"]
+__all__ = ["Recipe", "compare_runs", "create_run", "evaluate", "list_recipes", "load_recipe", "open_run", "train", "verify_run"]
 
 
 def __getattr__(name: str) -> Any:
