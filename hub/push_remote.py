@@ -331,7 +331,7 @@ def _guarded(endpoint: str) -> Iterator[None]:
     The client has no deadlines of its own for most of what a push asks. Its way of making sessions is put back afterwards.
     """
     http = importlib.import_module("huggingface_hub.utils._http")
-    before = http._GLOBAL_CLIENT_FACTORY
+    before = getattr(http, "_GLOBAL_CLIENT_FACTORY", http.default_client_factory)  # what a user may have set
     home, seconds = _origin(endpoint), deadline(True)
 
     def keep_token(request: Any) -> None:
