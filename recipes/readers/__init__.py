@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.errors import DataError
+from ...core.errors import DataError, NetworkError, UnknownNameError
 from ..names import is_hub_id
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ def _parts(name: str, recipe: Data) -> tuple[dict[str, Samples], str]:
     if not path.exists() and is_hub_id(name):
         from .hub import fetch_dataset
 
-        return fetch_dataset(name, recipe)
+        try:
+            return fetch_dataset(name, recipe)
+        except (UnknownNameError, NetworkError) as error:  # it may have been meant as a path
+            error.fix = f"{error.fix.rstrip('.')}. There is no folder or file of this name here either"
+            raise
     what = "is neither a folder nor a file of rows" if path.exists() else "is not there"
     raise DataError(f"{path} {what}", fix="give a folder with a subfolder a class, or a .csv, .tsv, .jsonl or .parquet file")

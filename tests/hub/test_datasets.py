@@ -72,6 +72,7 @@ def test_a_tampered_file_is_fetched_again(hub, client, mails) -> None:
     ("name", "kind", "words"),
     [
         ("org/none", "UnknownNameError", "no dataset org/none that you may see"),
+        ("org/none", "UnknownNameError", "There is no folder or file of this name here either"),
         ("org/mails@gone", "UnknownNameError", "no revision 'gone'"),
         ("org/model", "UnknownNameError", "no dataset org/model"),
         ("org/gated", "AccessError", "is gated"),
