@@ -15,7 +15,7 @@ from ..core.errors import ArgumentError, CheckpointError, DataError, MissingFile
 from . import adapters, registry
 from .cards import Card
 from .client import Resolved, fetch, fetch_resolved, resolve
-from .files import GGUF, Files
+from .files import CTRANSLATE2, GGUF, WEIGHTS, Files
 from .pipeline import Pipeline, pipeline_class
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _TASKS = {
     "ForTokenClassification": "token-classification",
     "ForCausalLM": "text-generation",
     "ForImageClassification": "image-classification",
+    "WhisperForConditionalGeneration": "speech-recognition",
 }
 _LABEL_KEYS = ("id2label", "label2id", "label_names", "label_descriptions")
 
@@ -183,6 +184,8 @@ def read_config(files: Files, card: Card | None) -> dict[str, Any]:
     """
     if "config.json" not in files and any(name.endswith(GGUF) for name in files):
         config = _config_in(files)
+    elif _has_ctranslate2(files):
+        config = _config_beside(files)
     elif "config.json" in files or card is None or not card.config:
         config = files.read_json("config.json", "know the architecture")
     else:
@@ -194,8 +197,9 @@ def read_config(files: Files, card: Card | None) -> dict[str, Any]:
 def _check_kinds(config: Mapping[str, Any], origin: str) -> None:
     """A file from anywhere may hold anything: what is read before any architecture looks at it has the kind it must have."""
     fix = "correct the config.json, or get it again from where it came"
-    for where, table in ((config, _KINDS), (config.get("model_args"), _COUNTS)):
-        for key, kind in table.items() if isinstance(where, Mapping) else ():
+    inner = config.get("model_args")
+    for where, table in ((config, _KINDS), (inner if isinstance(inner, Mapping) else {}, _COUNTS)):
+        for key, kind in table.items():
             value = where.get(key)
             if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
                 raise DataError(
@@ -224,6 +228,36 @@ def _config_in(files: Files) -> dict[str, Any]:
             f"nyala reads no GGUF files of the architecture {kind!r}", fix="load it as safetensors, in transformers' layout"
         )
     return dict(module.config_from_gguf(head.metadata, head.shapes))
+
+
+# What CTranslate2 calls its kinds of models -> the architecture that reads them.
+_SPECIFICATIONS = {"WhisperSpec": "transformers:whisper"}
+
+
+def _has_ctranslate2(files: Files) -> bool:
+    """Whether the weights are CTranslate2's, whose ``config.json`` does not say what shapes the model."""
+    from ..core.checkpoint import is_ctranslate2
+
+    return CTRANSLATE2 in files and not any(n in files for n in WEIGHTS) and is_ctranslate2(files[CTRANSLATE2])
+
+
+def _config_beside(files: Files) -> dict[str, Any]:
+    """The configuration that the tensors of a CTranslate2 file tell, with the settings that lie beside it.
+
+    Raises:
+        UnknownNameError: a kind of model that nyala does not know.
+    """
+    from ..core.checkpoint import read_ctranslate2
+
+    head = read_ctranslate2(files[CTRANSLATE2])
+    if head.spec not in _SPECIFICATIONS:
+        known = ", ".join(_SPECIFICATIONS)
+        raise UnknownNameError(
+            f"nyala reads no CTranslate2 files of the kind {head.spec!r}", why=f"it reads {known}", fix="load it as safetensors"
+        )
+    module: Any = registry.get(_SPECIFICATIONS[head.spec])
+    settings = files.read_json("config.json") if "config.json" in files else {}
+    return dict(module.config_from_ctranslate2(head, settings))
 
 
 def published_classes(config: Mapping[str, Any]) -> int:
@@ -316,6 +350,8 @@ def _read_arrays(files: Files, name: str) -> Arrays:
         return checkpoint.load_file(path)
     if name.endswith(GGUF):
         return checkpoint.read_gguf(path).load()
+    if name == CTRANSLATE2 and checkpoint.is_ctranslate2(path):
+        return checkpoint.read_ctranslate2(path).load()
     return checkpoint.load_pth(path)
 
 

@@ -37,7 +37,7 @@ def weight_file(names: Collection[str], origin: str) -> str:
     for name in WEIGHTS:
         if name in names:
             return name
-    if ADAPTER <= set(names):
+    if set(names) >= ADAPTER:
         return "adapter_model.safetensors"
     there = ", ".join(sorted(names)[:12]) or "nothing"
     raise MissingFileError(
