@@ -76,7 +76,7 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["list", "--task", "image-clasification"], ["no task is called", "did you mean 'image-classification'"]),
     (["pull", "all-MiniLM"], ["no model in the catalogue is called 'all-MiniLM'", "did you mean 'all-MiniLM-L6-v2'?"]),
     (["resume", "."], [". is not a run folder: it has no recipe.resolved.toml"]),
-    (["verify", "nowhere", "--json"], ["nowhere is not a run folder: there is no such folder"]),
+    (["verify", "./nowhere", "--json"], ["nowhere is not a run folder: there is no such folder"]),
     (["predict", "resnet18", "cat.jpg", "--output", "out.bmp"], ["out.bmp is no picture file", ".png, .jpg"]),
     (["predict", "resnet18", "cat.jpg", "--output", "no/out.png"], ["no/out.png: there is no folder no"]),
     (["predict", "vision/fashion-lite0", "cat.jpg"], ["is a recipe, not a model", "nyala run vision/fashion-lite0"]),
