@@ -12,6 +12,7 @@ import numpy as np
 
 from ..schema import Recipe
 
+EVALUATING = "evaluating or saving"
 _FILLED = 0.9  # of the memory there is, that a suggestion fills
 
 
@@ -97,7 +98,9 @@ class Plan:
             found.append(
                 f"model.adapter.type=lora, or model.freeze: gradients and optimizer take {in_words(state)}, nearly all saved"
             )
-        if not size:
+        if self.when == EVALUATING:
+            found.append("a smaller data.eval_batch_size: training takes less than evaluating and saving")
+        elif not size:
             found.append("a smaller model: even one sample at a time does not fit")
         return found
 
@@ -137,14 +140,19 @@ def estimate(recipe: Recipe, found: Mapping[str, Any], room: int) -> Plan:
     timed = {int(size): float(taken) for size, taken in found["timed"].items()}
     size = min(recipe.data.batch_size, found["train"])
     slope = fitted(peaks)[0] if len(peaks) > 1 else 0.0
-    # what everything else takes was seen at the largest batch that was tried; a larger one adds its activations
-    sequence = found["sequence"] + slope * max(0, size - max(peaks))
-    phases = {"loading": float(found["loading"]), "training": max(line(size, peaks), sequence)}
+    # what everything takes was seen at the largest batch that was tried; a larger one adds its activations to training
+    training = found["training"] + slope * max(0, size - max(peaks))
+    phases = {
+        "loading": float(found["loading"]),
+        "training": max(line(size, peaks), training),
+        EVALUATING: float(found["sequence"]),
+    }
     when = max(phases, key=lambda name: phases[name])
     known = found["weights"] + found["gradients"] + found["optimizer"] + found["average"]
     step = max(line(size, timed), 1e-9)
     epoch, total = _times(recipe, found, step)
-    largest = _largest(phases["training"], slope, size, room * _FILLED)
+    beside = max(phases["loading"], phases[EVALUATING])
+    largest = _largest(phases["training"], slope, size, room * _FILLED) if not room or beside <= room else 0
     return Plan(
         batch_size=size,
         accumulate=recipe.train.accumulate,
@@ -167,7 +175,7 @@ def estimate(recipe: Recipe, found: Mapping[str, Any], room: int) -> Plan:
         worked=line(size, {int(n): float(taken) for n, taken in found["worked"].items()}),
         loading=found["load_seconds"],
         measured_up_to=max(peaks),
-        largest_batch=largest if phases["loading"] <= room or not room else 0,
+        largest_batch=largest,
         disk=found["checkpoint"] * recipe.train.checkpoint.keep + 2 * found["weights"],
         notes=(*found["notes"], *busy(os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1)),
         epoch=epoch,

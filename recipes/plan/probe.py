@@ -57,8 +57,11 @@ def probe(path: Path, seconds: float, room: int) -> dict[str, Any]:
     measurer = Measurer(setup, recipe, start, room)
     found |= measurer.updates(seconds)
     memory.forget_most()
-    found |= measurer.timed(seconds / 2) | measurer.evaluation() | measurer.saving()
-    found["sequence"] = memory.most()  # freed memory is kept in pieces: one thing after the other takes more than each alone
+    # freed memory is kept in pieces: one thing after the other takes more than each alone
+    found |= measurer.timed(seconds / 2)
+    found["training"] = memory.most()
+    found |= measurer.evaluation() | measurer.saving()
+    found["sequence"] = memory.most()
     found["optimizer"] = sum(a.nbytes for o in setup.optimizers for a in o.named_state().values())
     return found
 

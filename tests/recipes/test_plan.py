@@ -42,6 +42,7 @@ FOUND: dict[str, Any] = {
     "eval_seconds": 0.01,
     "save_seconds": 1.0,
     "checkpoint": 280,
+    "training": 700,
     "sequence": 700,
 }
 
@@ -66,6 +67,13 @@ def test_lines_go_on_to_the_recipes_batch() -> None:
 def test_a_batch_that_was_measured_needs_no_line() -> None:
     found = estimate(recipe(batch_size=4), FOUND, 0)
     assert found.peak == 700 and found.step == 0.5
+
+
+def test_evaluating_may_need_most() -> None:
+    found = estimate(recipe(), {**FOUND, "sequence": 950}, 0)
+    assert found.peak == 950 and found.when == "evaluating or saving"  # and training 940
+    texts = estimate(recipe(), {**FOUND, "sequence": 950}, 900).suggestions()
+    assert any("data.eval_batch_size" in text for text in texts) and not any("smaller model" in text for text in texts)
 
 
 def test_loading_may_need_most() -> None:
