@@ -16,6 +16,7 @@ from ..core.part import FilePart, open_binary
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _PICKLED = (".pth", ".pt", ".bin")
 GGUF = ".gguf"
+CTRANSLATE2 = "model.bin"
 
 
 class Files(Mapping[str, Path | FilePart]):

@@ -28,6 +28,7 @@ ARCHITECTURES: dict[str, str] = {
     "timm:tf_efficientnet_lite[0-4]": "vision.models.efficientnet",
     "transformers:bert": "text.models.bert",
     "transformers:llama": "text.models.llama",
+    "transformers:whisper": "audio.models.whisper",
 }
 
 

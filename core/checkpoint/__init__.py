@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .ctranslate2 import CTranslate2, is_ctranslate2, read_ctranslate2
 from .gguf import Gguf, read_gguf
 from .header import Header, TensorInfo
 from .pth import load_pth
@@ -9,13 +10,16 @@ from .safetensors import load, load_file, read_header, save, save_file, widen
 from .sharded import load_sharded, read_index, save_sharded
 
 __all__ = [
+    "CTranslate2",
     "Gguf",
     "Header",
     "TensorInfo",
+    "is_ctranslate2",
     "load",
     "load_file",
     "load_pth",
     "load_sharded",
+    "read_ctranslate2",
     "read_gguf",
     "read_header",
     "read_index",

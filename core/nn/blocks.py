@@ -102,12 +102,15 @@ class _AttentionPart(_Part):
     def __call__(
         self, owner: Module, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
-        q, k, v = self._project(owner, x, context)
-        start = 0 if cache is None else cache.length
-        if self.position is not None:
-            q, k = self.position(q, k, start)
-        if cache is not None:
-            k, v = cache.update(k, v)
+        if context is not None and cache is not None and cache.keys is not None and cache.values is not None:
+            q, k, v, start = self._heads(self.layer(owner, "q")(x)), cache.keys, cache.values, 0  # the context's, from before
+        else:
+            q, k, v = self._project(owner, x, context)
+            start = 0 if cache is None else cache.length
+            if self.position is not None:
+                q, k = self.position(q, k, start)
+            if cache is not None:
+                k, v = cache.update(k, v)
         drop, first = self.layer(owner, "attn_drop"), start if self.is_causal and context is None else None
         y = attend(q, k, v, mask, first, self.scale, self.kv_heads != self.heads, drop.p if drop.training else 0.0)
         return self.layer(owner, "out")(join_heads(y))
@@ -121,7 +124,10 @@ class _AttentionPart(_Part):
         else:
             source = x if context is None else context
             parts = [self.layer(owner, role)(s) for role, s in (("q", x), ("k", source), ("v", source))]
-        return tuple(split_heads(p, self.head_dim) for p in parts)
+        return tuple(self._heads(p) for p in parts)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return split_heads(x, self.head_dim)
 
 
 class Attention(Module):
@@ -143,7 +149,8 @@ class Attention(Module):
 
     ``forward(x, context=None, mask=None, cache=None)``: (N, T, dim) -> (N, T, dim). ``context`` (N, S, kv_dim) gives keys and
     values. A bool mask that broadcasts to (N, heads, T, S) is True where to look; a float one is added to the scores, which is
-    also how position biases get in.
+    also how position biases get in. A ``cache`` holds the steps before ``x``; with a ``context``, the context's keys and values,
+    which are then computed once.
 
     Example:
         >>> import nyala
@@ -240,7 +247,8 @@ class TransformerBlock(Module):
         names: paths of the layers, by role: those of ``Attention`` (with "cross_" before them for the second one) and ``MLP``,
             "norm1", "norm_cross", "norm2", "drop1", "drop_cross", "drop2", "drop_path1", "drop_path2", "ls1", "ls2".
 
-    ``forward(x, context=None, mask=None, context_mask=None, cache=None)``: (N, T, dim) -> (N, T, dim); masks as in ``Attention``.
+    ``forward(x, context=None, mask=None, context_mask=None, cache=None, context_cache=None)``: (N, T, dim) -> (N, T, dim); masks and
+    caches as in ``Attention``.
 
     Example:
         >>> import nyala
@@ -279,7 +287,7 @@ class TransformerBlock(Module):
 
     def forward(
         self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, context_mask: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: KVCache | None = None, context_cache: KVCache | None = None,
     ) -> Tensor:  # fmt: skip
         _check_stream(x, self.dim)
         if self.cross != (context is not None):
@@ -291,7 +299,9 @@ class TransformerBlock(Module):
         x = self._residual(x, "norm1", lambda t: self._damped("1", self.attn_part(self, t, None, mask, cache)))
         if context is not None:
             x = self._residual(
-                x, "norm_cross", lambda t: self._layer("drop_cross")(self.cross_part(self, t, context, context_mask))
+                x,
+                "norm_cross",
+                lambda t: self._layer("drop_cross")(self.cross_part(self, t, context, context_mask, context_cache)),
             )
         return self._residual(x, "norm2", lambda t: self._damped("2", self.mlp_part(self, t)))
 

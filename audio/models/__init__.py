@@ -1,0 +1,1 @@
+"""The architectures of audio, one file each."""
