@@ -55,7 +55,8 @@ def recipe(**data: Any) -> Recipe:
 def test_lines_go_on_to_the_recipes_batch() -> None:
     found = estimate(recipe(), FOUND, 0)
     assert found.activations == 16 * 20
-    assert found.peak == 700 + 12 * 20  # what everything took at 4, and 20 for each further sample
+    # what everything took at 4, and 20 for each further sample, above what is held from the start; and 7 % for pieces
+    assert found.peak == round(50 + (700 + 12 * 20 - 50) * 1.07)
     assert found.step == pytest.approx(0.5 + 12 * 0.1) and found.worked == pytest.approx(0.7 + 12 * 0.15)
     assert found.total == pytest.approx(14 * found.step + 2 * (10 * 0.01 + 1.0) + 2.0 + 20 * 0.01)
     assert found.epoch == pytest.approx(7 * found.step + 10 * 0.01 + 1.0)
@@ -66,12 +67,12 @@ def test_lines_go_on_to_the_recipes_batch() -> None:
 
 def test_a_batch_that_was_measured_needs_no_line() -> None:
     found = estimate(recipe(batch_size=4), FOUND, 0)
-    assert found.peak == 700 and found.step == 0.5
+    assert found.peak == round(50 + 650 * 1.07) and found.step == 0.5
 
 
 def test_evaluating_may_need_most() -> None:
     found = estimate(recipe(), {**FOUND, "sequence": 950}, 0)
-    assert found.peak == 950 and found.when == "evaluating or saving"  # and training 940
+    assert found.peak == 1013 and found.when == "evaluating or saving"  # and training 1002
     texts = estimate(recipe(), {**FOUND, "sequence": 950}, 900).suggestions()
     assert any("data.eval_batch_size" in text for text in texts) and not any("smaller model" in text for text in texts)
 
@@ -82,11 +83,11 @@ def test_loading_may_need_most() -> None:
 
 
 def test_what_does_not_fit_gets_a_smaller_batch() -> None:
-    found = estimate(recipe(), FOUND, 900)
-    assert not found.fits and found.largest_batch == 9  # 940 - 7 * 20 is 90 % of 900 and less
+    found = estimate(recipe(), FOUND, 950)
+    assert not found.fits and found.largest_batch == 9  # 1002 - 7 * 21.4 is less than 90 % of 950
     assert any(text.startswith("data.batch_size=8 train.accumulate=2") for text in found.suggestions())
     assert any("train.accumulate=6" in text for text in replace(found, accumulate=3).suggestions())
-    for peak, word in ((800, "which fits"), (910, "still too much")):
+    for peak, word in ((800, "which fits"), (960, "still too much")):
         texts = replace(found, checkpointed=peak).suggestions()
         assert any(text.startswith("train.checkpointing=true") and word in text for text in texts)
 
