@@ -554,10 +554,55 @@ def ggufs(folder: Path) -> Iterator[Case]:
     yield case
 
 
+# ---- CTranslate2
+
+
+def ctranslate2_file(tensors: dict[str, tuple[tuple[int, ...], int, bytes]]) -> bytes:
+    """A ``model.bin`` of these tensors: name -> (shape, kind, data); the first has an alias."""
+
+    def word(value: str) -> bytes:
+        return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
+
+    made = struct.pack("<I", 6) + word("WhisperSpec") + struct.pack("<II", 3, len(tensors))
+    for each, (shape, kind, data) in tensors.items():
+        made += (
+            word(each) + bytes([len(shape)]) + struct.pack(f"<{len(shape)}I", *shape) + struct.pack("<BI", kind, len(data)) + data
+        )
+    return made + struct.pack("<I", 1) + word("alias") + word(next(iter(tensors)))
+
+
+@contextmanager
+def ctranslate2s(folder: Path) -> Iterator[Case]:
+    """Mutated files of CTranslate2, read to the last tensor."""
+    path = folder / "model.bin"
+
+    def case(rng: random.Random) -> tuple[int, Callable[[], None]]:
+        tensors: dict[str, tuple[tuple[int, ...], int, bytes]] = {}
+        for i in range(rng.randint(1, 3)):
+            rows, columns, kind = rng.randint(0, 3), rng.choice([0, 1, 2, 4]), rng.choice([0, 1, 4, 5])
+            size = rows * columns * {0: 4, 1: 1, 4: 2, 5: 2}[kind]
+            tensors[f"l{i}/w"] = ((rows, columns), kind, bytes(rng.randrange(256) for _ in range(size)))
+            if kind == 1:
+                shape = rng.choice([(rows,), (1,), ()])
+                tensors[f"l{i}/w_scale"] = (shape, 0, struct.pack("<f", 2.0) * int(np.prod(shape)))
+        data = ctranslate2_file(tensors)
+        path.write_bytes(mutate(rng, data, [*_BITS, b"\xff" * 4, bytes(4)]) if rng.random() < 0.9 else data)
+
+        def attempt() -> None:
+            with np.errstate(all="ignore"):
+                read = checkpoint.read_ctranslate2(path).load()
+            assert sum(a.nbytes for a in read.values()) <= 8 * path.stat().st_size, "more is shown than the file holds"
+
+        return path.stat().st_size, attempt
+
+    yield case
+
+
 KINDS: dict[str, Callable[[Path], Any]] = {
     "headers": headers,
     "keymaps": keymaps,
     "states": states,
     "pickles": pickles,
     "ggufs": ggufs,
+    "ctranslate2s": ctranslate2s,
 }

@@ -19,6 +19,7 @@ import numpy as np
 from ..atomic import storage_errors
 from ..errors import CheckpointError
 from ..part import FilePart, map_file, open_binary, size_of
+from .header import name_problem, shorten
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -160,6 +161,8 @@ class _Reader:
             name = self.text()
             if name in places:
                 raise self.bad(f"two tensors are called {name}")
+            if problem := name_problem(name):
+                raise self.bad(f"tensor name {shorten(name)} {problem}")
             shapes[name], places[name] = self._tensor(name)
         return CTranslate2(self.path, spec, revision, shapes, self._aliases(places), places)
 
@@ -176,6 +179,8 @@ class _Reader:
                 fix="get another file",
             )
         dtype, start = _DTYPES[kind], self.at
+        if math.prod(max(length, 1) for length in shape) >= 1 << 59:  # also of nothing: no array can have such a shape
+            raise self.bad(f"{name} has shape {shape}, which no memory holds")
         if math.prod(shape) * dtype.itemsize != size:
             raise self.bad(f"{name} of shape {shape} and {dtype.name} is said to have {size} bytes")
         if size > len(self.content) - start:
