@@ -42,7 +42,8 @@ def _parts(name: str, recipe: Data) -> tuple[dict[str, Samples], str]:
 
     path = Path(name).expanduser()
     if path.exists() and recipe.subset is not None:
-        raise DataError(f"data.subset is {recipe.subset!r}", why="only a hub dataset has such", fix="leave it out, or name the folder")
+        why, fix = "only a hub dataset has such", "leave it out, or name the folder"
+        raise DataError(f"data.subset is {recipe.subset!r}", why=why, fix=fix)
     if path.is_dir():
         return read_folder(path, recipe), ""
     if path.is_file() and ending(path):
