@@ -12,6 +12,7 @@ from ..graph import state
 from ..ops.quantized import quantize_int8, quantized_linear
 from ..tensor import Tensor
 from .linear import Linear
+from .lora_layers import Adapted
 from .module import Module
 
 _KINDS = ("int8", "bfloat16")
@@ -115,6 +116,10 @@ def quantize(model: Module, dtype: Any = "int8", group_size: int | None = None, 
         >>> nn.quantize(nn.Sequential(nn.Linear(8, 8), nn.ReLU()), "bfloat16")[0]
         QuantizedLinear(in_features=8, out_features=8, bias=True, dtype=bfloat16)
     """
+    if any(isinstance(m, Adapted) for m in model.modules()):
+        raise ArgumentError(
+            "quantize: the model has an adapter", why="it would be lost on the way", fix="call adapter.merge().detach() first"
+        )
     patterns = (skip,) if isinstance(skip, str) else tuple(skip)
     layers = {name: m for name, m in model.named_modules(remove_duplicate=False) if type(m) is Linear}
     for pattern in patterns:

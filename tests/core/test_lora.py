@@ -279,3 +279,21 @@ def test_half_precision_and_moves(net: Net) -> None:
     with nyala.no_grad():
         half = net(nyala.tensor(X).to(nyala.bfloat16)).to(nyala.float32).numpy()
     assert np.abs(half - expected).max() < 0.15 * np.abs(expected).max()
+
+
+def test_a_model_with_an_adapter_is_not_quantized(net: Net) -> None:
+    adapter = nn.lora.attach(net, 2, 4, ["blocks"])
+    with pytest.raises(nyala.errors.ArgumentError, match="has an adapter"):
+        nn.quantize(net)
+    assert type(nn.quantize(adapter.merge().detach()).blocks[0]).__name__ == "QuantizedLinear"
+
+
+def test_blocks_that_are_computed_again_take_adapters_too(net: Net) -> None:
+    adapter = taught(net)
+    net(nyala.tensor(X)).square().sum().backward()
+    plain = {n: p.grad.numpy().copy() for n, p in net.named_parameters() if p.grad is not None}
+    net.zero_grad()
+    net.blocks.checkpoint_()
+    net(nyala.tensor(X)).square().sum().backward()
+    assert plain.keys() == set(adapter.state_dict())
+    assert all(np.array_equal(p.grad.numpy(), plain[n]) for n, p in net.named_parameters() if n in plain)
