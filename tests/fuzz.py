@@ -147,30 +147,8 @@ def mutate(rng: random.Random, data: bytes, bits: list[bytes]) -> bytes:
 
 _DTYPES = ["BOOL", "U8", "I8", "F16", "BF16", "F32", "F64", "I64", "C64", "F8_E4M3"]
 _ODD = [
-    0,
-    -1,
-    1,
-    2,
-    3,
-    7,
-    2**31,
-    2**53,
-    2**62,
-    2**63,
-    2**64,
-    10**30,
-    1.5,
-    1e300,
-    True,
-    False,
-    None,
-    "4",
-    "",
-    [],
-    {},
-    [0, 4],
-    [[]],
-]
+    0, -1, 1, 2, 3, 7, 2**31, 2**53, 2**62, 2**63, 2**64, 10**30, 1.5, 1e300, True, False, None, "4", "", [], {}, [0, 4], [[]],
+]  # fmt: skip
 _NAMES = ["", "\0", "..", "../x", "a/../b", "..\\x", "a" * 1025, "\ud800", "__metadata__", "w", " w", "w\n", "\u202e", "\ufeffw"]
 _ITEMS = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I64": 8, "C64": 8, "F8_E4M3": 1}
 
@@ -599,10 +577,5 @@ def ctranslate2s(folder: Path) -> Iterator[Case]:
 
 
 KINDS: dict[str, Callable[[Path], Any]] = {
-    "headers": headers,
-    "keymaps": keymaps,
-    "states": states,
-    "pickles": pickles,
-    "ggufs": ggufs,
-    "ctranslate2s": ctranslate2s,
-}
+    "headers": headers, "keymaps": keymaps, "states": states, "pickles": pickles, "ggufs": ggufs, "ctranslate2s": ctranslate2s,
+}  # fmt: skip
