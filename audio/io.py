@@ -280,6 +280,10 @@ def _opened(source: Source, name: str) -> SoundFile:
     import soundfile
 
     if _is_file(source):
+        if not source.seekable():  # type: ignore[union-attr]
+            raise ArgumentError(
+                f"{name} cannot be read at any place, as a pipe cannot", fix="copy it into a file, or into io.BytesIO"
+            )
         with _sound_errors(name):
             return soundfile.SoundFile(source)
     if not isinstance(source, (str, os.PathLike)):

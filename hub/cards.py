@@ -109,7 +109,7 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         input: a text, or ``"waves CxHxW"``: the image ``sin(0.1 (c+1) i) cos(0.07 (c+1) j)`` as the model takes it,
-            already preprocessed.
+            already preprocessed; or ``"chirp SECONDS"``: the rising tone of :func:`.golden.chirp`.
         output: the first numbers of the answer (logits, or the embedding).
         atol: how far float32 arithmetic may be from them.
         argmax: for classifiers, the class with the largest logit.

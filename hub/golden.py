@@ -17,11 +17,15 @@ from .cards import Golden
 from .pipeline import Pipeline, no_grad
 
 SENTENCE = "The cat sat on the mat."
+SOUND = "chirp 2"
 KEPT = 8  # numbers of an answer that a golden holds
 TOLERANCE = 1e-4  # between machines: their kernels add in the same order, but not all have the same instructions
 
 _MOST = 1 << 26  # numbers of an input: a card may come from anywhere
 _WAVES = re.compile(r"waves (\d+)x(\d+)x(\d+)")
+_CHIRP = re.compile(r"chirp (\d+)")
+_LONGEST = 600  # seconds
+_RATE = 16_000  # Hz
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ def record(pipeline: Pipeline) -> Golden:
         DataError: its answer is not finite.
     """
     size = getattr(pipeline.preprocess, "size", None)  # of pictures
-    source = f"waves 3x{size[0]}x{size[1]}" if size else SENTENCE
+    hears = hasattr(pipeline.preprocess, "sample_rate")
+    source = f"waves 3x{size[0]}x{size[1]}" if size else SOUND if hears else SENTENCE
     got = answer(pipeline, source)
     if not np.isfinite(got).all():
         raise DataError(f"{pipeline.name} answers {source!r} with numbers that are not finite", fix="check its weights")
@@ -91,7 +96,7 @@ def answer(pipeline: Pipeline, source: str) -> npt.NDArray[np.float64]:
 
     Args:
         pipeline: the model.
-        source: ``"waves CxHxW"`` or a text; see :class:`.cards.Golden`.
+        source: ``"waves CxHxW"``, ``"chirp SECONDS"`` or a text; see :class:`.cards.Golden`.
 
     Raises:
         DataError: an input that this kind of pipeline cannot take.
@@ -102,6 +107,11 @@ def answer(pipeline: Pipeline, source: str) -> npt.NDArray[np.float64]:
         if not 0 < math.prod(sides) <= _MOST:
             raise DataError(f"the golden input {source!r} has no size of a picture", fix="correct the card")
         return _row(_forward(pipeline, Tensor(waves(*sides))))
+    seconds = _CHIRP.fullmatch(source) if hasattr(pipeline.preprocess, "sample_rate") else None
+    if seconds:
+        if not 0 < int(seconds[1]) <= _LONGEST:
+            raise DataError(f"the golden input {source!r} has no length of a sound", fix="correct the card")
+        return _row(pipeline.logits([chirp(int(seconds[1]))])[0])  # type: ignore[attr-defined]
     if not hasattr(pipeline.preprocess, "encode"):
         raise DataError(f"{pipeline.name} takes no text, and its golden input is {source!r}", fix="correct the card")
     if hasattr(pipeline, "logits"):
@@ -134,3 +144,14 @@ def waves(channels: int, height: int, width: int) -> npt.NDArray[np.float32]:
     """
     c, i, j = np.meshgrid(np.arange(channels), np.arange(height), np.arange(width), indexing="ij")
     return (np.sin(0.1 * (c + 1) * i) * np.cos(0.07 * (c + 1) * j)).astype(np.float32)[None]
+
+
+def chirp(seconds: int) -> npt.NDArray[np.float32]:
+    """(16,000 * seconds,): a tone at 16 kHz that rises from 200 Hz by 400 Hz a second and swells and fades twice a second.
+
+    Example:
+        >>> chirp(2).shape
+        (32000,)
+    """
+    time = np.arange(_RATE * seconds) / _RATE
+    return (0.3 * np.sin(2 * np.pi * (200 * time + 200 * time**2)) * np.sin(2 * np.pi * time) ** 2).astype(np.float32)

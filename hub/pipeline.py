@@ -27,6 +27,7 @@ TASKS: dict[str, str] = {
     "text-classification": "text.pipelines:TextClassification",
     "text-generation": "text.generation:TextGeneration",
     "token-classification": "text.tagging:TokenClassification",
+    "speech-recognition": "audio.recognition:SpeechRecognition",
 }
 
 

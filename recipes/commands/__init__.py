@@ -23,6 +23,7 @@ from . import (
     resume,
     run,
     show,
+    transcribe,
     verify,
 )
 
@@ -33,6 +34,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     lock,
     bundle,
     predict,
+    transcribe,
     recipes,
     plan,
     lr,

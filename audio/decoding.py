@@ -1,0 +1,229 @@
+"""From what Whisper's encoder heard to tokens: which ones may be written, and how the next one is chosen.
+
+The rules are those of the paper's own code (Radford et al., arXiv:2212.04356, section 4.5): times come in pairs, never go back,
+and are written when they are likelier together than any text.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core import random
+from ..core.autograd import inference_mode
+from ..core.create import from_numpy
+from ..core.errors import ArgumentError
+from ..core.tensor import Tensor
+from .tokens import STEP, Tokens
+
+Row = np.ndarray[Any, np.dtype[np.float32]]
+_LATEST_START = round(1.0 / STEP)  # the first words begin within a second
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which tokens may come next.
+
+    Attributes:
+        tokens: the model's.
+        timed: whether times are written.
+        never: token numbers that are never written: sounds that are no speech, and marks.
+        not_first: token numbers that no text begins with.
+    """
+
+    tokens: Tokens
+    timed: bool
+    never: np.ndarray[Any, Any]
+    not_first: np.ndarray[Any, Any]
+
+    @staticmethod
+    def of(tokens: Tokens, timed: bool, suppress: Collection[int], at_begin: Collection[int], vocabulary: int) -> Rules:
+        """From the lists that are published with the weights; numbers out of the vocabulary are left out."""
+        never = sorted({int(i) for i in (*suppress, *tokens.marks) if 0 <= i < vocabulary and i != tokens.end})
+        first = sorted({int(i) for i in at_begin if 0 <= i < vocabulary})
+        return Rules(tokens, timed, np.array(never, np.int64), np.array(first, np.int64))
+
+    def apply(self, logits: Row, written: Sequence[int]) -> Row:
+        """The logits (vocabulary,) with -inf for what may not follow ``written``."""
+        found = logits.astype(np.float32, copy=True)
+        found[self.never] = -np.inf
+        if not written:
+            found[self.not_first] = -np.inf
+        if self.timed:
+            self._apply_times(found, written)
+        return found
+
+    def _apply_times(self, found: Row, written: Sequence[int]) -> None:
+        first = self.tokens.first_time
+        times = [t for t in written if t >= first]
+        after_time = bool(written) and written[-1] >= first
+        if after_time and (len(written) < 2 or written[-2] >= first):
+            found[first:] = -np.inf  # a pair is complete: text follows
+        elif after_time:
+            found[: self.tokens.end] = -np.inf  # the end of a segment: its twin, or the end of all, follows
+        if times:
+            unpaired = after_time and len(written) > 1 and written[-2] < first
+            found[first : times[-1] + (0 if unpaired else 1)] = -np.inf
+        if not written:
+            found[:first] = -np.inf
+            found[first + _LATEST_START + 1 :] = -np.inf
+        if _log_sum(found[first:]) > found[:first].max(initial=-np.inf):
+            found[:first] = -np.inf
+
+
+def _log_sum(values: Row) -> float:
+    highest = float(values.max(initial=-np.inf))
+    return highest if highest == -np.inf else highest + float(np.log(np.exp(values - highest).sum()))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was written for one window.
+
+    Attributes:
+        tokens: without the prompt and the end.
+        text: without times.
+        avg_logprob: mean natural logarithm of the tokens' probabilities, the end included.
+        no_speech_prob: probability that nothing was said.
+        temperature: the one it was written with.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    avg_logprob: float
+    no_speech_prob: float
+    temperature: float
+
+    @property
+    def compression_ratio(self) -> float:
+        """How well the text can be compressed: above 2.4 it goes round in circles."""
+        raw = self.text.encode()
+        return len(raw) / len(zlib.compress(raw)) if raw else 0.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a window is written again, with more chance, or counts as silent.
+
+    Attributes:
+        temperatures: tried in turn; 0 takes the likeliest token always.
+        compression_ratio: a text that compresses better is no text.
+        logprob: a text that is less likely is a guess.
+        no_speech: where silence is likelier, and the text a guess, nothing was said.
+        max_new_tokens: of a window; None for half the decoder's positions.
+        seed: what draws are keyed by.
+    """
+
+    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    compression_ratio: float = 2.4
+    logprob: float = -1.0
+    no_speech: float = 0.6
+    max_new_tokens: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.temperatures or min(self.temperatures) < 0:
+            raise ArgumentError(f"temperatures={self.temperatures}", fix="give at least one, none below 0")
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise ArgumentError(f"max_new_tokens={self.max_new_tokens}", fix="use 1 or more")
+
+    def silent(self, found: Decoded) -> bool:
+        """Whether nothing was said."""
+        return found.no_speech_prob > self.no_speech and found.avg_logprob <= self.logprob
+
+    def fine(self, found: Decoded) -> bool:
+        """Whether the text can stay."""
+        good = found.compression_ratio <= self.compression_ratio and found.avg_logprob >= self.logprob
+        return good or found.no_speech_prob > self.no_speech
+
+
+def write(model: Any, sound: Tensor, prompt: Sequence[int], rules: Rules, limits: Limits, window: int = 0) -> Decoded:
+    """The tokens of one window, at the first temperature whose text can stay, else at the last.
+
+    Args:
+        model: a Whisper with a head, in eval mode.
+        sound: the encoder's vectors, (1, S, D).
+        prompt: what the decoder is told, the start mark in it.
+        rules: which tokens may come.
+        limits: when to try again.
+        window: which one it is, for the draws.
+    """
+    for temperature in limits.temperatures:
+        found = _once(model, sound, prompt, rules, limits, temperature, window)
+        if limits.fine(found):
+            break
+    return found
+
+
+def _once(
+    model: Any, sound: Tensor, prompt: Sequence[int], rules: Rules, limits: Limits, temperature: float, window: int
+) -> Decoded:
+    tokens, caches = rules.tokens, model.new_caches()
+    positions = int(model.config.max_target_positions)
+    most = min(limits.max_new_tokens or positions // 2, positions - len(prompt))
+    logits, silence = _first(model, sound, prompt, tokens, caches)
+    written: list[int] = []
+    total = 0.0
+    for step in range(most):
+        allowed = rules.apply(logits, written)
+        chosen = _choose(allowed, temperature, (limits.seed, window, step, round(100 * temperature)))
+        total += float(allowed[chosen]) - _log_sum(allowed)
+        if chosen == tokens.end:
+            break
+        written.append(chosen)
+        if step + 1 < most:
+            logits = _next(model, sound, chosen, caches)
+    text = tokens.decode(written).strip()
+    return Decoded(tuple(written), text, total / (len(written) + 1), silence, temperature)
+
+
+def _first(model: Any, sound: Tensor, prompt: Sequence[int], tokens: Tokens, caches: Any) -> tuple[Row, float]:
+    """The logits behind the prompt, and the probability that nothing is said, which the start mark tells."""
+    with inference_mode():
+        ids = from_numpy(np.array([prompt], np.int64)).to(sound.device)
+        hidden = model.forward_features(None, ids, None, sound, caches)
+        place = list(prompt).index(tokens.start)
+        rows = model.forward_head(hidden[:, [place, len(prompt) - 1]]).float().cpu().numpy()[0]
+    silence = 0.0 if tokens.no_speech is None else float(np.exp(rows[0, tokens.no_speech] - _log_sum(rows[0])))
+    return rows[1], silence
+
+
+def _next(model: Any, sound: Tensor, token: int, caches: Any) -> Row:
+    with inference_mode():
+        ids = from_numpy(np.array([[token]], np.int64)).to(sound.device)
+        found = model(decoder_input_ids=ids, encoder_outputs=sound, caches=caches, last=True)
+    return np.asarray(found.float().cpu().numpy()[0, -1])
+
+
+def _choose(logits: Row, temperature: float, counters: tuple[int, ...]) -> int:
+    if not temperature:
+        return int(logits.argmax())
+    scaled = logits.astype(np.float64) / temperature
+    shares = np.cumsum(np.exp(scaled - scaled.max()))
+    seed, *rest = counters
+    draw = float(random.key(seed, "generation", *rest).uniform((1,))[0]) * shares[-1]
+    return int(np.searchsorted(shares, draw, side="right"))
+
+
+def language_of(model: Any, sound: Tensor, tokens: Tokens) -> dict[str, float]:
+    """How likely each language is that the model knows, the likeliest first; English alone for a model of English.
+
+    Args:
+        model, sound: as in :func:`write`.
+        tokens: the model's.
+    """
+    if not tokens.languages:
+        return {"en": 1.0}
+    with inference_mode():
+        ids = from_numpy(np.array([[tokens.start]], np.int64)).to(sound.device)
+        logits = model(decoder_input_ids=ids, encoder_outputs=sound, last=True).float().cpu().numpy()[0, -1]
+    scores = logits[list(tokens.languages.values())].astype(np.float64)
+    shares = np.exp(scores - scores.max())
+    shares /= shares.sum()
+    order = np.argsort(-shares, kind="stable")
+    names = list(tokens.languages)
+    return {names[i]: float(shares[i]) for i in order}

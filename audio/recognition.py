@@ -1,0 +1,329 @@
+"""Speech recognition: sounds of any length -> what was said, window by window."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.autograd import inference_mode
+from ..core.create import from_numpy
+from ..core.errors import ArgumentError, DataError, MissingFileError, kind_of
+from ..core.tensor import Tensor
+from ..hub.pipeline import Pipeline, Unavailable
+from .decoding import Decoded, Limits, Rules, language_of, write
+from .io import SoundReader
+from .tokens import STEP, Tokens
+from .transcript import Segment, Transcript, Transcripts
+from .transforms.whisper import HOP, SAMPLE_RATE, whisper_mel
+
+if TYPE_CHECKING:
+    from ..core.nn import Module
+    from ..hub.cards import Card
+    from ..hub.files import Files
+
+Heard = Callable[[float, float], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a sound is to be transcribed.
+
+    Attributes:
+        timestamps: whether segments have times; None: where the sound is longer than a window, which needs them.
+        language: code of what is spoken; None: what the first window sounds like.
+        task: "transcribe", or "translate" into English.
+        previous: whether a window is told what was said before it.
+        prompt: words before the first window, such as names that occur.
+        limits: when a window is tried again.
+    """
+
+    timestamps: bool | None = None
+    language: str | None = None
+    task: str = "transcribe"
+    previous: bool = True
+    prompt: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.task not in ("transcribe", "translate"):
+            raise ArgumentError(f"task={self.task!r}", fix="use 'transcribe' or 'translate'")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SpeechRecognition(Pipeline):
+    """Sounds -> what was said. Call it on one sound (:class:`Transcript`) or a list (:class:`Transcripts`).
+
+    A sound is a path, an open binary file, samples at 16 kHz, or a pair (samples, sample rate). Files of any length are read in
+    pieces: memory is bounded by a window of 30 s.
+
+    Attributes:
+        tokens: the tokenizer and its marks.
+        suppress, suppress_first: tokens that are never written, and none that a text begins with, as published.
+    """
+
+    tokens: Any = None
+    suppress: tuple[int, ...] = ()
+    suppress_first: tuple[int, ...] = ()
+
+    @classmethod
+    def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> SpeechRecognition:
+        """Tokenizer and lists of tokens from the files."""
+        settings = files.read_json("generation_config.json") if "generation_config.json" in files else {}
+        told = {**config, **{k: v for k, v in settings.items() if v is not None}}
+        lists = [tuple(told.get(key) or ()) for key in ("suppress_tokens", "begin_suppress_tokens")]
+        try:
+            tokens: Any = Tokens.from_files(files, int(model.config.vocab_size))
+        except MissingFileError:
+            tokens = Unavailable("tokenizer.json", "turn tokens into text", files.origin)
+        mel = _Mel(int(model.config.num_mel_bins))
+        return cls(model, mel, _as_is, card, files, config, tokens=tokens, suppress=lists[0], suppress_first=lists[1])
+
+    @property
+    def window(self) -> int:
+        """Samples that the model hears at once: 480,000 are 30 s."""
+        return int(self.model.config.frames) * HOP
+
+    def __call__(self, inputs: Any, *, progress: Heard | None = None, **options: Any) -> Any:
+        """One sound -> :class:`Transcript`; a list -> :class:`Transcripts`.
+
+        Args:
+            inputs: sounds.
+            progress: called with the seconds heard so far, and those there are.
+            **options: see :class:`Request` and :class:`~nyala.audio.decoding.Limits`: ``timestamps``, ``language``, ``task``,
+                ``previous``, ``prompt``, ``temperatures``, ``seed``, ...
+
+        Raises:
+            MissingFileError: no such file, or the model came without a tokenizer.
+            DataError: no sound, one that is cut off, or samples that are not finite.
+            ArgumentError: an option that is not known.
+        """
+        if isinstance(self.tokens, Unavailable):
+            self.tokens()
+        request = _request(options)
+        if isinstance(inputs, list):
+            if not inputs:
+                raise DataError("no sound to work on", fix="pass at least one")
+            return Transcripts([self._transcript(sound, request, progress) for sound in inputs])
+        return self._transcript(inputs, request, progress)
+
+    def logits(self, sounds: Sequence[Any]) -> np.ndarray[Any, Any]:
+        """(N, vocabulary) float32: what the model says of the first word of each sound, of its first 30 s."""
+        rows = []
+        for sound in sounds:
+            with _Windows(sound, self.window) as heard, inference_mode():
+                ids = from_numpy(np.array([self.tokens.prompt(None, "transcribe", False)]))
+                vectors = self._encode(heard.at(0)[: self.window])
+                found = self.model(decoder_input_ids=ids.to(vectors.device), encoder_outputs=vectors, last=True)
+                rows.append(found.float().cpu().numpy()[0, -1])
+        return np.stack(rows)
+
+    def _encode(self, samples: np.ndarray[Any, Any]) -> Tensor:
+        parameter: Any = next(iter(self.model.parameters()))
+        mel = self.preprocess(samples, self.window - len(samples))
+        encode: Any = self.model.encode
+        with inference_mode():
+            return encode(mel.to(parameter.device).to(parameter.dtype))
+
+    def _transcript(self, sound: Any, request: Request, progress: Heard | None) -> Transcript:
+        with _Windows(sound, self.window) as heard:
+            work = _Work(self, heard, request)
+            segments: list[Segment] = []
+            if progress is not None:
+                progress(0.0, heard.total / SAMPLE_RATE)
+            for found in work.segments():
+                segments += found
+                if progress is not None:
+                    progress(min(work.seek, heard.total) / SAMPLE_RATE, heard.total / SAMPLE_RATE)
+            return Transcript(tuple(segments), work.language, heard.length / SAMPLE_RATE, heard.name)
+
+
+class _Work:
+    """One sound's way through the windows."""
+
+    def __init__(self, pipeline: SpeechRecognition, heard: _Windows, request: Request) -> None:
+        self.pipeline, self.heard, self.request, self.tokens = pipeline, heard, request, pipeline.tokens
+        self.seek = self.count = 0
+        self.language = request.language or "en"
+        self.before: list[int] = pipeline.tokens.encode(" " + request.prompt.strip()) if request.prompt.strip() else []
+
+    def segments(self) -> Iterator[list[Segment]]:
+        """The segments of each window."""
+        timed: bool | None = self.request.timestamps
+        while len(samples := self.heard.at(self.seek)[: self.pipeline.window]):
+            longer = self.heard.more(self.seek + self.pipeline.window)
+            timed = bool(timed) or longer or self.count > 0
+            yield self._window(samples, timed)
+            self.count += 1
+
+    def _window(self, samples: np.ndarray[Any, Any], timed: bool) -> list[Segment]:
+        """What is said in a window; moves on behind it, or to where an unfinished segment begins."""
+        vectors = self.pipeline._encode(samples)
+        if self.count == 0 and self.request.language is None:
+            self.language = next(iter(language_of(self.pipeline.model, vectors, self.tokens)))
+        prompt = self.tokens.prompt(self.language, self.request.task, timed)
+        room = int(self.pipeline.model.config.max_target_positions) // 2 - 1
+        if self.before and room > 0:
+            prompt = [self.tokens.previous, *self.before[-room:], *prompt]
+        model = self.pipeline.model
+        rules = Rules.of(
+            self.tokens,
+            timed,
+            self.pipeline.suppress,
+            self.pipeline.suppress_first,
+            int(model.config.vocab_size),  # type: ignore[arg-type]
+        )
+        found = write(model, vectors, prompt, rules, self.request.limits, self.count)
+        start, length = self.seek, len(samples)
+        if self.request.limits.silent(found):
+            self.seek += length
+            return []
+        cut, taken = _cut(found, start / SAMPLE_RATE, length / SAMPLE_RATE, self.tokens)
+        self.seek += max(HOP, min(length, round(taken * SAMPLE_RATE)))
+        self._remember(found, cut)
+        return [s for s in cut if s.text and s.end > s.start]
+
+    def _remember(self, found: Decoded, cut: Iterable[Segment]) -> None:
+        """What the next window is told; a text that needed much chance is not passed on."""
+        if not self.request.previous or found.temperature > 0.5:
+            self.before = []
+        else:
+            self.before += [t for s in cut for t in s.tokens]
+            self.before = self.before[-int(self.pipeline.model.config.max_target_positions) :]  # type: ignore[arg-type]
+
+
+def _cut(found: Decoded, offset: float, length: float, tokens: Tokens) -> tuple[list[Segment], float]:
+    """The segments of a window of ``length`` seconds that begins at ``offset``, and the seconds of it that are done."""
+    first, written = tokens.first_time, list(found.tokens)
+    is_time = [t >= first for t in written]
+    ends = [i for i in range(1, len(written)) if is_time[i] and is_time[i - 1]]
+    complete = is_time[-2:] == [False, True]
+    if not ends:
+        times = [t for t in written if t >= first and t != first]
+        end = min(length, (times[-1] - first) * STEP) if times and len([t for t in is_time if t]) else length
+        start = min(end, (written[0] - first) * STEP) if written and is_time[0] else 0.0
+        return [_segment(found, tokens, offset + start, offset + end, written)], length
+    parts, last = [], 0
+    for end in [*ends, *([len(written)] if complete else [])]:
+        piece = written[last:end]
+        start, stop = ((piece[i] - first) * STEP for i in (0, -1))
+        parts.append(_segment(found, tokens, offset + start, offset + min(stop, length), piece))
+        last = end
+    done = length if complete else (written[last - 1] - first) * STEP
+    return parts, done
+
+
+def _segment(found: Decoded, tokens: Tokens, start: float, end: float, piece: Sequence[int]) -> Segment:
+    text = tokens.decode(piece).strip()
+    times = round(start, 3), round(end, 3)
+    return Segment(*times, text, tuple(piece), found.avg_logprob, found.no_speech_prob, found.temperature)
+
+
+class _Windows:
+    """A sound at 16 kHz, of which a window is held at a time; reading goes forward only."""
+
+    def __init__(self, sound: Any, window: int) -> None:
+        self._window, self._first, self._held = window, 0, np.zeros(0, np.float32)
+        self._file: SoundReader | None = None
+        self._ended = False
+        if _is_source(sound):
+            self._file = SoundReader(sound, SAMPLE_RATE, mono=True)
+            self.name = self._file.name
+            self.total = max(1, round(self._file.info.duration * SAMPLE_RATE))
+            self._blocks: Iterator[np.ndarray[Any, Any]] = iter(self._file)
+        else:
+            self.name, samples = "samples", _samples(sound)
+            self.total = max(1, len(samples))
+            self._blocks = iter([samples[None]])
+
+    def __enter__(self) -> _Windows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.__exit__(None, None, None)
+
+    @property
+    def length(self) -> int:
+        """Samples read so far: all, at the end."""
+        return self._first + len(self._held)
+
+    def at(self, first: int) -> np.ndarray[Any, Any]:
+        """A window's samples from ``first`` on, fewer at the end; what lies before is forgotten."""
+        self._fill(first + self._window)
+        self._held = self._held[first - self._first :]
+        self._first = first
+        return self._held[: self._window]
+
+    def more(self, place: int) -> bool:
+        """Whether there are samples behind ``place``."""
+        self._fill(place + 1)
+        return self.length > place
+
+    def _fill(self, until: int) -> None:
+        parts = [self._held]
+        have = self.length
+        while have < until and not self._ended:
+            block = next(self._blocks, None)
+            if block is None:
+                self._ended = True
+            else:
+                parts.append(block[0])
+                have += block.shape[1]
+        if len(parts) > 1:
+            self._held = np.concatenate(parts)
+
+
+def _is_source(sound: Any) -> bool:
+    return isinstance(sound, (str, os.PathLike)) or hasattr(sound, "read")
+
+
+def _samples(sound: Any) -> np.ndarray[Any, Any]:
+    """(T,) float32 at 16 kHz, from samples or a pair of samples and their rate."""
+    samples, rate = sound if isinstance(sound, tuple) and len(sound) == 2 else (sound, SAMPLE_RATE)
+    array = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
+    if not isinstance(array, np.ndarray) or array.ndim not in (1, 2) or array.dtype.kind != "f":
+        what = f"an array of {array.dtype}, {array.ndim} dimensions" if isinstance(array, np.ndarray) else kind_of(sound)
+        raise DataError(
+            f"a sound is {what}",
+            why="it is a path, an open file, float samples (T,) or (channels, T) at 16 kHz, or a pair (samples, rate)",
+            fix="for 16-bit samples: samples / 32768",
+        )
+    if not np.isfinite(array).all():
+        raise DataError("the samples are not all finite", why="NaN or infinity", fix="find out where they came from")
+    mono = array.mean(0) if array.ndim == 2 else array
+    mono = mono.astype(np.float32, copy=False)
+    if rate == SAMPLE_RATE:
+        return mono
+    from .transforms.resample import resample
+
+    return resample(from_numpy(np.ascontiguousarray(mono)), rate, SAMPLE_RATE).numpy()
+
+
+@dataclass(frozen=True)
+class _Mel:
+    """Samples -> the log-mel picture of a window."""
+
+    n_mels: int
+    sample_rate: int = SAMPLE_RATE
+
+    def __call__(self, samples: np.ndarray[Any, Any], padding: int) -> Tensor:
+        """(T,) samples and ``padding`` more of silence -> (1, n_mels, frames)."""
+        return whisper_mel(from_numpy(np.ascontiguousarray(samples)), self.n_mels, padding=padding).unsqueeze(0)
+
+
+def _request(options: dict[str, Any]) -> Request:
+    own = {k: options[k] for k in options if k in Request.__dataclass_fields__ and k != "limits"}
+    limits = {k: v for k, v in options.items() if k in Limits.__dataclass_fields__}
+    unknown = sorted(set(options) - set(own) - set(limits))
+    if unknown:
+        known = [*Request.__dataclass_fields__, *Limits.__dataclass_fields__]
+        raise ArgumentError(f"no option {', '.join(unknown)}", fix=f"there are {', '.join(k for k in known if k != 'limits')}")
+    return replace(Request(**own), limits=Limits(**limits))
+
+
+def _as_is(output: Any) -> Any:
+    return output

@@ -1,0 +1,162 @@
+"""What was said: segments with times, and the formats that players and programs read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.atomic import atomic_write
+from ..core.errors import ArgumentError, ModuleError
+from ..hub.results import PICTURES, Results, shortened, table
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("txt", "srt", "vtt", "json")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech.
+
+    Attributes:
+        start, end: seconds from the beginning of the sound.
+        text: what was said.
+        tokens: as the model wrote them.
+        avg_logprob, no_speech_prob, temperature: of the window it stood in; see :class:`~nyala.audio.decoding.Decoded`.
+    """
+
+    start: float
+    end: float
+    text: str
+    tokens: tuple[int, ...] = ()
+    avg_logprob: float = 0.0
+    no_speech_prob: float = 0.0
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one sound.
+
+    Attributes:
+        segments: in their order.
+        language: code, e.g. "en".
+        duration: seconds of the sound.
+        name: of the sound.
+
+    Example:
+        >>> said = Transcript((Segment(0.0, 1.5, "Goodbye."),), "en", 1.5)
+        >>> print(said.format("srt"), end="")
+        1
+        00:00:00,000 --> 00:00:01,500
+        Goodbye.
+    """
+
+    segments: tuple[Segment, ...]
+    language: str
+    duration: float
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """All segments as one text."""
+        return " ".join(s.text for s in self.segments)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, strings and numbers."""
+        return {
+            "input": self.name,
+            "text": self.text,
+            "language": self.language,
+            "duration": self.duration,
+            "segments": [{**asdict(s), "tokens": list(s.tokens)} for s in self.segments],
+        }
+
+    def format(self, kind: str) -> str:
+        """The transcript as ``"txt"`` (a line a segment), ``"srt"`` or ``"vtt"`` (subtitles), or ``"json"``.
+
+        Raises:
+            ArgumentError: another format.
+        """
+        if kind not in FORMATS:
+            raise ArgumentError(f"a transcript as {kind!r}", fix=f"use {', '.join(FORMATS)}")
+        if kind == "txt":
+            return "".join(f"{s.text}\n" for s in self.segments)
+        if kind == "json":
+            return json.dumps(self.to_dict(), ensure_ascii=False, indent=1) + "\n"
+        mark = "," if kind == "srt" else "."
+        cues = [f"{clock(s.start, mark)} --> {clock(s.end, mark)}\n{_cue(s.text)}\n" for s in self.segments]
+        if kind == "srt":
+            return "\n".join(f"{i}\n{cue}" for i, cue in enumerate(cues, 1))
+        return "WEBVTT\n" + "".join(f"\n{cue}" for cue in cues)
+
+    def save(self, path: str | Path) -> None:
+        """Write it in the format of the path's ending.
+
+        Raises:
+            ArgumentError: another ending.
+            StorageError: the file cannot be written.
+        """
+        target = Path(path)
+        if target.suffix[1:].lower() not in FORMATS:
+            raise ArgumentError(f"{path} is no transcript file", fix=f"end the name in .{', .'.join(FORMATS)}")
+        atomic_write(target, self.format(target.suffix[1:].lower()).encode())
+
+
+def _cue(text: str) -> str:
+    """A text that cannot be taken for the next cue: one line, without an arrow."""
+    return " ".join(text.split()).replace("-->", "->")
+
+
+def clock(seconds: float, mark: str = ".") -> str:
+    """Hours, minutes, seconds and thousandths.
+
+    Example:
+        >>> clock(3723.5)
+        '01:02:03.500'
+    """
+    thousandths = max(0, round(1000 * seconds))
+    hours, rest = divmod(thousandths, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    return f"{hours:02}:{minutes:02}:{rest // 1000:02}{mark}{rest % 1000:03}"
+
+
+class Transcripts(Results, Sequence[Transcript]):
+    """A :class:`Transcript` for each sound. Prints as a table."""
+
+    def __init__(self, found: Sequence[Transcript]) -> None:
+        self.found = tuple(found)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __iter__(self) -> Iterator[Transcript]:
+        return iter(self.found)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.found[index]
+
+    def __repr__(self) -> str:
+        rows = [[shortened(t.name, 30), f"{t.duration:.1f} s", shortened(t.text, 400)] for t in self.found]
+        return table(["sound", "length", "text"], rows, 110)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """For each sound its text, segments and language."""
+        return [t.to_dict() for t in self.found]
+
+    def draw(self) -> Image:
+        """Not made yet for sounds.
+
+        Raises:
+            ModuleError: always.
+        """
+        raise ModuleError(
+            f"transcripts are not drawn as {', '.join(PICTURES)}", fix="use transcript.save('said.srt') or .format('txt')"
+        )
