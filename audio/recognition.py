@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..hub.files import Files
 
 Heard = Callable[[float, float], None]
+_SILENCE = 1e-5  # a third of a 16-bit step: nothing was recorded
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class SpeechRecognition(Pipeline):
     """Sounds -> what was said. Call it on one sound (:class:`Transcript`) or a list (:class:`Transcripts`).
 
     A sound is a path, an open binary file, samples at 16 kHz, or a pair (samples, sample rate). Files of any length are read in
-    pieces: memory is bounded by a window of 30 s.
+    pieces: memory is bounded by a window of 30 s. A window of digital silence is not looked at: nobody speaks in it.
 
     Attributes:
         tokens: the tokenizer and its marks.
@@ -161,6 +162,9 @@ class _Work:
 
     def _window(self, samples: np.ndarray[Any, Any], timed: bool) -> list[Segment]:
         """What is said in a window; moves on behind it, or to where an unfinished segment begins."""
+        if float(np.abs(samples).max()) < _SILENCE:  # the model would guess, and say so with confidence
+            self.seek += len(samples)
+            return []
         vectors = self.pipeline._encode(samples)
         if self.count == 0 and self.request.language is None:
             self.language = next(iter(language_of(self.pipeline.model, vectors, self.tokens)))

@@ -1,4 +1,4 @@
-"""From samples to what models look at: mel filters and front ends.
+"""From samples to what models look at: sample rates, mel filters and front ends.
 
 Example:
     >>> import nyala
@@ -7,6 +7,9 @@ Example:
     (2, 80, 30)
 """
 
+from .resample import Filter as Filter
+from .resample import Resampler as Resampler
+from .resample import resample as resample
 from .whisper import whisper_mel as whisper_mel
 
-__all__ = ["whisper_mel"]
+__all__ = ["Filter", "Resampler", "resample", "whisper_mel"]
