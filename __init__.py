@@ -93,7 +93,7 @@ _RENAMED = {
     "long": ("core.dtypes", "int64"),
     "int": ("core.dtypes", "int32"),
     "cuda_is_available": ("core.devices", "cuda_is_available"),
-    "evaluate": ("recipes.judge", "evaluate"),
+    "evaluate": ("recipes.judging.judge", "evaluate"),
 }
 # What PyTorch has under a name that nyala has not, and where it is.
 _ELSEWHERE = {

@@ -14,15 +14,15 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "load_recipe": ("config", "load"),
+    "load_recipe": ("language.config", "load"),
     "list_recipes": ("catalog", "names"),
-    "Recipe": ("schema", "Recipe"),
-    "create_run": ("run", "create"),
-    "train": ("trainer", "train"),
-    "verify_run": ("verify", "verify"),
-    "compare_runs": ("against", "against"),
-    "evaluate": ("judge", "evaluate"),
-    "open_run": ("run", "open_run"),
+    "Recipe": ("language.schema", "Recipe"),
+    "create_run": ("folder.run", "create"),
+    "train": ("training.trainer", "train"),
+    "verify_run": ("proof.verify", "verify"),
+    "compare_runs": ("proof.against", "against"),
+    "evaluate": ("judging.judge", "evaluate"),
+    "open_run": ("folder.run", "open_run"),
 }
 __all__ = ["Recipe", "compare_runs", "create_run", "evaluate", "list_recipes", "load_recipe", "open_run", "train", "verify_run"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..core.errors import ArgumentError
 from ..hub.storage import cache_folder, is_offline
-from . import environment
+from .proof import environment
 
 
 @dataclass(frozen=True)

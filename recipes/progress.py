@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from .scores import title
+from .training.scores import title
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _RECENT = 30  # seconds that the rate is taken over

@@ -35,8 +35,9 @@ from nyala.errors import (
     UnknownNameError,
     UnsafeFileError,
 )
-from nyala.recipes import datasets, load_recipe, open_run, tasks
-from nyala.recipes.config import RecipeMistakesError
+from nyala.recipes import load_recipe, open_run
+from nyala.recipes.data import datasets, tasks
+from nyala.recipes.language.config import RecipeMistakesError
 
 
 class Bad(NamedTuple):

@@ -13,7 +13,8 @@ import nyala.nn.functional as F
 import pytest
 from nyala import errors, nn
 from nyala.errors import ArgumentError, DataError, IndexRangeError, NyalaError, ShapeError
-from nyala.recipes import datasets, names
+from nyala.recipes.data import datasets
+from nyala.recipes.language import names
 
 ROOT = Path(nyala.__file__).parent
 

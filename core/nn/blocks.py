@@ -247,8 +247,8 @@ class TransformerBlock(Module):
         names: paths of the layers, by role: those of ``Attention`` (with "cross_" before them for the second one) and ``MLP``,
             "norm1", "norm_cross", "norm2", "drop1", "drop_cross", "drop2", "drop_path1", "drop_path2", "ls1", "ls2".
 
-    ``forward(x, context=None, mask=None, context_mask=None, cache=None, context_cache=None)``: (N, T, dim) -> (N, T, dim); masks and
-    caches as in ``Attention``.
+    ``forward(x, context=None, mask=None, context_mask=None, cache=None, context_cache=None)``: (N, T, dim) -> (N, T, dim); masks
+    and caches as in ``Attention``.
 
     Example:
         >>> import nyala

@@ -34,7 +34,8 @@ def execute(args: argparse.Namespace) -> int:
     from ...hub.bundling import bundle
     from ...hub.lockfile import default_file
     from ...hub.results import table
-    from .. import catalog, config
+    from .. import catalog
+    from ..language import config
 
     if args.file and not args.locked:
         raise ArgumentError(f"--file {args.file} says nothing without --locked", fix="add --locked")

@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from ...hub.results import table
-    from .. import contracts, progress
+    from .. import progress
+    from ..judging import contracts
 
     chosen = [name.strip() for name in args.only.split(",") if name.strip()] if args.only else None
     with progress.choose(quiet=args.quiet) as show:

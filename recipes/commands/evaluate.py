@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from .. import judge, matching, progress
+    from .. import progress
+    from ..judging import judge, matching
 
     if args.output:
         judge.html_path(args.output)  # before the work, not after it

@@ -72,7 +72,7 @@ def execute(args: argparse.Namespace) -> int:
         console.say(explain(proposal))
     if args.dry_run:
         return _dry(proposal, args.json)
-    from .. import run as runs
+    from ..folder import run as runs
 
     run = runs.create(proposal.loaded, args.folder)
     console.running(run.folder)

@@ -41,7 +41,8 @@ def execute(args: argparse.Namespace) -> int:
 
     from ...hub.catalogue import list_models
     from ...hub.quota import parse_size
-    from .. import catalog, config
+    from .. import catalog
+    from ..language import config
 
     wanted = {name: getattr(args, name) for name in _OF_MODELS}
     if args.max_params is not None:

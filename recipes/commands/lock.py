@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from ...hub import lockfile, locking
     from ...hub.results import table
-    from .. import catalog, config
+    from .. import catalog
+    from ..language import config
 
     path = args.file or lockfile.default_file()
     names = [config.load(name).recipe.model.name if name in catalog.names() else name for name in args.names]

@@ -11,8 +11,8 @@ from ...core.errors import ArgumentError
 from . import console
 
 if TYPE_CHECKING:
-    from ..config import Loaded
-    from ..lr_finder import Curve
+    from ..language.config import Loaded
+    from ..training.lr_finder import Curve
 
 NAME = "lr"
 HELP = "find a learning rate: a short training whose rate grows, the curve of its loss, and a suggestion"
@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from .. import config, lr_finder, progress
+    from .. import progress
+    from ..language import config
+    from ..training import lr_finder
 
     loaded = config.load(args.recipe, args.overrides)
     path = picture(args, loaded)
@@ -78,7 +80,9 @@ def picture(args: argparse.Namespace, loaded: Loaded) -> Path:
 def write(args: argparse.Namespace, loaded: Loaded, curve: Curve, path: Path) -> list[Path]:
     """Writes the curve, and with ``--folder`` the recipe and all figures; returns the files."""
     from ...core.atomic import atomic_write, storage_errors
-    from .. import lr_curve, lr_finder, metrics, resolved
+    from ..folder import metrics
+    from ..language import resolved
+    from ..training import lr_curve, lr_finder
 
     written: list[Path] = []
     if args.folder is not None:
@@ -95,7 +99,7 @@ def write(args: argparse.Namespace, loaded: Loaded, curve: Curve, path: Path) ->
 
 
 def _print(args: argparse.Namespace, curve: Curve, written: list[Path]) -> None:
-    from ..lr_finder import RULE
+    from ..training.lr_finder import RULE
 
     print(f"ended      {curve.ended}")
     if curve.suggestion is None:

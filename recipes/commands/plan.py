@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from ...core.errors import ArgumentError
     from ...hub.quota import parse_size
-    from .. import config, progress
+    from .. import progress
+    from ..language import config
     from ..plan import plan
 
     if not args.seconds > 0:

@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from ...hub.client import fetch
     from ...hub.results import table
-    from .. import catalog, config
+    from .. import catalog
+    from ..language import config
 
     fetched: list[dict[str, Any]] = []
     lock = _lock_file(args)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import console
 
 if TYPE_CHECKING:
-    from ..config import Loaded, RecipeMistakesError
+    from ..language.config import Loaded, RecipeMistakesError
 
 NAME = "recipes"
 HELP = "list, show, copy, check and explain recipes"
@@ -52,7 +52,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     from ...hub.results import table
-    from .. import catalog, config
+    from .. import catalog
+    from ..language import config
 
     loaded = [config.load(name) for name in catalog.names()]
     if args.json:
@@ -71,8 +72,9 @@ def summary(loaded: Loaded) -> dict[str, str]:
 
 def find(name: str, overrides: list[str]) -> Loaded | None:
     """The recipe of a run folder, of a built-in name or of a ``.toml`` file; None where ``name`` is none of these."""
-    from .. import catalog, config
-    from .. import run as runs
+    from .. import catalog
+    from ..folder import run as runs
+    from ..language import config
 
     if (Path(name) / runs.RECIPE).is_file():
         return runs.open_run(name, overrides).loaded
@@ -83,7 +85,7 @@ def find(name: str, overrides: list[str]) -> Loaded | None:
 
 def show(loaded: Loaded, json: bool) -> int:
     """Prints every value of a recipe with where it came from."""
-    from .. import resolved
+    from ..language import resolved
 
     if json:
         console.emit(resolved.to_json(loaded))
@@ -93,7 +95,8 @@ def show(loaded: Loaded, json: bool) -> int:
 
 
 def _found(name: str, overrides: list[str]) -> Loaded:
-    from .. import catalog, config
+    from .. import catalog
+    from ..language import config
 
     loaded = find(name, overrides)
     if loaded is None:
@@ -109,7 +112,7 @@ def _show(args: argparse.Namespace) -> int:
 def _copy(args: argparse.Namespace) -> int:
     from ...core.atomic import atomic_write
     from ...core.errors import ArgumentError
-    from ..editable import to_toml
+    from ..language.editable import to_toml
 
     path = Path(args.file).expanduser()
     if path.suffix != ".toml":
@@ -132,7 +135,7 @@ def _copy(args: argparse.Namespace) -> int:
 
 def _validate(args: argparse.Namespace) -> int:
     from ...core.errors import NyalaError
-    from .. import config
+    from ..language import config
 
     results: list[dict[str, Any]] = []
     for name in args.names:
@@ -179,7 +182,7 @@ def _verdict(result: dict[str, Any]) -> str:
 
 
 def _schema(args: argparse.Namespace) -> int:
-    from .. import reference
+    from ..language import reference
 
     if args.json:
         console.emit(reference.json_schema())

@@ -25,8 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from ...core.atomic import atomic_write
-    from .. import csv, judge, report
-    from .. import run as runs
+    from .. import report
+    from ..folder import csv
+    from ..folder import run as runs
+    from ..judging import judge
 
     several = len(args.names) > 1
     if args.output:

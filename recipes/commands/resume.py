@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from .. import crossval
-    from .. import run as runs
+    from ..folder import run as runs
+    from ..training import crossval
 
     if crossval.is_group(args.run):
         return carry_out_folds(Path(args.run).expanduser().resolve(), args)

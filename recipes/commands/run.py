@@ -10,7 +10,7 @@ from ...core.errors import NyalaError
 from . import console
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from ..folder.run import Run
 
 NAME = "run"
 HELP = "run a recipe: fetch the weights, fine-tune, evaluate, write a run folder"
@@ -34,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from .. import config, crossval
-    from .. import run as runs
+    from ..folder import run as runs
+    from ..language import config
+    from ..training import crossval
 
     if args.folds:
         return carry_out_folds(crossval.create(args.recipe, args.overrides, args.folder), args)
@@ -50,7 +51,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def carry_out(run: Run, args: argparse.Namespace) -> int:
     """Trains ``run`` to its end, or goes on with it, and prints the result."""
-    from .. import progress, trainer
+    from .. import progress
+    from ..training import trainer
 
     console.running(run.folder)
     with progress.choose(quiet=args.quiet) as show:
@@ -64,7 +66,8 @@ def carry_out(run: Run, args: argparse.Namespace) -> int:
 
 def carry_out_folds(group: Path, args: argparse.Namespace) -> int:
     """Trains all folds of a cross-validation, or the rest of them, and prints their scores."""
-    from .. import crossval, progress
+    from .. import progress
+    from ..training import crossval
 
     console.running(group)
     with progress.choose(quiet=args.quiet) as show:
@@ -79,7 +82,7 @@ def carry_out_folds(group: Path, args: argparse.Namespace) -> int:
 
 
 def _print(run: Run, metrics: dict[str, Any]) -> None:
-    from .. import scores
+    from ..training import scores
 
     others = [f"{scores.title(name)} {value:.4f}" for name, value in metrics.items() if name not in ("accuracy", "weights_step")]
     print(f"test accuracy  {metrics['accuracy']:.4f}   ({', '.join(others)})")

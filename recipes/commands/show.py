@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from ...core.errors import UnknownNameError, did_you_mean
     from ...hub.bundled import is_bundle_name
-    from .. import catalog, names
+    from .. import catalog
+    from ..language import names
 
     loaded = recipes.find(args.name, args.overrides)
     if loaded is not None:

@@ -54,7 +54,7 @@ def is_model(given: str) -> bool:
         >>> is_model("all-MiniLM-L6-v2"), is_model("models.nyala"), is_model("./runs/one")
         (True, True, False)
     """
-    from .. import run as runs
+    from ..folder import run as runs
 
     path = Path(given).expanduser()
     if path.is_dir():
@@ -103,7 +103,9 @@ def _models_of(name: str) -> list[str]:
 
 def _verify_run(args: argparse.Namespace) -> int:
     from ...core.errors import ArgumentError
-    from .. import against, crossval, progress, verify
+    from .. import progress
+    from ..proof import against, verify
+    from ..training import crossval
 
     if args.against and (args.steps or args.seed is not None):
         raise ArgumentError("--against compares what there is", why="nothing is repeated", fix="leave --steps and --seed out")

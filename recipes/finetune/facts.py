@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from ...core.nn import Module
-from .. import datasets, kinds, models, names
-from ..datasets import Part, Source
+from ..data import datasets, kinds
+from ..data.datasets import Part, Source
+from ..language import names
+from ..language.schema import Recipe
 from ..plan import memory
-from ..schema import Recipe
+from ..training import models
 
 _UNKNOWN = 4 << 30  # bytes to count with where the system does not say what is free
 LOOKED_AT = 400  # samples whose size is looked at: their median and 95 % point move little beyond that

@@ -16,12 +16,15 @@ from ...core.atomic import atomic_write
 from ...core.errors import ArgumentError, NyalaError
 from ...hub.load import load as load_pipeline
 from ...hub.pipeline import Pipeline
-from .. import catalog, config, editable, kinds, models, names, resolved, trainer
-from .. import run as runs
-from ..batches import Prepared
-from ..config import Loaded
+from .. import catalog
+from ..data import kinds
+from ..data.batches import Prepared
+from ..folder import run as runs
+from ..language import config, editable, names, resolved
+from ..language.config import Loaded
 from ..plan import plan as measured
 from ..progress import Progress
+from ..training import models, trainer
 from . import measure, rules
 from .facts import Facts, examine
 from .frame import Plan

@@ -15,8 +15,8 @@ from typing import Any
 
 from ...core import errors
 from ...core.errors import NyalaError, StorageError
-from .. import resolved
-from ..config import Loaded
+from ..language import resolved
+from ..language.config import Loaded
 from ..progress import Progress
 from . import memory
 from .estimate import Plan, estimate
@@ -80,7 +80,11 @@ def measured(loaded: Loaded, seconds: float, room: int) -> dict[str, Any]:
             fix="try a smaller data.batch_size, a smaller model, or close other programs",
         )
     if done.returncode or not lines:
-        raise NyalaError(f"the process that measured ended with {done.returncode}", why=done.stderr.strip()[-400:])
+        raise NyalaError(
+            f"the process that measured ended with {done.returncode}",
+            why=done.stderr.strip()[-400:],
+            fix="run the recipe itself to see the whole message, and report it",
+        )
     found: dict[str, Any] = json.loads(lines[-1])
     if "error" in found:
         raise rebuilt(found["error"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..schema import Recipe
+from ..language.schema import Recipe
 
 EVALUATING = "evaluating or saving"
 # Freed memory is kept in pieces that fit ever less well: runs held up to 18 % more than the few updates of a measurement.

@@ -19,11 +19,13 @@ import numpy as np
 
 from ...core.errors import NyalaError
 from ...core.random import key
-from .. import batches, config, freezing, steps, unfreezing
-from ..batches import Batch, Prepared
-from ..schema import Recipe
-from ..setup import Setup, prepare
-from ..state import Store
+from ..data import batches
+from ..data.batches import Batch, Prepared
+from ..folder.state import Store
+from ..language import config
+from ..language.schema import Recipe
+from ..training import freezing, steps, unfreezing
+from ..training.setup import Setup, prepare
 from . import memory
 
 _LENGTHS = 1500  # samples whose length is looked at
@@ -191,7 +193,7 @@ class Measurer:
 
     def saving(self) -> dict[str, Any]:
         """Seconds and size of a checkpoint with the best weights beside it."""
-        from .. import trainer
+        from ..training import trainer
 
         tensors = {f"model.{k}": v for k, v in trainer.arrays(self.setup.model.state_dict()).items()}
         for number, optimizer in enumerate(self.setup.optimizers):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..intervals import Estimate, percentiles, resamples
+from ..judging.intervals import Estimate, percentiles, resamples
 from ..progress import duration
 from . import charts, parts
 from .charts import Line

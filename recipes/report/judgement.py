@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..measurement import Measurement
+from ..judging.measurement import Measurement
 from . import parts
 from .samples import Sample, gallery, pick
 
 if TYPE_CHECKING:
-    from ..judge import Judgement
+    from ..judging.judge import Judgement
 
 
 def judgement_page(judgement: Judgement) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import scores
-from ..assessment import Assessment
-from ..intervals import Estimate
-from ..judge_text import calibration_sentence
-from ..measurement import Measurement
+from ..judging.assessment import Assessment
+from ..judging.intervals import Estimate
+from ..judging.judge_text import calibration_sentence
+from ..judging.measurement import Measurement
+from ..training import scores
 from . import charts, diagrams
 from .charts import Line
 from .style import CSS

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from ..assessment import Assessment
-from ..measurement import SHOWN
+from ..judging.assessment import Assessment
+from ..judging.measurement import SHOWN
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,15 @@ import msgspec
 
 from ...core.atomic import atomic_write, storage_errors
 from ...core.errors import DataError, IntegrityError, NyalaError, RecipeError
-from .. import config, datasets, hashing, metrics
-from .. import run as runs
-from ..assessment import Assessment, labels_of
-from ..calibration import Temperature
-from ..measurement import Measurement
-from ..schema import Recipe
+from ..data import datasets
+from ..folder import metrics
+from ..folder import run as runs
+from ..judging.assessment import Assessment, labels_of
+from ..judging.calibration import Temperature
+from ..judging.measurement import Measurement
+from ..language import config
+from ..language.schema import Recipe
+from ..proof import hashing
 from .samples import Sample, pick, show_picture, show_text
 
 SCORES = "scores.json"

@@ -42,9 +42,10 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def run_once(recipe: str, overrides: list[str]) -> dict[str, float]:
     """Carries a run out in this process: bytes above the import, seconds of an update, seconds altogether."""
-    from nyala.recipes import config, trainer
-    from nyala.recipes import run as runs
+    from nyala.recipes.folder import run as runs
+    from nyala.recipes.language import config
     from nyala.recipes.plan import memory
+    from nyala.recipes.training import trainer
 
     start = memory.held()
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +62,7 @@ def run_once(recipe: str, overrides: list[str]) -> dict[str, float]:
 
 def row(name: str) -> dict[str, Any]:
     """Predicted and measured figures of one row."""
-    from nyala.recipes import config
+    from nyala.recipes.language import config
     from nyala.recipes.plan import plan
 
     recipe, overrides = ROWS[name]

@@ -91,8 +91,8 @@ def decoding(name: str, prompt: int, count: int) -> Call:
 
 def picture_input(folder: Path, count: int) -> Call:
     """An epoch of a loader: decode, random resized crop, flip, normalise. As recipes do it, in threads."""
-    from nyala.recipes.schema import HorizontalFlip, RandomResizedCrop
-    from nyala.recipes.tasks import Images
+    from nyala.recipes.data.tasks import Images
+    from nyala.recipes.language.schema import HorizontalFlip, RandomResizedCrop
     from nyala.vision.preprocess import ImagePreprocess
 
     task = Images(ImagePreprocess((PICTURE_SIZE, PICTURE_SIZE), "bilinear"))

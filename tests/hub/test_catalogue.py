@@ -10,7 +10,6 @@ import pytest
 from nyala.errors import NyalaError, UnknownNameError
 from nyala.hub.catalogue import find, is_cached, list_models
 
-
 FOUR = {"resnet18.a1_in1k", "resnet50.a1_in1k", "tf_efficientnet_lite0", "all-MiniLM-L6-v2"}
 
 

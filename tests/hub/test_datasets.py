@@ -8,7 +8,7 @@ CSV = b"text,label\n" + b"".join(b"some text number %d,%s\n" % (i, [b"ham", b"sp
 READ = """
 def read(name, **options):
     from nyala.recipes import datasets
-    from nyala.recipes.schema import Data
+    from nyala.recipes.language.schema import Data
     def get():
         raw = datasets.read(Data(name=name, **options))
         parts = {k: getattr(raw, k) for k in ("train", "validation", "test")}

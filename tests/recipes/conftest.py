@@ -99,8 +99,9 @@ checkpoint = {{ every = 4 }}
 @pytest.fixture
 def trained(recipe_file: Path, tmp_path: Path) -> Callable[..., Any]:
     """``trained("name", "key=value", ...)``: a finished run in ``tmp_path/name``."""
-    from nyala.recipes import config, trainer
-    from nyala.recipes import run as runs
+    from nyala.recipes.folder import run as runs
+    from nyala.recipes.language import config
+    from nyala.recipes.training import trainer
 
     def carry_out(name: str, *overrides: str) -> Any:
         run = runs.create(config.load(recipe_file, overrides), tmp_path / name)

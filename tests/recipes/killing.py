@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from nyala.core import atomic, checkpoint
-from nyala.recipes import config, metrics, state, trainer
-from nyala.recipes import run as runs
+from nyala.recipes.folder import metrics, state
+from nyala.recipes.folder import run as runs
+from nyala.recipes.language import config
+from nyala.recipes.training import trainer
 
 NAMES = ("metrics.jsonl", "predictions.jsonl", "model/model.safetensors", "model/config.json")
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nyala.recipes import batches, config, freezing, progress, setup, steps, trainer
-from nyala.recipes import run as runs
+from nyala.recipes import progress
+from nyala.recipes.data import batches
+from nyala.recipes.folder import run as runs
+from nyala.recipes.language import config
+from nyala.recipes.training import freezing, setup, steps, trainer
 
 # Batch norms see one batch at a time, so they are frozen here; dropout draws by the place in the batch, so it is off.
 FROZEN = ["model.freeze=['*']", "model.unfreeze=['@head', 'layer4.0.conv2']", "data.augment=[]"]

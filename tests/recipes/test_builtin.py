@@ -8,8 +8,11 @@ from pathlib import Path
 import nyala
 import pytest
 from nyala.hub.catalogue import find
-from nyala.recipes import catalog, config, metrics, trainer
-from nyala.recipes import run as runs
+from nyala.recipes import catalog
+from nyala.recipes.folder import metrics
+from nyala.recipes.folder import run as runs
+from nyala.recipes.language import config
+from nyala.recipes.training import trainer
 from nyala.vision.models import efficientnet
 
 TINY = ("data.limit_train=64", "data.limit_test=24", "data.batch_size=8", "data.eval_batch_size=8", "data.workers=0")

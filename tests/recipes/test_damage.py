@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from nyala.core import atomic
 from nyala.errors import IntegrityError, RecipeError, StorageError
-from nyala.recipes import cli, config, trainer
-from nyala.recipes import run as runs
+from nyala.recipes import cli
+from nyala.recipes.folder import run as runs
+from nyala.recipes.language import config
 from nyala.recipes.progress import Progress
+from nyala.recipes.training import trainer
 
 Trained = Callable[..., runs.Run]
 
@@ -228,7 +230,7 @@ def test_what_a_killed_process_left_beside_the_files_is_removed(stopped: runs.Ru
 
 
 def test_going_on_in_another_environment_is_written_down(stopped: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nyala.recipes import environment, levels
+    from nyala.recipes.proof import environment, levels
 
     real = environment.describe
     monkeypatch.setattr(environment, "describe", lambda: {**real(), "vector_bits": 64})

@@ -7,7 +7,6 @@ import json
 import pytest
 from nyala.recipes.cli import main
 
-
 FOUR = {"resnet18.a1_in1k", "resnet50.a1_in1k", "tf_efficientnet_lite0", "all-MiniLM-L6-v2"}
 
 

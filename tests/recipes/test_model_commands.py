@@ -154,7 +154,7 @@ def test_bundle_show_verify_predict(nyala_, tiny_card, tiny_folder, tmp_path):
 
 
 def test_a_recipe_may_name_a_model_of_a_bundle(nyala_, tiny_card, tmp_path):
-    from nyala.recipes import config
+    from nyala.recipes.language import config
 
     assert nyala_("bundle", tiny_card.name, "-o", "zoo.nyala")[0] == 0
     for name in ("zoo.nyala", "zoo.nyala#tiny"):

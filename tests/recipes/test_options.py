@@ -9,9 +9,12 @@ import numpy as np
 import nyala
 import pytest
 from nyala.errors import ModuleError, RecipeError
-from nyala.recipes import batches, config, freezing, mixing, setup, steps, trainer, verify
-from nyala.recipes import run as runs
-from nyala.recipes.batches import Batch
+from nyala.recipes.data import batches, mixing
+from nyala.recipes.data.batches import Batch
+from nyala.recipes.folder import run as runs
+from nyala.recipes.language import config
+from nyala.recipes.proof import verify
+from nyala.recipes.training import freezing, setup, steps, trainer
 
 RNG = np.random.default_rng(2)
 

@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 import nyala
 import pytest
-from nyala.recipes import cli, config
+from nyala.recipes import cli
+from nyala.recipes.language import config
+from nyala.recipes.language.schema import Recipe
 from nyala.recipes.plan import memory, plan
 from nyala.recipes.plan.estimate import estimate
-from nyala.recipes.schema import Recipe
 
 FOUND: dict[str, Any] = {
     "start": 50,

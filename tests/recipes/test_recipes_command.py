@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from nyala.recipes import catalog, cli, config
+from nyala.recipes import catalog, cli
+from nyala.recipes.language import config
 
 BAD = """schema = 1
 [data]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.recipes import cli, report
-from nyala.recipes.assessment import Assessment
-from nyala.recipes.calibration import Reliability
+from nyala.recipes.judging.assessment import Assessment
+from nyala.recipes.judging.calibration import Reliability
 from nyala.recipes.report import Sample, charts, compare, diagrams, parts, samples
 from nyala.recipes.report.page import run_page
 

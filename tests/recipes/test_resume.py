@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from nyala.errors import IntegrityError, RecipeError, StorageError
-from nyala.recipes import config, lock, trainer
-from nyala.recipes import run as runs
+from nyala.recipes.folder import lock
+from nyala.recipes.folder import run as runs
+from nyala.recipes.language import config
+from nyala.recipes.training import trainer
 
 Trained = Callable[..., runs.Run]
 

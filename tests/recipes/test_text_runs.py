@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nyala.errors import DataError, IndexRangeError, RecipeError
-from nyala.recipes import config, metrics, setup, tasks, trainer
-from nyala.recipes import run as runs
+from nyala.recipes.data import tasks
+from nyala.recipes.folder import metrics
+from nyala.recipes.folder import run as runs
+from nyala.recipes.language import config
+from nyala.recipes.training import setup, trainer
 
 
 @pytest.fixture

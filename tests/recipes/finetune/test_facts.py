@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nyala.recipes import config
-from nyala.recipes.datasets import Part
+from nyala.recipes.data.datasets import Part
 from nyala.recipes.finetune import facts
 from nyala.recipes.finetune.facts import examine
+from nyala.recipes.language import config
 
 
 @pytest.fixture

@@ -10,11 +10,14 @@ from typing import Any
 import nyala
 import pytest
 from nyala.errors import ArgumentError, DataError, RecipeError, StorageError
-from nyala.recipes import cli, config, lock, trainer
-from nyala.recipes import run as runs
+from nyala.recipes import cli
 from nyala.recipes.finetune import propose, tune
 from nyala.recipes.finetune.tune import seconds_of
+from nyala.recipes.folder import lock
+from nyala.recipes.folder import run as runs
+from nyala.recipes.language import config
 from nyala.recipes.plan import memory
+from nyala.recipes.training import trainer
 
 
 @pytest.fixture(autouse=True)

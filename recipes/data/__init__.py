@@ -1,0 +1,1 @@
+"""From users' data to batches: readers, splits, sampling, augmentation, and what each kind of data needs."""

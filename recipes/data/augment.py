@@ -1,0 +1,106 @@
+"""Random changes of training samples. Each draw is keyed by (seed, epoch, sample, position in the list), so neither threads, nor
+order, nor an interruption can change one.
+
+Pictures are changed after their preprocessing: arrays (C, H, W) float32 of the size the model sees. A random resized crop that
+comes first cuts out of the picture itself: see ``tasks.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...core.random import Key
+from ..language.schema import Augment, HorizontalFlip, RandomCrop, RandomErasing, RandomResizedCrop, WordDropout
+
+IMAGE = (HorizontalFlip, RandomCrop, RandomResizedCrop, RandomErasing)
+TEXT = (WordDropout,)
+
+
+def image(array: np.ndarray, augments: Sequence[Augment], key: Key, done: int = 0) -> np.ndarray:
+    """Applies the list to one prepared picture; the input is left as it is.
+
+    Args:
+        array: (C, H, W) float32.
+        augments: the recipe's ``data.augment``.
+        key: what the draws are keyed by: the loader makes it of (seed, epoch, index).
+        done: how many at the head of the list have been applied already.
+    """
+    for place, augment in list(enumerate(augments))[done:]:
+        u = key.fold(place).uniform((6,))
+        match augment:
+            case HorizontalFlip(p=p):
+                array = array[:, :, ::-1] if u[0] < p else array
+            case RandomCrop(padding=padding):
+                array = _crop(array, padding, u)
+            case RandomResizedCrop():
+                array = _resized_crop(array, augment, u)
+            case RandomErasing():
+                array = _erase(array, augment, u)
+    return np.ascontiguousarray(array)
+
+
+def text(words: str, augments: Sequence[Augment], key: Key) -> str:
+    """Applies the list to one text."""
+    for place, augment in enumerate(augments):
+        if isinstance(augment, WordDropout):
+            parts = words.split()
+            keep = key.fold(place).uniform((max(1, len(parts)),)) >= augment.p
+            words = " ".join(w for w, k in zip(parts, keep, strict=False) if k) or " ".join(parts[:1])
+    return words
+
+
+def resized_crop_box(size: tuple[int, int], augment: RandomResizedCrop, key: Key) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a random part of a picture.
+
+    Args:
+        size: (width, height) of the picture.
+        augment: the bounds of the part's area and aspect ratio.
+        key: of this sample and this place in the list.
+    """
+    top, left, height, width = _box(size[1], size[0], augment.scale, augment.ratio, key.uniform((6,)))
+    return left, top, left + width, top + height
+
+
+def _crop(array: np.ndarray, padding: int, u: np.ndarray) -> np.ndarray:
+    _, height, width = array.shape
+    top, left = (int(v * (2 * padding + 1)) for v in u[:2])
+    # The edge is repeated: after normalisation zero is the mean colour, not the background.
+    padded = np.pad(array, ((0, 0), (padding, padding), (padding, padding)), mode="edge")
+    return padded[:, top : top + height, left : left + width]
+
+
+def _box(
+    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], u: np.ndarray
+) -> tuple[int, int, int, int]:
+    """A rectangle (top, left, height, width) of random area and aspect ratio inside (height, width)."""
+    area = height * width * (scale[0] + u[0] * (scale[1] - scale[0]))
+    aspect = math.exp(math.log(ratio[0]) + u[1] * (math.log(ratio[1]) - math.log(ratio[0])))
+    h = min(height, max(1, round(math.sqrt(area / aspect))))
+    w = min(width, max(1, round(math.sqrt(area * aspect))))
+    return int(u[2] * (height - h + 1)), int(u[3] * (width - w + 1)), h, w
+
+
+def _resized_crop(array: np.ndarray, augment: RandomResizedCrop, u: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    _, height, width = array.shape
+    top, left, h, w = _box(height, width, augment.scale, augment.ratio, u)
+    box = (left, top, left + w, top + h)
+    planes = [
+        Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR, box=box)
+        for plane in np.ascontiguousarray(array)
+    ]
+    return np.stack([np.asarray(plane, np.float32) for plane in planes])
+
+
+def _erase(array: np.ndarray, augment: RandomErasing, u: np.ndarray) -> np.ndarray:
+    if u[4] >= augment.p:
+        return array
+    _, height, width = array.shape
+    top, left, h, w = _box(height, width, augment.scale, augment.ratio, u)
+    erased = array.copy()
+    erased[:, top : top + h, left : left + w] = 0
+    return erased

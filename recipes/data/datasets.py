@@ -1,0 +1,225 @@
+"""Datasets by name, image folder or JSON lines, cut into training, validation and test parts; labels are checked before anything
+runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...core import random
+from ...core.errors import DataError
+from ..language.schema import Columns, Data
+from ..proof import hashing
+from . import folds
+
+
+@dataclass(frozen=True)
+class Part:
+    """Raw inputs and labels, by position.
+
+    Attributes:
+        inputs: pictures (uint8 arrays or paths) or texts.
+        labels: whole numbers, int64 (N,).
+    """
+
+    inputs: Sequence[Any]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def sample(self, index: int) -> tuple[Any, int]:
+        """The raw input and the label of one sample."""
+        return self.inputs[index], int(self.labels[index])
+
+    def take(self, indices: np.ndarray) -> Part:
+        """The samples at ``indices``, in that order."""
+        return Part([self.inputs[int(i)] for i in indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A whole dataset.
+
+    Attributes:
+        kind: a name of ``kinds.KINDS``.
+        labels: class names by number.
+        train, validation, test: the parts; ``validation`` may be empty.
+        hashes: name -> sha256 of what was read, for the manifest.
+    """
+
+    kind: str
+    labels: list[str]
+    train: Part
+    validation: Part
+    test: Part
+    hashes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a reader gives: the parts as published, before any split.
+
+    ``notes`` say what was made of them, for the user; ``commit`` is that of a hub dataset.
+    """
+
+    kind: str
+    labels: list[str]
+    train: Part
+    test: Part | None
+    hashes: dict[str, str]
+    validation: Part | None = None
+    notes: tuple[str, ...] = ()
+    commit: str = ""
+
+
+def load(recipe: Data, seed: int, raw: Raw | None = None) -> Source:
+    """Reads a recipe's dataset and splits it.
+
+    Args:
+        recipe: the ``[data]`` table.
+        seed: what the splits are drawn by.
+        raw: what ``read`` gave, where it has been called already.
+
+    Raises:
+        DataError: no such data, a label outside the classes, an unreadable sample, too few samples.
+    """
+    raw = raw or read(recipe)
+    train, test = raw.train, raw.test
+    if raw.labels:
+        check_labels(raw.train, len(raw.labels), f"{recipe.name}, training part")
+    if recipe.folds is not None:
+        held = folds.assign(train.labels, recipe.folds, seed) == recipe.fold
+        train, test = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
+    elif test is None:
+        train, test = _split(train, recipe.test_fraction, seed, "test-split")
+    elif raw.labels:
+        check_labels(test, len(raw.labels), f"{recipe.name}, test part")
+    if raw.validation is None:
+        train, validation = _split(train, recipe.validation_fraction, seed, "validation-split")
+    else:
+        validation = raw.validation
+    train = _limit(train, recipe.limit_train, seed, "limit-train")
+    test = _limit(test, recipe.limit_test, seed, "limit-test")
+    needed = {"training": train, "test": test} | ({"validation": validation} if recipe.validation_fraction else {})
+    for name, part in needed.items():
+        if not len(part):
+            fix = "give more samples, or change data.test_fraction and data.validation_fraction"
+            raise DataError(f"the {name} part of {recipe.name} is empty", fix=fix)
+    return Source(raw.kind, raw.labels, train, validation, test, raw.hashes)
+
+
+def check_labels(part: Part, classes: int, where: str) -> None:
+    """Every label is one of the classes.
+
+    Raises:
+        DataError: naming the first sample whose label is not.
+    """
+    bad = np.flatnonzero((part.labels < 0) | (part.labels >= classes))
+    if len(bad):
+        first = int(bad[0])
+        what = (
+            f"sample {first} of {where} has label {int(part.labels[first])} and there are {classes} classes (0 to {classes - 1})"
+        )
+        more = f"; {len(bad)} samples are like this" if len(bad) > 1 else ""
+        raise DataError(what + more, why="the loss of such a label is undefined", fix="correct the labels, or num_classes")
+
+
+def _split(part: Part, fraction: float, seed: int, purpose: str) -> tuple[Part, Part]:
+    """Two parts; the second gets ``fraction`` of each class, drawn by the seed. Both keep their order."""
+    if not fraction:
+        return part, part.take(np.arange(0))
+    chosen = np.zeros(len(part), bool)
+    for label in np.unique(part.labels):
+        members = np.flatnonzero(part.labels == label)
+        picks = random.key(seed, purpose, int(label)).permutation(len(members))[: round(fraction * len(members))]
+        chosen[members[picks]] = True
+    return part.take(np.flatnonzero(~chosen)), part.take(np.flatnonzero(chosen))
+
+
+def _limit(part: Part, limit: int | None, seed: int, purpose: str) -> Part:
+    if limit is None or limit >= len(part):
+        return part
+    return part.take(np.sort(random.key(seed, purpose).permutation(len(part))[:limit]))
+
+
+# ---- readers ------------------------------------------------------------------------------------------------------
+
+
+def read(recipe: Data) -> Raw:
+    """A dataset as published: its training part, and its test part where it has one; nothing is split, limited or checked."""
+    if recipe.name in REGISTERED:
+        raw = REGISTERED[recipe.name]()
+        refused = [key for key in ("validation", "test", "subset") if getattr(recipe, key) is not None]
+        refused += ["columns"] if recipe.columns != Columns() else []
+        if refused:
+            raise DataError(f"{recipe.name} has its own parts and columns", fix=f"leave data.{refused[0]} out")
+        return raw
+    from . import readers
+    from .readers import structured
+
+    return structured.read(recipe) or readers.read(recipe)
+
+
+# ---- registered datasets ------------------------------------------------------------------------------------------
+
+
+def _fashion_mnist(sample: bool) -> Raw:
+    from ...vision.datasets import FashionMNIST
+
+    parts, hashes = {}, {}
+    for name in ("train", "test"):
+        read = FashionMNIST(name, sample=sample)
+        parts[name] = Part(list(read.images), np.asarray(read.labels, np.int64))
+        hashes[name] = hashing.of_arrays({"images": read.images, "labels": parts[name].labels})
+    return Raw("image", list(read.classes), parts["train"], parts["test"], hashes)
+
+
+def _spam() -> Raw:
+    from ...text.datasets import Spam
+
+    parts, hashes = {}, {}
+    for name in ("train", "test"):
+        read = Spam(name)
+        parts[name] = Part(read.texts, np.array(read.labels, np.int64))
+        hashes[name] = hashing.of_file(Spam.file(name))
+    return Raw("text", list(Spam("train").classes), parts["train"], parts["test"], hashes)
+
+
+def _mail(read: str, make: Callable[..., Raw], **more: Any) -> Raw:
+    """One of the tasks on the shipped e-mails."""
+    from ...text import datasets
+
+    parts = {name: getattr(datasets, read)(name) for name in ("train", "test")}
+    return make(parts, {name: hashing.of_file(datasets.Spam.file(name)) for name in parts}, **more)
+
+
+def _mail_marks() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_marks", structured.of_tags, where="mail-marks")
+
+
+def _mail_texts() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_texts", structured.of_texts)
+
+
+def _mail_subjects() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_subjects", structured.of_pairs)
+
+
+REGISTERED: dict[str, Callable[[], Raw]] = {
+    "mail-marks": _mail_marks,
+    "mail-subjects": _mail_subjects,
+    "mail-texts": _mail_texts,
+    "fashion-mnist-sample": lambda: _fashion_mnist(sample=True),
+    "fashion-mnist": lambda: _fashion_mnist(sample=False),
+    "spam-sample": _spam,
+}

@@ -1,0 +1,163 @@
+"""Kinds of data, and what each needs: a domain, a pipeline, a preparation, an objective."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...core.errors import DataError, RecipeError
+from ...core.nn import Module
+from ...hub.pipeline import Pipeline
+from ..language.schema import Model, Train
+from ..training import objectives
+from ..training.objectives import Objective, class_weights
+from . import augment, tasks
+from .datasets import Part, Source
+
+
+class Kind(ABC):
+    """What follows from the kind of the data.
+
+    Attributes:
+        plural: what messages call the samples.
+        domain: of the models that take them.
+        task_name: of the pipeline that a run makes.
+        augments: changes that can be made to a sample.
+        metrics: names of the scores, beside ``loss``.
+        by_class: each sample has one class.
+    """
+
+    plural: ClassVar[str]
+    domain: ClassVar[str] = "text"
+    task_name: ClassVar[str]
+    augments: ClassVar[tuple[Any, ...]] = augment.TEXT
+    metrics: ClassVar[tuple[str, ...]] = objectives.Classes.metrics
+    by_class: ClassVar[bool] = True
+
+    @abstractmethod
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:
+        """How samples become batches."""
+
+    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        """What is minimised and measured."""
+        weights = class_weights(recipe.class_weights, source.train.labels, labels)
+        return objectives.Classes(len(labels), recipe.label_smoothing, weights)
+
+    def fitted(self, source: Source, pipeline: Any, recipe: Model) -> Source:  # noqa: ARG002 - for kinds whose samples depend on it
+        """The dataset as this model takes it."""
+        return source
+
+    def trim(self, model: Module) -> None:  # noqa: B027 - most kinds use the whole model
+        """Freezes what has no part in the objective."""
+
+
+class Pictures(Kind):
+    """Pictures with a class each."""
+
+    plural, domain, task_name, augments = "pictures", "vision", "image-classification", augment.IMAGE
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return tasks.Images(pipeline.preprocess)
+
+
+class Texts(Kind):
+    """Texts with a class each."""
+
+    plural, task_name = "texts", "text-classification"
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return _texts(pipeline)
+
+
+class Tags(Kind):
+    """Texts with a tag for each word."""
+
+    plural, task_name, augments = "tagged texts", "token-classification", ()
+    metrics, by_class = objectives.Tags.metrics, False
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:
+        return tasks.TaggedTexts(pipeline.preprocess, int(pipeline.model.config.vocab_size), source.labels)
+
+    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        number = {tag: i for i, tag in enumerate(labels)}
+        every = np.array([number[tag] for text in source.train.inputs for tag in text.tags], np.int64)
+        return objectives.Tags(tuple(labels), recipe.label_smoothing, class_weights(recipe.class_weights, every, labels))
+
+
+class Pairs(Kind):
+    """Pairs of texts that belong together."""
+
+    plural, task_name = "pairs of texts", "sentence-embedding"
+    metrics, by_class = objectives.Pairs.metrics, False
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return tasks.TextPairs(_texts(pipeline))
+
+    def objective(self, pipeline: Any, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        return objectives.Pairs(pipeline.pooling)
+
+    def trim(self, model: Any) -> None:
+        """The layer behind the first token, which embeddings do not go through."""
+        pooler = getattr(model, "pooler", None)
+        if pooler is not None:
+            pooler.requires_grad_(False)
+
+
+class Corpora(Kind):
+    """Texts to be continued: joined, and cut into windows of equal length."""
+
+    plural, task_name, augments = "corpora", "text-generation", ()
+    metrics, by_class = objectives.NextTokens.metrics, False
+
+    def fitted(self, source: Source, pipeline: Any, recipe: Model) -> Source:
+        """The texts of each part as windows of ``model.max_length`` tokens, by default 256."""
+        if not hasattr(pipeline.model, "new_caches"):
+            raise RecipeError(
+                f"model.name: {recipe.name} cannot continue texts, which a corpus is for",
+                fix="choose a model for text-generation: `nyala list --task text-generation`",
+            )
+        length = recipe.max_length or min(_WINDOW, pipeline.preprocess.max_length)
+
+        def cut(name: str, part: Part) -> Part:
+            found = windows(part.inputs, pipeline.preprocess, length, next(iter(pipeline.ends), None))
+            if not found and len(part):
+                raise DataError(
+                    f"the {name} part has {len(part)} text(s), together shorter than one window of {length} tokens",
+                    fix="give more text, or make model.max_length smaller",
+                )
+            return Part(found, np.zeros(len(found), np.int64))
+
+        parts = (cut("training", source.train), cut("validation", source.validation), cut("test", source.test))
+        return replace(source, train=parts[0], validation=parts[1], test=parts[2])
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return tasks.Windows(pipeline.preprocess)
+
+    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        return objectives.NextTokens(recipe.label_smoothing)
+
+
+_WINDOW = 256
+
+
+def windows(texts: Sequence[str], tokenizer: Any, length: int, end: int | None) -> list[np.ndarray]:
+    """Texts one after the other, each closed by the token ``end``, cut into windows of ``length``; what is left is dropped."""
+    rows = [tokenizer.backend.encode(text).ids + ([] if end is None else [end]) for text in texts]
+    joined = np.array([token for row in rows for token in row], np.int64)
+    return list(joined[: len(joined) // length * length].reshape(-1, length))
+
+
+def _texts(pipeline: Pipeline) -> tasks.Texts:
+    return tasks.Texts(pipeline.preprocess, int(pipeline.model.config.vocab_size))
+
+
+KINDS: dict[str, Kind] = {"image": Pictures(), "text": Texts(), "tags": Tags(), "pairs": Pairs(), "corpus": Corpora()}
+
+
+def of(name: str) -> Kind:
+    """The kind that a dataset says it is."""
+    return KINDS[name]

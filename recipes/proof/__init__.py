@@ -1,0 +1,1 @@
+"""What makes a run evidence: hashes, the manifest, and repeating or comparing runs."""

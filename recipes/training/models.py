@@ -1,0 +1,102 @@
+"""The pretrained model of a recipe: loaded by name, with its new head and the preprocessing the recipe asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ...core import random
+from ...core.errors import RecipeError
+from ...hub.client import fetch_resolved, resolve
+from ...hub.load import load as hub_load
+from ...hub.load import published_classes, read_config
+from ...hub.pipeline import Pipeline
+from ..data.kinds import Kind
+from ..language.schema import Model
+from ..proof import hashing
+
+
+def load(recipe: Model, kind: Kind, classes: int, seed: int) -> tuple[Pipeline, list[str]]:
+    """Loads a recipe's model.
+
+    Args:
+        recipe: the ``[model]`` table.
+        kind: of the data.
+        classes: how many classes the head must tell apart; 0 for a model without a head.
+        seed: what new weights are drawn by.
+
+    Returns:
+        The pipeline, and the parameter names of its classifier.
+
+    Raises:
+        RecipeError: a head that does not fit and may not be new, or a model for another kind of data.
+    """
+    check_kind(recipe, kind)
+    if classes and not recipe.new_head:
+        _check_head(recipe, classes)
+    with random.step_scope(seed, 0):
+        given: dict[str, Any] = dict(recipe.dropout)
+        new_head = recipe.new_head and classes > 0
+        if new_head:
+            given["num_classes"] = classes
+        pipeline = hub_load(recipe.name, random_init=recipe.random_init, task=kind.task_name, **given)
+        if new_head:  # loading keeps a published head that has the right size by chance
+            pipeline.model.reset_head(classes)
+    kind.trim(pipeline.model)
+    return prepared(recipe, pipeline, kind), list(pipeline.model.head_names())
+
+
+def check_kind(recipe: Model, kind: Kind) -> None:
+    """The model is for the kind of data that the recipe has.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    resolved = resolve(recipe.name)
+    if resolved.card is not None:
+        domain: str = resolved.card.domain
+    else:
+        domain = "text" if "model_type" in read_config(fetch_resolved(resolved), None) else "vision"
+    if domain != kind.domain:
+        raise RecipeError(
+            f"model.name: {recipe.name} is a {domain} model and the data are {kind.plural}",
+            fix=f"choose a {kind.domain} model: `nyala list --domain {kind.domain}`",
+        )
+
+
+def _check_head(recipe: Model, classes: int) -> None:
+    """The classifier that is to be kept tells as many classes apart as the data have; known before any weight is read."""
+    resolved = resolve(recipe.name)
+    found = published_classes(read_config(fetch_resolved(resolved), resolved.card))
+    if found != classes:
+        raise RecipeError(
+            f"model.new_head is false, but {recipe.name} tells {found} classes apart and the data have {classes}",
+            fix="set model.new_head=true",
+        )
+
+
+def prepared(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
+    """The pipeline with the recipe's picture size or text length."""
+    if kind.domain == "vision":
+        changed: dict[str, Any] = {}
+        if recipe.image_size is not None:
+            changed["size"] = (recipe.image_size, recipe.image_size)
+        if recipe.crop_pct is not None:
+            changed["crop_pct"] = recipe.crop_pct
+        return replace(pipeline, preprocess=replace(pipeline.preprocess, **changed)) if changed else pipeline  # type: ignore[type-var]
+    if recipe.max_length is None or pipeline.files is None:
+        return pipeline
+    from ...text.tokenizer import Tokenizer
+
+    longest = int(pipeline.model.config.max_position_embeddings)
+    if recipe.max_length > longest:
+        raise RecipeError(
+            f"model.max_length is {recipe.max_length}", why=f"{recipe.name} has {longest} positions", fix=f"at most {longest}"
+        )
+    return replace(pipeline, preprocess=Tokenizer.from_files(pipeline.files, recipe.max_length))
+
+
+def hashes(pipeline: Pipeline) -> dict[str, str]:
+    """File -> sha256 of what the model was loaded from."""
+    files = pipeline.files
+    return {name: hashing.of_file(files[name]) for name in sorted(files)} if files is not None else {}
