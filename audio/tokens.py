@@ -12,6 +12,7 @@ from ..core.errors import DataError, MissingFileError, UnknownNameError, did_you
 if TYPE_CHECKING:
     from ..hub.files import Files
 
+_ENGLISH = 51_864  # rows of the token tables of models for English alone
 STEP = 0.02  # seconds between neighbouring time tokens
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 _NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # new files, old files
@@ -44,7 +45,7 @@ class Tokens:
 
         Args:
             files: the model's.
-            vocab_size: rows of its token table; a table without room for languages is of English alone.
+            vocab_size: rows of its token table: those for English alone have one less than the first others.
 
         Raises:
             MissingFileError: it is not there.
@@ -69,7 +70,7 @@ class Tokens:
         silent = next((backend.token_to_id(n) for n in _NO_SPEECH if backend.token_to_id(n) is not None), None)
         inner = (backend.id_to_token(i) or "" for i in range(start + 1, min(transcribe, translate)))
         found = {m[1]: start + 1 + i for i, name in enumerate(inner) if (m := _LANGUAGE.fullmatch(name))}
-        multilingual = vocab_size >= 51865
+        multilingual = vocab_size != _ENGLISH
         return Tokens(backend, start, end, transcribe, translate, previous, untimed, silent, found if multilingual else {})
 
     @property

@@ -24,7 +24,6 @@ from ...core.ops.pad import pad, unfold_dimension
 from ...core.ops.shape import cat
 from ...core.tensor import Tensor
 
-ZEROS, BETA, ROLLOFF = 64, 10.5, 0.945  # flat up to 0.89 of half the lower rate, 100 dB down from 1.0 on
 _ENTRIES = 1 << 22  # of a matrix: where a whole period needs more, each sample gets its own row of weights
 _ROWS = 4096
 
@@ -38,16 +37,20 @@ class Filter:
         beta: of the Kaiser window: the larger, the quieter what is folded back.
         rolloff: where the pass band ends, as a share of half the lower rate.
 
-    ``Filter(10, 5.0, 1.0)`` is the default of ``scipy.signal.resample_poly``.
+    As it stands it is that of ``scipy.signal.resample_poly``: quick, and 6 dB down at half the lower rate, above which some is
+    folded back. ``FINE`` is flat up to 0.89 of half the lower rate, and more than 100 dB down above half the lower rate.
     """
 
-    zeros: int = ZEROS
-    beta: float = BETA
-    rolloff: float = ROLLOFF
+    zeros: int = 10
+    beta: float = 5.0
+    rolloff: float = 1.0
 
     def __post_init__(self) -> None:
         if self.zeros < 1 or self.beta < 0 or not 0 < self.rolloff <= 1:
             raise ArgumentError(f"{self}", fix="use zeros of 1 or more, beta of 0 or more, rolloff above 0 and up to 1")
+
+
+FINE = Filter(64, 10.5, 0.945)
 
 
 def resample(waveform: Tensor, orig_freq: int, new_freq: int, *, filter: Filter | None = None) -> Tensor:
@@ -57,8 +60,7 @@ def resample(waveform: Tensor, orig_freq: int, new_freq: int, *, filter: Filter 
         waveform: samples, (..., T); floating point.
         orig_freq: its rate in Hz.
         new_freq: the rate wanted, in Hz.
-        filter: the low-pass; the default keeps what lies below 0.89 of half the lower rate and damps what would fold back by more
-            than 100 dB.
+        filter: the low-pass, by default SciPy's; ``FINE`` folds back less, and takes six times as long.
 
     Returns:
         (..., ceil(T * new_freq / orig_freq)); the input itself where the rates are equal.
