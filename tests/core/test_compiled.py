@@ -136,3 +136,25 @@ def test_without_any_folder_for_the_cache_everything_is_compiled_at_the_start(tm
     nowhere = str(tmp_path / "home" / "x")
     said, why = answer(source, NUMBA_CACHE_DIR=nowhere, HOME=nowhere, XDG_CACHE_HOME=nowhere)
     assert said == "6" and "no locator available" in why and "Remedy: free some space, or set NUMBA_CACHE_DIR" in why
+
+
+SUMS_IN_LANES = """
+import hashlib, numpy as np, nyala
+import nyala.nn.functional as F
+random = np.random.default_rng(0)
+x = nyala.from_numpy(random.standard_normal((16, 17, 384), np.float32)).requires_grad_()
+y = F.layer_norm(x, (384,), nyala.ones(384), nyala.zeros(384)).softmax(-1)
+y.backward(nyala.from_numpy(random.standard_normal(y.shape, np.float32)))
+print(hashlib.sha256(y.detach().numpy().tobytes() + x.grad.numpy().tobytes()).hexdigest())
+"""
+
+
+def test_a_process_that_compiles_gives_the_bits_of_one_that_loads(tmp_path: Path) -> None:
+    """Copies of one function, each optimised where it ended up, once gave other sums in the first process than in all others."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", SUMS_IN_LANES]
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout for _ in range(2)
+    )
+    assert kept(tmp_path) and len(first) == 65
+    assert first == second

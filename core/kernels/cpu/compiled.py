@@ -19,6 +19,8 @@ from typing import Any
 import numba
 from numba.core import sigutils
 from numba.core.ccallback import CFunc
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 
 from ...progress import say_kernels_are_compiled
 from .compiled_files import KernelFiles
@@ -29,6 +31,35 @@ _said = False
 # "contract" allows fused multiply-add. "reassoc" lets a sum be split over vector lanes, in one way for one machine.
 EXACT: dict[str, Any] = {"fastmath": {"contract", "nsz"}, "error_model": "numpy", "cache": True, "nogil": True}
 SUMS: dict[str, Any] = {"fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy", "cache": True, "nogil": True}
+
+
+class _OwnCopies(JITCodeLibrary):
+    """Compiled code with private copies of the functions that it calls.
+
+    Numba shares each function among all code that calls it: what runs is the copy that was there first. But every copy is
+    optimised anew where it ends up, and where sums may be split over lanes two of them may round differently. A process that
+    compiles would then give other bits than the next one, which loads from the disk only what it needs.
+    """
+
+    def finalize(self) -> None:
+        self._own = {function.name for function in self._final_module.functions if not function.is_declaration}
+        super().finalize()
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.name not in self._own:
+                function.linkage = "internal"
+        super()._optimize_final_module()
+
+
+class _Pipeline(Compiler):
+    """Numba's compiler, with such code as its result."""
+
+    def compile_extra(self, func: Any) -> Any:
+        if self.state.library is None:
+            self.state.library = _OwnCopies(self.state.targetctx.codegen(), func.__qualname__)
+            self.state.library.enable_object_caching()
+        return super().compile_extra(func)
 
 
 def njit(
@@ -48,6 +79,7 @@ def njit(
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
+        options["pipeline_class"] = _Pipeline
         made = _cached(functools.partial(numba.njit, **options), function, parts) if cache else numba.njit(**options)(function)
         for signature in signatures:
             made.compile(signature)
