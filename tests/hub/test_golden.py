@@ -10,7 +10,7 @@ import numpy as np
 import nyala
 import pytest
 from nyala.errors import DataError
-from nyala.hub.golden import SENTENCE, answer, check, record, waves
+from nyala.hub.golden import SENTENCE, SOUND, answer, check, chirp, record, waves
 
 
 @pytest.fixture
@@ -88,3 +88,19 @@ def test_an_input_that_no_memory_holds_is_refused(pictures, source):
 def test_an_input_of_another_kind_is_told(pictures):
     with pytest.raises(DataError, match="takes no text"):
         answer(pictures, SENTENCE)
+
+
+def test_a_model_of_sounds_has_an_answer():
+    tone = chirp(2)
+    assert tone.shape == (32_000,) and tone.dtype == np.float32 and np.abs(tone).max() < 0.31
+    assert tone[4_000] == np.float32(0.3 * np.sin(2 * np.pi * (200 * 0.25 + 200 * 0.0625)) * np.sin(2 * np.pi * 0.25) ** 2)
+
+
+@pytest.mark.weights
+def test_a_recognizer_answers_a_chirp():
+    pipe = nyala.load("whisper-tiny.en")
+    golden = record(pipe)
+    assert golden.input == SOUND and golden.argmax == pipe.card.golden.argmax
+    assert check(pipe, golden).right and check(pipe, pipe.card.golden).right
+    with pytest.raises(DataError, match="no length of a sound"):
+        answer(pipe, "chirp 9999")
