@@ -1,6 +1,7 @@
 """Vectors of 8 doubles for Numba kernels that compute in float64 what lies in memory as float32.
 
-On processors with narrower vectors LLVM splits each into two or four. Addresses are int64; nothing checks them.
+On processors with narrower vectors LLVM splits each into two or four. Addresses are int64; nothing checks
+them. Arithmetic on them is that of ``simd``.
 """
 
 # ruff: noqa: ARG001 - Numba fixes what an intrinsic and its generator are given
@@ -11,7 +12,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.core.datamodel import models, register_default
 from numba.extending import intrinsic
 
@@ -102,44 +102,3 @@ def spread(typing_context, address):
         return _splat(builder, builder.load(builder.inttoptr(arguments[0], ir.DoubleType().as_pointer()), align=8))
 
     return doubles(types.int64), generate
-
-
-@intrinsic
-def fma(typing_context, a, b, c):
-    """a * b + c, rounded once."""
-
-    def generate(context, builder, signature, arguments):
-        kind = ir.FunctionType(_DOUBLES, [_DOUBLES] * 3)
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{WIDTH}f64"), arguments)
-
-    return doubles(doubles, doubles, doubles), generate
-
-
-@intrinsic
-def add(typing_context, a, b):
-    """a + b."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.fadd(*arguments)
-
-    return doubles(doubles, doubles), generate
-
-
-@intrinsic
-def subtract(typing_context, a, b):
-    """a - b."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.fsub(*arguments)
-
-    return doubles(doubles, doubles), generate
-
-
-@intrinsic
-def multiply(typing_context, a, b):
-    """a * b."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.fmul(*arguments)
-
-    return doubles(doubles, doubles), generate

@@ -66,13 +66,14 @@ def store(typing_context, array, position, value):
 
 @intrinsic
 def fma(typing_context, a, b, c):
-    """a * b + c, rounded once."""
+    """a * b + c, rounded once; vectors of any kind, as the operations below."""
 
     def generate(context, builder, signature, arguments):
-        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32"), arguments)
+        kind = arguments[0].type
+        name = f"llvm.fma.v{kind.count}f{32 if kind.element == ir.FloatType() else 64}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name), arguments)
 
-    return vector(vector, vector, vector), generate
+    return a(a, b, c), generate
 
 
 def _vector_at(builder: Any, address: Any) -> Any:
@@ -119,7 +120,7 @@ def add(typing_context, a, b):
     def generate(context, builder, signature, arguments):
         return builder.fadd(*arguments)
 
-    return vector(vector, vector), generate
+    return a(a, b), generate
 
 
 @intrinsic
@@ -129,7 +130,7 @@ def subtract(typing_context, a, b):
     def generate(context, builder, signature, arguments):
         return builder.fsub(*arguments)
 
-    return vector(vector, vector), generate
+    return a(a, b), generate
 
 
 @intrinsic
@@ -139,7 +140,7 @@ def multiply(typing_context, a, b):
     def generate(context, builder, signature, arguments):
         return builder.fmul(*arguments)
 
-    return vector(vector, vector), generate
+    return a(a, b), generate
 
 
 @intrinsic

@@ -15,11 +15,12 @@ import numpy as np
 
 from ..reference import fft as reference
 from .compiled import EXACT, njit
-from .doubles import WIDTH, add, fma, load, multiply, splat, spread, store, store_narrowed, subtract, widened
+from .doubles import WIDTH, load, splat, spread, store, store_narrowed, widened
 from .gemm import hold
 from .microkernel import transpose
 from .moves import copy
 from .parallel import parallel_for
+from .simd import add, fma, multiply, subtract
 from .window import integers
 
 _SIDE = 16  # frames in a tile: a block of 16 x 16 samples is turned over at a time
