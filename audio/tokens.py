@@ -62,7 +62,7 @@ class Tokens:
             backend = tokenizers.Tokenizer.from_buffer(path.read_bytes())
         except ValueError as error:
             raise DataError(f"{path} is not a tokenizer: {error}", fix="restore the file from where it came") from error
-        numbers = {name: backend.token_to_id(name) for name in _MARKS}
+        numbers: dict[str, Any] = {name: backend.token_to_id(name) for name in _MARKS}
         missing = [name for name, number in numbers.items() if number is None]
         if missing:
             raise DataError(f"{path} has no token {missing[0]}", why="it is not the tokenizer of a Whisper", fix="restore it")

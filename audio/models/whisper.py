@@ -480,6 +480,9 @@ def _parts(name: str, array: Any) -> dict[str, Any]:
     return {f"{before}.{module}.{layer}.{leaf}": part for layer, part in found.items()}
 
 
+_SHAPING = ("position_encodings/encodings", "layer_0/ffn/linear_0/weight")
+
+
 def config_from_ctranslate2(head: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The ``config.json`` of a CTranslate2 file.
 
@@ -491,12 +494,9 @@ def config_from_ctranslate2(head: Any, settings: Mapping[str, Any]) -> dict[str,
         CheckpointError: a tensor that shapes the model is missing.
     """
     shapes = head.shapes
-    needed = ("decoder/embeddings/weight", "encoder/conv1/weight", "encoder/layer_0/ffn/linear_0/weight")
-    needed += (
-        "encoder/position_encodings/encodings",
-        "decoder/position_encodings/encodings",
-        "decoder/layer_0/ffn/linear_0/weight",
-    )
+    tables = ("decoder/embeddings/weight", "encoder/conv1/weight")
+    both = [f"{part}/{name}" for part in ("encoder", "decoder") for name in _SHAPING]
+    needed = [*tables, *both]
     missing = [name for name in needed if len(shapes.get(name, ())) < 2]
     if missing:
         raise CheckpointError(f"{head.path} holds no Whisper: {missing[0]} is missing", fix="check what model it is")

@@ -44,7 +44,7 @@ def execute(args: argparse.Namespace) -> int:
     from ...hub.load import load
 
     targets = _targets(args)
-    pipeline = load(args.model, device=args.device)
+    pipeline: Any = load(args.model, device=args.device)
     options = _options(args, pipeline)
     found, failed = [], 0
     for source, target in zip(args.inputs, targets, strict=True):
