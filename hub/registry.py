@@ -29,6 +29,7 @@ ARCHITECTURES: dict[str, str] = {
     "transformers:bert": "text.models.bert",
     "transformers:llama": "text.models.llama",
     "transformers:whisper": "audio.models.whisper",
+    "transformers:audio-spectrogram-transformer": "audio.models.ast",
 }
 
 
