@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,12 @@ import numpy as np
 
 from ..core.autograd import inference_mode
 from ..core.create import from_numpy
-from ..core.errors import ArgumentError, DataError, MissingFileError, kind_of
+from ..core.errors import ArgumentError, DataError, MissingFileError
 from ..core.tensor import Tensor
 from ..hub.pipeline import Pipeline, Unavailable
 from .decoding import Decoded, Limits, Rules, language_of, write
 from .io import SoundReader
+from .sounds import is_source, samples_of
 from .tokens import STEP, Tokens
 from .transcript import Segment, Transcript, Transcripts
 from .transforms.whisper import HOP, SAMPLE_RATE, whisper_mel
@@ -233,13 +233,13 @@ class _Windows:
         self._window, self._first, self._held = window, 0, np.zeros(0, np.float32)
         self._file: SoundReader | None = None
         self._ended = False
-        if _is_source(sound):
+        if is_source(sound):
             self._file = SoundReader(sound, SAMPLE_RATE, mono=True)
             self.name = self._file.name
             self.total = max(1, round(self._file.info.duration * SAMPLE_RATE))
             self._blocks: Iterator[np.ndarray[Any, Any]] = iter(self._file)
         else:
-            self.name, samples = "samples", _samples(sound)
+            self.name, samples = "samples", samples_of(sound, SAMPLE_RATE)
             self.total = max(1, len(samples))
             self._blocks = iter([samples[None]])
 
@@ -279,32 +279,6 @@ class _Windows:
                 have += block.shape[1]
         if len(parts) > 1:
             self._held = np.concatenate(parts)
-
-
-def _is_source(sound: Any) -> bool:
-    return isinstance(sound, (str, os.PathLike)) or hasattr(sound, "read")
-
-
-def _samples(sound: Any) -> np.ndarray[Any, Any]:
-    """(T,) float32 at 16 kHz, from samples or a pair of samples and their rate."""
-    samples, rate = sound if isinstance(sound, tuple) and len(sound) == 2 else (sound, SAMPLE_RATE)
-    array = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
-    if not isinstance(array, np.ndarray) or array.ndim not in (1, 2) or array.dtype.kind != "f":
-        what = f"an array of {array.dtype}, {array.ndim} dimensions" if isinstance(array, np.ndarray) else kind_of(sound)
-        raise DataError(
-            f"a sound is {what}",
-            why="it is a path, an open file, float samples (T,) or (channels, T) at 16 kHz, or a pair (samples, rate)",
-            fix="for 16-bit samples: samples / 32768",
-        )
-    if not np.isfinite(array).all():
-        raise DataError("the samples are not all finite", why="NaN or infinity", fix="find out where they came from")
-    mono = array.mean(0) if array.ndim == 2 else array
-    mono = mono.astype(np.float32, copy=False)
-    if rate == SAMPLE_RATE:
-        return mono
-    from .transforms.resample import resample
-
-    return resample(from_numpy(np.ascontiguousarray(mono)), rate, SAMPLE_RATE).numpy()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ _TASKS = {
     "ForTokenClassification": "token-classification",
     "ForCausalLM": "text-generation",
     "ForImageClassification": "image-classification",
+    "ForAudioClassification": "audio-classification",
     "WhisperForConditionalGeneration": "speech-recognition",
 }
 _LABEL_KEYS = ("id2label", "label2id", "label_names", "label_descriptions")
@@ -379,6 +380,8 @@ def task_of(config: Mapping[str, Any], files: Files, card: Card | None, new_clas
     """
     is_text = "model_type" in config
     if new_classes:
+        if is_text and ".audio." in registry.import_path(registry.architecture_of(config)):
+            return "audio-classification"
         tags = is_text and any(name.endswith("ForTokenClassification") for name in config.get("architectures") or [])
         return "token-classification" if tags else "text-classification" if is_text else "image-classification"
     if card is not None:

@@ -28,6 +28,7 @@ TASKS: dict[str, str] = {
     "text-generation": "text.generation:TextGeneration",
     "token-classification": "text.tagging:TokenClassification",
     "speech-recognition": "audio.recognition:SpeechRecognition",
+    "audio-classification": "audio.classification:SoundClassification",
 }
 
 

@@ -250,6 +250,9 @@ class ASTForAudioClassification(nn.Model):
 CLASSES: dict[str, type[nn.Model]] = {"ASTModel": ASTModel, "ASTForAudioClassification": ASTForAudioClassification}
 
 
+HEADS = {"audio-classification": "ASTForAudioClassification"}
+
+
 def _class_of(config: Mapping[str, Any]) -> type[nn.Model]:
     name = (config.get("architectures") or ["ASTModel"])[0]
     if name not in CLASSES:
