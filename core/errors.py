@@ -203,17 +203,24 @@ def kind_of(value: object) -> str:
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names closest to ``name``, best first, upper and lower case alike.
 
+    Where one is all but the name itself, those that merely begin like it are left out.
+
     Example:
         >>> nearest("resnet5O", ["resnet50", "resnet18", "bert"])
         ['resnet50', 'resnet18']
+        >>> nearest("transformers:bertt", ["transformers:bert", "transformers:whisper"])
+        ['transformers:bert']
     """
     by_fold: dict[str, str] = {}
     for k in known:
         other = by_fold.setdefault(k.casefold(), k)
         if _alike(k, name) > _alike(other, name):  # of names that differ in case alone the one with more of the same letters
             by_fold[k.casefold()] = k
-    hits = difflib.get_close_matches(name.casefold(), by_fold, n=count, cutoff=0.55)
-    return [by_fold[h] for h in hits]
+    folded = name.casefold()
+    hits = difflib.get_close_matches(folded, by_fold, n=count, cutoff=0.55)
+    likeness = [difflib.SequenceMatcher(None, hit, folded).ratio() for hit in hits]  # best first; the order of arguments matters
+    least = likeness[0] - 0.05 if hits and likeness[0] >= 0.9 else 0.0
+    return [by_fold[hit] for hit, ratio in zip(hits, likeness, strict=True) if ratio >= least]
 
 
 def _alike(a: str, b: str) -> int:

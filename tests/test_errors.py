@@ -27,7 +27,6 @@ from nyala.errors import (
     IntegrityError,
     MissingFileError,
     ModuleError,
-    NumericError,
     NyalaError,
     RecipeError,
     ShapeError,
@@ -38,6 +37,7 @@ from nyala.errors import (
 from nyala.recipes import load_recipe, open_run
 from nyala.recipes.data import datasets, tasks
 from nyala.recipes.language.config import RecipeMistakesError
+from nyala.recipes.training.watchdog import DivergenceError
 
 
 class Bad(NamedTuple):
@@ -68,10 +68,10 @@ TABLE = [
         "there is no folder …/brokenn. Remedy: did you mean 'broken'?…"),
     Bad("task", lambda e: nyala.load(e.resnet, task="image-clasification"), UnknownNameError, 2,
         "nyala has no pipeline for the task 'image-clasification': it has image-classification, sentence-embedding, "
-        "feature-extraction, text-classification. Remedy: did you mean 'image-classification' or 'text-classification'?…"),
+        "feature-extraction, text-classification, text-generation, token-classification, speech-recognition. Remedy: did "
+        "you mean 'image-classification'?…"),
     Bad("task of list_models", lambda _: nyala.list_models(task="text-clasification"), UnknownNameError, 2,
-        "no task is called 'text-clasification'. Remedy: did you mean 'text-classification' or 'image-classification' or "
-        "'feature-extraction'?…"),
+        "no task is called 'text-clasification'. Remedy: did you mean 'text-classification'?…"),
     Bad("domain of list_models", lambda _: nyala.list_models(domain="visoin"), UnknownNameError, 2,
         "no domain is called 'visoin'. Remedy: did you mean 'vision'?…"),
     Bad("architecture", lambda e: nyala.load(e.folder({"model_type": "bertt"})), UnknownNameError, 2,
@@ -97,7 +97,7 @@ TABLE = [
     Bad("submodule", lambda e: e.net.get_submodule("stem.norn"), UnknownNameError, 2,
         "Net has no module 'stem.norn'. Remedy: did you mean 'stem.norm' or 'stem.conv' or 'stem'?…"),
     Bad("parameter", lambda e: e.net.get_parameter("head.wieght"), UnknownNameError, 2,
-        "Net has no parameter 'head.wieght'. Remedy: did you mean 'head.weight' or 'head.bias'?…"),
+        "Net has no parameter 'head.wieght'. Remedy: did you mean 'head.weight'?…"),
     Bad("freeze pattern", lambda e: e.net.freeze("haed.*"), UnknownNameError, 2,
         "freeze: nothing is called 'haed.*': a pattern without a match would silently do nothing. Remedy: did you mean "
         "'head' or 'head.bias'?…"),
@@ -510,12 +510,13 @@ TABLE = [
         lambda e: nyala.load(e.resnet)([np.zeros((4, 4, 3), np.uint8)]).save(e.tmp / "no" / "out.png"), ArgumentError, 2,
         "…/no/out.png: there is no folder …/no. Remedy: make it first, or correct the path.…"),
     # ---- what a recipe meets when it runs
-    Bad("loss that is not finite", lambda e: e.run("optim.type=sgd", "optim.lr=1e38", "train.steps=6"), NumericError, 2,
-        "the loss is inf in step 6, samples 11, 10, 1, 9 of the training part: going on would fill the weights with it; "
-        "the newest checkpoint is from before this step. Remedy: lower optim.lr, set train.clip_norm, add "
-        "schedule.warmup, or look at these samples.…"),
+    Bad("loss that is not finite", lambda e: e.run("optim.type=sgd", "optim.lr=1e38", "train.steps=6"), DivergenceError, 2,
+        "the loss is inf in step 6, samples 11, 10, 1, 9 of the training part: every module's output is finite, their sum "
+        "of losses is not; the newest checkpoint, step-00000004, is from before; stopped.json in the run folder says more. "
+        "Remedy: start a new run with another recipe, for this one would come to the same step again: lower optim.lr, set "
+        "train.clip_norm, add schedule.warmup, or look at these samples.…"),
     Bad("pictures for a model of texts", lambda e: e.run(f"model.name={e.bert}"), RecipeError, 2,
-        "model.name: … is a text model and the data are images. Remedy: choose a vision model: `nyala list --domain "
+        "model.name: … is a text model and the data are pictures. Remedy: choose a vision model: `nyala list --domain "
         "vision`.…"),
     Bad("classes that the model must keep", lambda e: e.run("model.new_head=false"), RecipeError, 2,
         "model.new_head is false, but … tells 5 classes apart and the data have 2. Remedy: set model.new_head=true.…"),
@@ -525,10 +526,11 @@ TABLE = [
         "model.freeze: nothing is called 'layer9': a pattern without a match would silently do nothing. Remedy: did you "
         "mean 'layer4' or 'layer3' or 'layer2'?…"),
     Bad("empty class", lambda e: e.run(f"data.name={e.empty_class}"), DataError, 2,
-        "…/one-empty/empty holds no pictures. Remedy: put some there (.png, .jpg, .jpeg, .webp, .bmp, .gif, .tif, .tiff, "
-        ".ppm, .pgm), or remove …"),
+        "…/one-empty/empty holds no pictures and no texts: it is empty. Remedy: put some there (.png, .jpg, .jpeg, .webp, "
+        ".bmp, .gif, .tif, .tiff, .ppm, .pgm, .txt), or remove the folder.…"),
     Bad("one class", lambda e: e.run(f"data.name={e.empty_class}/full"), DataError, 2,
-        "…/one-empty/full has 1 class: a classifier needs at least two classes. Remedy: add another.…"),
+        "…/one-empty/full has 1 class, 'only': a classifier needs at least two classes. Remedy: add another: a folder beside "
+        "only.…"),
     Bad("corrupt picture in the data", lambda e: e.run(f"data.name={e.broken_data}"), DataError, 2,
         "sample 9: …/broken/red/3.png is not a picture in a format that Pillow reads. Remedy: convert it to PNG or JPEG.…"),
     Bad("damaged manifest", lambda e: open_run(e.damaged_run("{")), IntegrityError, 1,

@@ -7,7 +7,7 @@ import pytest
 CSV = b"text,label\n" + b"".join(b"some text number %d,%s\n" % (i, [b"ham", b"spam"][i % 2]) for i in range(60))
 READ = """
 def read(name, **options):
-    from nyala.recipes import datasets
+    from nyala.recipes.data import datasets
     from nyala.recipes.language.schema import Data
     def get():
         raw = datasets.read(Data(name=name, **options))

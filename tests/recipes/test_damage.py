@@ -204,7 +204,7 @@ def test_the_list_of_data_files_is_one_that_sha256sum_reads(stopped: runs.Run, t
 HOLDER = """
 import sys
 from pathlib import Path
-from nyala.recipes import lock
+from nyala.recipes.folder import lock
 with lock.hold(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -145,7 +145,7 @@ def test_runs_are_numbered(recipe_file: Path, tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from nyala.recipes import lock
+from nyala.recipes.folder import lock
 with lock.hold(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

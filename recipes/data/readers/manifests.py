@@ -173,7 +173,7 @@ def assemble(parts: Mapping[str, Samples], where: str) -> Raw:
         raise DataError(
             f"{where} has {len(classes)} class{'' if len(classes) == 1 else 'es'}{f', {classes[0]!r}' if classes else ''}",
             why="a classifier needs at least two classes",
-            fix="add another, or check which column is the class",
+            fix="add another" + (f": a folder beside {classes[0]}" if train.classes else ", or check which column is the class"),
         )
     number = {name: i for i, name in enumerate(classes)}
     made = {name: _part(samples, number, name, train.kind) for name, samples in parts.items()}

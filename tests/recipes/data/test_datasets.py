@@ -88,7 +88,7 @@ def test_a_registered_dataset_takes_no_other_parts(more: dict[str, Any]) -> None
 
 def test_one_class_is_too_few(tmp_path: Path) -> None:
     path = lines(tmp_path / "a.jsonl", [{"text": "x", "label": "ham"}])
-    with pytest.raises(DataError, match="at least two classes"):
+    with pytest.raises(DataError, match=r"has 1 class, 'ham': .* at least two classes. Remedy: .*which column is the class"):
         datasets.load(Data(name=str(path)), 0)
 
 
