@@ -508,9 +508,10 @@ def config_from_ctranslate2(head: Any, settings: Mapping[str, Any]) -> dict[str,
         config[f"{part}_attention_heads"] = head.number(f"{part}/num_heads") or width // 64
         config[f"{part}_ffn_dim"] = shapes[f"{part}/layer_0/ffn/linear_0/weight"][0]
         config[places] = shapes[f"{part}/position_encodings/encodings"][0]
-    english = vocabulary == 51864
-    ends = 50256 if english else 50257
-    tokens = {"pad_token_id": ends, "bos_token_id": ends, "eos_token_id": ends, "decoder_start_token_id": ends + 1}
+    end, start = (50256, 50257) if vocabulary == 51864 else (50257, 50258)  # the file does not say which tokens these are
+    known = start < vocabulary
+    tokens: dict[str, int | None] = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), end if known else None)
+    tokens["decoder_start_token_id"] = start if known else None
     renamed = {"suppress_ids": "suppress_tokens", "suppress_ids_begin": "begin_suppress_tokens"}
     told = {ours: settings[theirs] for theirs, ours in renamed.items() if theirs in settings}
     heads = {"alignment_heads": settings["alignment_heads"]} if "alignment_heads" in settings else {}

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fuzz
 import numpy as np
 import nyala
 import pytest
 from nyala import checkpoint
 from nyala.audio.models import whisper
-from nyala.errors import ArgumentError, DataError, IndexRangeError, ShapeError
+from nyala.errors import ArgumentError, CheckpointError, DataError, IndexRangeError, ShapeError
 from nyala.hub.files import folder_files
 from nyala.hub.load import read_config, read_weights
 
@@ -152,3 +153,68 @@ def test_bad_input_is_named() -> None:
 def test_an_exported_config_is_json() -> None:
     config = json.loads(json.dumps(whisper.export_config(whisper.build(TINY))))
     assert config["model_type"] == "whisper" and config["d_model"] == 24
+
+
+def _as_ctranslate2(published: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors of transformers' file as CTranslate2's converter lays them out."""
+    found: dict[str, np.ndarray] = {f"{part}/num_heads": np.array(n, np.int16) for part, n in (("encoder", 3), ("decoder", 4))}
+
+    def put(theirs: str, ours: str, leaves: tuple[str, str] = ("weight", "bias")) -> None:
+        for leaf, own in zip(leaves, ("weight", "bias"), strict=True):
+            found[f"{theirs}/{leaf}"] = published[f"model.{ours}.{own}"]
+
+    def join(theirs: str, ours: str, names: str) -> None:
+        width = published[f"model.{ours}.k_proj.weight"].shape[0]
+        biases = [published.get(f"model.{ours}.{n}_proj.bias", np.zeros(width, np.float32)) for n in names]
+        found[f"{theirs}/weight"] = np.concatenate([published[f"model.{ours}.{n}_proj.weight"] for n in names])
+        found[f"{theirs}/bias"] = np.concatenate(biases)
+
+    norm = ("gamma", "beta")
+    for part, count in (("encoder", 2), ("decoder", 3)):
+        put(f"{part}/layer_norm", f"{part}.layer_norm", norm)
+        found[f"{part}/position_encodings/encodings"] = published[f"model.{part}.embed_positions.weight"]
+        for i in range(count):
+            theirs, ours = f"{part}/layer_{i}", f"{part}.layers.{i}"
+            join(f"{theirs}/self_attention/linear_0", f"{ours}.self_attn", "qkv")
+            put(f"{theirs}/self_attention/linear_1", f"{ours}.self_attn.out_proj")
+            put(f"{theirs}/self_attention/layer_norm", f"{ours}.self_attn_layer_norm", norm)
+            put(f"{theirs}/ffn/layer_norm", f"{ours}.final_layer_norm", norm)
+            put(f"{theirs}/ffn/linear_0", f"{ours}.fc1")
+            put(f"{theirs}/ffn/linear_1", f"{ours}.fc2")
+            if part == "decoder":
+                put(f"{theirs}/attention/linear_0", f"{ours}.encoder_attn.q_proj")
+                join(f"{theirs}/attention/linear_1", f"{ours}.encoder_attn", "kv")
+                put(f"{theirs}/attention/linear_2", f"{ours}.encoder_attn.out_proj")
+                put(f"{theirs}/attention/layer_norm", f"{ours}.encoder_attn_layer_norm", norm)
+    for conv in ("conv1", "conv2"):
+        put(f"encoder/{conv}", f"encoder.{conv}")
+    return {**found, "decoder/embeddings/weight": published["model.decoder.embed_tokens.weight"]}
+
+
+def _write(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    kinds = {"float32": 0, "int16": 2}
+    path.write_bytes(fuzz.ctranslate2_file({n: (a.shape, kinds[a.dtype.name], a.tobytes()) for n, a in tensors.items()}))
+
+
+def test_a_folder_of_ctranslate2_is_the_same_model(tmp_path) -> None:
+    tensors = _as_ctranslate2(checkpoint.load_file(GOLDENS / "whisper" / "model.safetensors"))
+    _write(tmp_path / "model.bin", tensors)
+    (tmp_path / "config.json").write_text(json.dumps({"suppress_ids": [1, 2], "suppress_ids_begin": [3]}))
+    pipe = nyala.load(tmp_path)
+    assert (pipe.suppress, pipe.suppress_first) == ((1, 2), (3,))
+    frozen = checkpoint.load_file(GOLDENS / "whisper" / "goldens.safetensors")
+    with nyala.no_grad():
+        assert relative(pipe.model(*inputs_of(frozen)), frozen["logits"]) < 1e-5
+
+
+def test_a_ctranslate2_file_that_is_no_whisper_is_told(tmp_path) -> None:
+    tensors = _as_ctranslate2(checkpoint.load_file(GOLDENS / "whisper" / "model.safetensors"))
+    fused = tensors["encoder/layer_0/self_attention/linear_0/bias"]
+    fused[24:48] = 1.0
+    _write(tmp_path / "model.bin", tensors)
+    with pytest.raises(CheckpointError, match="bias for keys"):
+        nyala.load(tmp_path)
+    del tensors["encoder/conv1/weight"]
+    _write(tmp_path / "model.bin", tensors)
+    with pytest.raises(CheckpointError, match=r"holds no Whisper: encoder/conv1/weight is missing"):
+        nyala.load(tmp_path)
