@@ -46,9 +46,13 @@ class _OwnCopies(JITCodeLibrary):
         super().finalize()
 
     def _optimize_final_module(self) -> None:
+        owner = " ".join(sorted(self._own))
         for function in self._final_module.functions:
             if not function.is_declaration and function.name not in self._own:
                 function.linkage = "internal"
+                # LLVM's loader looks names up across all code, private or not: a private copy, whose arguments may have been
+                # rearranged, must not be taken for the function
+                function.name = "nyala_" + hashlib.sha256(f"{function.name} {owner}".encode()).hexdigest()[:24]
         super()._optimize_final_module()
 
 
@@ -108,7 +112,7 @@ class _Callback(CFunc):
 
 def compiled_callback(signature: Any, function: Callable[..., Any]) -> Any:
     """A function that native code can call by its ``address``: ``numba.cfunc``, cached as ``njit`` caches."""
-    callback = _Callback(function, sigutils.normalize_signature(signature), {}, {})
+    callback = _Callback(function, sigutils.normalize_signature(signature), {}, {}, pipeline_class=_Pipeline)
     try:
         callback.enable_caching()
     except RuntimeError as error:  # none of the folders that Numba knows can be written to
