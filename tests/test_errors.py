@@ -34,6 +34,7 @@ from nyala.errors import (
     UnknownNameError,
     UnsafeFileError,
 )
+from nyala.hub.pipeline import TASKS
 from nyala.recipes import load_recipe, open_run
 from nyala.recipes.data import datasets, tasks
 from nyala.recipes.language.config import RecipeMistakesError
@@ -67,9 +68,8 @@ TABLE = [
     Bad("folder", lambda e: nyala.load(f"{e.tmp}/brokenn"), UnknownNameError, 2,
         "there is no folder …/brokenn. Remedy: did you mean 'broken'?…"),
     Bad("task", lambda e: nyala.load(e.resnet, task="image-clasification"), UnknownNameError, 2,
-        "nyala has no pipeline for the task 'image-clasification': it has image-classification, sentence-embedding, "
-        "feature-extraction, text-classification, text-generation, token-classification, speech-recognition. Remedy: did "
-        "you mean 'image-classification'?…"),
+        f"nyala has no pipeline for the task 'image-clasification': it has {', '.join(TASKS)}. Remedy: did you mean "
+        "'image-classification'?…"),
     Bad("task of list_models", lambda _: nyala.list_models(task="text-clasification"), UnknownNameError, 2,
         "no task is called 'text-clasification'. Remedy: did you mean 'text-classification'?…"),
     Bad("domain of list_models", lambda _: nyala.list_models(domain="visoin"), UnknownNameError, 2,
