@@ -23,6 +23,14 @@ DECODERS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+# Keys of transformers' configuration; the sizes are those of Whisper tiny.
+SOUND_MODELS: dict[str, dict[str, Any]] = {
+    "whisper-tiny": {
+        "d_model": 384, "encoder_layers": 4, "decoder_layers": 4, "encoder_attention_heads": 6, "decoder_attention_heads": 6,
+        "encoder_ffn_dim": 1536, "decoder_ffn_dim": 1536, "vocab_size": 51865, "num_mel_bins": 80,
+    },
+}  # fmt: skip
+
 PICTURE_SIZE = 224
 SAMPLE_RATE = 16_000  # Hz
 SENTENCE = "The quick brown fox jumps over the lazy dog."

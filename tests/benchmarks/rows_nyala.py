@@ -10,7 +10,7 @@ from typing import Any
 import nyala
 import nyala.nn.functional as F
 
-from .inputs import DECODERS, PICTURE_SIZE, SAMPLE_RATE, TEXT_MODELS, array, picture_files, token_ids
+from .inputs import DECODERS, PICTURE_SIZE, SAMPLE_RATE, SOUND_MODELS, TEXT_MODELS, array, picture_files, token_ids
 from .ops_nyala import operation as operation
 
 Call = Callable[[], Any]
@@ -109,6 +109,14 @@ def picture_input(folder: Path, count: int) -> Call:
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     loader = nyala.data.DataLoader(Pictures(), 16, shuffle=True, num_workers=workers)
     return lambda: [None for _ in loader]
+
+
+def sound_encoder(name: str) -> Call:
+    """The encoder of a Whisper on a window of 30 seconds."""
+    from nyala.audio.models import whisper
+
+    made = {"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"], **SOUND_MODELS[name]}
+    return _inference(whisper.build(made).model.encoder, nyala.from_numpy(array(1, SOUND_MODELS[name]["num_mel_bins"], 3000)))
 
 
 def log_mel(seconds: int) -> Call:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from .inputs import DECODERS, PICTURE_SIZE, SAMPLE_RATE, TEXT_MODELS, array, picture_files, token_ids
+from .inputs import DECODERS, PICTURE_SIZE, SAMPLE_RATE, SOUND_MODELS, TEXT_MODELS, array, picture_files, token_ids
 from .ops_torch import operation as operation
 from .torchvision_setup import allow_torchvision
 from .variant import Variant
@@ -72,6 +72,15 @@ def decoding(variant: Variant, name: str, prompt: int, count: int) -> Call:
                     layer.cumulative_length.fill_(prompt)
 
     return call
+
+
+def sound_encoder(variant: Variant, name: str) -> Call:
+    """The encoder of a Whisper on a window of 30 seconds."""
+    allow_torchvision()
+    from transformers import WhisperConfig, WhisperModel
+
+    encoder = WhisperModel(WhisperConfig(**SOUND_MODELS[name])).encoder
+    return _inference(variant, encoder, torch.from_numpy(array(1, SOUND_MODELS[name]["num_mel_bins"], 3000)))
 
 
 def log_mel(variant: Variant, seconds: int) -> Call:

@@ -74,6 +74,7 @@ ROWS: tuple[Row, ...] = (
     Row("bert-base/infer 8x128", "text_inference", ("bert-base", 8, 128)),
     Row("llama/decode 1", "decoding", ("smollm2-135m", 64, 8)),
     Row("pictures/input 64", "picture_input", (64,), compiles=False, files=True),
+    Row("whisper-tiny/encoder 30 s", "sound_encoder", ("whisper-tiny",)),
     Row("audio/log-mel 60 s", "log_mel", (60,)),
     Row("import", "import_library", compiles=False, files=True, process=True),
     Row("cold/lite0", "cold_start", ("picture",), compiles=False, files=True, process=True),
