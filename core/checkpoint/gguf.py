@@ -19,6 +19,7 @@ import numpy as np
 from ..atomic import storage_errors
 from ..errors import CheckpointError
 from ..part import FilePart, map_file, open_binary, size_of
+from .binary import Walk
 from .header import name_problem, shorten
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -71,22 +72,8 @@ def read_gguf(path: str | Path | FilePart) -> Gguf:
         return _Reader(path, memoryview(map_file(path, file, writable=False))).head()
 
 
-class _Reader:
+class _Reader(Walk):
     """Walks through the head; every step is checked against the end of the file."""
-
-    def __init__(self, path: Path | FilePart, content: memoryview) -> None:
-        self.path, self.content, self.at = path, content, 0
-
-    def bad(self, why: str) -> CheckpointError:
-        return CheckpointError(f"{self.path} is damaged: {why}", why=f"at byte {self.at}", fix="get the file again")
-
-    def number(self, form: str) -> Any:
-        size = struct.calcsize(form)
-        if self.at + size > len(self.content):
-            raise self.bad("it ends in the middle of its head")
-        (value,) = struct.unpack_from(form, self.content, self.at)
-        self.at += size
-        return value
 
     def text(self) -> str:
         size = self.number("<Q")
