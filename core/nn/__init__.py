@@ -102,8 +102,9 @@ from .pool import (
     MaxPool2d,
     MaxPool3d,
 )
-from .positions import KVCache, Rotary
+from .positions import EncoderDecoderCache, KVCache, Rotary
 from .quantized import QuantizedLinear, quantize
+from .relative import RelativePositionBias
 from .rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .shape import (
     CircularPad1d,
@@ -184,6 +185,7 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "EncoderDecoderCache",
     "Flatten",
     "Fold",
     "GRUCell",
@@ -242,6 +244,7 @@ __all__ = [
     "ReflectionPad1d",
     "ReflectionPad2d",
     "ReflectionPad3d",
+    "RelativePositionBias",
     "ReplicationPad1d",
     "ReplicationPad2d",
     "ReplicationPad3d",

@@ -102,6 +102,36 @@ class KVCache:
                 room[:, :, : self.length] = held.array
 
 
+class EncoderDecoderCache:
+    """What a decoder keeps while it writes a text: keys and values of its own tokens, and those of what it reads from.
+
+    Args:
+        layers: of the decoder.
+
+    Attributes:
+        own: one :class:`KVCache` a layer, of the tokens so far.
+        context: one a layer, of the encoder's vectors; filled by the first step.
+
+    Example:
+        >>> EncoderDecoderCache(2).length
+        0
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.own = [KVCache() for _ in range(layers)]
+        self.context = [KVCache() for _ in range(layers)]
+
+    @property
+    def length(self) -> int:
+        """Tokens so far."""
+        return self.own[0].length if self.own else 0
+
+    def crop(self, max_length: int) -> None:
+        """Forget all tokens but the first ``max_length``; what is read from stays."""
+        for cache in self.own:
+            cache.crop(max_length)
+
+
 class Rotary:
     """Rotary positions (Su et al., arXiv:2104.09864): pairs of features turned by an angle that grows with the position.
 
