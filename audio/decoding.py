@@ -21,6 +21,7 @@ from ..core.tensor import Tensor
 from .tokens import STEP, Tokens
 
 Row = np.ndarray[Any, np.dtype[np.float32]]
+Rows = np.ndarray[Any, np.dtype[np.float32]]  # (N, vocabulary)
 _LATEST_START = round(1.0 / STEP)  # the first words begin within a second
 
 
@@ -162,41 +163,67 @@ def write(model: Any, sound: Tensor, prompt: Sequence[int], rules: Rules, limits
 def _once(
     model: Any, sound: Tensor, prompt: Sequence[int], rules: Rules, limits: Limits, temperature: float, window: int
 ) -> Decoded:
+    return _rows(model, sound, prompt, rules, limits, temperature, [window])[0]
+
+
+def write_all(model: Any, sounds: Tensor, prompt: Sequence[int], rules: Rules, limits: Limits | None = None) -> list[Decoded]:
+    """The likeliest tokens of several windows at once, one after the other; nothing is tried again.
+
+    Args:
+        model: a Whisper with a head, in eval mode.
+        sounds: the encoder's vectors, (N, S, D).
+        prompt, rules: as in :func:`write`, the same for all.
+        limits: how many tokens may be written at most; the temperature is 0.
+    """
+    return _rows(model, sounds, prompt, rules, limits or Limits(), 0.0, range(sounds.shape[0]))
+
+
+def _rows(
+    model: Any, sounds: Tensor, prompt: Sequence[int], rules: Rules, limits: Limits, temperature: float, windows: Sequence[int]
+) -> list[Decoded]:
+    """A text for each row of ``sounds``; rows that have ended wait for the others."""
     tokens, caches = rules.tokens, model.new_caches()
     positions = int(model.config.max_target_positions)
     most = min(limits.max_new_tokens or positions // 2, positions - len(prompt))
-    logits, silence = _first(model, sound, prompt, tokens, caches)
-    written: list[int] = []
-    total = 0.0
+    logits, silence = _first(model, sounds, prompt, tokens, caches)
+    count = len(windows)
+    written: list[list[int]] = [[] for _ in range(count)]
+    total, ended = [0.0] * count, [False] * count
     for step in range(most):
-        allowed = rules.apply(logits, written)
-        chosen = _choose(allowed, temperature, (limits.seed, window, step, round(100 * temperature)))
-        total += float(allowed[chosen]) - _log_sum(allowed)
-        if chosen == tokens.end:
+        chosen = [tokens.end] * count
+        for row in [i for i in range(count) if not ended[i]]:
+            allowed = rules.apply(logits[row], written[row])
+            token = _choose(allowed, temperature, (limits.seed, windows[row], step, round(100 * temperature)))
+            total[row] += float(allowed[token]) - _log_sum(allowed)
+            chosen[row], ended[row] = token, token == tokens.end
+            if not ended[row]:
+                written[row].append(token)
+        if all(ended):
             break
-        written.append(chosen)
         if step + 1 < most:
-            logits = _next(model, sound, chosen, caches)
-    text = tokens.decode(written).strip()
-    return Decoded(tuple(written), text, total / (len(written) + 1), silence, temperature)
+            logits = _next(model, sounds, chosen, caches)
+    return [
+        Decoded(tuple(row), tokens.decode(row).strip(), total[i] / (len(row) + 1), silence[i], temperature)
+        for i, row in enumerate(written)
+    ]
 
 
-def _first(model: Any, sound: Tensor, prompt: Sequence[int], tokens: Tokens, caches: Any) -> tuple[Row, float]:
-    """The logits behind the prompt, and the probability that nothing is said, which the start mark tells."""
+def _first(model: Any, sounds: Tensor, prompt: Sequence[int], tokens: Tokens, caches: Any) -> tuple[Rows, list[float]]:
+    """The logits behind the prompt, and the probabilities that nothing is said, which the start mark tells."""
     with inference_mode():
-        ids = from_numpy(np.array([prompt], np.int64)).to(sound.device)
-        hidden = model.forward_features(None, ids, None, sound, caches)
+        ids = from_numpy(np.array([prompt] * sounds.shape[0], np.int64)).to(sounds.device)
+        hidden = model.forward_features(None, ids, None, sounds, caches)
         place = list(prompt).index(tokens.start)
-        rows = model.forward_head(hidden[:, [place, len(prompt) - 1]]).float().cpu().numpy()[0]
-    silence = 0.0 if tokens.no_speech is None else float(np.exp(rows[0, tokens.no_speech] - _log_sum(rows[0])))
-    return rows[1], silence
+        rows = model.forward_head(hidden[:, [place, len(prompt) - 1]]).float().cpu().numpy()
+    silent = tokens.no_speech
+    return rows[:, 1], [0.0 if silent is None else float(np.exp(row[silent] - _log_sum(row))) for row in rows[:, 0]]
 
 
-def _next(model: Any, sound: Tensor, token: int, caches: Any) -> Row:
+def _next(model: Any, sounds: Tensor, chosen: Sequence[int], caches: Any) -> Rows:
     with inference_mode():
-        ids = from_numpy(np.array([[token]], np.int64)).to(sound.device)
-        found = model(decoder_input_ids=ids, encoder_outputs=sound, caches=caches, last=True)
-    return np.asarray(found.float().cpu().numpy()[0, -1])
+        ids = from_numpy(np.array(chosen, np.int64)[:, None]).to(sounds.device)
+        found = model(decoder_input_ids=ids, encoder_outputs=sounds, caches=caches, last=True)
+    return np.asarray(found.float().cpu().numpy()[:, -1])
 
 
 def _choose(logits: Row, temperature: float, counters: tuple[int, ...]) -> int:
