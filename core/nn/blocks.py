@@ -7,6 +7,7 @@ under those paths in the block itself, and found by them in the forward pass: re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,14 +23,17 @@ from .norm import LayerNorm
 from .parameter import Parameter
 from .positions import KVCache
 
-ATTENTION_NAMES = {"q": "q", "k": "k", "v": "v", "qkv": "qkv", "out": "proj", "attn_drop": "attn_drop"}
+ATTENTION_NAMES = {
+    **{role: role for role in ("q", "k", "v", "qkv", "q_norm", "k_norm", "attn_drop")},
+    "out": "proj",
+}
 MLP_NAMES = {"fc1": "fc1", "gate": "gate", "fc2": "fc2", "mlp_drop": "drop"}
 BLOCK_NAMES = {
     **{role: f"attn.{name}" for role, name in ATTENTION_NAMES.items()},
     **{f"cross_{role}": f"cross_attn.{name}" for role, name in ATTENTION_NAMES.items()},
     **{role: f"mlp.{name}" for role, name in MLP_NAMES.items()},
     **{role: role for role in ("norm1", "norm_cross", "norm2", "drop1", "drop_cross", "drop2", "ls1", "ls2")},
-    **{role: role for role in ("drop_path1", "drop_path2")},
+    **{role: role for role in ("drop_path1", "drop_path2", "post_norm1", "post_norm2")},
 }
 Position = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
@@ -77,8 +81,9 @@ class _AttentionPart(_Part):
 
     def __init__(
         self, owner: Module, dim: int, num_heads: int, names: Mapping[str, str], num_kv_heads: int | None = None,
-        head_dim: int | None = None, kv_dim: int | None = None, bias: bool | Mapping[str, bool] = True, fused: bool = False,
-        dropout: float = 0.0, position: Position | None = None, is_causal: bool = False, scale: float | None = None,
+        head_dim: int | None = None, kv_dim: int | None = None, bias: bool | Mapping[str, bool] = True,
+        fused: bool | str = False, dropout: float = 0.0, position: Position | None = None, is_causal: bool = False,
+        scale: float | None = None, qk_norm: Callable[[int], Module] | None = None, window: int | None = None,
     ) -> None:  # fmt: skip
         self.heads, self.kv_heads = num_heads, num_heads if num_kv_heads is None else num_kv_heads
         if head_dim is None and dim % num_heads:
@@ -87,7 +92,12 @@ class _AttentionPart(_Part):
             raise ArgumentError(f"{num_heads} heads share {self.kv_heads} of keys and values", fix="choose a divisor")
         if fused and kv_dim not in (None, dim):
             raise ArgumentError(f"fused projections of inputs {dim} and {kv_dim} wide", fix="pass fused=False")
+        if fused == "heads" and self.kv_heads != num_heads:
+            raise ArgumentError("fused='heads' with shared keys and values", fix="give num_kv_heads=num_heads, or fused=True")
+        if window is not None and window < 1:
+            raise ArgumentError(f"attention with window={window}", fix="let each place see itself at least")
         self.head_dim = dim // num_heads if head_dim is None else head_dim
+        self.window = window
         self.position, self.is_causal, self.scale, self.fused = position, is_causal, scale, fused
         biases = {role: bias if isinstance(bias, bool) else bias.get(role, True) for role in ("q", "k", "v", "qkv", "out")}
         inner, shared, source = self.heads * self.head_dim, self.kv_heads * self.head_dim, dim if kv_dim is None else kv_dim
@@ -97,37 +107,70 @@ class _AttentionPart(_Part):
         else:
             layers = {"q": Linear(dim, inner, bias=biases["q"])}
             layers |= {role: Linear(source, shared, bias=biases[role]) for role in ("k", "v")}
+        if qk_norm is not None:
+            layers |= {role: qk_norm(self.head_dim) for role in ("q_norm", "k_norm")}
         super().__init__(owner, names, {**layers, "out": Linear(inner, dim, bias=biases["out"]), "attn_drop": Dropout(dropout)})
 
     def __call__(
         self, owner: Module, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
         if context is not None and cache is not None and cache.keys is not None and cache.values is not None:
-            q, k, v, start = self._heads(self.layer(owner, "q")(x)), cache.keys, cache.values, 0  # the context's, from before
+            q, k, v = self._heads(owner, "q", x), cache.keys, cache.values  # the context's, from before
         else:
             q, k, v = self._project(owner, x, context)
-            start = 0 if cache is None else cache.length
             if self.position is not None:
-                q, k = self.position(q, k, start)
+                q, k = self.position(q, k, 0 if cache is None else cache.length)
             if cache is not None:
                 k, v = cache.update(k, v)
-        drop, first = self.layer(owner, "attn_drop"), start if self.is_causal and context is None else None
+        causal = self.is_causal and context is None
+        if self.window is not None:
+            k, v, mask = _windowed(k, v, mask, q.shape[2], self.window, causal)
+        # queries are the last of the steps whose keys there are: a cache may have let the first ones go
+        drop, first = self.layer(owner, "attn_drop"), k.shape[2] - q.shape[2] if causal else None
         y = attend(q, k, v, mask, first, self.scale, self.kv_heads != self.heads, drop.p if drop.training else 0.0)
         return self.layer(owner, "out")(join_heads(y))
 
     def _project(self, owner: Module, x: Tensor, context: Tensor | None) -> tuple[Tensor, ...]:
         """Queries, keys and values, (N, heads, T, D)."""
-        if self.fused:
-            if context is not None:
-                raise ArgumentError("attention to a context with fused projections", fix="build it with fused=False")
-            parts = self.layer(owner, "qkv")(x).split(self.widths, -1)
-        else:
+        if not self.fused:
             source = x if context is None else context
-            parts = [self.layer(owner, role)(s) for role, s in (("q", x), ("k", source), ("v", source))]
-        return tuple(self._heads(p) for p in parts)
+            return tuple(self._heads(owner, role, given) for role, given in (("q", x), ("k", source), ("v", source)))
+        if context is not None:
+            raise ArgumentError("attention to a context with fused projections", fix="build it with fused=False")
+        together = self.layer(owner, "qkv")(x)
+        if self.fused == "heads":  # each head's query, key and value side by side
+            parts = split_heads(together, 3 * self.head_dim).split(self.head_dim, -1)
+        else:
+            parts = tuple(split_heads(p, self.head_dim) for p in together.split(self.widths, -1))
+        return tuple(self._normed(owner, role, p) for role, p in zip("qkv", parts, strict=True))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return split_heads(x, self.head_dim)
+    def _heads(self, owner: Module, role: str, x: Tensor) -> Tensor:
+        return self._normed(owner, role, split_heads(self.layer(owner, role)(x), self.head_dim))
+
+    def _normed(self, owner: Module, role: str, x: Tensor) -> Tensor:
+        return self.layer(owner, f"{role}_norm")(x) if f"{role}_norm" in self else x
+
+
+def _windowed(
+    k: Tensor, v: Tensor, mask: Tensor | None, steps: int, window: int, causal: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Keys, values and mask for queries, the last ``steps`` places, that see places less than ``window`` away.
+
+    What lies out of sight of all of them is left out, so that a new token reads no more than the window.
+    """
+    if causal and (out := k.shape[2] - (window + steps - 1)) > 0:
+        k, v = k[:, :, out:], v[:, :, out:]
+    length = k.shape[2]
+    if mask is not None and mask.shape[-1] > length:
+        mask = mask[..., -length:]
+    if length <= window or steps == 1 and causal:
+        return k, v, mask
+    xp = k._module
+    far = xp.arange(length - steps, length)[:, None] - xp.arange(length)
+    near = k._like((far < window) & (far > -window))
+    if mask is None:
+        return k, v, near
+    return k, v, mask & near if mask.dtype.kind == "b" else mask.masked_fill(~near, -math.inf)
 
 
 class Attention(Module):
@@ -140,12 +183,15 @@ class Attention(Module):
         head_dim: width of a head, ``dim / num_heads`` unless given.
         kv_dim: width of the context where it is not ``dim``.
         bias: whether the projections have biases, for all or by role ("q", "k", "v", "qkv", "out").
-        fused: one layer "qkv" in place of three.
+        fused: one layer "qkv" in place of three; its rows are all queries, all keys, all values, or with "heads" (GPT-NeoX)
+            query, key and value of the first head, of the second, ...
         dropout: of the attention weights.
         position: turns queries and keys by their positions, e.g. ``Rotary``; None for none.
         is_causal: each place sees itself and what came before.
         scale: of the scores, 1 / sqrt(head_dim) unless given.
-        names: paths of the layers, by role: "q", "k", "v" or "qkv", "out", "attn_drop".
+        qk_norm: makes norms of each head's queries and keys from its width (Henry et al., arXiv:2010.04245); None for none.
+        window: each place sees those less than so many away (Beltagy et al., arXiv:2004.05150); None for all.
+        names: paths of the layers, by role: "q", "k", "v" or "qkv", "out", "q_norm", "k_norm", "attn_drop".
 
     ``forward(x, context=None, mask=None, cache=None)``: (N, T, dim) -> (N, T, dim). ``context`` (N, S, kv_dim) gives keys and
     values. A bool mask that broadcasts to (N, heads, T, S) is True where to look; a float one is added to the scores, which is
@@ -242,10 +288,13 @@ class TransformerBlock(Module):
         dropout: of each part's result.
         drop_path: of whole residuals.
         layer_scale: where each part's learnt scale starts; None for none.
+        sandwich: whether each part's result is normalised once more before it is added (Gemma).
+        parallel: both parts see the block's input, and their results are added at once (GPT-J, GPT-NeoX).
         cross: whether there is attention to a context between the two, or its settings.
         attention, mlp: further settings of ``Attention`` and ``MLP``.
         names: paths of the layers, by role: those of ``Attention`` (with "cross_" before them for the second one) and ``MLP``,
-            "norm1", "norm_cross", "norm2", "drop1", "drop_cross", "drop2", "drop_path1", "drop_path2", "ls1", "ls2".
+            "norm1", "norm_cross", "norm2", "drop1", "drop_cross", "drop2", "drop_path1", "drop_path2", "ls1", "ls2",
+            "post_norm1", "post_norm2".
 
     ``forward(x, context=None, mask=None, context_mask=None, cache=None, context_cache=None)``: (N, T, dim) -> (N, T, dim); masks
     and caches as in ``Attention``.
@@ -259,11 +308,14 @@ class TransformerBlock(Module):
 
     def __init__(
         self, dim: int, num_heads: int, hidden_dim: int, *, norm_first: bool = True, norm: Callable[[int], Module] = LayerNorm,
-        dropout: float = 0.0, drop_path: float = 0.0, layer_scale: float | None = None, cross: bool | Mapping[str, Any] = False,
+        dropout: float = 0.0, drop_path: float = 0.0, layer_scale: float | None = None, sandwich: bool = False,
+        parallel: bool = False, cross: bool | Mapping[str, Any] = False,
         attention: Mapping[str, Any] | None = None, mlp: Mapping[str, Any] | None = None, names: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.dim, self.norm_first, self.cross = dim, norm_first, cross is not False
+        if parallel and (cross is not False or not norm_first):
+            raise ArgumentError("a parallel block with cross or norm_first=False", fix="parallel=True has norms first, and no more")
+        self.dim, self.norm_first, self.cross, self.parallel = dim, norm_first, cross is not False, parallel
         paths = _named(BLOCK_NAMES, names)
         self.attn_part = _AttentionPart(self, dim, num_heads, paths, **(attention or {}))
         layers: dict[str, Module] = {"norm1": norm(dim), "drop1": Dropout(dropout)}
@@ -275,6 +327,8 @@ class TransformerBlock(Module):
         layers |= {"norm2": norm(dim), "drop2": Dropout(dropout)}
         if layer_scale is not None:
             layers |= {"ls1": LayerScale(dim, layer_scale), "ls2": LayerScale(dim, layer_scale)}
+        if sandwich:
+            layers |= {"post_norm1": norm(dim), "post_norm2": norm(dim)}
         if drop_path:
             layers |= {"drop_path1": DropPath(drop_path), "drop_path2": DropPath(drop_path)}
         self.layers_part = _Part(self, paths, layers)
@@ -296,6 +350,9 @@ class TransformerBlock(Module):
                 why="the context would be ignored" if context is not None else "there is nothing to attend to",
                 fix="pass context= to blocks built with cross, and to those alone",
             )
+        if self.parallel:
+            seen = self._damped("1", self.attn_part(self, self._layer("norm1")(x), None, mask, cache))
+            return x + seen + self._damped("2", self.mlp_part(self, self._layer("norm2")(x)))
         x = self._residual(x, "norm1", lambda t: self._damped("1", self.attn_part(self, t, None, mask, cache)))
         if context is not None:
             x = self._residual(
@@ -306,7 +363,7 @@ class TransformerBlock(Module):
         return self._residual(x, "norm2", lambda t: self._damped("2", self.mlp_part(self, t)))
 
     def _damped(self, n: str, x: Tensor) -> Tensor:
-        for role in (f"drop{n}", f"ls{n}", f"drop_path{n}"):
+        for role in (f"post_norm{n}", f"drop{n}", f"ls{n}", f"drop_path{n}"):
             if role in self.layers_part:
                 x = self._layer(role)(x)
         return x
