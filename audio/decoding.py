@@ -163,29 +163,38 @@ def write(model: Any, sound: Tensor, prompt: Sequence[int], rules: Rules, limits
 def _once(
     model: Any, sound: Tensor, prompt: Sequence[int], rules: Rules, limits: Limits, temperature: float, window: int
 ) -> Decoded:
-    return _rows(model, sound, prompt, rules, limits, temperature, [window])[0]
+    return _rows(model, sound, [prompt], rules, limits, temperature, [window])[0]
 
 
-def write_all(model: Any, sounds: Tensor, prompt: Sequence[int], rules: Rules, limits: Limits | None = None) -> list[Decoded]:
+def write_all(
+    model: Any, sounds: Tensor, prompts: Sequence[Sequence[int]], rules: Rules, limits: Limits | None = None
+) -> list[Decoded]:
     """The likeliest tokens of several windows at once, one after the other; nothing is tried again.
 
     Args:
         model: a Whisper with a head, in eval mode.
         sounds: the encoder's vectors, (N, S, D).
-        prompt, rules: as in :func:`write`, the same for all.
+        prompts: what the decoder is told of each, all of the same length.
+        rules: as in :func:`write`.
         limits: how many tokens may be written at most; the temperature is 0.
     """
-    return _rows(model, sounds, prompt, rules, limits or Limits(), 0.0, range(sounds.shape[0]))
+    return _rows(model, sounds, prompts, rules, limits or Limits(), 0.0, range(sounds.shape[0]))
 
 
 def _rows(
-    model: Any, sounds: Tensor, prompt: Sequence[int], rules: Rules, limits: Limits, temperature: float, windows: Sequence[int]
+    model: Any,
+    sounds: Tensor,
+    prompts: Sequence[Sequence[int]],
+    rules: Rules,
+    limits: Limits,
+    temperature: float,
+    windows: Sequence[int],
 ) -> list[Decoded]:
     """A text for each row of ``sounds``; rows that have ended wait for the others."""
     tokens, caches = rules.tokens, model.new_caches()
     positions = int(model.config.max_target_positions)
-    most = min(limits.max_new_tokens or positions // 2, positions - len(prompt))
-    logits, silence = _first(model, sounds, prompt, tokens, caches)
+    most = min(limits.max_new_tokens or positions // 2, positions - len(prompts[0]))
+    logits, silence = _first(model, sounds, prompts, tokens, caches)
     count = len(windows)
     written: list[list[int]] = [[] for _ in range(count)]
     total, ended = [0.0] * count, [False] * count
@@ -208,13 +217,13 @@ def _rows(
     ]
 
 
-def _first(model: Any, sounds: Tensor, prompt: Sequence[int], tokens: Tokens, caches: Any) -> tuple[Rows, list[float]]:
-    """The logits behind the prompt, and the probabilities that nothing is said, which the start mark tells."""
+def _first(model: Any, sounds: Tensor, prompts: Sequence[Sequence[int]], tokens: Tokens, caches: Any) -> tuple[Rows, list[float]]:
+    """The logits behind the prompts, and the probabilities that nothing is said, which the start mark tells."""
     with inference_mode():
-        ids = from_numpy(np.array([prompt] * sounds.shape[0], np.int64)).to(sounds.device)
+        ids = from_numpy(np.array(prompts, np.int64)).to(sounds.device)
         hidden = model.forward_features(None, ids, None, sounds, caches)
-        place = list(prompt).index(tokens.start)
-        rows = model.forward_head(hidden[:, [place, len(prompt) - 1]]).float().cpu().numpy()
+        place = list(prompts[0]).index(tokens.start)
+        rows = model.forward_head(hidden[:, [place, len(prompts[0]) - 1]]).float().cpu().numpy()
     silent = tokens.no_speech
     return rows[:, 1], [0.0 if silent is None else float(np.exp(row[silent] - _log_sum(row))) for row in rows[:, 0]]
 

@@ -15,17 +15,14 @@ class Utterance:
     """A sound and what is said in it.
 
     Attributes:
-        sound: a path, or samples with their rate.
+        sound: a path, the bytes of a file, or samples with their rate.
         text: the transcript.
+        language: code of what is spoken, e.g. "de", where it is known.
     """
 
     sound: Any
     text: str
-
-    @property
-    def name(self) -> str:
-        """The file's path, or nothing for samples."""
-        return str(self.sound) if isinstance(self.sound, (str, Path)) else ""
+    language: str | None = None
 
 
 _ONES = (

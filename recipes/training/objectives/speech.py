@@ -1,0 +1,149 @@
+"""Speech recognition: the loss of a decoder that is told the text so far, and word error rates of what it writes by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ....audio.decoding import Limits, Rules, write_all
+from ....audio.scores import distance, words
+from ....core.autograd import no_grad
+from ....core.create import from_numpy
+from ....core.nn import Module
+from ....core.nn import functional as F
+from ....core.tensor import Tensor
+from ...data.batches import Batch
+from ...data.speech import UNTOLD
+from ..evaluate import eval_mode
+from .base import Objective
+
+SPEECH_METRICS = ("wer", "cer", "accuracy")
+_LONGER = 16  # tokens that may be written beyond the longest text of a batch, before it is said to go round in circles
+
+
+@dataclass(frozen=True)
+class Dictated(Objective):
+    """Whisper: each token is told from the sound and the tokens before it; all count alike.
+
+    Attributes:
+        tokens: the model's; see :class:`~nyala.audio.tokens.Tokens`.
+        rules: which tokens it may write.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = SPEECH_METRICS
+    tokens: Any
+    rules: Rules
+    classes: int = 0
+
+    def loss(self, outputs: Tensor, targets: Tensor, reduction: str = "sum") -> Tensor:
+        """As the base.
+
+        Args:
+            outputs: logits (N, T, vocabulary).
+            targets: int64 (N, T), the token that follows at each place, or ``UNTOLD``.
+            reduction: "sum" or "none".
+        """
+        found = F.cross_entropy(
+            outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1), ignore_index=UNTOLD, reduction=reduction
+        )
+        return found if reduction == "sum" else found.reshape(targets.shape).sum(1)
+
+    def count(self, targets: Tensor) -> float:
+        """The tokens, with the end of each text."""
+        return float(self.answers(targets.numpy()))
+
+    def answers(self, labels: np.ndarray) -> int:
+        return int((labels != UNTOLD).sum())
+
+    def evaluate(self, model: Any, batches: Iterable[Batch]) -> SpeechResult:
+        said, found, losses, counts = [], [], [], []
+        prompt = len(self.tokens.prompt(None, "transcribe", False))
+        with eval_mode(model), no_grad():
+            for batch in batches:
+                ids = batch.inputs["decoder_input_ids"]
+                sounds = model.encode(batch.inputs["input_features"])
+                logits = model(decoder_input_ids=ids, encoder_outputs=sounds)
+                losses.append(self.loss(logits, from_numpy(batch.labels), "none").numpy().astype(np.float64))
+                counts.append((batch.labels != UNTOLD).sum(1))
+                limits = Limits(max_new_tokens=batch.labels.shape[1] + _LONGER)
+                written = write_all(model, sounds, ids.numpy()[:, :prompt].tolist(), self.rules, limits)
+                found += [one.text for one in written]
+                said += [self.tokens.decode(row[row != UNTOLD]).strip() for row in batch.labels]
+        return SpeechResult(said, found, np.concatenate(losses), np.concatenate(counts))
+
+
+@dataclass(frozen=True)
+class SpeechResult:
+    """What an evaluation of speech recognition found.
+
+    Attributes:
+        said, heard: the transcript of each sound, and what the model wrote.
+        losses: summed over each sound, float64 (N,).
+        counts: what each loss is a sum of (tokens, or letters), (N,).
+    """
+
+    said: list[str]
+    heard: list[str]
+    losses: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def samples(self) -> int:
+        return len(self.said)
+
+    @cached_property
+    def _errors(self) -> np.ndarray:
+        """For each sound: wrong words, words, wrong letters, letters, and whether all is right; (N, 5)."""
+        rows = []
+        for said, heard in zip(self.said, self.heard, strict=True):
+            a, b = words(said), words(heard)
+            letters = " ".join(a)
+            rows.append((distance(a, b), len(a), distance(letters, " ".join(b)), len(letters), a == b))
+        return np.array(rows, np.float64).reshape(-1, 5)
+
+    def record(self) -> dict[str, float]:
+        """Loss a token; word and character error rate without regard to capitals and marks; sounds without any mistake."""
+        return self.resampled(np.ones(self.samples))
+
+    def resampled(self, times: np.ndarray) -> dict[str, float]:
+        """As ``record``, of the sounds weighted by ``times``."""
+        wrong, total, letters, all_letters, right = times @ self._errors
+        return {
+            "loss": float(times @ self.losses / max(1.0, times @ self.counts)),
+            "wer": float(wrong / max(1.0, total)),
+            "cer": float(letters / max(1.0, all_letters)),
+            "accuracy": float(right / times.sum()),
+        }
+
+    def shown(self, inputs: Sequence[Any], count: int) -> list[dict[str, Any]]:  # noqa: ARG002 - the sounds are shown beside
+        """The sounds with the largest share of wrong letters, then some that are right."""
+        errors = self._errors
+        share = errors[:, 2] / np.maximum(1.0, errors[:, 3])
+        bad = [i for i in np.argsort(-share, kind="stable") if not errors[i, 4]][:count]
+        good = [int(i) for i in np.flatnonzero(errors[:, 4])][:count]
+        chance = np.exp(-self.losses / np.maximum(1, self.counts))
+        return [
+            {
+                "index": int(i),
+                "label": self.said[i],
+                "predicted": self.said[i] if errors[i, 4] else self.heard[i],  # marks and capitals are no mistakes
+                "probability": float(chance[i]),
+            }
+            for i in (*bad, *good)
+        ]
+
+    def predictions(self) -> Iterator[dict[str, Any]]:
+        """For each sound its transcript, what the model wrote, and the wrong words."""
+        for i, (said, heard) in enumerate(zip(self.said, self.heard, strict=True)):
+            yield {"index": i, "text": said, "predicted_text": heard, "errors": int(self._errors[i, 0])}
+
+
+def dictated(pipeline: Any) -> Dictated:
+    """The objective of a Whisper's pipeline."""
+    vocabulary = int(pipeline.model.config.vocab_size)
+    rules = Rules.of(pipeline.tokens, False, pipeline.suppress, pipeline.suppress_first, vocabulary)
+    return Dictated(pipeline.tokens, rules)
