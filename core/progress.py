@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 _switch: bool | None = None
@@ -36,6 +37,23 @@ def tell(text: str) -> None:
     """A line for whoever runs a command, where :func:`tell_through` named one and words are not switched off."""
     if _tell is not None and _switch is not False and _wanted():
         _tell(text)
+
+
+def notice(text: str) -> None:
+    """Something the user should know and may not expect: a line where a command runs, else a Python warning."""
+    if _tell is not None:
+        if _switch is not False:
+            _tell(f"note: {text}")
+        return
+    warnings.warn(text, stacklevel=_outside())
+
+
+def _outside() -> int:
+    """How many calls away the first one is that is none of nyala's: a warning is shown at its line."""
+    root, level, frame = __package__.partition(".")[0], 2, sys._getframe(2)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == root:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def say_kernels_are_compiled() -> None:
