@@ -88,16 +88,52 @@ class Fbank:
         """Samples that are looked at."""
         return FRAME + HOP * (self.frames - 1)
 
+    def to_preprocessor(self) -> dict[str, Any]:
+        """The content of the ``preprocessor_config.json`` that transformers reads."""
+        normalised: dict[str, Any] = {"do_normalize": False}
+        if self.mean is not None:
+            normalised = {"do_normalize": True, "mean": self.mean, "std": self.std}
+        return {
+            "feature_extractor_type": "ASTFeatureExtractor",
+            "feature_size": 1,
+            "max_length": self.frames,
+            "num_mel_bins": self.n_mels,
+            "padding_side": "right",
+            "padding_value": 0.0,
+            "return_attention_mask": False,
+            "sampling_rate": self.sample_rate,
+            **normalised,
+        }
+
     def __call__(self, sounds: Any) -> Tensor:
         """Sounds -> (N, frames, n_mels); one sound is a list of one."""
-        rows = [self._row(sound, i) for i, sound in enumerate(sounds if isinstance(sounds, list) else [sounds])]
+        given = sounds if isinstance(sounds, list) else [sounds]
+        read = [samples_of(sound, self.sample_rate, most=self.samples) for sound in given]
+        return self.batch(
+            [self.one(samples, name_of(sound, i)) for i, (sound, samples) in enumerate(zip(given, read, strict=True))]
+        )
+
+    def batch(self, rows: Sequence[np.ndarray[Any, Any]]) -> Tensor:
+        """What :meth:`one` gave, as the model takes it: (N, frames, n_mels)."""
         return from_numpy(np.stack(rows))
 
-    def _row(self, sound: Any, index: int) -> np.ndarray[Any, Any]:
-        samples = samples_of(sound, self.sample_rate, most=self.samples)
+    def count(self, samples: int) -> int:
+        """How many of the frames are of a sound of so many samples."""
+        return min(self.frames, 1 + (samples - FRAME) // HOP)
+
+    def one(self, samples: np.ndarray[Any, Any], name: str = "a sound") -> np.ndarray[Any, Any]:
+        """Samples (T,) at the model's rate -> (frames, n_mels).
+
+        Args:
+            samples: float32.
+            name: what messages call the sound.
+
+        Raises:
+            DataError: fewer than a frame.
+        """
         if len(samples) < FRAME:
             raise DataError(
-                f"{name_of(sound, index)} has {len(samples)} sample(s) at {self.sample_rate} Hz",
+                f"{name} has {len(samples)} sample(s) at {self.sample_rate} Hz",
                 why=f"a frame needs {FRAME}",
                 fix="leave out sounds shorter than 25 ms",
             )
@@ -129,7 +165,9 @@ class SoundClassification(Pipeline):
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> SoundClassification:
         """Preprocessing from ``preprocessor_config.json``, labels from ``id2label``."""
         settings: Any = model.config
-        described = files.read_json("preprocessor_config.json") if "preprocessor_config.json" in files else {}
+        described = dict(card.preprocessing) if card is not None else {}
+        if "preprocessor_config.json" in files:
+            described = files.read_json("preprocessor_config.json")
         fbank = Fbank.from_config(described, int(settings.max_length), int(settings.num_mel_bins))
         names = config.get("id2label") or {}
         labels = tuple(str(names.get(str(i), f"class {i}")) for i in range(int(settings.num_labels)))

@@ -27,8 +27,18 @@ ARCHITECTURES: dict[str, str] = {
     "timm:resnet152": "vision.models.resnet",
     "timm:tf_efficientnet_lite[0-4]": "vision.models.efficientnet",
     "transformers:bert": "text.models.bert",
+    "transformers:roberta": "text.models.roberta",
+    "transformers:xlm-roberta": "text.models.roberta",
+    "transformers:camembert": "text.models.roberta",
     "transformers:llama": "text.models.llama",
+    "transformers:qwen2": "text.models.qwen2",
+    "transformers:qwen3": "text.models.qwen3",
+    "transformers:t5": "text.models.t5",
+    "transformers:mt5": "text.models.t5",
     "transformers:whisper": "audio.models.whisper",
+    "transformers:wav2vec2": "audio.models.wav2vec2",
+    "transformers:hubert": "audio.models.hubert",
+    "transformers:wavlm": "audio.models.wavlm",
     "transformers:audio-spectrogram-transformer": "audio.models.ast",
 }
 
@@ -87,6 +97,19 @@ def import_path(architecture: str) -> str:
         why=f"it knows {', '.join(ARCHITECTURES)}",
         fix=f"{near} Otherwise choose a model of a known architecture".strip(),
     )
+
+
+def domain_of(architecture: str) -> str:
+    """``"vision"``, ``"audio"`` or ``"text"``.
+
+    Raises:
+        UnknownNameError: nyala does not know the architecture.
+
+    Example:
+        >>> domain_of("transformers:whisper")
+        'audio'
+    """
+    return import_path(architecture).split(".")[1]
 
 
 def get(architecture: str) -> Architecture:

@@ -526,8 +526,9 @@ TABLE = [
         "model.freeze: nothing is called 'layer9': a pattern without a match would silently do nothing. Remedy: did you "
         "mean 'layer4' or 'layer3' or 'layer2'?…"),
     Bad("empty class", lambda e: e.run(f"data.name={e.empty_class}"), DataError, 2,
-        "…/one-empty/empty holds no pictures and no texts: it is empty. Remedy: put some there (.png, .jpg, .jpeg, .webp, "
-        ".bmp, .gif, .tif, .tiff, .ppm, .pgm, .txt), or remove the folder.…"),
+        "…/one-empty/empty holds no pictures, no sounds and no texts: it is empty. Remedy: put some there (.png, .jpg, .jpeg, "
+        ".webp, .bmp, .gif, .tif, .tiff, .ppm, .pgm, .wav, .flac, .ogg, .opus, .mp3, .aiff, .aif, .au, .caf, .oga, .aifc, "
+        ".txt), or remove the folder.…"),
     Bad("one class", lambda e: e.run(f"data.name={e.empty_class}/full"), DataError, 2,
         "…/one-empty/full has 1 class, 'only': a classifier needs at least two classes. Remedy: add another: a folder beside "
         "only.…"),

@@ -2,7 +2,8 @@
 order, nor an interruption can change one.
 
 Pictures are changed after their preprocessing: arrays (C, H, W) float32 of the size the model sees. A random resized crop that
-comes first cuts out of the picture itself: see ``tasks.py``.
+comes first cuts out of the picture itself: see ``tasks.py``. Sounds are changed before it, as samples, but for SpecAugment, which
+changes their frames.
 """
 
 from __future__ import annotations
@@ -12,11 +13,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...audio import augment as sounds
 from ...core.random import Key
-from ..language.schema import Augment, HorizontalFlip, RandomCrop, RandomErasing, RandomResizedCrop, WordDropout
+from ..language.schema import (
+    Augment,
+    Gain,
+    HorizontalFlip,
+    ImageAugment,
+    Noise,
+    RandomCrop,
+    RandomErasing,
+    RandomResizedCrop,
+    Room,
+    SoundAugment,
+    SpecAugment,
+    Speed,
+    TimeShift,
+    WordDropout,
+)
 
-IMAGE = (HorizontalFlip, RandomCrop, RandomResizedCrop, RandomErasing)
+IMAGE = ImageAugment.__args__
 TEXT = (WordDropout,)
+SOUND = SoundAugment.__args__
 
 
 def image(array: np.ndarray, augments: Sequence[Augment], key: Key, done: int = 0) -> np.ndarray:
@@ -50,6 +68,47 @@ def text(words: str, augments: Sequence[Augment], key: Key) -> str:
             keep = key.fold(place).uniform((max(1, len(parts)),)) >= augment.p
             words = " ".join(w for w, k in zip(parts, keep, strict=False) if k) or " ".join(parts[:1])
     return words
+
+
+def sound(samples: np.ndarray, sample_rate: int, augments: Sequence[Augment], key: Key) -> np.ndarray:
+    """Applies what changes samples to one sound; the input is left as it is.
+
+    Args:
+        samples: (T,) float32.
+        sample_rate: in Hz.
+        augments: the recipe's ``data.augment``.
+        key: what the draws are keyed by.
+    """
+    for place, augment in enumerate(augments):
+        draw = key.fold(place)
+        match augment:
+            case TimeShift(seconds=seconds):
+                samples = sounds.time_shift(samples, sample_rate, seconds, draw)
+            case Speed(by=by):
+                samples = sounds.speed(samples, (1 - by, 1.0, 1 + by), draw)
+            case Gain(db=db):
+                samples = sounds.gain(samples, db, draw)
+            case Noise(p=p, snr=snr, colour=colour) if draw.fold("whether").bernoulli(p):
+                samples = sounds.add_noise(samples, snr, draw, colour)
+            case Room(p=p, rt60=rt60, direct=direct) if draw.fold("whether").bernoulli(p):
+                samples = sounds.room(samples, sample_rate, rt60, direct, draw)
+    return np.ascontiguousarray(samples, np.float32)
+
+
+def frames(features: np.ndarray, length: int, augments: Sequence[Augment], key: Key) -> np.ndarray:
+    """Applies what changes frames to one sound's.
+
+    Args:
+        features: (F, bands) float32; the input is left as it is.
+        length: of these frames so many are of the sound, the rest is filled up.
+        augments: the recipe's ``data.augment``.
+        key: what the draws are keyed by.
+    """
+    for place, augment in enumerate(augments):
+        if isinstance(augment, SpecAugment):
+            masks = (augment.time_masks, augment.time_width), (augment.band_masks, augment.band_width)
+            features = sounds.spec_augment(features, length, *masks, key.fold(place))
+    return features
 
 
 def resized_crop_box(size: tuple[int, int], augment: RandomResizedCrop, key: Key) -> tuple[int, int, int, int]:

@@ -12,10 +12,10 @@ import numpy as np
 from ...core.errors import DataError, RecipeError
 from ...core.nn import Module
 from ...hub.pipeline import Pipeline
-from ..language.schema import Model, Train
+from ..language.schema import Model, RandomPart, Train
 from ..training import objectives
 from ..training.objectives import Objective, class_weights
-from . import augment, tasks
+from . import augment, speech, tasks
 from .datasets import Part, Source
 
 
@@ -29,6 +29,7 @@ class Kind(ABC):
         augments: changes that can be made to a sample.
         metrics: names of the scores, beside ``loss``.
         by_class: each sample has one class.
+        blends: ways in which an update can blend samples (``train.mixup``, ``train.cutmix``).
     """
 
     plural: ClassVar[str]
@@ -37,6 +38,7 @@ class Kind(ABC):
     augments: ClassVar[tuple[Any, ...]] = augment.TEXT
     metrics: ClassVar[tuple[str, ...]] = objectives.Classes.metrics
     by_class: ClassVar[bool] = True
+    blends: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:
@@ -59,9 +61,37 @@ class Pictures(Kind):
     """Pictures with a class each."""
 
     plural, domain, task_name, augments = "pictures", "vision", "image-classification", augment.IMAGE
+    blends = ("mixup", "cutmix")
 
     def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
         return tasks.Images(pipeline.preprocess)
+
+
+class Sounds(Kind):
+    """Sounds with a class each."""
+
+    plural, domain, task_name, augments = "sounds", "audio", "audio-classification", augment.SOUND
+    blends = ("mixup",)
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return tasks.Sounds(pipeline.preprocess)
+
+
+class Speech(Kind):
+    """Sounds with a transcript each."""
+
+    plural, domain, task_name = "sounds with transcripts", "audio", "speech-recognition"
+    augments = tuple(kind for kind in augment.SOUND if kind is not RandomPart)  # the transcript tells of all of a sound
+    metrics, by_class = objectives.SPEECH_METRICS, False
+
+    def fitted(self, source: Source, pipeline: Any, recipe: Model) -> Source:
+        return speech.fitted(source, pipeline, recipe.language)
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return speech.Dictation(pipeline)
+
+    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        return objectives.dictated(pipeline)
 
 
 class Texts(Kind):
@@ -155,7 +185,15 @@ def _texts(pipeline: Pipeline) -> tasks.Texts:
     return tasks.Texts(pipeline.preprocess, int(pipeline.model.config.vocab_size))
 
 
-KINDS: dict[str, Kind] = {"image": Pictures(), "text": Texts(), "tags": Tags(), "pairs": Pairs(), "corpus": Corpora()}
+KINDS: dict[str, Kind] = {
+    "image": Pictures(),
+    "sound": Sounds(),
+    "speech": Speech(),
+    "text": Texts(),
+    "tags": Tags(),
+    "pairs": Pairs(),
+    "corpus": Corpora(),
+}
 
 
 def of(name: str) -> Kind:

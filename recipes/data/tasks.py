@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from ...core.create import from_numpy
 from ...core.errors import IndexRangeError
 from ...core.random import Key
 from ...text.tagging import NO_TAG, first_pieces
-from ..language.schema import Augment, RandomResizedCrop
+from ..language.schema import Augment, RandomPart, RandomResizedCrop
 from . import augment
 
 
@@ -33,7 +35,7 @@ class Task(ABC):
 
     @abstractmethod
     def show(self, raw: Any) -> dict[str, Any]:
-        """The sample itself, as the report shows it: ``picture`` (PNG) or ``text``."""
+        """The sample itself, as the report shows it: ``picture`` (PNG), ``sound`` (WAV) or ``text``."""
 
 
 class Images(Task):
@@ -67,6 +69,49 @@ class Images(Task):
         from ..report.samples import show_picture
 
         return show_picture(raw)
+
+
+class Sounds(Task):
+    """Sounds: read and resampled, changed as samples, then the preprocessing that came with the weights.
+
+    Args:
+        preprocess: has ``sample_rate``, ``samples`` (what the model hears of a sound), ``one(samples) -> array``,
+            ``count(samples)`` (how many of its rows are of the sound) and ``batch(arrays)``; see
+            :class:`~nyala.audio.classification.Fbank`.
+    """
+
+    def __init__(self, preprocess: Any) -> None:
+        self.preprocess = preprocess
+
+    def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> np.ndarray:
+        from ...audio.sounds import samples_of
+
+        made, augments = self.preprocess, augments if key is not None else ()
+        part = bool(augments) and isinstance(augments[0], RandomPart)
+        start = float(key.fold(0).uniform()) if part and key is not None else 0.0
+        samples = samples_of(opened(raw), made.sample_rate, most=made.samples, start=start)
+        if not augments or key is None:
+            return made.one(samples, name=named(raw))
+        samples = augment.sound(samples, made.sample_rate, augments, key)[: made.samples]
+        return augment.frames(made.one(samples, name=named(raw)), made.count(len(samples)), augments, key)
+
+    def collate(self, prepared: Sequence[np.ndarray], indices: np.ndarray) -> Any:  # noqa: ARG002 - the task's signature
+        return self.preprocess.batch(prepared)
+
+    def show(self, raw: Any) -> dict[str, Any]:
+        from ..report.samples import show_sound
+
+        return show_sound(opened(raw))
+
+
+def opened(raw: Any) -> Any:
+    """A sound as its readers take it: the bytes of a file as an open one."""
+    return io.BytesIO(raw) if isinstance(raw, bytes) else raw
+
+
+def named(raw: Any) -> str:
+    """What messages call a sound: its file, where it has one."""
+    return str(raw) if isinstance(raw, (str, Path)) else "a sound"
 
 
 class Texts(Task):

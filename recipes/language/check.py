@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect as mi
 
 from ...core.errors import did_you_mean, nearest
-from .schema import Data, Model, Plateau, Recipe, Schedules, Stages, Train
+from .schema import Data, Model, Plateau, RandomPart, Recipe, Schedules, SpecAugment, Stages, Train
 
 
 @dataclass(frozen=True)
@@ -258,6 +258,8 @@ def _across(tree: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _frozen(model: Model, train: Train | None) -> Iterator[Problem]:
+    if model.sizes and not model.random_init:
+        yield Problem("model.sizes", "the weights have sizes of their own", "set model.random_init=true, or leave it out")
     if model.unfreeze and not model.freeze and model.adapter is None:
         yield Problem("model.unfreeze", "nothing is frozen", 'give model.freeze too, e.g. ["*"]')
     if model.adapter is not None and model.random_init:
@@ -282,7 +284,15 @@ def _length(train: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _orders(data: Data) -> Iterator[Problem]:
     for i, augment in enumerate(data.augment):
-        for name in ("scale", "ratio"):
+        if isinstance(augment, RandomPart) and i:
+            yield Problem(
+                f"data.augment[{i}]", "random_part comes after other changes", "put it first: it is cut out of the file"
+            )
+        if isinstance(augment, SpecAugment) and i < len(data.augment) - 1:
+            yield Problem(
+                f"data.augment[{i}]", "spec_augment comes before other changes", "put it last: it changes frames, not samples"
+            )
+        for name in ("scale", "ratio", "db", "snr", "rt60", "direct"):
             low, high = getattr(augment, name, (0, 1))
             if low > high:
                 yield Problem(

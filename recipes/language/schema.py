@@ -23,7 +23,7 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 Below1 = Annotated[float, Meta(ge=0, lt=1)]
 Alpha = Annotated[float, Meta(ge=0, le=4)]
 Decay = Annotated[float, Meta(gt=0, le=1)]
-Score = Literal["accuracy", "macro_f1", "f1", "mrr", "recall_at_10", "loss"]
+Score = Literal["accuracy", "macro_f1", "f1", "mrr", "recall_at_10", "wer", "cer", "loss"]
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +75,69 @@ class WordDropout(Table, frozen=True, tag_field="type", tag="word_dropout"):
     """Probability for each word."""
 
 
-Augment = HorizontalFlip | RandomCrop | RandomResizedCrop | RandomErasing | WordDropout
+class RandomPart(Table, frozen=True, tag_field="type", tag="random_part"):
+    """Of a sound longer than what the model hears: a random part instead of the beginning. Comes first in the list."""
+
+
+class TimeShift(Table, frozen=True, tag_field="type", tag="time_shift"):
+    """Moves a sound to an earlier or later time, and fills up with silence."""
+
+    seconds: Rate = 0.1
+    """At most so far, either way."""
+
+
+class Speed(Table, frozen=True, tag_field="type", tag="speed"):
+    """Plays a sound faster or slower, which changes its pitch too (Ko et al. 2015)."""
+
+    by: Annotated[float, Meta(gt=0, le=0.5)] = 0.1
+    """So much faster, so much slower, or as it is: one of the three is drawn."""
+
+
+class Gain(Table, frozen=True, tag_field="type", tag="gain"):
+    """Makes a sound louder or softer; what goes beyond full scale is clipped."""
+
+    db: tuple[float, float] = (-6.0, 6.0)
+    """Bounds, in decibels."""
+
+
+class Noise(Table, frozen=True, tag_field="type", tag="noise"):
+    """Adds noise to a sound."""
+
+    p: Fraction = 0.5
+    """Probability."""
+    snr: tuple[float, float] = (10.0, 40.0)
+    """Bounds of the sound's power over the noise's, in decibels."""
+    colour: Literal["white", "pink"] = "white"
+    """Alike at all frequencies, or falling by 3 decibels an octave, as most noise outdoors does."""
+
+
+class Room(Table, frozen=True, tag_field="type", tag="room"):
+    """Lets a sound ring in a made-up room: the direct sound, then echoes that die away (Ko et al. 2017)."""
+
+    p: Fraction = 0.5
+    """Probability."""
+    rt60: tuple[Rate, Rate] = (0.1, 0.6)
+    """Bounds of the time in which the echoes fall by 60 decibels, in seconds."""
+    direct: tuple[float, float] = (0.0, 12.0)
+    """Bounds of the direct sound's power over that of all echoes, in decibels."""
+
+
+class SpecAugment(Table, frozen=True, tag_field="type", tag="spec_augment"):
+    """Covers stretches of time and of frequency in the log-mel frames by their mean (Park et al. 2019). Comes last in the list."""
+
+    time_masks: Whole = 2
+    """Stretches of time."""
+    time_width: Fraction = 0.2
+    """The longest such, as a fraction of the sound's frames."""
+    band_masks: Whole = 2
+    """Stretches of frequency."""
+    band_width: Fraction = 0.2
+    """The widest such, as a fraction of all bands."""
+
+
+ImageAugment = HorizontalFlip | RandomCrop | RandomResizedCrop | RandomErasing
+SoundAugment = RandomPart | TimeShift | Speed | Gain | Noise | Room | SpecAugment
+Augment = ImageAugment | WordDropout | SoundAugment
 
 
 # ---- data and model -----------------------------------------------------------------------------------------------
@@ -88,6 +150,8 @@ class Columns(Table, frozen=True):
     """The text; several columns are joined by line breaks, in this order. Recognised: text, sentence, content, body, ..."""
     image: str | None = None
     """The picture's path, relative to the file it stands in. Recognised: image, path, file, filename, ..."""
+    audio: str | None = None
+    """The sound file's path, relative to the file it stands in. Recognised: audio, sound, wav, path, file, ..."""
     label: str | None = None
     """The class. Recognised: label, class, category, target, ..."""
     id: str | None = None
@@ -98,9 +162,9 @@ class Data(Table, frozen=True):
     """Where samples come from, and how they are batched."""
 
     name: str
-    """A registered dataset (`fashion-mnist`), a folder with one subfolder of pictures a class (or train/val/test folders of
-    such, or files of these names), a CSV, TSV, JSON lines or Parquet file of texts or of pictures' paths, or a hub dataset
-    `org/name[@revision]`."""
+    """A registered dataset (`fashion-mnist`), a folder with one subfolder of pictures or sounds a class (or train/val/test
+    folders of such, or files of these names), a CSV, TSV, JSON lines or Parquet file of texts or of the paths of pictures or
+    sounds, or a hub dataset `org/name[@revision]`."""
     validation: str | None = None
     """A second folder or file to choose the best weights on; without it a part of the training samples is held out."""
     test: str | None = None
@@ -108,7 +172,7 @@ class Data(Table, frozen=True):
     subset: str | None = None
     """Of a hub dataset with several configurations: which one. Files below a folder of this name, or named after it."""
     columns: Columns = Columns()
-    """Which columns of a file hold text, picture and class, where their names do not say it."""
+    """Which columns of a file hold text, picture, sound and class, where their names do not say it."""
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
     """What separates the fields of a CSV file; recognised where it is left out (comma, semicolon, tab or bar)."""
     encoding: str = "utf-8"
@@ -191,11 +255,16 @@ class Model(Table, frozen=True):
     """Low-rank weights to learn beside frozen ones; none where it is left out."""
     dropout: dict[str, Below1] = {}
     """Dropout rates by the names the architecture has for them, e.g. `drop_rate`, `hidden_dropout_prob`."""
+    sizes: dict[str, Count] = {}
+    """Whole numbers in place of those of the architecture's own configuration, by its names, e.g. `{ num_hidden_layers = 4 }`:
+    a smaller or larger model of the same kind, which starts from `random_init`."""
     image_size: Annotated[int, Meta(ge=8)] | None = None
     """Side in pixels of what the model sees; by default what the weights were evaluated with. It goes into the result's
     preprocessing."""
     crop_pct: Decay | None = None
     """Side of the crop over side of the resized picture; by default the weights' own. It goes into the result's preprocessing."""
+    language: str | None = None
+    """Of a speech recognition model for many languages: what is spoken, e.g. `de`, where the data do not say it."""
     max_length: Annotated[int, Meta(ge=2)] | None = None
     """Tokens of a text at most; by default what the tokenizer says. It goes into the result's preprocessing."""
 
@@ -452,7 +521,7 @@ class Train(Table, frozen=True):
     label_smoothing: Below1 = 0.0
     """Share of each label that is spread over all classes."""
     mixup: Alpha = 0.0
-    """Blends pairs of pictures; the parameter of the Beta distribution, 0 is off."""
+    """Blends pairs of pictures or sounds; the parameter of the Beta distribution, 0 is off."""
     cutmix: Alpha = 0.0
     """Pastes a part of one picture into another; the parameter of the Beta distribution, 0 is off. With mixup on too, each
     update draws one of the two."""

@@ -13,6 +13,9 @@ from ..judging.assessment import Assessment
 from ..judging.measurement import SHOWN
 
 
+_HEARD = 6  # seconds of a sound that a page holds
+
+
 @dataclass(frozen=True)
 class Sample:
     """A sample as the report shows it.
@@ -66,6 +69,26 @@ def show_picture(raw: Any) -> dict[str, Any]:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return {"picture": buffer.getvalue(), "tiny": tiny}
+
+
+def show_sound(raw: Any) -> dict[str, Any]:
+    """The first seconds of a sound, as WAV of one channel and at most 16 kHz.
+
+    Args:
+        raw: a path, an open file, or a pair (samples, rate).
+    """
+    from ...audio.io import SoundReader, write
+    from ...audio.sounds import is_source, samples_of
+
+    rate = raw[1] if isinstance(raw, tuple) else 16_000
+    if is_source(raw):
+        with SoundReader(raw) as sound:
+            rate = sound.info.sample_rate
+        _ = raw.seek(0) if hasattr(raw, "seek") else 0
+    rate = min(rate, 16_000)
+    buffer = io.BytesIO()
+    write(buffer, samples_of(raw, rate, most=_HEARD * rate), rate, format="WAV")
+    return {"sound": buffer.getvalue()}
 
 
 def show_text(raw: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import msgspec
 from ...core.atomic import atomic_write, storage_errors
 from ...core.errors import DataError, IntegrityError, NyalaError, RecipeError
 from ..data import datasets
+from ..data.tasks import opened
 from ..folder import metrics
 from ..folder import run as runs
 from ..judging.assessment import Assessment, labels_of
@@ -23,10 +24,15 @@ from ..judging.measurement import Measurement
 from ..language import config
 from ..language.schema import Recipe
 from ..proof import hashing
-from .samples import Sample, pick, show_picture, show_text
+from .samples import Sample, pick, show_picture, show_sound, show_text
 
 SCORES = "scores.json"
-_SHOW: Mapping[str, Callable[[Any], dict[str, Any]]] = {"image": show_picture, "text": show_text}
+_SHOW: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+    "image": show_picture,
+    "sound": lambda raw: show_sound(opened(raw)),
+    "speech": lambda raw: show_sound(opened(raw.sound)),
+    "text": show_text,
+}
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ def save(
         for name in COPIED:
             if pipeline.files is not None and name in pipeline.files:
                 pipeline.files.copy(name, new / name)
+        if hasattr(pipeline.preprocess, "to_preprocessor"):
+            _write_preprocessor(new / "preprocessor_config.json", pipeline.preprocess.to_preprocessor())
         if not (new / "tokenizer.json").exists() and hasattr(pipeline.preprocess, "save"):
             pipeline.preprocess.save(new / "tokenizer.json")  # of a base that has it in another form
         pooling = getattr(pipeline, "pooling", None)
@@ -58,6 +60,12 @@ def save(
             (new / name).write_text(content, encoding="utf-8")
         if hasattr(pipeline.preprocess, "max_length"):
             _write_length(new, int(pipeline.preprocess.max_length))
+
+
+def _write_preprocessor(path: Path, own: dict[str, Any]) -> None:
+    """The preprocessing as it was used, over what the base says of it."""
+    base = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps({**base, **own}, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_length(folder: Path, length: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...core import random
 from ...core.errors import RecipeError
+from ...hub import registry
 from ...hub.client import fetch_resolved, resolve
 from ...hub.load import load as hub_load
 from ...hub.load import published_classes, read_config
@@ -35,7 +36,7 @@ def load(recipe: Model, kind: Kind, classes: int, seed: int) -> tuple[Pipeline, 
     if classes and not recipe.new_head:
         _check_head(recipe, classes)
     with random.step_scope(seed, 0):
-        given: dict[str, Any] = dict(recipe.dropout)
+        given: dict[str, Any] = {**recipe.dropout, **recipe.sizes}
         new_head = recipe.new_head and classes > 0
         if new_head:
             given["num_classes"] = classes
@@ -56,7 +57,8 @@ def check_kind(recipe: Model, kind: Kind) -> None:
     if resolved.card is not None:
         domain: str = resolved.card.domain
     else:
-        domain = "text" if "model_type" in read_config(fetch_resolved(resolved), None) else "vision"
+        files = fetch_resolved(resolved)
+        domain = registry.domain_of(registry.architecture_of(read_config(files, None), files.origin))
     if domain != kind.domain:
         raise RecipeError(
             f"model.name: {recipe.name} is a {domain} model and the data are {kind.plural}",
@@ -84,7 +86,7 @@ def prepared(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
         if recipe.crop_pct is not None:
             changed["crop_pct"] = recipe.crop_pct
         return replace(pipeline, preprocess=replace(pipeline.preprocess, **changed)) if changed else pipeline  # type: ignore[type-var]
-    if recipe.max_length is None or pipeline.files is None:
+    if kind.domain != "text" or recipe.max_length is None or pipeline.files is None:
         return pipeline
     from ...text.tokenizer import Tokenizer
 

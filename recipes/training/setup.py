@@ -150,11 +150,18 @@ def _check_fit(recipe: Recipe, source: Source) -> None:
     for i, item in enumerate(recipe.data.augment):
         if not isinstance(item, kind.augments):
             wrong.append(f"  data.augment[{i}]: {item.__struct_config__.tag} is not for {kind.plural}")
-    if source.kind != "image":
-        wrong += [f"  train.{k}: only pictures can be blended" for k in ("mixup", "cutmix") if getattr(recipe.train, k)]
-        wrong += [f"  model.image_size: the data are {kind.plural}"] if recipe.model.image_size else []
-    elif recipe.model.max_length:
-        wrong.append("  model.max_length: the data are pictures")
+    wrong += [
+        f"  train.{k}: {kind.plural} cannot be blended"
+        for k in ("mixup", "cutmix")
+        if k not in kind.blends and getattr(recipe.train, k)
+    ]
+    sizes = {"vision": ("image_size", "crop_pct"), "text": ("max_length",)}
+    wrong += [
+        f"  model.{k}: the data are {kind.plural}"
+        for domain, keys in sizes.items()
+        for k in keys
+        if domain != kind.domain and getattr(recipe.model, k)
+    ]
     if recipe.data.sampling == "balanced" and not kind.by_class:
         wrong.append(f"  data.sampling: {kind.plural} have no classes to balance")
     if not source.labels:

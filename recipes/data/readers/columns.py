@@ -1,4 +1,4 @@
-"""Which column of a table holds the text or the picture, and which the class: as the recipe says, or by the columns' names."""
+"""Which column of a table holds the text, the picture or the sound, and which the class: as the recipe says, or by the columns' names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ....audio.datasets.files import SOUNDS
 from ....core.errors import DataError, did_you_mean
 from ....vision.datasets.folder import PICTURES
 from ...language.schema import Columns
@@ -39,9 +40,11 @@ TOGETHER = (
         ("subject", "text"),
     ),
 )
-IMAGE = (
-    *("image", "img", "picture", "photo", "image_path", "img_path", "image_file", "file_name", "filename", "file", "filepath"),
-    *("file_path", "path"),
+FILE = ("file_name", "filename", "file", "filepath", "file_path", "path")
+IMAGE = ("image", "img", "picture", "photo", "image_path", "img_path", "image_file", *FILE)
+SOUND = (
+    *("audio", "sound", "wav", "recording", "clip", "audio_path", "sound_path", "wav_path", "audio_file", "sound_file"),
+    *("audio_filepath", "wav_file", *FILE),
 )
 LABEL = (
     *("label", "labels", "class", "category", "target", "y", "class_name", "classname", "label_name", "label_text", "sentiment"),
@@ -55,8 +58,8 @@ class Roles:
     """Which columns hold what.
 
     Attributes:
-        kind: ``image`` or ``text``.
-        inputs: the column of pictures, or those of text in the order in which they are joined.
+        kind: ``image``, ``sound`` or ``text``.
+        inputs: the column of pictures or sounds, or those of text in the order in which they are joined.
         label: the column of classes.
         identity: the column of samples' own names; empty where there is none.
     """
@@ -79,13 +82,16 @@ def recognise(table: Table, wanted: Columns) -> Roles:
         >>> recognise(table, Columns()).inputs
         ('subject', 'body')
     """
-    for key, value in (("label", wanted.label), ("image", wanted.image), ("id", wanted.id), *(("text", t) for t in wanted.text)):
+    single = {key: getattr(wanted, key) for key in ("label", "image", "audio", "id")}
+    for key, value in (*single.items(), *(("text", t) for t in wanted.text)):
         if value is not None and value not in table.columns:
             raise _no_column(table, f"data.columns.{key}", value)
-    if wanted.text and wanted.image:
-        raise DataError("data.columns names text and image", why="a sample is one of them", fix="leave one out")
-    identity = wanted.id or _first(table, IDENTITY, taken=(*wanted.text, wanted.image, wanted.label))
-    label = wanted.label or _first(table, LABEL, taken=(*wanted.text, wanted.image, identity))
+    named = [key for key in ("text", "image", "audio") if getattr(wanted, key)]
+    if len(named) > 1:
+        raise DataError(f"data.columns names {' and '.join(named)}", why="a sample is one of them", fix="leave one out")
+    given = (*wanted.text, wanted.image, wanted.audio)
+    identity = wanted.id or _first(table, IDENTITY, taken=(*given, wanted.label))
+    label = wanted.label or _first(table, LABEL, taken=(*given, identity))
     kind, inputs = _inputs(table, wanted, taken=(label, identity))
     label = label or _the_other(table, (*inputs, identity))
     if not inputs and label:
@@ -97,23 +103,28 @@ def recognise(table: Table, wanted: Columns) -> Roles:
 
 def _first(table: Table, names: Sequence[str], taken: Sequence[str | None]) -> str:
     """The table's column that comes first among ``names``, upper and lower case and - _ and blanks alike; empty if none."""
-    folded = {_fold(c): c for c in reversed(table.columns) if c not in taken}
+    folded = {fold(c): c for c in reversed(table.columns) if c not in taken}
     return next((folded[name] for name in names if name in folded), "")
 
 
-def _fold(name: str) -> str:
+def fold(name: str) -> str:
+    """A column's name without regard to capitals, and to blanks, - and _."""
+    """A column's name for comparing: upper and lower case, - _ and blanks alike."""
     return name.casefold().replace("-", "_").replace(" ", "_")
 
 
 def _inputs(table: Table, wanted: Columns, taken: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     if wanted.image:
         return "image", (wanted.image,)
+    if wanted.audio:
+        return "sound", (wanted.audio,)
     if wanted.text:
         return "text", tuple(wanted.text)
-    image = _first(table, IMAGE, taken)
-    if image and _holds_pictures(table, image):
-        return "image", (image,)
-    folded = {_fold(c): c for c in table.columns if c not in taken}
+    for kind, customary in (("image", IMAGE), ("sound", SOUND)):
+        column = _first(table, customary, taken)
+        if column and held(table, column) == kind:
+            return kind, (column,)
+    folded = {fold(c): c for c in table.columns if c not in taken}
     for first, second in TOGETHER:
         if first in folded and second in folded:
             return "text", (folded[first], folded[second])
@@ -121,9 +132,13 @@ def _inputs(table: Table, wanted: Columns, taken: Sequence[str]) -> tuple[str, t
     return "text", (text,) if text else ()
 
 
-def _holds_pictures(table: Table, column: str) -> bool:
+def held(table: Table, column: str) -> str:
+    """What a column holds: ``image`` or ``sound``, as paths or as the files' bytes, else ``text``."""
     value = next((v for v in table.column(column) if v), None)
-    return isinstance(value, bytes) or (isinstance(value, str) and value.lower().endswith(PICTURES))
+    if isinstance(value, bytes):
+        return "sound" if fold(column) in SOUND and fold(column) not in FILE else "image"
+    ending = value.lower() if isinstance(value, str) else ""
+    return "image" if ending.endswith(PICTURES) else "sound" if ending.endswith(SOUNDS) else "text"
 
 
 def _the_other(table: Table, taken: Sequence[str]) -> str:
@@ -136,7 +151,7 @@ def _only_other(table: Table, taken: Sequence[str]) -> tuple[str, tuple[str, ...
     column = _the_other(table, taken)
     if not column:
         return "", ()
-    return ("image" if _holds_pictures(table, column) else "text"), (column,)
+    return held(table, column), (column,)
 
 
 def _no_column(table: Table, key: str, name: str) -> DataError:
@@ -148,10 +163,10 @@ def _no_column(table: Table, key: str, name: str) -> DataError:
 
 def _unrecognised(table: Table, what: str) -> DataError:
     known = ", ".join(map(repr, table.columns))
-    says = {"label": "is the label", "input": "holds the text or the pictures"}[what]
+    says = {"label": "is the label", "input": "holds the text, the pictures or the sounds"}[what]
     key = {"label": "label", "input": "text"}[what]
     example = f'["{table.columns[0]}"]' if what == "input" else f'"{table.columns[-1]}"'
-    headless = "" if any(_fold(c) in (*TEXT, *IMAGE, *LABEL) for c in table.columns) else ", and no name that is customary"
+    headless = "" if any(fold(c) in (*TEXT, *IMAGE, *SOUND, *LABEL) for c in table.columns) else ", and no name that is customary"
     return DataError(
         f"{table.path}: no column tells that it {says}",
         why=f"it has {known}{headless}",

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ....audio.datasets.files import SOUNDS
 from ....core.atomic import storage_errors
 from ....core.errors import DataError
 from ....vision.datasets.folder import PICTURES
@@ -21,7 +22,10 @@ SPLITS = {
     "test": ("test", "testing"),
 }
 TEXTS = (".txt",)
-_MANIFESTS = ("metadata", "labels", "annotations", "manifest", "data", "dataset", "index")
+ENDINGS = {"image": PICTURES, "sound": SOUNDS, "text": TEXTS}
+SAMPLES = tuple(ending for endings in ENDINGS.values() for ending in endings)
+_WORDS = {"image": "pictures", "sound": "sounds", "text": "texts"}
+MANIFESTS = ("metadata", "labels", "annotations", "manifest", "data", "dataset", "index")
 
 
 def read_folder(folder: Path, recipe: Data) -> dict[str, Samples]:
@@ -74,8 +78,9 @@ def joined(pieces: Sequence[Samples]) -> Samples:
     if len(pieces) == 1:
         return pieces[0]
     kinds = {piece.kind for piece in pieces}
-    if len(kinds) == 2:
-        raise DataError(f"{pieces[0].places[0]} and {pieces[1].places[0]} are of different kinds", fix="keep one kind")
+    if len(kinds) > 1:
+        other = next(piece for piece in pieces if piece.kind != pieces[0].kind)
+        raise DataError(f"{pieces[0].places[0]} and {other.places[0]} are of different kinds", fix="keep one kind")
     return Samples(
         pieces[0].kind,
         [value for piece in pieces for value in piece.inputs],
@@ -97,7 +102,7 @@ def _unsplit(folder: Path, recipe: Data) -> Samples:
 def _manifest(folder: Path) -> Path | None:
     """The file of rows that says what is in a folder; None where its subfolders do."""
     found = [p for p in sorted(folder.iterdir()) if p.is_file() and ending(p) and not p.name.startswith(".")]
-    named = [p for p in found if p.name.lower().split(".")[0] in _MANIFESTS]
+    named = [p for p in found if p.name.lower().split(".")[0] in MANIFESTS]
     classes = [p for p in _subfolders(folder) if any(_inside(p))]
     if len(named) == 1 or (len(found) == 1 and len(classes) < 2):
         return (named or found)[0]
@@ -115,17 +120,17 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    """The pictures and texts below a folder, in order of their paths."""
+    """The pictures, sounds and texts below a folder, in order of their paths."""
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in (*PICTURES, *TEXTS) and path.is_file() and not path.name.startswith("."):
+        if path.suffix.lower() in SAMPLES and path.is_file() and not path.name.startswith("."):
             yield path
 
 
 def read_classes(folder: Path, encoding: str = "utf-8") -> Samples:
-    """One subfolder a class, of pictures or of ``.txt`` files.
+    """One subfolder a class, of pictures, of sounds or of ``.txt`` files.
 
     Raises:
-        DataError: no subfolder, a class without a sample, pictures and texts together.
+        DataError: no subfolder, a class without a sample, or samples of different kinds.
     """
     classes = _subfolders(folder)
     if not classes:
@@ -136,12 +141,13 @@ def read_classes(folder: Path, encoding: str = "utf-8") -> Samples:
             raise _empty_class(path)
     files = [path for inside in found.values() for path in inside]
     labels = [name for name, inside in found.items() for _ in inside]
-    kinds = {"text" if path.suffix.lower() in TEXTS else "image" for path in files}
-    if len(kinds) == 2:
-        texts = next(p for p in files if p.suffix.lower() in TEXTS)
-        raise DataError(f"{folder} holds pictures and texts, e.g. {texts}", fix="keep one kind")
-    (kind,) = kinds
-    inputs = files if kind == "image" else [_read_text(path, encoding) for path in files]
+    found_kinds = {kind: path for path in reversed(files) for kind in ENDINGS if path.suffix.lower() in ENDINGS[kind]}
+    if len(found_kinds) > 1:
+        kinds = sorted(found_kinds)
+        words = " and ".join(_WORDS[kind] for kind in kinds)
+        raise DataError(f"{folder} holds {words}, e.g. {found_kinds[kinds[-1]]}", fix="keep one kind")
+    (kind,) = found_kinds
+    inputs = [_read_text(path, encoding) for path in files] if kind == "text" else files
     digest = hashing.of_files((path.relative_to(folder).as_posix(), path) for path in files)
     return Samples(kind, list(inputs), labels, [str(path) for path in files], digest, tuple(found))
 
@@ -160,10 +166,12 @@ def _nothing(folder: Path) -> DataError:
     if not files:
         return DataError(f"{folder} is empty", fix=f"sort your files as {folder}/CLASS/picture.jpg, or put a train.csv there")
     listed = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in Counter(files).most_common(4))
+    sounds = Counter(files).most_common(1)[0][0] in SOUNDS
+    example, column = ("sound.wav", "audio") if sounds else ("picture.jpg", "image")
     return DataError(
         f"{folder} has no subfolders",
         why=f"each would be a class; it holds files: {listed}",
-        fix=f"sort them as {folder}/CLASS/picture.jpg, or list them in a train.csv with the columns image and label",
+        fix=f"sort them as {folder}/CLASS/{example}, or list them in a train.csv with the columns {column} and label",
     )
 
 
@@ -171,7 +179,7 @@ def _empty_class(folder: Path) -> DataError:
     others = Counter(p.suffix.lower() for p in folder.rglob("*") if p.is_file())
     why = "it holds " + ", ".join(f"{n} {s or 'without ending'}" for s, n in others.most_common(3)) if others else "it is empty"
     return DataError(
-        f"{folder} holds no pictures and no texts",
+        f"{folder} holds no pictures, no sounds and no texts",
         why=why,
-        fix=f"put some there ({', '.join((*PICTURES, *TEXTS))}), or remove the folder",
+        fix=f"put some there ({', '.join(SAMPLES)}), or remove the folder",
     )

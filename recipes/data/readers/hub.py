@@ -9,9 +9,8 @@ from pathlib import Path, PurePosixPath
 from ....core.errors import DataError, did_you_mean
 from ....hub.datasets import Snapshot
 from ....hub.datasets import fetch_dataset as fetch
-from ....vision.datasets.folder import PICTURES
 from ...language.schema import Data
-from .folders import SPLITS, TEXTS, read_folder
+from .folders import SAMPLES, SPLITS, read_folder
 from .manifests import Samples
 from .tables import ending
 
@@ -75,7 +74,7 @@ def _is_data(file: str) -> bool:
     hidden = any(part.startswith((".", "__")) for part in path.parts)
     if hidden or path.name.lower() in _NO_DATA or path.stem.lower().startswith(("readme", "license", "requirements")):
         return False
-    return bool(ending(Path(file))) or path.suffix.lower() in (*PICTURES, *TEXTS)
+    return bool(ending(Path(file))) or path.suffix.lower() in SAMPLES
 
 
 def _configuration(file: str) -> str:

@@ -1,4 +1,4 @@
-"""From tables to parts: texts or pictures with their classes, every bad row named."""
+"""From tables to parts: texts, pictures or sounds with their classes, every bad row named."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .columns import Roles, label_text, recognise
 from .tables import SHOWN, Table, complain, read_table
 
 PARTS = ("train", "validation", "test")
+FILES = {"image": "picture", "sound": "sound"}  # kinds whose samples are files, and what messages call one
 _HIDDEN = "-1"  # what published test parts have in place of labels that are kept secret
 
 
@@ -26,8 +27,8 @@ class Samples:
     """The samples of one part, still with their classes by name.
 
     Attributes:
-        kind: ``image`` or ``text``.
-        inputs: texts, pictures' paths, or pictures' bytes.
+        kind: ``image``, ``sound`` or ``text``.
+        inputs: texts, or the paths or bytes of pictures or sounds.
         labels: the class of each.
         places: where each stands, for messages.
         digest: sha256 of what was read.
@@ -48,10 +49,10 @@ def read_manifest(path: Path, recipe: Data, root: Path | None = None) -> Samples
     Args:
         path: the file.
         recipe: says columns, delimiter and encoding where they are not recognised.
-        root: what pictures' paths are relative to; the file's folder by default.
+        root: what paths in it are relative to; the file's folder by default.
 
     Raises:
-        DataError: every row without input or class, every picture that is not there, ids that occur twice.
+        DataError: every row without input or class, every picture or sound that is not there, ids that occur twice.
     """
     table = read_table(path, recipe.delimiter, recipe.encoding)
     return samples_of(table, recognise(table, recipe.columns), root or path.parent)
@@ -61,8 +62,8 @@ def samples_of(table: Table, roles: Roles, root: Path) -> Samples:
     """The samples of a table whose columns are known."""
     names = table.names.get(roles.label, [])
     labels = [_label(value, names) for value in table.column(roles.label)]
-    if roles.kind == "image":
-        inputs: list[Any] = [_picture(value, root) for value in table.column(roles.inputs[0])]
+    if roles.kind in FILES:
+        inputs: list[Any] = [named_file(value, root) for value in table.column(roles.inputs[0])]
     else:
         inputs = [_text(values) for values in zip(*(table.column(c) for c in roles.inputs), strict=True)]
     complain(table.path, _mistakes(table, roles, inputs, labels), _fix(roles))
@@ -77,7 +78,8 @@ def _label(value: Any, names: Sequence[str]) -> str | None:
     return label_text(value)
 
 
-def _picture(value: Any, root: Path) -> Any:
+def named_file(value: Any, root: Path) -> Any:
+    """The path or the bytes of a picture or sound that stands in a row; None for what is neither."""
     if isinstance(value, bytes):
         return value
     return root / Path(value).expanduser() if isinstance(value, str) and value.strip() else None
@@ -110,8 +112,9 @@ def _instead(row: Sequence[Any], table: Table, column: str) -> str:
 
 
 def _fix(roles: Roles) -> str:
-    if roles.kind == "image":
-        return "correct or remove these rows; a picture's path counts from the file's folder, a class is a name or a whole number"
+    if roles.kind in FILES:
+        what = FILES[roles.kind]
+        return f"correct or remove these rows; a {what}'s path counts from the file's folder, a class is a name or a whole number"
     return "correct or remove these rows; a class is a name or a whole number"
 
 
@@ -138,11 +141,11 @@ def _check_classes(table: Table, roles: Roles, labels: Sequence[str]) -> None:
 
 
 def _digest(table: Table, inputs: Sequence[Any], root: Path) -> str:
-    """Of the file alone where it holds the texts; with the pictures, each under its path."""
-    pictures = {value for value in inputs if isinstance(value, Path)}
-    if not pictures:
+    """Of the file alone where it holds the texts; with the pictures or sounds, each under its path."""
+    files = {value for value in inputs if isinstance(value, Path)}
+    if not files:
         return hashing.of_file(table.path)
-    named = [(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix(), path) for path in pictures]
+    named = [(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix(), path) for path in files]
     return hashing.of_files([*named, (f"manifest {table.path.name}", table.path)])
 
 

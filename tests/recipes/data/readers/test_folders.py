@@ -107,9 +107,10 @@ def test_class_folders_win_over_a_stray_file(tmp_path: Path) -> None:
     [
         ((), r" is empty"),
         (("a.jpg", "b.jpg", "c.wav"), r"has no subfolders: each would be a class; it holds files: 2 \.jpg, 1 \.wav"),
-        (("cat/1.jpg", "dog/"), r"dog holds no pictures and no texts: it is empty"),
-        (("cat/1.jpg", "dog/1.wav"), r"dog holds no pictures and no texts: it holds 1 \.wav"),
+        (("cat/1.jpg", "dog/"), r"dog holds no pictures, no sounds and no texts: it is empty"),
+        (("cat/1.jpg", "dog/1.pdf"), r"dog holds no pictures, no sounds and no texts: it holds 1 \.pdf"),
         (("cat/1.jpg", "dog/1.txt"), r"holds pictures and texts, e\.g\. .*1\.txt"),
+        (("cat/1.jpg", "dog/1.wav"), r"holds pictures and sounds, e\.g\. .*1\.wav"),
         (("cat/1.jpg",), r"has 1 class, 'cat'"),
         (("test/cat/1.jpg", "test/dog/1.jpg"), r"has test and no training part"),
         (("train.csv", "train/cat/1.jpg", "test.csv"), r"has several train parts: train, train\.csv"),

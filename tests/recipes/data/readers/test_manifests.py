@@ -57,7 +57,7 @@ def test_columns_of_pictures(name: str) -> None:
 @pytest.mark.parametrize(
     ("columns", "wanted", "message"),
     [
-        (["a", "b", "c"], Columns(), r"no column tells that it holds the text or the pictures: it has 'a', 'b', 'c'"),
+        (["a", "b", "c"], Columns(), r"no column tells that it holds the text, the pictures or the sounds: it has 'a', 'b', 'c'"),
         (["text", "b", "c"], Columns(), r'no column tells that it is the label.*data\.columns\.label="c"'),
         (["text", "labl"], Columns(label="label"), r"has no column 'label' \(data\.columns\.label\).*did you mean 'labl'"),
         (["text", "label"], Columns(text=["txt"]), r"has no column 'txt' \(data\.columns\.text\).*did you mean 'text'"),
