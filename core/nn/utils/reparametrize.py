@@ -18,7 +18,7 @@ from ..parameter import Parameter
 M = TypeVar("M", bound=Module)
 
 
-def _take(module: Module, name: str, what: str) -> Parameter:
+def take(module: Module, name: str, what: str) -> Parameter:
     """The parameter ``name``, no longer registered."""
     found = module._parameters.get(name)
     if found is None:
@@ -26,6 +26,17 @@ def _take(module: Module, name: str, what: str) -> Parameter:
         raise ModuleError(f"{what}: {type(module).__name__} has no parameter {name!r}", fix=f"it has {known}")
     delattr(module, name)
     return found
+
+
+def norms(v: Tensor, dim: int | None) -> Tensor:
+    """Lengths over all dimensions but ``dim``, kept for broadcasting; over all of them for None."""
+    axes = tuple(i for i in range(v.ndim) if dim is None or i != dim % v.ndim)
+    return sqrt(sum(v * v, axes, keepdim=dim is not None))
+
+
+def normed(g: Tensor, v: Tensor, dim: int | None) -> Tensor:
+    """The directions of ``v`` with the lengths ``g``."""
+    return v * (g / norms(v, dim))
 
 
 class _Computed:
@@ -65,14 +76,8 @@ class _WeightNorm(_Computed):
         super().__init__(name)
         self.dim = dim
 
-    def length(self, v: Tensor) -> Tensor:
-        """Norms over all dimensions but ``dim``, kept for broadcasting."""
-        axes = tuple(i for i in range(v.ndim) if self.dim is None or i != self.dim % v.ndim)
-        return sqrt(sum(v * v, axes, keepdim=self.dim is not None))
-
     def compute(self, module: Module) -> Tensor:
-        v = getattr(module, f"{self.name}_v")
-        return v * (getattr(module, f"{self.name}_g") / self.length(v))
+        return normed(getattr(module, f"{self.name}_g"), getattr(module, f"{self.name}_v"), self.dim)
 
 
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
@@ -88,9 +93,9 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
         >>> sorted(weight_norm(nn.Linear(3, 2)).state_dict())
         ['bias', 'weight_g', 'weight_v']
     """
-    weight = _take(module, name, "weight_norm")
+    weight = take(module, name, "weight_norm")
     hook = _WeightNorm(name, dim)
-    module.register_parameter(f"{name}_g", Parameter(hook.length(weight.detach())))
+    module.register_parameter(f"{name}_g", Parameter(norms(weight.detach(), dim)))
     module.register_parameter(f"{name}_v", Parameter(weight.detach().clone()))
     hook.attach(module)
     return module
@@ -144,7 +149,7 @@ def spectral_norm(module: M, name: str = "weight", n_power_iterations: int = 1, 
         eps: least norm in it.
         dim: the dimension of the outputs: 1 for transposed convolutions, otherwise 0.
     """
-    weight = _take(module, name, "spectral_norm")
+    weight = take(module, name, "spectral_norm")
     rows = dim if dim is not None else 1 if type(module).__name__.startswith("ConvTranspose") else 0
     hook = _SpectralNorm(name, n_power_iterations, eps, rows)
     matrix = hook.matrix(weight.detach())
