@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.autograd import no_grad
-from ..core.errors import MissingFileError
-from ..hub.pipeline import Pipeline, Unavailable
 from ..hub.results import Classifications, Results, predictions, shortened, table
+from .batching import TextPipeline, as_is, longest_of, texts_of, tokenizer_of
 from .pooling import Pooling
-from .tokenizer import Tokenizer
+from .tokenizer import TooLong
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..core.nn import Module
+    from ..core.tensor import Tensor
     from ..hub.cards import Card
     from ..hub.files import Files
 
@@ -92,31 +92,7 @@ class TextClasses(Classifications):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class _TextPipeline(Pipeline):
-    """What both have in common: texts go through the model in batches of similar length, and come back in their order."""
-
-    preprocess: Any
-    batch_size: int = 32
-
-    def _run(self, texts: Sequence[str], use: Any) -> np.ndarray[Any, Any]:
-        """(N, ...) rows of ``use(output, batch)``, in the order of the texts."""
-        if isinstance(self.preprocess, Unavailable):
-            self.preprocess(texts)
-        rows = self.preprocess.encode(list(texts), None)
-        order = sorted(range(len(rows)), key=lambda i: (-len(rows[i][0]), i))
-        device = next(self.model.parameters()).device
-        found: list[Any] = [None] * len(rows)
-        with no_grad():
-            for start in range(0, len(order), self.batch_size):
-                part = order[start : start + self.batch_size]
-                batch = {k: v.to(device) for k, v in self.preprocess.pad([rows[i] for i in part]).items()}
-                for i, row in zip(part, use(self.model(**batch), batch).cpu().numpy(), strict=True):
-                    found[i] = row
-        return np.stack(found)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class TextEmbedding(_TextPipeline):
+class TextEmbedding(TextPipeline):
     """Texts -> vectors. Call it on one text (a vector comes back) or a list (:class:`Embeddings`).
 
     Attributes:
@@ -128,24 +104,48 @@ class TextEmbedding(_TextPipeline):
     @classmethod
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> TextEmbedding:
         """Tokenizer, longest input and pooling from the files that sentence-transformers publishes."""
-        length = Pooling.max_length(files) or int(model.config.max_position_embeddings)
-        tokenizer = tokenizer_of(files, min(length, int(model.config.max_position_embeddings)))
+        longest = longest_of(model)
+        tokenizer = tokenizer_of(files, min(Pooling.max_length(files) or longest, longest), model)
         return cls(model, tokenizer, as_is, card, files, config, pooling=Pooling.from_files(files))
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self, inputs: Any, *, too_long: TooLong | None = None) -> Any:
         """One text -> (D,) float32; a list -> :class:`Embeddings`.
 
+        Args:
+            inputs: texts.
+            too_long: what happens to a text that is longer than the model reads: "notice" (its end is cut off, and you are
+                told), "cut", or "raise".
+
         Raises:
-            DataError: something that is not a text.
+            DataError: something that is not a text, or one that is too long, where that is an error.
             MissingFileError: the model came without a tokenizer.
         """
-        texts = [inputs] if isinstance(inputs, str) else list(inputs)
-        array = self._run(texts, lambda out, batch: self.pooling(out.last_hidden_state, batch["attention_mask"]))
-        return array[0] if isinstance(inputs, str) else Embeddings(array, texts)
+        texts, single = texts_of(inputs)
+        array = self.run(texts, self._pooled, too_long=too_long)
+        return array[0] if single else Embeddings(array, texts)
+
+    def _pooled(self, output: Any, batch: dict[str, Tensor]) -> Tensor:
+        return self.pooling(output.last_hidden_state, batch["attention_mask"])
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector has."""
+        return int(self.model.config.hidden_size)  # type: ignore[union-attr, arg-type]
+
+    def stream(
+        self, texts: Iterable[str], *, chunk: int = 4096, too_long: TooLong | None = None
+    ) -> Iterator[np.ndarray[Any, Any]]:
+        """The vectors of any number of texts, (n, D) float32 for each ``chunk`` of them: only one chunk is in memory.
+
+        A chunk is sorted by length before it is cut into batches; the vectors come in the order of the texts.
+        """
+        rest = iter(texts)
+        while part := list(islice(rest, chunk)):
+            yield self.run(part, self._pooled, too_long=too_long)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TextClassification(_TextPipeline):
+class TextClassification(TextPipeline):
     """Texts -> classes. Call it on one text (:class:`Prediction`) or a list (:class:`TextClasses`).
 
     Attributes:
@@ -159,33 +159,27 @@ class TextClassification(_TextPipeline):
         """Tokenizer from the files, labels from ``id2label``."""
         count, names = int(model.config.num_labels), config.get("id2label") or {}
         labels = tuple(str(names.get(str(i), f"class {i}")) for i in range(count))
-        length = min(Pooling.max_length(files) or 512, int(model.config.max_position_embeddings))
-        return cls(model, tokenizer_of(files, length), as_is, card, files, config, labels=labels)
+        length = min(Pooling.max_length(files) or 512, longest_of(model))
+        return cls(model, tokenizer_of(files, length, model), as_is, card, files, config, labels=labels)
 
-    def logits(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
-        """(N, classes) float32: what the model says, before any softmax."""
-        return self._run(texts, lambda out, _: out)
+    def logits(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, too_long: TooLong | None = None
+    ) -> np.ndarray[Any, Any]:
+        """(N, classes) float32: what the model says of the texts, or of pairs of texts, before any softmax."""
+        return self.run(texts, lambda out, _: getattr(out, "logits", out), pairs=pairs, too_long=too_long)
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self, inputs: Any, *, too_long: TooLong | None = None) -> Any:
         """One text -> :class:`Prediction`; a list -> :class:`TextClasses`.
 
+        Args:
+            inputs: texts.
+            too_long: what happens to a text that is longer than the model reads: "notice" (its end is cut off, and you are
+                told), "cut", or "raise".
+
         Raises:
-            DataError: something that is not a text.
+            DataError: something that is not a text, or one that is too long, where that is an error.
             MissingFileError: the model came without a tokenizer.
         """
-        texts = [inputs] if isinstance(inputs, str) else list(inputs)
-        found = predictions(self.logits(texts), self.labels)
-        return found[0] if isinstance(inputs, str) else TextClasses(found, texts)
-
-
-def tokenizer_of(files: Files, max_length: int) -> Any:
-    """The tokenizer of a model's files, or what says that it is missing."""
-    try:
-        return Tokenizer.from_files(files, max_length)
-    except MissingFileError:
-        return Unavailable("tokenizer.json", "turn text into tokens", files.origin)
-
-
-def as_is(output: Any) -> Any:
-    """A postprocessing that changes nothing."""
-    return output
+        texts, single = texts_of(inputs)
+        found = predictions(self.logits(texts, too_long=too_long), self.labels)
+        return found[0] if single else TextClasses(found, texts)

@@ -14,7 +14,7 @@ from ..core.errors import DataError, kind_of
 from ..hub.pipeline import Pipeline, Unavailable
 from ..hub.results import Results, shortened, table
 from . import tags
-from .pipelines import as_is, tokenizer_of
+from .batching import as_is, longest_of, tokenizer_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -100,7 +100,7 @@ class TokenClassification(Pipeline):
         """Tokenizer from the files, tags from ``id2label``."""
         names = config.get("id2label") or {}
         labels = tuple(str(names.get(str(i), f"class {i}")) for i in range(int(model.config.num_labels)))
-        tokenizer = tokenizer_of(files, int(model.config.max_position_embeddings))
+        tokenizer = tokenizer_of(files, longest_of(model), model)
         return cls(model, tokenizer, as_is, card, files, config, labels=labels)
 
     def __call__(self, inputs: Any) -> Any:

@@ -11,7 +11,7 @@ from ...hub import registry
 from ...hub.client import fetch_resolved, resolve
 from ...hub.load import load as hub_load
 from ...hub.load import published_classes, read_config
-from ...hub.pipeline import Pipeline
+from ...hub.pipeline import Pipeline, Unavailable
 from ..data.kinds import Kind
 from ..language.schema import Model
 from ..proof import hashing
@@ -86,16 +86,17 @@ def prepared(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
         if recipe.crop_pct is not None:
             changed["crop_pct"] = recipe.crop_pct
         return replace(pipeline, preprocess=replace(pipeline.preprocess, **changed)) if changed else pipeline  # type: ignore[type-var]
-    if kind.domain != "text" or recipe.max_length is None or pipeline.files is None:
+    if kind.domain != "text" or isinstance(pipeline.preprocess, Unavailable):
         return pipeline
-    from ...text.tokenizer import Tokenizer
+    from ...text.batching import longest_of
 
-    longest = int(pipeline.model.config.max_position_embeddings)
-    if recipe.max_length > longest:
+    longest, tokenizer = longest_of(pipeline.model), pipeline.preprocess
+    if (recipe.max_length or 0) > longest:
         raise RecipeError(
             f"model.max_length is {recipe.max_length}", why=f"{recipe.name} has {longest} positions", fix=f"at most {longest}"
         )
-    return replace(pipeline, preprocess=Tokenizer.from_files(pipeline.files, recipe.max_length))
+    length = recipe.max_length or tokenizer.max_length  # type: ignore[attr-defined]
+    return replace(pipeline, preprocess=tokenizer.replace(max_length=length, too_long="cut"))  # type: ignore[attr-defined]
 
 
 def hashes(pipeline: Pipeline) -> dict[str, str]:
