@@ -14,11 +14,10 @@ from ..core.errors import ArgumentError, DataError, MissingFileError
 from ..core.tensor import Tensor
 from ..hub.pipeline import Pipeline, Unavailable
 from .decoding import Decoded, Limits, Rules, language_of, write
-from .io import SoundReader
-from .sounds import is_source, samples_of
 from .tokens import STEP, Tokens
 from .transcript import Segment, Transcript, Transcripts
 from .transforms.whisper import HOP, SAMPLE_RATE, whisper_mel
+from .windows import Windows
 
 if TYPE_CHECKING:
     from ..core.nn import Module
@@ -115,7 +114,7 @@ class SpeechRecognition(Pipeline):
         """(N, vocabulary) float32: what the model says of the first word of each sound, of its first 30 s."""
         rows = []
         for sound in sounds:
-            with _Windows(sound, self.window) as heard, inference_mode():
+            with Windows(sound, self.window, SAMPLE_RATE) as heard, inference_mode():
                 ids = from_numpy(np.array([self.tokens.prompt(None, "transcribe", False)]))
                 vectors = self._encode(heard.at(0)[: self.window])
                 found = self.model(decoder_input_ids=ids.to(vectors.device), encoder_outputs=vectors, last=True)
@@ -130,7 +129,7 @@ class SpeechRecognition(Pipeline):
             return encode(mel.to(parameter.device).to(parameter.dtype))
 
     def _transcript(self, sound: Any, request: Request, progress: Heard | None) -> Transcript:
-        with _Windows(sound, self.window) as heard:
+        with Windows(sound, self.window, SAMPLE_RATE) as heard:
             work = _Work(self, heard, request)
             segments: list[Segment] = []
             if progress is not None:
@@ -145,7 +144,7 @@ class SpeechRecognition(Pipeline):
 class _Work:
     """One sound's way through the windows."""
 
-    def __init__(self, pipeline: SpeechRecognition, heard: _Windows, request: Request) -> None:
+    def __init__(self, pipeline: SpeechRecognition, heard: Windows, request: Request) -> None:
         self.pipeline, self.heard, self.request, self.tokens = pipeline, heard, request, pipeline.tokens
         self.seek = self.count = 0
         self.language = request.language or "en"
@@ -224,61 +223,6 @@ def _segment(found: Decoded, tokens: Tokens, start: float, end: float, piece: Se
     text = tokens.decode(piece).strip()
     times = round(start, 3), round(end, 3)
     return Segment(*times, text, tuple(piece), found.avg_logprob, found.no_speech_prob, found.temperature)
-
-
-class _Windows:
-    """A sound at 16 kHz, of which a window is held at a time; reading goes forward only."""
-
-    def __init__(self, sound: Any, window: int) -> None:
-        self._window, self._first, self._held = window, 0, np.zeros(0, np.float32)
-        self._file: SoundReader | None = None
-        self._ended = False
-        if is_source(sound):
-            self._file = SoundReader(sound, SAMPLE_RATE, mono=True)
-            self.name = self._file.name
-            self.total = max(1, round(self._file.info.duration * SAMPLE_RATE))
-            self._blocks: Iterator[np.ndarray[Any, Any]] = iter(self._file)
-        else:
-            self.name, samples = "samples", samples_of(sound, SAMPLE_RATE)
-            self.total = max(1, len(samples))
-            self._blocks = iter([samples[None]])
-
-    def __enter__(self) -> _Windows:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.__exit__(None, None, None)
-
-    @property
-    def length(self) -> int:
-        """Samples read so far: all, at the end."""
-        return self._first + len(self._held)
-
-    def at(self, first: int) -> np.ndarray[Any, Any]:
-        """A window's samples from ``first`` on, fewer at the end; what lies before is forgotten."""
-        self._fill(first + self._window)
-        self._held = self._held[first - self._first :]
-        self._first = first
-        return self._held[: self._window]
-
-    def more(self, place: int) -> bool:
-        """Whether there are samples behind ``place``."""
-        self._fill(place + 1)
-        return self.length > place
-
-    def _fill(self, until: int) -> None:
-        parts = [self._held]
-        have = self.length
-        while have < until and not self._ended:
-            block = next(self._blocks, None)
-            if block is None:
-                self._ended = True
-            else:
-                parts.append(block[0])
-                have += block.shape[1]
-        if len(parts) > 1:
-            self._held = np.concatenate(parts)
 
 
 @dataclass(frozen=True)
