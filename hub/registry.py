@@ -30,6 +30,7 @@ ARCHITECTURES: dict[str, str] = {
     "transformers:roberta": "text.models.roberta",
     "transformers:xlm-roberta": "text.models.roberta",
     "transformers:camembert": "text.models.roberta",
+    "transformers:gpt2": "text.models.gpt2",
     "transformers:llama": "text.models.llama",
     "transformers:qwen2": "text.models.qwen2",
     "transformers:qwen3": "text.models.qwen3",

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..core.create import arange
 from ..core.errors import DataError
 from ..core.nn import functional as F
 from ..core.tensor import Tensor
@@ -90,8 +91,20 @@ class Pooling:
         elif self.mode == "max":
             pooled = hidden.masked_fill(mask == 0, -1e9).amax(dim=1)
         elif self.mode == "last":
-            places = (attention_mask.sum(dim=1) - 1).reshape(-1, 1, 1).expand(hidden.shape[0], 1, hidden.shape[2])
-            pooled = hidden.gather(1, places).squeeze(1)
+            pooled = last_vectors(hidden, attention_mask)
         else:
             pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1e-9)
         return F.normalize(pooled, dim=1) if self.normalize else pooled
+
+
+def last_vectors(hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """(N, T, D) vectors and (N, T) mask, 0 at padding on either side -> (N, D), of the last token of each row.
+
+    Example:
+        >>> import nyala
+        >>> last_vectors(nyala.tensor([[[1.0], [3.0], [100.0]]]), nyala.tensor([[1, 1, 0]]))
+        tensor([[3.]])
+    """
+    count = hidden.shape[1]
+    places = ((attention_mask != 0) * arange(1, count + 1, device=hidden.device)).argmax(dim=1)
+    return hidden.gather(1, places.reshape(-1, 1, 1).expand(hidden.shape[0], 1, hidden.shape[2])).squeeze(1)

@@ -163,7 +163,7 @@ def _windowed(
     length = k.shape[2]
     if mask is not None and mask.shape[-1] > length:
         mask = mask[..., -length:]
-    if length <= window or steps == 1 and causal:
+    if length <= window or (steps == 1 and causal):
         return k, v, mask
     xp = k._module
     far = xp.arange(length - steps, length)[:, None] - xp.arange(length)
@@ -314,7 +314,9 @@ class TransformerBlock(Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if parallel and (cross is not False or not norm_first):
-            raise ArgumentError("a parallel block with cross or norm_first=False", fix="parallel=True has norms first, and no more")
+            raise ArgumentError(
+                "a parallel block with cross or norm_first=False", fix="parallel=True has norms first, and no more"
+            )
         self.dim, self.norm_first, self.cross, self.parallel = dim, norm_first, cross is not False, parallel
         paths = _named(BLOCK_NAMES, names)
         self.attn_part = _AttentionPart(self, dim, num_heads, paths, **(attention or {}))

@@ -1,0 +1,284 @@
+"""Decoders: parity with transformers on tiny random models, caches, windows, classifiers, and what configurations may say."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import nyala
+import pytest
+from nyala import checkpoint, nn
+from nyala.errors import ArgumentError, DataError, IndexRangeError, ShapeError
+from nyala.hub import registry
+from nyala.hub.load import read_weights
+from nyala.text.models import gpt2, llama, qwen2, qwen3
+
+GOLDENS = Path(__file__).parents[1] / "goldens" / "text"
+FOLDERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2")
+SIZES = {
+    "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+}  # fmt: skip
+SMALL: dict[str, dict[str, Any]] = {
+    "llama": SIZES,
+    "qwen2": SIZES,
+    "qwen3": {**SIZES, "head_dim": 4},
+    "gpt2": {"vocab_size": 40, "n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 32},
+}
+
+
+def relative(actual: Any, expected: np.ndarray) -> float:
+    return float(np.abs(np.asarray(actual, np.float64) - expected).max() / max(np.abs(expected).max(), 1e-12))
+
+
+def module_of(name: str) -> Any:
+    return importlib.import_module(f"nyala.text.models.{name}")
+
+
+def published(folder: Path) -> dict[str, np.ndarray]:
+    index = folder / "model.safetensors.index.json"
+    return checkpoint.load_sharded(index) if index.exists() else checkpoint.load_file(folder / "model.safetensors")
+
+
+@pytest.fixture(params=FOLDERS)
+def golden(request: pytest.FixtureRequest) -> tuple[Path, Any, dict[str, np.ndarray]]:
+    folder = GOLDENS / request.param
+    return folder, nyala.load(str(folder)), checkpoint.load_file(folder / "goldens.safetensors")
+
+
+@pytest.fixture(params=sorted(SMALL))
+def small(request: pytest.FixtureRequest) -> tuple[Any, dict[str, Any]]:
+    nyala.manual_seed(5)
+    return module_of(request.param), {**SMALL[request.param], "initializer_range": 0.3}
+
+
+def test_logits_equal_transformers(golden) -> None:
+    _, pipe, frozen = golden
+    ids, mask = (nyala.from_numpy(np.array(frozen[k])) for k in ("input_ids", "attention_mask"))
+    with nyala.no_grad():
+        assert relative(pipe.model(ids), frozen["plain.logits"]) < 1e-5
+        masked = pipe.model(ids, mask).numpy() * np.asarray(frozen["attention_mask"])[..., None]
+    assert relative(masked, frozen["logits"]) < 1e-5
+
+
+def test_gradients_equal_transformers(golden) -> None:
+    _, pipe, frozen = golden
+    logits = pipe.model(nyala.from_numpy(np.array(frozen["input_ids"])))
+    weights = np.cos(0.7 * np.arange(logits.numel(), dtype=np.float64) + 0.3).reshape(logits.shape)
+    (logits * nyala.tensor(weights.astype(np.float32))).sum().backward()
+    config = pipe.model.config
+    keys = registry.get(registry.architecture_of(pipe.config)).key_map(pipe.config, [])
+    grads = {n: np.asarray(p.grad) for n, p in pipe.model.named_parameters()}
+    found = keys.to_published(grads)
+    expected = {k.removeprefix("grad."): v for k, v in frozen.items() if k.startswith("grad.")}
+    assert set(found) == {renamed(n) for n in expected}
+    largest = max(np.abs(g).max() for g in expected.values())
+    for name, g in expected.items():
+        mine = found[renamed(name)]
+        # a key's bias shifts all scores of a query alike: its gradient is rounding noise in both
+        assert relative(mine, g) < 1e-4 or np.abs(mine - g).max() < 1e-6 * largest, (name, config)
+
+
+def renamed(name: str) -> str:
+    """A parameter of the reference as its published files call it."""
+    return name.replace("lm_head", "embed_out") if "gpt_neox" in name else name
+
+
+def test_the_published_file_comes_back(golden) -> None:
+    folder, pipe, _ = golden
+    module = registry.get(registry.architecture_of(pipe.config))
+    files, config = published(folder), module.export_config(pipe.model)
+    keys, state = module.key_map(config, list(files)), {k: v.numpy() for k, v in pipe.model.state_dict().items()}
+    back = keys.to_published(state)
+    assert {k: v.shape for k, v in back.items()} == {k: v.shape for k, v in files.items()}
+    assert all(np.array_equal(back[k], files[k].astype(np.float32)) for k in files)
+    keys.check_bijection(list(state), [v.shape for v in state.values()])
+    assert module.build(config).config == pipe.model.config
+
+
+def test_caches_change_nothing(golden) -> None:
+    _, pipe, frozen = golden
+    model, ids = pipe.model, nyala.from_numpy(np.array(frozen["input_ids"])[:1])
+    with nyala.inference_mode():
+        whole, caches = model(ids).numpy(), model.new_caches()
+        parts = [model(ids[:, :2], caches=caches).numpy(), model(ids[:, 2:5], caches=caches).numpy()]
+        parts += [model(ids[:, i : i + 1], caches=caches, last=True).numpy() for i in range(5, 9)]
+    assert relative(np.concatenate(parts, 1), whole) < 1e-5
+
+
+def test_rows_padded_on_the_left_go_on_by_caches(golden) -> None:
+    _, pipe, frozen = golden
+    model, ids, mask = pipe.model, np.array(frozen["input_ids"]), np.array(frozen["attention_mask"])
+    with nyala.inference_mode():
+        caches, found = model.new_caches(), []
+        for first, last in ((0, 5), (5, 8), (8, 9)):
+            step, seen = nyala.from_numpy(ids[:, first:last].copy()), nyala.from_numpy(mask[:, :last].copy())
+            found.append(model(step, seen, caches).numpy())
+    assert relative(np.concatenate(found, 1) * mask[..., None], frozen["logits"]) < 1e-5
+
+
+class _Forgetful(nn.KVCache):
+    """A cache that gives the last steps alone, as a sliding one does."""
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def update(self, k: Any, v: Any) -> tuple[Any, Any]:
+        keys, values = super().update(k, v)
+        kept = self.window - 1 + k.shape[2]
+        return keys[:, :, -kept:], values[:, :, -kept:]
+
+
+def test_a_cache_may_forget_what_no_window_shows(golden) -> None:
+    _, pipe, frozen = golden
+    model, ids, mask = pipe.model, np.array(frozen["input_ids"]), np.array(frozen["attention_mask"])
+    with nyala.inference_mode():
+        caches = [nn.KVCache() if w is None else _Forgetful(w) for w in model.layer_windows()]
+        found = [
+            model(nyala.from_numpy(ids[:, i : i + 2].copy()), nyala.from_numpy(mask[:, : i + 2].copy()), caches).numpy()
+            for i in range(0, 8, 2)
+        ]
+    assert relative(np.concatenate(found, 1) * mask[:, :8, None], frozen["logits"][:, :8]) < 1e-5
+
+
+def test_classifiers_equal_transformers(golden) -> None:
+    folder, _, frozen = golden
+    model = nyala.load(str(folder), num_classes=3).model
+    assert type(model).__name__.endswith("ForSequenceClassification")
+    model.score.weight.array[...] = np.cos(np.arange(3 * 24)).reshape(3, 24)
+    ids, lengths = np.array(frozen["input_ids"]), np.asarray(frozen["attention_mask"]).sum(1)
+    right = (np.arange(9) < lengths[:, None]).astype(np.int64)
+    left = np.stack([np.roll(row, 9 - n) for row, n in zip(ids * right, lengths, strict=True)])
+    with nyala.no_grad():
+        found = model(nyala.from_numpy(ids * right), nyala.from_numpy(right))
+        turned = model(nyala.from_numpy(left), nyala.from_numpy(right[:, ::-1].copy()))
+        alone = model(nyala.from_numpy(ids[:1].copy()))
+    assert relative(found, frozen["classifier.logits"]) < 1e-5
+    assert relative(turned, frozen["classifier.logits"]) < 1e-5
+    assert relative(alone, frozen["classifier.logits"][:1]) < 1e-5
+
+
+def test_without_a_mask_the_padding_token_tells_the_last() -> None:
+    model = llama.build({**SMALL["llama"], "pad_token_id": 0, "architectures": ["LlamaForSequenceClassification"]}).eval()
+    with nyala.no_grad():
+        padded, alone = model(nyala.tensor([[7, 5, 0, 0]])), model(nyala.tensor([[7, 5]]))
+    assert relative(padded, alone.numpy()) < 1e-6
+
+
+@pytest.mark.parametrize("padding", [False, True])
+def test_a_model_without_its_head_gives_vectors(golden, padding: bool) -> None:
+    folder, pipe, frozen = golden
+    body = nyala.load(str(folder), task="feature-extraction").model
+    inputs = {"input_ids": nyala.from_numpy(np.array(frozen["input_ids"]))}
+    if padding:
+        inputs["attention_mask"] = nyala.from_numpy(np.array(frozen["attention_mask"]))
+    with nyala.no_grad():
+        hidden = body(**inputs, token_type_ids=nyala.zeros(3, 9, dtype="int64")).last_hidden_state
+        assert relative(hidden, pipe.model.forward_features(**inputs).numpy()) < 1e-6
+
+
+def test_the_shared_interface(small) -> None:
+    module, sizes = small
+    for name, kind in module.CLASSES.items():
+        model = module.build({**sizes, "architectures": [name]})
+        assert type(model) is kind and model.layer_of(next(iter(model.state_dict()))) == 0
+        depths = {n: model.layer_of(n) for n, _ in model.named_parameters()}
+        assert set(depths.values()) == {0, 1, 2, 3} and len(model.layer_windows()) == 2
+        groups = model.param_groups(weight_decay=0.1, layer_decay=0.5)
+        assert {g["lr_scale"] for g in groups} == {0.125, 0.25, 0.5, 1.0}
+        assert module.build(module.export_config(model)).config == model.config
+        keys = module.key_map(module.export_config(model), list(model.state_dict()))
+        keys.check_bijection(list(model.state_dict()), [tuple(v.shape) for v in model.state_dict().values()])
+    classifier = module.build(sizes, num_labels=5)
+    classifier.reset_head(7)
+    assert classifier(nyala.tensor([[1, 2]])).shape == (1, 7) and classifier.head_names() == ["score.weight"]
+    assert module.export_config(classifier)["id2label"]["6"] == "LABEL_6"
+
+
+def test_checkpointing_and_training_change_no_gradient(small) -> None:
+    module, sizes = small
+    off = {k: 0.0 for k in ("resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout") if k in dir(module.Config())}
+    model = module.build(sizes, num_labels=2, **off).train()
+    ids, grads = nyala.tensor([[1, 2, 3], [4, 5, 6]]), []
+    for enable in (False, True):
+        model.enable_checkpointing(enable)
+        model.zero_grad()
+        (model(ids) * nyala.tensor([[1.0, -2.0]])).sum().backward()
+        grads.append({n: np.asarray(p.grad) for n, p in model.named_parameters()})
+    assert all(np.array_equal(grads[0][n], grads[1][n]) for n in grads[0])
+
+
+def test_bad_input_is_named(small) -> None:
+    module, sizes = small
+    model = module.build(sizes).eval()
+    with pytest.raises(IndexRangeError, match="token id 40 in sample 1, the vocabulary has 40"):
+        model(nyala.tensor([[1, 2], [3, 40]]))
+    with pytest.raises(ShapeError, match=r"\(N, T\)"):
+        model(nyala.tensor([1, 2]))
+    with pytest.raises(ShapeError, match=r"attention_mask \(1, 3\)"):
+        model(nyala.tensor([[1, 2]]), nyala.tensor([[1, 1, 1]]))
+    with pytest.raises(ArgumentError, match="no option 'widht'"):
+        module.build(sizes, widht=3)
+    with pytest.raises(DataError, match="OfAnotherKind"):
+        module.build({**sizes, "architectures": ["OfAnotherKind"]})
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    from nyala.errors import CheckpointError
+    from nyala.hub.files import Files
+
+    other = gpt2.build(SMALL["gpt2"])
+    checkpoint.save_file({k: v.numpy() for k, v in other.state_dict().items()}, tmp_path / "model.safetensors")
+    files = Files({"model.safetensors": tmp_path / "model.safetensors"}, origin="here")
+    with pytest.raises(CheckpointError, match=r"model\.layers\.0"):
+        read_weights(llama.build(SMALL["llama"]), llama, files)
+
+
+# ---- what is a family's own
+
+
+def test_windows_are_read_as_published() -> None:
+    sizes = {**SIZES, "num_hidden_layers": 3, "sliding_window": 4}
+    assert qwen2.build(sizes).layer_windows() == [None] * 3
+    assert qwen2.build({**sizes, "use_sliding_window": True, "max_window_layers": 2}).layer_windows() == [None, None, 4]
+    types = ["sliding_attention", "full_attention", "sliding_attention"]
+    assert qwen3.build({**sizes, "use_sliding_window": True, "layer_types": types}).layer_windows() == [4, None, 4]
+    for bad in (types[:2], ["sliding"] * 3):
+        with pytest.raises(DataError, match="layer_types of 3 layers"):
+            qwen3.build({**sizes, "layer_types": bad})
+
+
+def test_old_names_of_gpt2_are_read() -> None:
+    files = published(GOLDENS / "gpt2")
+    old = {k.removeprefix("transformer."): v for k, v in files.items()}
+    old |= {f"h.{i}.attn.{name}": np.ones((1, 1, 4, 4), np.float32) for i in range(2) for name in ("bias", "masked_bias")}
+    model = nyala.load(str(GOLDENS / "gpt2")).model
+    ours = gpt2.key_map(gpt2.export_config(model), list(old)).to_ours(old)
+    assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in model.state_dict().items()}
+    assert all(np.array_equal(ours[k], v.numpy()) for k, v in model.state_dict().items())
+    assert model.transformer.h[0].get_parameter("attn.c_attn.weight").shape == (72, 24)
+
+
+def test_gpt2_has_only_so_many_positions() -> None:
+    model = gpt2.build(SMALL["gpt2"]).eval()
+    with pytest.raises(ShapeError, match="33 tokens in a row, the model has 32"):
+        model(nyala.zeros(1, 33, dtype="int64"))
+    with pytest.raises(DataError, match="attends to a context"):
+        gpt2.build({**SMALL["gpt2"], "add_cross_attention": True})
+    with pytest.raises(ArgumentError, match="no multiple of n_head"):
+        gpt2.build({**SMALL["gpt2"], "n_head": 3})
+
+
+def test_gpt2_may_scale_scores_by_the_layer() -> None:
+    ids = nyala.tensor([[1, 2, 3]])
+    nyala.manual_seed(1)
+    plain = gpt2.build({**SMALL["gpt2"], "initializer_range": 1.0}).eval()
+    scaled = gpt2.build({**SMALL["gpt2"], "scale_attn_by_inverse_layer_idx": True}).eval()
+    scaled.load_state_dict(plain.state_dict())
+    with nyala.no_grad():
+        assert relative(scaled(ids), plain(ids).numpy()) > 1e-3
+        first = [m.transformer.h[0](m.transformer.embed(ids, None, 0)).numpy() for m in (plain, scaled)]
+    assert np.array_equal(*first)
