@@ -237,13 +237,17 @@ class WeightNorm:
 
 
 class Ignore:
-    """``Ignore("*.position_ids", "*.attn.masked_bias")``: published tensors that our model does not need."""
+    """``Ignore("*.position_ids", "*.attn.masked_bias")``: published tensors that our model does not need.
 
-    def __init__(self, *patterns: str) -> None:
-        self.patterns = patterns
+    Names that fit a pattern of ``but`` are kept.
+    """
+
+    def __init__(self, *patterns: str, but: Sequence[str] = ()) -> None:
+        self.patterns, self.but = patterns, tuple(but)
 
     def matches(self, name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
+        fits = any(fnmatchcase(name, pattern) for pattern in self.patterns)
+        return fits and not any(fnmatchcase(name, pattern) for pattern in self.but)
 
     def to_ours(self, arrays: Arrays) -> Arrays:
         return {name: array for name, array in arrays.items() if not self.matches(name)}

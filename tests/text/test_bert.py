@@ -210,7 +210,7 @@ def test_bad_shapes(call: Any, kind: type[NyalaError], text: str) -> None:
         ({"position_embedding_type": "relative_key"}, DataError, "relative_key"),
         ({"hidden_size": 10, "num_attention_heads": 3}, ArgumentError, "no multiple"),
         ({"hidden_act": "gelou"}, ArgumentError, "did you mean 'gelu'"),
-        ({"architectures": ["BertForQuestionAnswering"]}, DataError, "is not built"),
+        ({"architectures": ["BertForMultipleChoice"]}, DataError, "is not built"),
     ],
 )
 def test_bad_configurations(config: dict[str, Any], kind: type[NyalaError], text: str) -> None:
