@@ -102,7 +102,7 @@ from .pool import (
     MaxPool2d,
     MaxPool3d,
 )
-from .positions import EncoderDecoderCache, KVCache, Rotary
+from .positions import EncoderDecoderCache, KVCache, Rotary, SlidingKVCache
 from .quantized import QuantizedLinear, quantize
 from .relative import RelativePositionBias
 from .rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
@@ -252,6 +252,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SlidingKVCache",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "Softmax",

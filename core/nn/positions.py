@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..devices import module_of
@@ -71,6 +72,21 @@ class KVCache:
             self.keys, self.values = self.keys[:, :, :max_length], self.values[:, :, :max_length]
             self.length = max_length
 
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with these texts of the batch, in this order; one may be taken several times, as in beam search."""
+        if self.keys is None or self.values is None or list(rows) == list(range(self.keys.shape[0])):
+            return
+        place = self.keys._module.asarray(rows)
+        if not self._room:
+            self.keys, self.values = self.keys[place], self.values[place]
+            return
+        room, old, kept = [], (self.keys, self.values), self._room[0].shape[2]
+        for held in old:
+            room.append(module_of(held.array).empty((len(rows), held.shape[1], kept, held.shape[3]), held.dtype))
+            room[-1][:, :, : self.length] = held.array[place]
+        self._room = room
+        self.keys, self.values = (t._like(r[:, :, : self.length]) for t, r in zip(old, room, strict=True))
+
     def _check(self, k: Tensor, v: Tensor) -> None:
         for name, new, old in (("keys", k, self.keys), ("values", v, self.values)):
             if new.shape[:2] != old.shape[:2] or new.shape[3:] != old.shape[3:] or new.dtype != old.dtype:  # type: ignore[union-attr]
@@ -130,6 +146,71 @@ class EncoderDecoderCache:
         """Forget all tokens but the first ``max_length``; what is read from stays."""
         for cache in self.own:
             cache.crop(max_length)
+
+    def select(self, rows: Sequence[int]) -> None:
+        """As :meth:`KVCache.select`, of both."""
+        for cache in (*self.own, *self.context):
+            cache.select(rows)
+
+
+class SlidingKVCache(KVCache):
+    """Keys and values of the last steps alone, for attention with a window: its memory does not grow with the text.
+
+    Args:
+        window: a step sees those less than so many before it.
+
+    Attributes:
+        length: steps so far, those that were let go counted.
+
+    Example:
+        >>> import nyala
+        >>> cache = SlidingKVCache(window=4)
+        >>> for _ in range(20):
+        ...     k, v = cache.update(nyala.ones(1, 2, 1, 8), nyala.ones(1, 2, 1, 8))
+        >>> k.shape, cache.length
+        ((1, 2, 4, 8), 20)
+    """
+
+    def __init__(self, window: int) -> None:
+        if window < 1:
+            raise ArgumentError(f"SlidingKVCache: window={window}", fix="let each step see itself at least")
+        super().__init__()
+        self.window = window
+        self._near = KVCache()
+
+    def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add new steps (N, heads, T, D); gives those that one of them may see, and no others."""
+        if self._near.length > 4 * self.window:  # so seldom that moving the last ones costs next to nothing
+            near, self._near = self._near, KVCache()
+            self._near.update(*(t[:, :, -2 * self.window :] for t in (near.keys, near.values)))  # type: ignore[index,arg-type]
+        keys, values = self._near.update(k, v)
+        self.length += k.shape[2]
+        seen = self.window - 1 + k.shape[2]
+        self.keys, self.values = keys[:, :, -seen:], values[:, :, -seen:]
+        return self.keys, self.values
+
+    def crop(self, max_length: int) -> None:
+        """As of :class:`KVCache`.
+
+        Raises:
+            ArgumentError: steps that would be seen again were let go.
+        """
+        taken = self.length - max_length
+        if max_length < 0 or taken <= 0:
+            super().crop(max_length)
+            return
+        if self._near.length - taken < min(self.window - 1, max_length):
+            raise ArgumentError(
+                f"SlidingKVCache.crop({max_length}) of {self.length} steps",
+                why=f"it keeps about {2 * self.window} of them, and the others are gone",
+                fix="start a new cache, and read the text again",
+            )
+        self._near.crop(self._near.length - taken)
+        self.length = max_length
+
+    def select(self, rows: Sequence[int]) -> None:
+        """As of :class:`KVCache`."""
+        self._near.select(rows)
 
 
 class Rotary:
