@@ -121,7 +121,7 @@ def test_a_draw_is_the_same_again(whisper_folder):
 
 def test_memory_is_bounded_by_the_window():
     """Ten minutes are read in pieces: never much more than a window is held."""
-    from nyala.audio.recognition import _Windows
+    from nyala.audio.windows import Windows
 
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
@@ -130,7 +130,7 @@ def test_memory_is_bounded_by_the_window():
         out.setframerate(8_000)
         out.writeframes(bytes(2 * 8_000 * 600))
     file.seek(0)
-    with _Windows(file, 16_000) as heard:
+    with Windows(file, 16_000) as heard:
         most = 0
         for first in range(0, 600 * 16_000, 16_000):
             assert len(heard.at(first)) == 16_000
