@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ class Part:
     """Raw inputs and labels, by position.
 
     Attributes:
-        inputs: pictures (uint8 arrays or paths) or texts.
+        inputs: pictures (uint8 arrays or paths), sounds (paths or bytes) or texts.
         labels: whole numbers, int64 (N,).
     """
 
@@ -34,6 +35,11 @@ class Part:
     def sample(self, index: int) -> tuple[Any, int]:
         """The raw input and the label of one sample."""
         return self.inputs[index], int(self.labels[index])
+
+    def files(self) -> list[Path]:
+        """The files that the samples lie in, as far as they lie in files."""
+        found = (getattr(value, "sound", value) for value in self.inputs)
+        return [value for value in found if isinstance(value, Path)]
 
     def take(self, indices: np.ndarray) -> Part:
         """The samples at ``indices``, in that order."""
@@ -159,9 +165,9 @@ def read(recipe: Data) -> Raw:
             raise DataError(f"{recipe.name} has its own parts and columns", fix=f"leave data.{refused[0]} out")
         return raw
     from . import readers
-    from .readers import structured
+    from .readers import speech, structured
 
-    return structured.read(recipe) or readers.read(recipe)
+    return structured.read(recipe) or speech.read(recipe) or readers.read(recipe)
 
 
 # ---- registered datasets ------------------------------------------------------------------------------------------
@@ -215,6 +221,16 @@ def _mail_subjects() -> Raw:
     return _mail("mail_subjects", structured.of_pairs)
 
 
+def _recordings(read: str) -> Raw:
+    """Recordings with a class each, under the names that they have wherever they lie."""
+    from ...audio import datasets
+
+    found = {name: getattr(datasets, read)(name) for name in ("train", "test")}
+    parts = {name: Part(part.files, np.array(part.labels, np.int64)) for name, part in found.items()}
+    hashes = {name: hashing.of_files(zip(part.names, part.files, strict=True)) for name, part in found.items()}
+    return Raw("sound", list(found["train"].classes), parts["train"], parts["test"], hashes)
+
+
 REGISTERED: dict[str, Callable[[], Raw]] = {
     "mail-marks": _mail_marks,
     "mail-subjects": _mail_subjects,
@@ -222,4 +238,6 @@ REGISTERED: dict[str, Callable[[], Raw]] = {
     "fashion-mnist-sample": lambda: _fashion_mnist(sample=True),
     "fashion-mnist": lambda: _fashion_mnist(sample=False),
     "spam-sample": _spam,
+    "spoken-numbers": lambda: _recordings("SpokenNumbers"),
+    "voices": lambda: _recordings("Voices"),
 }

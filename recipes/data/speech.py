@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,30 @@ from ...core.errors import DataError
 from ...core.random import Key
 from ..language.schema import Augment
 from . import augment
+from .datasets import Part, Source
 from .tasks import Task, named, opened
 
 UNTOLD = -100  # in targets: a place that is told nothing
+
+
+def fitted(source: Source, pipeline: Any, language: str | None) -> Source:
+    """The dataset with a language for each sound.
+
+    Raises:
+        RecipeError: a model of English alone is told another language.
+        UnknownNameError: a language that the model does not know.
+    """
+    known = pipeline.tokens.languages
+    if language is not None:
+        pipeline.tokens.prompt(language, "transcribe", False)
+
+    def told(part: Part) -> Part:
+        return Part([replace(u, language=(u.language or language) if known else None) for u in part.inputs], part.labels)
+
+    for code in sorted({u.language for part in (source.train, source.validation, source.test) for u in part.inputs} - {None}):
+        if known:
+            pipeline.tokens.language(code)
+    return replace(source, train=told(source.train), validation=told(source.validation), test=told(source.test))
 
 
 class Dictation(Task):

@@ -92,7 +92,7 @@ def write_report(training: Training, result: Evaluation | Result, done: dict[str
     else:
         measured = Measurement.of(result, inputs, seed)
         report.write_scores(folder, measured)
-        samples = [Sample(**one) for one in measured.shown]
+        samples = [Sample(**(setup.task.show(inputs[one["index"]]) | one)) for one in measured.shown]
     csv.write(folder)
     view = report.read(folder, manifest=done, samples=samples)
     atomic_write(folder / runs.REPORT, report.run_page(view))

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+FALLING = ("loss", "wer", "cer")  # scores that are the better the smaller they are
+
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Counts of (true, predicted), int64 (K, K).
@@ -36,10 +38,10 @@ def macro_f1(matrix: np.ndarray) -> float:
 
 
 def better(metric: str, new: float, old: float | None, by: float = 0.0) -> bool:
-    """Whether ``new`` beats ``old`` by more than ``by``: a loss wants to be small, every other score large."""
+    """Whether ``new`` beats ``old`` by more than ``by``: a loss and error rates want to be small, every other score large."""
     if old is None:
         return new == new  # NaN beats nothing
-    return new < old - by if metric == "loss" else new > old + by
+    return new < old - by if metric in FALLING else new > old + by
 
 
 def title(name: str) -> str:
@@ -49,7 +51,13 @@ def title(name: str) -> str:
         >>> title("macro_f1"), title("recall_at_10"), title("loss")
         ('macro F1', 'recall at 10', 'loss')
     """
-    return {"macro_f1": "macro F1", "f1": "F1", "mrr": "MRR"}.get(name, name.replace("_", " "))
+    return {
+        "macro_f1": "macro F1",
+        "f1": "F1",
+        "mrr": "MRR",
+        "wer": "word error rate",
+        "cer": "character error rate",
+    }.get(name, name.replace("_", " "))
 
 
 _NO_SCORES = ("kind", "step", "epoch", "part", "samples")

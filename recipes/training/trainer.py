@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,7 +103,7 @@ def train(
         progress.phase("loading data and weights")
         setup = prepare(run.recipe)
         parts = (setup.source.train, setup.source.validation, setup.source.test)
-        files = [path for part in parts for path in part.inputs if isinstance(path, Path)]
+        files = [path for part in parts for path in part.files()]
         differences = manifest.begin(run, setup.source.hashes, setup.weights, files)
         for note in differences:
             progress.note(note)

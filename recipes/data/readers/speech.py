@@ -13,7 +13,7 @@ from ....core.errors import DataError
 from ...language.schema import Columns, Data
 from ...proof import hashing
 from ..datasets import Part, Raw
-from .columns import FILE, LABEL, SOUND, TEXT, fold, held
+from .columns import LABEL, SOUND, TEXT, fold, held
 from .manifests import named_file
 from .tables import Table, complain, ending, read_table
 
@@ -134,9 +134,12 @@ def _in_folder(folder: Path) -> dict[str, Path]:
     tables = [path for path in sorted(folder.iterdir()) if _is_table(path)]
     parts = {part: [p for p in tables if p.name.split(".")[0].lower() in names] for part, names in SPLITS.items()}
     split = {part: found[0] for part, found in parts.items() if len(found) == 1}
+    folders = {path.name.lower() for path in folder.iterdir() if path.is_dir()}
+    if folders & {name for names in SPLITS.values() for name in names}:
+        return {}
     if "train" in split:
         return split
-    lists = [p for p in tables if p.name.split(".")[0].lower() in MANIFESTS] or tables
+    lists = [p for p in tables if p.name.split(".")[0].lower() in MANIFESTS]
     return {"train": lists[0]} if len(lists) == 1 else {}
 
 

@@ -3,7 +3,19 @@
 from .base import Objective, Result
 from .classes import Classes, class_weights
 from .pairs import Pairs
+from .speech import SPEECH_METRICS, Dictated, dictated
 from .tags import Tags
 from .tokens import NextTokens
 
-__all__ = ["Classes", "NextTokens", "Objective", "Pairs", "Result", "Tags", "class_weights"]
+__all__ = [
+    "SPEECH_METRICS",
+    "Classes",
+    "Dictated",
+    "NextTokens",
+    "Objective",
+    "Pairs",
+    "Result",
+    "Tags",
+    "class_weights",
+    "dictated",
+]

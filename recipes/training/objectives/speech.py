@@ -13,7 +13,6 @@ from ....audio.decoding import Limits, Rules, write_all
 from ....audio.scores import distance, words
 from ....core.autograd import no_grad
 from ....core.create import from_numpy
-from ....core.nn import Module
 from ....core.nn import functional as F
 from ....core.tensor import Tensor
 from ...data.batches import Batch
