@@ -27,11 +27,16 @@ if TYPE_CHECKING:
 _TASKS = {
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
+    "ForMaskedLM": "fill-mask",
+    "BertForPreTraining": "fill-mask",
+    "ForQuestionAnswering": "question-answering",
     "ForCausalLM": "text-generation",
     "ForImageClassification": "image-classification",
     "ForAudioClassification": "audio-classification",
     "WhisperForConditionalGeneration": "speech-recognition",
+    "ForCTC": "speech-recognition",
 }
+HEAD = "@head"  # the pattern that means all parameters of the head
 _LABEL_KEYS = ("id2label", "label2id", "label_names", "label_descriptions")
 
 _COUNTS: dict[str, type] = {"num_classes": int}
@@ -71,7 +76,8 @@ def load(
         dtype: convert the parameters to this floating dtype; None keeps float32, whatever the file holds.
         revision: branch, tag or commit on the model hub.
         num_classes: build a new, untrained classifier for this many classes, where the weights have none of that size.
-        new_head: patterns of further parameters that are new, e.g. ``["classifier.*"]``; they alone may be missing.
+        new_head: patterns of further parameters that are new, e.g. ``["classifier.*"]``, or ``"@head"`` for all of the head; they
+            alone may be missing.
         random_init: leave the weights out: every parameter is drawn.
         task: make the pipeline of this task instead of the model's own, e.g. ``"token-classification"``.
         offline: make no network call.
@@ -277,7 +283,14 @@ def published_classes(config: Mapping[str, Any]) -> int:
         return 1000 if stated is None else int(stated)
     if not any(name.endswith(tuple(_TASKS)) for name in config.get("architectures") or []):
         return 0
+    if _spells(config):  # its classes are letters
+        return int(config.get("vocab_size") or 32)
     return int(config.get("num_labels") or len(config.get("id2label") or ()) or 2)
+
+
+def _spells(config: Mapping[str, Any]) -> bool:
+    """Whether it is a speech encoder with a head of letters."""
+    return any(name.endswith("ForCTC") for name in config.get("architectures") or [])
 
 
 def _head_override(config: Mapping[str, Any], classes: int | None) -> dict[str, int]:
@@ -300,7 +313,7 @@ def _fresh_names(model: Any, classes: int | None, patterns: list[str]) -> set[st
     names = list(model.state_dict())
     fresh = set(model.head_names()) if classes is not None else set()
     for pattern in patterns:
-        found = {name for name in names if fnmatchcase(name, pattern)}
+        found = set(model.head_names()) if pattern == HEAD else {name for name in names if fnmatchcase(name, pattern)}
         if not found:
             raise ArgumentError(
                 f"new_head: no parameter fits {pattern!r}", why=f"the last ones are {', '.join(names[-4:])}", fix="correct it"
@@ -379,9 +392,10 @@ def task_of(config: Mapping[str, Any], files: Files, card: Card | None, new_clas
         new_classes: size of a new classifier, if the model got one.
     """
     is_text = "model_type" in config
+    is_sound = is_text and registry.domain_of(registry.architecture_of(config)) == "audio"
     if new_classes:
-        if is_text and ".audio." in registry.import_path(registry.architecture_of(config)):
-            return "audio-classification"
+        if is_sound:
+            return "speech-recognition" if _spells(config) else "audio-classification"
         tags = is_text and any(name.endswith("ForTokenClassification") for name in config.get("architectures") or [])
         return "token-classification" if tags else "text-classification" if is_text else "image-classification"
     if card is not None:
@@ -391,5 +405,8 @@ def task_of(config: Mapping[str, Any], files: Files, card: Card | None, new_clas
     for name in config.get("architectures") or []:
         for ending, task in _TASKS.items():
             if name.endswith(ending):
-                return task
+                if is_sound and task == "text-classification":
+                    return "audio-classification"
+                one_score = task == "text-classification" and published_classes(config) == 1
+                return "reranking" if one_score else task
     return "sentence-embedding" if "modules.json" in files else "feature-extraction"

@@ -8,7 +8,7 @@ that task is loaded.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -27,6 +27,10 @@ TASKS: dict[str, str] = {
     "text-classification": "text.pipelines:TextClassification",
     "text-generation": "text.generation:TextGeneration",
     "token-classification": "text.tagging:TokenClassification",
+    "fill-mask": "text.filling:FillMask",
+    "question-answering": "text.answering:QuestionAnswering",
+    "reranking": "text.ranking:Reranking",
+    "zero-shot-classification": "text.zero_shot:ZeroShot",
     "speech-recognition": "audio.recognition:SpeechRecognition",
     "audio-classification": "audio.classification:SoundClassification",
 }
@@ -85,6 +89,10 @@ class Pipeline:
         with no_grad():
             output = self.model(**prepared) if isinstance(prepared, Mapping) else self.model(prepared)
         return self.postprocess(output)
+
+    def from_arguments(self, inputs: Sequence[str]) -> Any:
+        """What the arguments of a command line give: each is an input, unless a pipeline takes them otherwise."""
+        return self(list(inputs))
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from ..core.autograd import no_grad
 from ..core.errors import DataError, IndexRangeError, MissingFileError, kind_of
 from ..hub.pipeline import Pipeline, Unavailable
 from ..hub.results import shortened
+from .pooling import Pooling
 from .tokenizer import INPUTS, Tokenizer, TooLong
 
 if TYPE_CHECKING:
@@ -62,23 +63,32 @@ class TextPipeline(Pipeline):
             MissingFileError: the model came without a tokenizer.
         """
         rows = self.tokenizer().encode(list(texts), None, pairs, too_long)
-        self._check(rows, texts)
+        self.check(rows, texts)
         return np.stack(self.run_rows(rows, use))
 
+    def unit_vectors(self, texts: Sequence[str], pooling: Pooling, too_long: TooLong | None = None) -> np.ndarray[Any, Any]:
+        """(N, D) float32 of length 1: what a model that embeds texts gives for each."""
+        found = self.run(texts, lambda out, batch: pooling(out.last_hidden_state, batch["attention_mask"]), too_long=too_long)
+        return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12))
+
     def run_rows(self, rows: Sequence[Any], use: Use) -> list[np.ndarray[Any, Any]]:
-        """The same of rows of tokens; what is told of a padded place is cut off where ``use`` gives a vector a token."""
-        order = sorted(range(len(rows)), key=lambda i: (-len(rows[i][0]), i))
-        device = next(self.model.parameters()).device
+        """The same of rows of tokens."""
         found: list[Any] = [None] * len(rows)
-        with no_grad():
-            for start in range(0, len(order), self.batch_size):
-                part = order[start : start + self.batch_size]
-                batch = {k: v.to(device) for k, v in self.preprocess.pad([rows[i] for i in part]).items()}
-                for i, row in zip(part, use(self.model(**batch), batch).float().cpu().numpy(), strict=True):
-                    found[i] = row
+        for part, batch in self.batches(rows):
+            for i, row in zip(part, use(self.model(**batch), batch).float().cpu().numpy(), strict=True):
+                found[i] = row
         return found
 
-    def _check(self, rows: Sequence[Any], texts: Sequence[str]) -> None:
+    def batches(self, rows: Sequence[Any]) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        """The rows in batches, the longest first: their numbers, and what the model takes. No graph is recorded meanwhile."""
+        order = sorted(range(len(rows)), key=lambda i: (-len(rows[i][0]), i))
+        device = next(self.model.parameters()).device
+        for start in range(0, len(order), self.batch_size):
+            part = order[start : start + self.batch_size]
+            with no_grad():
+                yield part, {k: v.to(device) for k, v in self.preprocess.pad([rows[i] for i in part]).items()}
+
+    def check(self, rows: Sequence[Any], texts: Sequence[str]) -> None:
         """Each token is one of the model's: known before the first batch, with the text it stands in."""
         size = getattr(self.model.config, "vocab_size", None)
         if size is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import ArgumentError
 from . import console
@@ -13,12 +14,17 @@ HELP = "use a model or a finished run on pictures or text"
 EXAMPLES = """  nyala predict tf_efficientnet_lite0 cat.jpg
   nyala predict runs/fashion-lite0-1 shoe.png bag.png --output out.png
   nyala predict runs/spam-minilm-1 "You have won a prize" --json
-  nyala predict models.nyala#minilm "a text"       one model of a bundle"""
+  nyala predict models.nyala#minilm "a text"       one model of a bundle
+  nyala predict minilm "Shares fell on Tuesday" --labels sports,finance,weather
+  nyala predict google-bert/bert-base-uncased "Paris is the [MASK] of France."
+  nyala predict QUESTION_MODEL "Who wrote it?" "The letter was written by Ada in 1843."   a question, then texts
+  nyala predict RANKING_MODEL "how to boil eggs" "Six minutes will do." "Hens lay eggs."  a query, then texts"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a catalogue name, a hub id, a folder, a run folder, or a bundle")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture files, or texts")
+    parser.add_argument("--labels", metavar="A,B,...", help="classes that the model was not trained on: sort texts into these")
     parser.add_argument("--output", metavar="FILE.png", help="draw the results into this picture")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -37,8 +43,12 @@ def execute(args: argparse.Namespace) -> int:
         )
     if Path(args.name).is_file() and not is_bundle_name(args.name):
         raise ArgumentError(f"{args.name} is a file, not a model", fix="name the model first, then the inputs")
-    pipeline = load(args.name)
-    results = pipeline(args.inputs)
+    if args.labels:
+        pipeline: Any = load(args.name, task="zero-shot-classification")
+        results = pipeline(args.inputs, [label.strip() for label in args.labels.split(",") if label.strip()])
+    else:
+        pipeline = load(args.name)
+        results = pipeline.from_arguments(args.inputs)
     if args.output:
         results.save(args.output)
         console.say(f"drew {args.output}")
