@@ -67,6 +67,10 @@ class DecoderConfig:
     def check(self) -> None:
         """Raise what makes building fail: now, and not in the middle of it."""
 
+    def published(self) -> dict[str, Any]:
+        """As in a ``config.json``, without the classes."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "num_labels"}
+
     @property
     def windows(self) -> list[int | None]:
         """For each layer how many steps a token sees, itself included; None for all before it."""
@@ -371,7 +375,7 @@ class Family:
 
     def export_config(self, model: nn.Model) -> dict[str, Any]:
         """The ``config.json`` from which ``build`` makes the same model, and which transformers reads."""
-        config = {f.name: getattr(model.config, f.name) for f in fields(self.config) if f.name != "num_labels"}
+        config = model.config.published()
         if isinstance(model, self.classifier):
             names = {str(i): f"LABEL_{i}" for i in range(model.config.num_labels)}
             config |= {"id2label": names, "label2id": {v: int(k) for k, v in names.items()}}

@@ -59,7 +59,9 @@ CONFIGS = {
         "model_type": "gpt_neox", **SIZES,
         "rope_parameters": {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.67},
     },
-    "gpt_neox_serial": {"model_type": "gpt_neox", **SIZES, "use_parallel_residual": False, "attention_bias": False},
+    "gpt_neox_serial": {
+        "model_type": "gpt_neox", **SIZES, "use_parallel_residual": False, "attention_bias": False, "rotary_pct": 0.34,
+    },
 }  # fmt: skip
 NARROW = ("llama_3", "qwen2")
 SHARDED = ("qwen3", "gpt2")
