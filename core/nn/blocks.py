@@ -223,18 +223,24 @@ class _MLPPart(_Part):
 
     def __init__(
         self, owner: Module, dim: int, hidden_dim: int, names: Mapping[str, str], act: Any = "gelu", gated: bool = False,
-        bias: bool = True, dropout: float = 0.0, out_dim: int | None = None,
+        bias: bool = True, dropout: float = 0.0, out_dim: int | None = None, fused: bool = False,
     ) -> None:  # fmt: skip
-        self.act, self.gated = activation(act), gated
-        layers: dict[str, Module] = {"fc1": Linear(dim, hidden_dim, bias=bias)}
-        if gated:
+        if fused and not gated:
+            raise ArgumentError("MLP with fused=True and no gate", fix="pass gated=True too")
+        self.act, self.gated, self.fused = activation(act), gated, fused
+        layers: dict[str, Module] = {"fc1": Linear(dim, 2 * hidden_dim if fused else hidden_dim, bias=bias)}
+        if gated and not fused:
             layers["gate"] = Linear(dim, hidden_dim, bias=bias)
         layers["fc2"] = Linear(hidden_dim, dim if out_dim is None else out_dim, bias=bias)
         super().__init__(owner, names, {**layers, "mlp_drop": Dropout(dropout)})
 
     def __call__(self, owner: Module, x: Tensor) -> Tensor:
         inner = self.layer(owner, "fc1")(x)
-        inner = self.act(self.layer(owner, "gate")(x)) * inner if self.gated else self.act(inner)
+        if self.fused:
+            gate, inner = inner.chunk(2, -1)
+            inner = self.act(gate) * inner
+        else:
+            inner = self.act(self.layer(owner, "gate")(x)) * inner if self.gated else self.act(inner)
         return self.layer(owner, "fc2")(self.layer(owner, "mlp_drop")(inner))
 
 
@@ -246,6 +252,7 @@ class MLP(Module):
         hidden_dim: width between.
         act: a function, or the name a config gives it ("gelu", "gelu_new", "quick_gelu", "silu", "relu").
         gated: whether a second layer opens and closes the first.
+        fused: whether both of these are one layer "fc1", the gate's rows before the others.
         bias: whether the layers have biases.
         dropout: before fc2.
         names: paths of the layers, by role: "fc1", "gate", "fc2", "mlp_drop".
