@@ -280,6 +280,23 @@ class Tied:
         return {name: array for name, array in arrays.items() if name not in self.others or self.first not in arrays}
 
 
+class Default:
+    """``Default("lm_head.weight", lambda arrays: arrays["wte.weight"])``: a tensor that a file may lack, made of the others.
+
+    ``made`` gets all that is there under our names, and may give None: then the tensor stays missing. It is always written.
+    """
+
+    def __init__(self, name: str, made: Callable[[Arrays], npt.NDArray[Any] | None]) -> None:
+        self.name, self.made = name, made
+
+    def to_ours(self, arrays: Arrays) -> Arrays:
+        found = None if self.name in arrays else self.made(arrays)
+        return arrays if found is None else {**arrays, self.name: found}
+
+    def to_published(self, arrays: Arrays) -> Arrays:
+        return arrays
+
+
 # ---- layouts
 
 

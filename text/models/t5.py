@@ -15,7 +15,7 @@ from typing import Any
 
 from ...core import nn
 from ...core.errors import ArgumentError, DataError
-from ...core.keymap import Ignore, KeyMap, Tied
+from ...core.keymap import Default, Ignore, KeyMap, Tied
 from ...core.nn import functional as F
 from ...core.nn.activation import activation
 from ...core.nn.blocks import place
@@ -57,8 +57,6 @@ class Config:
     """Whether the head shares the token table."""
     scale_decoder_outputs: bool = True
     """Whether what goes into the head is divided by the root of the width."""
-    n_positions: int = 512
-    """Longest input in tokens that it was trained on; it reads longer ones all the same."""
     pad_token_id: int | None = 0
     """The token that fills up batches."""
     eos_token_id: int | Sequence[int] | None = 1
@@ -103,9 +101,9 @@ class Config:
         return self.num_layers, self.num_layers if self.num_decoder_layers is None else self.num_decoder_layers
 
     @property
-    def max_position_embeddings(self) -> int:
-        """Longest input that it was trained on."""
-        return self.n_positions
+    def max_tokens(self) -> int:
+        """Longest input that it was trained on; it knows distances alone, and reads longer ones all the same."""
+        return 512
 
 
 def _head(config: Mapping[str, Any]) -> dict[str, bool]:
@@ -335,16 +333,9 @@ def build(config: Mapping[str, Any], **overrides: Any) -> nn.Model:
     return _class_of(config)(Config.from_dict(config, **overrides))
 
 
-class _HeadFromTable:
+def _table(arrays: Mapping[str, Any]) -> Any:
     """A head of its own that the file does not hold is the token table, as version 5 writes it."""
-
-    def to_ours(self, arrays: dict[str, Any]) -> dict[str, Any]:
-        if "lm_head.weight" in arrays or "shared.weight" not in arrays:
-            return arrays
-        return {**arrays, "lm_head.weight": arrays["shared.weight"].copy()}
-
-    def to_published(self, arrays: dict[str, Any]) -> dict[str, Any]:
-        return arrays
+    return arrays["shared.weight"].copy() if "shared.weight" in arrays else None
 
 
 _COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
@@ -361,7 +352,7 @@ def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyM
         return KeyMap(unused, Ignore(*head), Tied("shared.weight", *_COPIES), Ignore(*_COPIES))
     if made.tie_word_embeddings:
         return KeyMap(unused, Tied("shared.weight", *_COPIES, *head), Ignore(*_COPIES, *head))
-    return KeyMap(unused, Tied("shared.weight", *_COPIES), Ignore(*_COPIES), _HeadFromTable())
+    return KeyMap(unused, Tied("shared.weight", *_COPIES), Ignore(*_COPIES), Default(*head, _table))
 
 
 def export_config(model: nn.Model) -> dict[str, Any]:
