@@ -62,6 +62,10 @@ class GatedConfig(DecoderConfig):
         activation(self.hidden_act)
         rope_frequencies(self.width, self.rope_theta, self.rope_scaling)
 
+    def published(self) -> dict[str, Any]:
+        """As in a ``config.json``: a width of heads that follows from the others is not in it."""
+        return {name: value for name, value in super().published().items() if name != "head_dim" or value is not None}
+
     @property
     def kv_heads(self) -> int:
         """Heads of keys and values."""
