@@ -62,7 +62,7 @@ def _blas() -> Check:
 
 
 def _threads() -> Check:
-    from ..core.kernels.cpu.threads import thread_count
+    from ..core.kernels.cpu.running.threads import thread_count
 
     cpus = _usable_cpus()
     try:

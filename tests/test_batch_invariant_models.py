@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import nyala
 import pytest
-from nyala.core.kernels.cpu import parallel
+from nyala.core.kernels.cpu.running import parallel
 from nyala.hub.load import load
 from nyala.text.models import bert
 from nyala.vision.models import efficientnet, resnet

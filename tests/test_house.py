@@ -119,3 +119,13 @@ def test_every_public_name_is_there(name: str) -> None:
     module = importlib.import_module(name)
     for public in getattr(module, "__all__", None) or dir(module):
         assert getattr(module, public, None) is not None, f"{name}.{public}"
+
+
+KERNEL_ROOMS = {"running": set(), "lanes": {"running"}, "matrix": {"running", "lanes"}, "conv": {"running", "lanes", "matrix"}}
+
+
+@pytest.mark.parametrize("room", KERNEL_ROOMS)
+def test_kernels_stand_on_simpler_ones(room: str) -> None:
+    for path in (ROOT / "core" / "kernels" / "cpu" / room).glob("*.py"):
+        used = set(re.findall(r"^ *from \.\.(\w+)", path.read_text(), re.MULTILINE))
+        assert used <= KERNEL_ROOMS[room], f"{path.name} of {room}/ may import from {KERNEL_ROOMS[room] or 'no other room'}"

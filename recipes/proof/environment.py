@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.kernels.cpu.threads import thread_count
+from ...core.kernels.cpu.running.threads import thread_count
 
 _PACKAGES = ("numpy", "ml-dtypes", "numba", "llvmlite", "pillow", "tokenizers", "huggingface-hub", "msgspec", "rich")
 _VARIABLES = (

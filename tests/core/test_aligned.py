@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from nyala.core.kernels.cpu.aligned import ALIGNMENT, align_new_arrays
+from nyala.core.kernels.cpu.running.aligned import ALIGNMENT, align_new_arrays
 
 pytestmark = pytest.mark.skipif(not align_new_arrays(), reason="NumPy keeps its own allocator here")
 
@@ -57,7 +57,7 @@ def test_too_much_memory_is_still_an_error() -> None:
 
 CODE = """
 import os, numpy as np
-from nyala.core.kernels.cpu.aligned import align_new_arrays
+from nyala.core.kernels.cpu.running.aligned import align_new_arrays
 late = [np.ones(n) for n in (1, 1000)]
 print(align_new_arrays(), np._core.multiarray.get_handler_name())
 late += [np.ones(n) for n in (1, 1000, 10**6)]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from nyala.core.kernels.cpu.compiled_files import KernelFiles
+from nyala.core.kernels.cpu.running.compiled_files import KernelFiles
 
 KERNEL = """
 import importlib.util, resource, sys
@@ -20,7 +20,9 @@ if limit:
 spec.loader.exec_module(module)
 print(module.triple(2))
 """
-SOURCE = "from nyala.core.kernels.cpu.compiled import njit\n\n\n@njit(cache=True)\ndef triple(x):\n    return {factor} * x\n"
+SOURCE = (
+    "from nyala.core.kernels.cpu.running.compiled import njit\n\n\n@njit(cache=True)\ndef triple(x):\n    return {factor} * x\n"
+)
 
 
 def answer(source: Path, limit: int = 0, **environment: str) -> tuple[str, str]:
@@ -56,7 +58,7 @@ def test_code_is_kept_until_a_source_it_is_made_of_changes(tmp_path: Path) -> No
     (source.parent / "__init__.py").write_text("")
     (source.parent / "other.py").write_text("")
     source.write_text(
-        "from nyala.core.kernels.cpu.compiled import njit\n\nfrom .part import twice\n\n\n"
+        "from nyala.core.kernels.cpu.running.compiled import njit\n\nfrom .part import twice\n\n\n"
         "@njit(cache=True)\ndef triple(x):\n    return twice(x) + x\n"
     )
     part.write_text(SOURCE.replace("triple", "twice").format(factor=2))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.core.kernels import CPU, cpu, reference
-from nyala.core.kernels.cpu import parallel
+from nyala.core.kernels.cpu.running import parallel
 from nyala.core.kernels.interface import parameters
 
 Arrays = tuple[Any, ...]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.core.kernels import CPU, reference
-from nyala.core.kernels.cpu import parallel
-from nyala.core.kernels.cpu.threads import thread_count
+from nyala.core.kernels.cpu.running import parallel
+from nyala.core.kernels.cpu.running.threads import thread_count
 
 Case = dict[str, Any]
 SCALE = 0.3

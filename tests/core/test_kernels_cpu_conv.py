@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.core import kernels
-from nyala.core.kernels.cpu import dense, grouped, parallel
-from nyala.core.kernels.cpu.threads import thread_count
+from nyala.core.kernels.cpu.conv import dense, grouped
+from nyala.core.kernels.cpu.running import parallel
+from nyala.core.kernels.cpu.running.threads import thread_count
 from nyala.core.kernels.reference import conv as reference
 from nyala.core.kernels.reference.after import After
 from nyala.core.kernels.reference.windows import output_size, sides

@@ -10,9 +10,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 from nyala.core.kernels import CPU, reference
-from nyala.core.kernels.cpu import parallel
-from nyala.core.kernels.cpu.spans import SPAN
-from nyala.core.kernels.cpu.threads import thread_count
+from nyala.core.kernels.cpu.lanes.spans import SPAN
+from nyala.core.kernels.cpu.running import parallel
+from nyala.core.kernels.cpu.running.threads import thread_count
 
 FLOAT32 = np.dtype(np.float32)
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-45, 1e-38, 3e38, -3e38, 88.7, 88.8, -104, -105], np.float32)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.core.kernels import CPU, reference
-from nyala.core.kernels.cpu import after as cpu_after
-from nyala.core.kernels.cpu import parallel
-from nyala.core.kernels.cpu.gemm import DEPTH
-from nyala.core.kernels.cpu.matmul import PART
-from nyala.core.kernels.cpu.microkernel import COLUMNS
+from nyala.core.kernels.cpu.matrix import after as cpu_after
+from nyala.core.kernels.cpu.matrix.gemm import DEPTH
+from nyala.core.kernels.cpu.matrix.matmul import PART
+from nyala.core.kernels.cpu.matrix.microkernel import COLUMNS
+from nyala.core.kernels.cpu.running import parallel
 from nyala.core.kernels.reference.after import ACTIVATIONS, After
 
 EPS = float(np.finfo(np.float32).eps)
@@ -292,7 +292,7 @@ def test_linear_in_other_precisions(dtype: str) -> None:
 PRINT = """
 import numpy as np, zlib
 from nyala.core.kernels import CPU
-from nyala.core.kernels.cpu.microkernel import LANES, VECTORS
+from nyala.core.kernels.cpu.matrix.microkernel import LANES, VECTORS
 from nyala.core.kernels.reference.after import After
 rng = np.random.default_rng(0)
 out = []

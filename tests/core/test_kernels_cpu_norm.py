@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.core.kernels import CPU, reference
-from nyala.core.kernels.cpu import parallel
-from nyala.core.kernels.cpu.after import ends
+from nyala.core.kernels.cpu.matrix.after import ends
+from nyala.core.kernels.cpu.running import parallel
 from nyala.core.kernels.reference.after import After
 
 Arrays = tuple[Any, ...]

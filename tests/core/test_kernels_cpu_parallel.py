@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.core.kernels import CPU
-from nyala.core.kernels.cpu import parallel
-from nyala.core.kernels.cpu.compiled import njit
-from nyala.core.kernels.cpu.parallel import parallel_for
+from nyala.core.kernels.cpu.running import parallel
+from nyala.core.kernels.cpu.running.compiled import njit
+from nyala.core.kernels.cpu.running.parallel import parallel_for
 
 posix = pytest.mark.skipif(os.name != "posix", reason="the pool needs POSIX threads")
 
@@ -359,7 +359,7 @@ ctypes.CDLL = lambda name=None, *rest, **more: object() if name is None else rea
 """
 SAY = """
 import zlib
-from nyala.core.kernels.cpu import parallel
+from nyala.core.kernels.cpu.running import parallel
 b = np.random.default_rng(0).standard_normal((300, 200), dtype=np.float32)
 print(parallel.workers(), parallel._POSIX, zlib.crc32(CPU.matmul(b, b.T).tobytes()))
 """

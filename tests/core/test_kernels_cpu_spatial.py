@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.core.kernels import CPU, reference
-from nyala.core.kernels.cpu import parallel
-from nyala.core.kernels.cpu.threads import thread_count
+from nyala.core.kernels.cpu.running import parallel
+from nyala.core.kernels.cpu.running.threads import thread_count
 from nyala.core.kernels.reference.after import After
 from nyala.core.kernels.reference.spatial import Map
 from nyala.core.kernels.reference.windows import output_size
@@ -100,7 +100,7 @@ def test_what_follows_a_depthwise_convolution_gives_the_bits_it_gives_alone(name
     scale, shift = (s.normal(plain.shape[1]).astype(np.float32) for _ in range(2))
     after = After(scale, shift, last(s.normal(*plain.shape).astype(np.float32)), activation)
     fused, packs = CPU.conv_forward(x, w, *geometry, bias, after, {}), {}
-    from nyala.core.kernels.cpu.after import then
+    from nyala.core.kernels.cpu.matrix.after import then
 
     np.testing.assert_array_equal(fused, then(plain.copy("K"), bias, after, 1))
     for _ in range(2):  # the second time from the packed weight

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from nyala.core.kernels import reference
-from nyala.core.kernels.cpu import parallel, spectrum
-from nyala.core.kernels.cpu.threads import thread_count
+from nyala.core.kernels.cpu.running import parallel
+from nyala.core.kernels.cpu.running.threads import thread_count
+from nyala.core.kernels.cpu.signal import spectrum
 
 # all radices on their own and together; 34 and 62 go by the definition; 74, 15 and 9 by the reference
 SIZES = (16, 18, 20, 22, 24, 30, 34, 50, 60, 62, 64, 74, 98, 150, 242, 256, 400, 512, 15, 9)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from nyala.core.errors import ArgumentError
-from nyala.core.kernels.cpu import threads
+from nyala.core.kernels.cpu.running import threads
 
 
 @pytest.fixture(autouse=True)

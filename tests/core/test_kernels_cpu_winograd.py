@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nyala.core.kernels.cpu import parallel, winograd, winograd_grad
-from nyala.core.kernels.cpu.after import then
-from nyala.core.kernels.cpu.threads import thread_count
+from nyala.core.kernels.cpu.conv import winograd, winograd_grad
+from nyala.core.kernels.cpu.matrix.after import then
+from nyala.core.kernels.cpu.running import parallel
+from nyala.core.kernels.cpu.running.threads import thread_count
 from nyala.core.kernels.reference import conv as reference
 from nyala.core.kernels.reference.after import ACTIVATIONS, After
 from nyala.testing import Sampler

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from nyala.core.kernels import CPU, reference
-from nyala.core.kernels.cpu import parallel
+from nyala.core.kernels.cpu.running import parallel
 
 Arrays = list[Any]
 SHAPE = (330, 417)  # over two tiles, and no multiple of a vector

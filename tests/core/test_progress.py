@@ -66,7 +66,9 @@ def _double(path: Path) -> Any:
 
 def test_it_is_said_when_no_cache_holds_a_kernel(tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "doubling.py"
-    source.write_text("from nyala.core.kernels.cpu.compiled import njit\n\n@njit(cache=True)\ndef double(x):\n    return 2 * x\n")
+    source.write_text(
+        "from nyala.core.kernels.cpu.running.compiled import njit\n\n@njit(cache=True)\ndef double(x):\n    return 2 * x\n"
+    )
     assert _double(source)(21) == 42
     assert told == [progress.PREPARING]
     monkeypatch.setattr(progress, "_said", False)

@@ -12,8 +12,8 @@ import nyala
 import pytest
 from nyala import nn
 from nyala.core.kernels import CPU, reference
-from nyala.core.kernels.cpu import parallel
-from nyala.core.kernels.cpu.threads import thread_count
+from nyala.core.kernels.cpu.running import parallel
+from nyala.core.kernels.cpu.running.threads import thread_count
 from nyala.core.kernels.reference.after import After
 from nyala.core.kernels.reference.quantized import dequantized
 from nyala.core.ops.quantized import quantize_int8, quantized_linear

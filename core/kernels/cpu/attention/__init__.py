@@ -1,0 +1,1 @@
+"""Attention in tiles that stay in cache, and rotary positions."""

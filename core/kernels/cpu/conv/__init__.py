@@ -1,0 +1,1 @@
+"""Convolutions: which way each goes, and the ways."""

@@ -1,0 +1,1 @@
+"""Functions of each element, sums and extremes, rows by index, random numbers."""

@@ -1,0 +1,121 @@
+"""Products with int8 and bfloat16 weights. Few rows read the weight as it lies; many rows get it widened, slab by slab.
+
+Either way the bits are those of ``linear`` with the widened weight.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from ...reference import quantized as reference
+from ...reference.after import After
+from ..running.compiled import EXACT, any_layout, njit
+from ..running.parallel import parallel_for
+from .after import ends, suits
+from .gemv import FEW, few_rows, reader
+from .matmul import linear
+from .stream import BFLOAT16, INT8
+
+_f = np.float32
+_SLAB = 1 << 20  # numbers of a weight that are widened at a time: they stay in the cache
+_GRAIN = 1 << 15  # numbers that are worth a task
+
+_MATRIX, _RESULT, _FIVE = any_layout(2), any_layout(2, writable=True), types.UniTuple(types.int64, 5)
+_BYTES, _HALVES = any_layout(2, dtype=types.int8), any_layout(2, dtype=types.uint16)
+_NO_SCALES = np.empty((0, 0), _f)
+
+
+@njit(**EXACT)
+def _run(read: Any, x: Any, weight: Any, scales: Any, group: Any, width: Any, c: Any, after: Any) -> None:
+    factors = np.int64(scales.ctypes.data) if scales.size else np.int64(0)
+    few_rows(
+        read, x.ctypes.data, x.strides[0], x.shape[0], weight.ctypes.data, weight.strides[0],
+        factors, scales.strides[0], scales.strides[1], group, width, c.ctypes.data,
+        x.shape[1], weight.shape[0], after[0], after[1], after[2], after[3], after[4],
+    )  # fmt: skip
+
+
+@njit(signatures=[types.void(types.int64, _MATRIX, _BYTES, _MATRIX, types.int64, _RESULT, _FIVE)], **EXACT)
+def _few_int8(read: Any, x: Any, weight: Any, scales: Any, group: Any, c: Any, after: Any) -> None:
+    _run(read, x, weight, scales, group, 1, c, after)
+
+
+@njit(signatures=[types.void(types.int64, _MATRIX, _HALVES, _MATRIX, types.int64, _RESULT, _FIVE)], **EXACT)
+def _few_bf16(read: Any, x: Any, weight: Any, scales: Any, group: Any, c: Any, after: Any) -> None:
+    _run(read, x, weight, scales, group, 2, c, after)
+
+
+@njit(**EXACT)
+def _widen_int8(t: Any, span: Any, weight: Any, scales: Any, group: Any, out: Any) -> None:
+    for r in range(t * span, min(weight.shape[0], (t + 1) * span)):
+        for g in range(scales.shape[1]):
+            source, target, scale = weight[r, g * group : (g + 1) * group], out[r, g * group : (g + 1) * group], scales[r, g]
+            for i in range(source.size):
+                target[i] = _f(source[i]) * scale
+
+
+@njit(signatures=[types.void(_BYTES, _MATRIX, types.int64, any_layout(2, order="C", writable=True))], **EXACT)
+def _dequantize(weight: Any, scales: Any, group: Any, out: Any) -> None:
+    span = max(1, _GRAIN // weight.shape[1])
+    parallel_for(_widen_int8, (weight.shape[0] + span - 1) // span, (span, weight, scales, group, out))
+
+
+def linear_int8(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, after: After | None = None) -> Any:
+    """As the reference."""
+    if not _ready(x, weight, bias, after) or scales.dtype != _f:
+        return reference.linear_int8(x, weight, scales, group, bias, after)
+    if x.size // x.shape[-1] > FEW:
+
+        def widened(rows: slice) -> Any:
+            part = weight[rows]
+            out = np.empty(part.shape, _f)
+            _dequantize(part, scales[rows], group, out)
+            return out
+
+        return _in_slabs(x, weight, widened, bias, after)
+    return _few(_few_int8, INT8, x, weight, scales, group, bias, after)
+
+
+def linear_bf16(x: Any, weight: Any, bias: Any = None, after: After | None = None) -> Any:
+    """As the reference."""
+    if not _ready(x, weight, bias, after):
+        return reference.linear_bf16(x, weight, bias, after)
+    if x.size // x.shape[-1] > FEW:
+        return _in_slabs(x, weight, lambda rows: weight[rows].astype(_f), bias, after)
+    return _few(_few_bf16, BFLOAT16, x, weight.view(np.uint16), _NO_SCALES, 1, bias, after)
+
+
+def _ready(x: Any, weight: Any, bias: Any, after: After | None) -> bool:
+    """Whether the kernels can take these; else the reference computes them, or names what is wrong."""
+    ours = x.dtype == _f and suits(bias, after) and x.size > 0 and weight.size > 0
+    return ours and weight.strides[1] == weight.itemsize and x.shape[-1:] == weight.shape[1:]
+
+
+def _few(kernel: Any, kind: int, x: Any, weight: Any, scales: Any, group: int, bias: Any, after: After | None) -> Any:
+    out = np.empty((*x.shape[:-1], len(weight)), _f)
+    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    if after is not None and after.residual is not None:
+        after = after._replace(residual=np.broadcast_to(after.residual, out.shape))
+    codes, held = ends(bias, after)
+    kernel(reader(kind), rows, weight, scales, group, out.reshape(-1, len(weight)), codes)
+    del held  # the addresses in ``codes`` were good until here
+    return out
+
+
+def _in_slabs(x: Any, weight: Any, widened: Any, bias: Any, after: After | None) -> Any:
+    """Some outputs after the others, each with their part of the weight in float32."""
+    out = np.empty((*x.shape[:-1], len(weight)), _f)
+    step = max(1, _SLAB // weight.shape[1])
+    if after is not None and after.residual is not None:
+        after = after._replace(residual=np.broadcast_to(after.residual, out.shape))
+    for first in range(0, len(weight), step):
+        rows = slice(first, first + step)
+        here = after
+        if after is not None:
+            scale, shift, residual = (None if a is None else a[..., rows] for a in after[:3])
+            here = After(scale, shift, residual, after.activation)
+        out[..., rows] = linear(x, widened(rows), None if bias is None else bias[rows], here)
+    return out
