@@ -10,6 +10,7 @@ from collections.abc import Callable
 _switch: bool | None = None
 _tell: Callable[[str], None] | None = None
 _said = False
+_noticed: set[str] = set()
 
 PREPARING = "preparing kernels for this processor, once: this first run takes longer"
 
@@ -31,6 +32,7 @@ def tell_through(tell: Callable[[str], None] | None) -> None:
     """Words go to ``tell``, terminal or not, unless they are switched off; ``None``: on standard error of a terminal."""
     global _tell
     _tell = tell
+    _noticed.clear()
 
 
 def tell(text: str) -> None:
@@ -39,11 +41,16 @@ def tell(text: str) -> None:
         _tell(text)
 
 
-def notice(text: str) -> None:
-    """Something the user should know and may not expect: a line where a command runs, else a Python warning."""
+def notice(text: str, kind: str = "") -> None:
+    """Something the user should know and may not expect: a line where a command runs, else a Python warning.
+
+    Of notices of one ``kind`` a command says the first.
+    """
     if _tell is not None:
-        if _switch is not False:
+        if _switch is not False and kind not in _noticed:
             _tell(f"note: {text}")
+        if kind:
+            _noticed.add(kind)
         return
     warnings.warn(text, stacklevel=_outside())
 

@@ -246,7 +246,10 @@ class Tokenizer:
         if choice == "notice":
             which = "the text is" if len(counts) == 1 else f"{len(long):,} of {len(counts):,} texts are"
             part = "first" if self.truncation_side == "right" else "last"
-            notice(f"{which} longer than {limit:,} tokens (up to {max(counts):,}): the model reads the {part} {limit:,} of them")
+            notice(
+                f"{which} longer than {limit:,} tokens (up to {max(counts):,}): the model reads the {part} {limit:,} of them",
+                "too long",
+            )
 
     def _cut(self, encoding: Any, limit: int) -> Row:
         """The tokens that fit, with the special tokens around them; of a pair the longer text is cut first."""

@@ -27,8 +27,8 @@ _SCALE = 20.0  # what cosines are multiplied by before they become probabilities
 class ZeroShot(TextPipeline):
     """Texts and names of classes -> classes. Call it on one text (:class:`Prediction`) or a list (:class:`TextClasses`).
 
-    A model of entailment (trained on MNLI and its kind) is asked whether "This example is about sports." follows from the text (Yin
-    et al., arXiv:1909.00161). A model that embeds texts works too, by the cosines of text and sentence.
+    A model of entailment (trained on MNLI and its kind) is asked whether "This example is about sports." follows from the text
+    (Yin et al., arXiv:1909.00161). A model that embeds texts works too, by the cosines of text and sentence.
 
     Attributes:
         entails, contradicts: numbers of these two labels of a model of entailment.

@@ -1,5 +1,6 @@
 """Text datasets: texts with labels, words with tags, pairs of texts."""
 
+from .corpus import Corpus
 from .labelled import LabelledText, read_jsonl
 from .lines import kind_of_row, numbered_lines
 from .mail import mail_marks, mail_subjects, mail_texts
@@ -8,6 +9,7 @@ from .spam import Spam
 from .tagged import Tagged, read_tagged
 
 __all__ = [
+    "Corpus",
     "LabelledText",
     "Pair",
     "Spam",
