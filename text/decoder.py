@@ -6,7 +6,7 @@ An architecture's file in ``models`` has its ``Config``, how a layer is built, a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 from ..core import nn
@@ -233,6 +233,16 @@ class CausalLM(_WithHead):
     def tied_names(self) -> list[str]:
         """The token table, where it is the head too."""
         return [] if self.head_name in self._modules else [f"{self.prefix}.{self.body.parts[0]}.weight"]
+
+    def untie(self) -> None:
+        """The head as a layer, with the token table's numbers for now."""
+        if self.head_name in self._modules:
+            return
+        with nn.init.skip_random():
+            head = nn.Linear(self.config.hidden_size, self.config.vocab_size, bias=False)
+        head.weight = nn.Parameter(self.body.table.weight.detach())
+        self.add_module(self.head_name, head.train(self.training))
+        self.config = self.body.config = replace(self.config, tie_word_embeddings=False)
 
 
 class SequenceClassifier(_WithHead):

@@ -79,6 +79,9 @@ class Model(Module):
         """Parameters that a second part of the model uses without having them, as a head may use the token table."""
         return []
 
+    def untie(self) -> None:
+        """Give what uses a parameter without having it a layer of its own, as ``nn.quantize`` needs; where nothing does, nothing."""
+
     # ---- the head
 
     def head_names(self) -> list[str]:

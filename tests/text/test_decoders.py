@@ -235,6 +235,22 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
         read_weights(llama.build(SMALL["llama"]), llama, files)
 
 
+@pytest.mark.parametrize(("dtype", "near"), [("int8", 0.05), ("bfloat16", 0.03)])
+def test_weights_in_few_bits_say_nearly_the_same(golden, dtype: str, near: float) -> None:
+    _, pipe, frozen = golden
+    module = registry.get(registry.architecture_of(pipe.config))
+    model = nn.quantize(pipe.model, dtype)
+    assert not any(type(m) is nn.Linear for m in model.modules()) and not model.tied_names()
+    with nyala.inference_mode():
+        found = model(nyala.from_numpy(np.array(frozen["input_ids"])))
+        again = module.build({**module.export_config(model), "initializer_range": 0.0}).eval()
+        again = nn.quantize(again, dtype)
+        again.load_state_dict(model.state_dict())
+        assert np.array_equal(again(nyala.from_numpy(np.array(frozen["input_ids"]))).numpy(), found.numpy())
+    error = np.abs(found.numpy() - frozen["plain.logits"]).mean() / np.abs(frozen["plain.logits"]).mean()
+    assert 0 < error < near
+
+
 # ---- what is a family's own
 
 
