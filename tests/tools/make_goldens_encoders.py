@@ -25,15 +25,33 @@ from golden_recorder import cotangent, narrow
 from make_goldens_text import TEXT, save
 from torch import nn
 
-WIDE = {
-    "vocab_size": 61, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
-    "max_position_embeddings": 32, "num_labels": 3, "attn_implementation": "eager",
-}  # fmt: skip
+SMALL = {"vocab_size": 61, "max_position_embeddings": 32, "num_labels": 3, "attn_implementation": "eager"}
+WIDE = {**SMALL, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+WINDOWS = {
+    "num_hidden_layers": 4,
+    "local_attention": 6,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "cls_token_id": 1,
+    "sep_token_id": 2,
+}
 # NAME: (what class names begin with, configuration, the token for padding)
 MODELS: dict[str, tuple[str, dict, int]] = {
     "bert": ("Bert", WIDE, 0),
     "roberta": ("Roberta", {**WIDE, "type_vocab_size": 1, "layer_norm_eps": 1e-5}, 1),
     "xlm_roberta": ("XLMRoberta", {**WIDE, "type_vocab_size": 1, "layer_norm_eps": 1e-5}, 1),
+    "distilbert": (
+        "DistilBert",
+        {**SMALL, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24},
+        0,
+    ),
+    "mpnet": ("MPNet", WIDE, 1),
+    "modernbert": (
+        "ModernBert",
+        # with eager attention a window of padding alone gives NaN
+        {**WIDE, **WINDOWS, "pad_token_id": 0, "classifier_pooling": "mean", "attn_implementation": "sdpa"},
+        0,
+    ),
 }
 HEADS = {
     "": "Model",

@@ -115,7 +115,7 @@ NAMES = {
 }
 
 
-def layer(config: Config) -> nn.TransformerBlock:
+def layer(config: Config, names: Mapping[str, str] = NAMES) -> nn.TransformerBlock:
     """Attention, then feed-forward, each normalised behind its residual."""
     return nn.TransformerBlock(
         config.hidden_size,
@@ -126,7 +126,7 @@ def layer(config: Config) -> nn.TransformerBlock:
         dropout=config.hidden_dropout_prob,
         attention={"dropout": config.attention_probs_dropout_prob},
         mlp={"act": config.hidden_act},
-        names=NAMES,
+        names=names,
     )
 
 

@@ -112,7 +112,7 @@ class QuestionAnsweringOutput:
 class _Model(nn.Model):
     """New weights as BERT was initialised, and how deep each parameter lies."""
 
-    layers: ClassVar[str] = "encoder.layer."
+    layer_prefix: ClassVar[str] = "encoder.layer."
     """What stands before a layer's number in the names of its parameters."""
     stem: ClassVar[tuple[str, ...]] = ("embeddings.",)
     """What parameters that come before the layers have in their names."""
@@ -126,8 +126,8 @@ class _Model(nn.Model):
 
     def layer_of(self, name: str) -> int:
         """How deep a parameter lies: 0 for the embeddings, 1.. for the layers, the last number for what follows."""
-        if self.layers in name:
-            return int(name.partition(self.layers)[2].partition(".")[0]) + 1
+        if self.layer_prefix in name:
+            return int(name.partition(self.layer_prefix)[2].partition(".")[0]) + 1
         return 0 if any(part in name for part in self.stem) else self.config.num_hidden_layers + 1
 
 
@@ -321,23 +321,27 @@ class ForQuestionAnswering(WithHead):
     Shape: as :class:`Encoder` -> :class:`QuestionAnsweringOutput`.
     """
 
+    linear: ClassVar[str] = "qa_outputs"
+    """What checkpoints call the head."""
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.qa_outputs = nn.Linear(config.hidden_size, 2)
-        self._initialise(self.qa_outputs)
+        self.dropout = nn.Dropout(self.answer_dropout(config))
+        self.add_module(self.linear, nn.Linear(config.hidden_size, 2))
+        self._initialise(self.get_submodule(self.linear))
+
+    def answer_dropout(self, config: Any) -> float:  # noqa: ARG002 - subclasses'
+        """Dropout before the head."""
+        return 0.0
 
     @classmethod
     def head_tensors(cls) -> tuple[str, ...]:
-        return ("qa_outputs.*",)
+        return (f"{cls.linear}.*",)
 
     def forward_head(self, hidden: Tensor) -> QuestionAnsweringOutput:
         """(N, T, D) -> the answer's ends."""
-        return ends_of(self.qa_outputs(hidden))
-
-
-def ends_of(logits: Tensor) -> QuestionAnsweringOutput:
-    """(N, T, 2) -> the two of them apart."""
-    return QuestionAnsweringOutput(logits[:, :, 0], logits[:, :, 1])
+        logits = self.get_submodule(self.linear)(self.dropout(hidden))  # (N, T, 2)
+        return QuestionAnsweringOutput(logits[:, :, 0], logits[:, :, 1])
 
 
 class ForMaskedLM(WithHead):
@@ -357,12 +361,7 @@ class ForMaskedLM(WithHead):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        if not config.tie_word_embeddings:
-            raise DataError(
-                f"this {config.name} has a table of tokens of its own in its head (tie_word_embeddings=false)",
-                why="nyala builds heads that share the encoder's",
-                fix="load the encoder alone, with task='feature-extraction'",
-            )
+        require_tied(config)
         width = self._table().shape[1]
         place(self, self.dense, nn.Linear(config.hidden_size, width))
         place(self, self.norm, nn.LayerNorm(width, config.layer_norm_eps))
@@ -388,6 +387,20 @@ class ForMaskedLM(WithHead):
     def tied_names(self) -> list[str]:
         """The token table, which is the head's too."""
         return [f"{self.base_name}.{self.table}.weight"]
+
+
+def require_tied(config: EncoderConfig) -> None:
+    """Refuse a masked-language head that has a table of its own.
+
+    Raises:
+        DataError: it has.
+    """
+    if not config.tie_word_embeddings:
+        raise DataError(
+            f"this {config.name} has a table of tokens of its own in its head (tie_word_embeddings=false)",
+            why="nyala builds heads that share the encoder's",
+            fix="load the encoder alone, with task='feature-extraction'",
+        )
 
 
 # ---- published files
