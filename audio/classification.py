@@ -107,11 +107,10 @@ class Fbank:
 
     def __call__(self, sounds: Any) -> Tensor:
         """Sounds -> (N, frames, n_mels); one sound is a list of one."""
-        given = sounds if isinstance(sounds, list) else [sounds]
-        read = [samples_of(sound, self.sample_rate, most=self.samples) for sound in given]
-        return self.batch(
-            [self.one(samples, name_of(sound, i)) for i, (sound, samples) in enumerate(zip(given, read, strict=True))]
-        )
+        rows = []
+        for i, sound in enumerate(sounds if isinstance(sounds, list) else [sounds]):
+            rows.append(self.one(samples_of(sound, self.sample_rate, most=self.samples), name_of(sound, i)))
+        return self.batch(rows)
 
     def batch(self, rows: Sequence[np.ndarray[Any, Any]]) -> Tensor:
         """What :meth:`one` gave, as the model takes it: (N, frames, n_mels)."""

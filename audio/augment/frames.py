@@ -32,8 +32,6 @@ def spec_augment(features: Array, length: int, time: tuple[int, float], bands: t
         for wide, place in drawn:
             stretch = int(wide * (width * size + 1))
             start = int(place * (size - stretch + 1))
-            covered = (
-                (slice(start, start + stretch), slice(None)) if axis == 0 else (slice(length), slice(start, start + stretch))
-            )
-            changed[covered] = mean
+            part = slice(start, start + stretch)
+            changed[part if axis == 0 else (slice(length), part)] = mean
     return changed

@@ -1,5 +1,6 @@
-"""Sound datasets: folders and manifests of recordings, and the layouts that published sets lie in."""
+"""Sound datasets: folders and manifests of recordings, telephone prompts, and the layouts that published sets lie in."""
 
 from .files import SOUNDS
+from .prompts import SpokenNumbers, Voices, voice_folder
 
-__all__ = ["SOUNDS"]
+__all__ = ["SOUNDS", "SpokenNumbers", "Voices", "voice_folder"]

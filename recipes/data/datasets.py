@@ -221,6 +221,28 @@ def _mail_subjects() -> Raw:
     return _mail("mail_subjects", structured.of_pairs)
 
 
+def _spoken_words() -> Raw:
+    """Recordings with what is said in them, under the names that they have wherever they lie."""
+    from ...audio.datasets.utterances import SpokenWords
+    from .readers import speech
+
+    found = {name: SpokenWords(name) for name in ("train", "test")}
+    hashes = {
+        name: hashing.of_files((key, one.sound) for key, one in zip(part.names, part.utterances, strict=True))
+        for name, part in found.items()
+    }
+    return speech.of_utterances({name: part.utterances for name, part in found.items()}, hashes)
+
+
+def _digit_strings() -> Raw:
+    from ...audio.datasets.strings import DigitStrings
+    from .readers import speech
+
+    parts = {name: DigitStrings(name) for name in ("train", "test")}
+    hashes = {name: hashing.of_files((path.name, path) for path in part.files) for name, part in parts.items()}
+    return speech.of_utterances(dict(parts), hashes)
+
+
 def _recordings(read: str) -> Raw:
     """Recordings with a class each, under the names that they have wherever they lie."""
     from ...audio import datasets
@@ -239,5 +261,7 @@ REGISTERED: dict[str, Callable[[], Raw]] = {
     "fashion-mnist": lambda: _fashion_mnist(sample=False),
     "spam-sample": _spam,
     "spoken-numbers": lambda: _recordings("SpokenNumbers"),
+    "digit-strings": _digit_strings,
+    "spoken-words": _spoken_words,
     "voices": lambda: _recordings("Voices"),
 }

@@ -10,7 +10,18 @@ from typing import Any
 from ...core.errors import did_you_mean
 from .check import Problem, unknown_name
 
-DATASETS = ("fashion-mnist-sample", "fashion-mnist", "spam-sample", "mail-marks", "mail-subjects", "mail-texts")
+DATASETS = (
+    "digit-strings",
+    "fashion-mnist-sample",
+    "fashion-mnist",
+    "spam-sample",
+    "mail-marks",
+    "mail-subjects",
+    "mail-texts",
+    "spoken-numbers",
+    "spoken-words",
+    "voices",
+)
 _HUB_ID = re.compile(r"[\w.\-]+/[\w.\-]+(@[\w.\-/]+)?")
 
 

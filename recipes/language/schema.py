@@ -123,7 +123,7 @@ class Room(Table, frozen=True, tag_field="type", tag="room"):
 
 
 class SpecAugment(Table, frozen=True, tag_field="type", tag="spec_augment"):
-    """Covers stretches of time and of frequency in the log-mel frames by their mean (Park et al. 2019). Comes last in the list."""
+    """Covers stretches of time and of frequency in the log-mel frames by their mean (Park et al. 2019). Comes last."""
 
     time_masks: Whole = 2
     """Stretches of time."""
@@ -255,9 +255,9 @@ class Model(Table, frozen=True):
     """Low-rank weights to learn beside frozen ones; none where it is left out."""
     dropout: dict[str, Below1] = {}
     """Dropout rates by the names the architecture has for them, e.g. `drop_rate`, `hidden_dropout_prob`."""
-    sizes: dict[str, Count] = {}
-    """Whole numbers in place of those of the architecture's own configuration, by its names, e.g. `{ num_hidden_layers = 4 }`:
-    a smaller or larger model of the same kind, which starts from `random_init`."""
+    sizes: dict[str, Count | list[Count]] = {}
+    """Whole numbers, or lists of them, in place of those of the architecture's own configuration, by its names, e.g.
+    `{ num_hidden_layers = 4 }`: a smaller or larger model of the same kind, which starts from `random_init`."""
     image_size: Annotated[int, Meta(ge=8)] | None = None
     """Side in pixels of what the model sees; by default what the weights were evaluated with. It goes into the result's
     preprocessing."""

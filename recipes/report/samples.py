@@ -12,7 +12,6 @@ from typing import Any
 from ..judging.assessment import Assessment
 from ..judging.measurement import SHOWN
 
-
 _HEARD = 6  # seconds of a sound that a page holds
 
 

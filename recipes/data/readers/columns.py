@@ -1,4 +1,4 @@
-"""Which column of a table holds the text, the picture or the sound, and which the class: as the recipe says, or by the columns' names."""
+"""Which column of a table holds the text, the picture or the sound, and which the class: as the recipe says, or by its name."""
 
 from __future__ import annotations
 
