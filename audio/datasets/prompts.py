@@ -43,9 +43,7 @@ VOICES: dict[str, Voice] = {
     "allison-en": _core("en_US_f_Allison", 18_272_864, "2be3ea287d83299d143815fa804f11179a75b7affd4a758b98b55f5afc18a35d"),
     "allison-es": _core("es_MX_f_Allison", 23_767_256, "9283a09a6d56fccdcc2bcfe86c48f0f844289cfbd46a3184d8785a6f7f569903"),
     "carlo-it": _core("it_IT_m_Carlo", 18_262_124, "5a26638089e134b8ac39363fe249c5c93c50cd8bfdc9b2499ae61ec4a35e2fcb"),
-    "ivrvoice-ru": _core(
-        "ru", "ru_RU_f_IvrvoiceRU", "ccbfaebfa450b7a9ddf644ae0f3d1e9017d5df7c0aebe816e946345589d38201", 18788860
-    ),
+    "ivrvoice-ru": _core("ru_RU_f_IvrvoiceRU", 18_788_860, "ccbfaebfa450b7a9ddf644ae0f3d1e9017d5df7c0aebe816e946345589d38201"),
     "june-fr": _core("fr_CA_f_June", 18_516_060, "8d4e1bc32ed5ba7fbda40841ca1825ed20cc6232724a473c90f8bb0e53e6073e"),
     "menardi-it": Voice(
         "it_IT_f_Menardi",
