@@ -16,7 +16,7 @@ from ..hub.pipeline import Pipeline, Unavailable
 from .decoding import Decoded, Limits, Rules, language_of, write
 from .tokens import STEP, Tokens
 from .transcript import Segment, Transcript, Transcripts
-from .transforms.whisper import HOP, SAMPLE_RATE, whisper_mel
+from .transforms.whisper import HOP, N_FFT, SAMPLE_RATE, whisper_mel
 from .windows import Windows
 
 if TYPE_CHECKING:
@@ -70,8 +70,12 @@ class SpeechRecognition(Pipeline):
     suppress_first: tuple[int, ...] = ()
 
     @classmethod
-    def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> SpeechRecognition:
-        """Tokenizer and lists of tokens from the files."""
+    def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> Any:
+        """Tokenizer and lists of tokens from the files; of a model that spells, its own pipeline."""
+        if not hasattr(model, "encode"):
+            from .ctc_recognition import CTCRecognition
+
+            return CTCRecognition.from_files(model, files, card, config)
         settings = files.read_json("generation_config.json") if "generation_config.json" in files else {}
         told = {**config, **{k: v for k, v in settings.items() if v is not None}}
         lists = [tuple(told.get(key) or ()) for key in ("suppress_tokens", "begin_suppress_tokens")]
@@ -79,8 +83,24 @@ class SpeechRecognition(Pipeline):
             tokens: Any = Tokens.from_files(files, int(model.config.vocab_size))
         except MissingFileError:
             tokens = Unavailable("tokenizer.json", "turn tokens into text", files.origin)
-        mel = _Mel(int(model.config.num_mel_bins))
+        mel = _Mel(int(model.config.num_mel_bins), int(model.config.frames) * HOP)
         return cls(model, mel, _as_is, card, files, config, tokens=tokens, suppress=lists[0], suppress_first=lists[1])
+
+    def to_generation(self) -> dict[str, Any]:
+        """The ``generation_config.json`` that goes with the weights: what transformers must know to write as this does."""
+        known = dict(self.files.read_json("generation_config.json")) if self.files and "generation_config.json" in self.files else {}
+        named = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+        told = {name: getattr(self.model.config, name) for name in named}
+        told |= {"suppress_tokens": list(self.suppress), "begin_suppress_tokens": list(self.suppress_first)}
+        told |= {"max_length": int(self.model.config.max_target_positions), "return_timestamps": False}
+        if isinstance(self.tokens, Tokens):
+            told["no_timestamps_token_id"] = self.tokens.untimed
+            told["is_multilingual"] = bool(self.tokens.languages)
+            if self.tokens.languages:
+                told["lang_to_id"] = {f"<|{code}|>": number for code, number in self.tokens.languages.items()}
+                told["task_to_id"] = {"transcribe": self.tokens.transcribe, "translate": self.tokens.translate}
+        heads = self.config.get("alignment_heads")
+        return {**told, **({"alignment_heads": heads} if heads else {}), **{k: v for k, v in known.items() if v is not None}}
 
     @property
     def window(self) -> int:
@@ -230,7 +250,26 @@ class _Mel:
     """Samples -> the log-mel picture of a window."""
 
     n_mels: int
+    window: int
     sample_rate: int = SAMPLE_RATE
+
+    def to_preprocessor(self) -> dict[str, Any]:
+        """The ``preprocessor_config.json`` of transformers' ``WhisperFeatureExtractor``."""
+        seconds, frames = self.window / self.sample_rate, self.window // HOP
+        return {
+            "feature_extractor_type": "WhisperFeatureExtractor",
+            "processor_class": "WhisperProcessor",
+            "chunk_length": int(seconds) if seconds.is_integer() else seconds,
+            "feature_size": self.n_mels,
+            "hop_length": HOP,
+            "n_fft": N_FFT,
+            "n_samples": self.window,
+            "nb_max_frames": frames,
+            "padding_side": "right",
+            "padding_value": 0.0,
+            "return_attention_mask": False,
+            "sampling_rate": self.sample_rate,
+        }
 
     def __call__(self, samples: np.ndarray[Any, Any], padding: int) -> Tensor:
         """(T,) samples and ``padding`` more of silence -> (1, n_mels, frames)."""

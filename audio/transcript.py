@@ -19,6 +19,22 @@ FORMATS = ("txt", "srt", "vtt", "json")
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word and when it is said.
+
+    Attributes:
+        start, end: seconds from the beginning of the sound.
+        text: the word.
+        score: how sure the model is of it, 0 to 1.
+    """
+
+    start: float
+    end: float
+    text: str
+    score: float = 1.0
+
+
+@dataclass(frozen=True)
 class Segment:
     """A stretch of speech.
 
@@ -27,6 +43,7 @@ class Segment:
         text: what was said.
         tokens: as the model wrote them.
         avg_logprob, no_speech_prob, temperature: of the window it stood in; see :class:`~nyala.audio.decoding.Decoded`.
+        words: with their times, where they were asked for or come for nothing.
     """
 
     start: float
@@ -36,6 +53,12 @@ class Segment:
     avg_logprob: float = 0.0
     no_speech_prob: float = 0.0
     temperature: float = 0.0
+    words: tuple[Word, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, strings and numbers; words where there are any."""
+        told = {**asdict(self), "tokens": list(self.tokens), "words": [asdict(word) for word in self.words]}
+        return told if self.words else {k: v for k, v in told.items() if k != "words"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +99,7 @@ class Transcript:
             "text": self.text,
             "language": self.language,
             "duration": self.duration,
-            "segments": [{**asdict(s), "tokens": list(s.tokens)} for s in self.segments],
+            "segments": [s.to_dict() for s in self.segments],
         }
 
     def format(self, kind: str) -> str:

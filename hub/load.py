@@ -31,6 +31,7 @@ _TASKS = {
     "BertForPreTraining": "fill-mask",
     "ForQuestionAnswering": "question-answering",
     "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
     "ForImageClassification": "image-classification",
     "ForAudioClassification": "audio-classification",
     "WhisperForConditionalGeneration": "speech-recognition",
@@ -117,7 +118,7 @@ def load(
     config = read_config(files, resolved.card)
     architecture = registry.architecture_of(config, str(files.get("config.json", "the card's config")))
     module = registry.get(architecture)
-    config, published = _with_head_for(task, config, module)
+    config, published = _with_head_for(task or _vectors_of(config, files), config, module)
     classes = num_classes if num_classes is not None and num_classes != published else None
     patterns = list(new_head)
     with _initialised(random_init or classes is not None or bool(patterns)), _nonsense_told(files):
@@ -219,6 +220,10 @@ def _check_kinds(config: Mapping[str, Any], origin: str) -> None:
         raise DataError(f"{origin}: {deep} in the config.json is {config[deep]:.3g}", why="no model has so many layers", fix=fix)
 
 
+# Architectures that GGUF files call otherwise than transformers.
+_GGUF_KINDS = {"gemma3": "gemma3_text", "gptneox": "gpt_neox"}
+
+
 def _config_in(files: Files) -> dict[str, Any]:
     """The configuration that a GGUF file has in itself.
 
@@ -229,7 +234,7 @@ def _config_in(files: Files) -> dict[str, Any]:
 
     head = read_gguf(files[files.weights()])
     kind = head.metadata.get("general.architecture", "")
-    module: Any = registry.get(f"transformers:{kind}")
+    module: Any = registry.get(f"transformers:{_GGUF_KINDS.get(kind, kind)}")
     if not hasattr(module, "config_from_gguf"):
         raise UnknownNameError(
             f"nyala reads no GGUF files of the architecture {kind!r}", fix="load it as safetensors, in transformers' layout"
@@ -281,7 +286,8 @@ def published_classes(config: Mapping[str, Any]) -> int:
     if "model_type" not in config:
         stated = config.get("num_classes")
         return 1000 if stated is None else int(stated)
-    if not any(name.endswith(tuple(_TASKS)) for name in config.get("architectures") or []):
+    classifying = [ending for ending, task in _TASKS.items() if task != "text-generation"]
+    if not any(name.endswith(tuple(classifying)) for name in config.get("architectures") or []):
         return 0
     if _spells(config):  # its classes are letters
         return int(config.get("vocab_size") or 32)
@@ -306,6 +312,12 @@ def _with_head_for(task: str | None, config: dict[str, Any], module: registry.Ar
     if wanted is None or config.get("architectures") == [wanted]:
         return config, published_classes(config)
     return {**config, "architectures": [wanted]}, 0
+
+
+def _vectors_of(config: Mapping[str, Any], files: Files) -> str | None:
+    """The task of a decoder that was published for the vectors of its texts: its file names the head that it was trained from."""
+    decodes = any(name.endswith("ForCausalLM") for name in config.get("architectures") or [])
+    return "sentence-embedding" if decodes and "modules.json" in files else None
 
 
 def _fresh_names(model: Any, classes: int | None, patterns: list[str]) -> set[str]:

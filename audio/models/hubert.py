@@ -37,7 +37,7 @@ class HubertModel(SpeechModel):
         (2, 9, 16)
     """
 
-    Config: ClassVar[type[SpeechConfig]] = Config
+    config_class: ClassVar[type[SpeechConfig]] = Config
 
     def build_projection(self, config: Config) -> FeatureProjection:
         return FeatureProjection(config, config.feat_proj_layer_norm)

@@ -130,7 +130,7 @@ class SpeechConfig:
         if config.get("add_adapter"):
             raise DataError("add_adapter: convolutions behind the encoder are not built", fix="choose a model without them")
         labels = {"num_labels": len(config["id2label"])} if config.get("id2label") else {}
-        values = {**labels, **{k: v for k, v in config.items() if k in known}, **overrides}
+        values: dict[str, Any] = {**labels, **{k: v for k, v in config.items() if k in known}, **overrides}
         made = replace(cls(), **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
         made.check()
         return made
@@ -373,7 +373,7 @@ class SpeechModel(nn.Model):
     training, spans are drawn.
     """
 
-    Config: ClassVar[type[SpeechConfig]] = SpeechConfig
+    config_class: ClassVar[type[SpeechConfig]] = SpeechConfig
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)

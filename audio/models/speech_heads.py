@@ -271,7 +271,9 @@ class Family:
         made = self.class_of(config)
         if "num_labels" in overrides and not made.classifier_name:
             made = next(kind for kind in self.heads if issubclass(kind, ForSequenceClassification))
-        return made(self.model.Config.from_dict(config, **overrides))
+        if "num_labels" in overrides and issubclass(made, ForCTC):  # its classes are letters
+            overrides["vocab_size"] = overrides.pop("num_labels")
+        return made(self.model.config_class.from_dict(config, **overrides))
 
     def key_map(self, config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:
         """The optional prefix, either spelling of the weight norm, what only training before needs, and heads."""
@@ -283,7 +285,7 @@ class Family:
         if bare:
             rules += [Ignore(*outside, "feature_extractor.weight", "feature_extractor.bias")]
         rules.append(Prefix(prefix, ours=not bare, written=not bare, outside=outside))
-        settings = self.model.Config.from_dict(config)
+        settings = self.model.config_class.from_dict(config)
         if settings.masks:
             rules.append(_Absent(("" if bare else prefix) + "masked_spec_embed", settings.hidden_size))
         return KeyMap(*rules)

@@ -64,7 +64,7 @@ class Wav2Vec2Model(SpeechModel):
         (2, 9, 16)
     """
 
-    Config: ClassVar[type[SpeechConfig]] = Config
+    config_class: ClassVar[type[SpeechConfig]] = Config
 
     def build_encoder(self, config: Config) -> Encoder:
         if config.adapter_attn_dim is None or not config.do_stable_layer_norm:  # only these layers have one

@@ -138,7 +138,7 @@ class WavLMModel(SpeechModel):
         (2, 9, 16)
     """
 
-    Config: ClassVar[type[SpeechConfig]] = Config
+    config_class: ClassVar[type[SpeechConfig]] = Config
 
     def build_encoder(self, config: Config) -> Encoder:
         return WavLMEncoder(config, [Layer(config, first=i == 0) for i in range(config.num_hidden_layers)])

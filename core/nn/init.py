@@ -54,6 +54,17 @@ def skip_random() -> Iterator[None]:
         _switch.skipping = before
 
 
+def skipping() -> bool:
+    """Whether random filling is left out now: what is not filled is no number to compute with.
+
+    Example:
+        >>> with skip_random():
+        ...     print(skipping())
+        True
+    """
+    return _switch.skipping
+
+
 def _write(tensor: Tensor, values: Any) -> Tensor:
     tensor.array[...] = devices.move(np.asarray(values), tensor.device) if isinstance(values, np.ndarray) else values
     tensor._bump()

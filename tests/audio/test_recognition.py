@@ -130,7 +130,7 @@ def test_memory_is_bounded_by_the_window():
         out.setframerate(8_000)
         out.writeframes(bytes(2 * 8_000 * 600))
     file.seek(0)
-    with Windows(file, 16_000) as heard:
+    with Windows(file, 16_000, 16_000) as heard:
         most = 0
         for first in range(0, 600 * 16_000, 16_000):
             assert len(heard.at(first)) == 16_000

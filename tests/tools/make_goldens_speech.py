@@ -3,6 +3,9 @@
 ``tests/goldens/audio/NAME``: a tiny random model as ``save_pretrained`` writes it, and ``goldens.safetensors`` with
 ``input_values`` (2, samples), ``attention_mask`` where the model takes one, ``logits``, ``embeddings`` or ``last_hidden_state``
 in float64 rounded to float32, and ``grad.PARAMETER``, gradients of sum(out[i] * cos(0.7 * i + 0.3)) of the first of them.
+
+``tests/goldens/audio/waves.safetensors``: ``wave.0``, ``wave.1``, and ``input_values`` and ``attention_mask`` of both by
+``Wav2Vec2FeatureExtractor``.
 """
 
 from __future__ import annotations
@@ -84,6 +87,17 @@ def tiny(name: str) -> None:
     save(goldens, AUDIO / name / "goldens.safetensors")
 
 
+def prepared() -> None:
+    """``waves.safetensors``: two sounds as ``Wav2Vec2FeatureExtractor`` makes them ready."""
+    generator = torch.Generator().manual_seed(7)
+    sounds = [0.2 * torch.randn(n, generator=generator) + 0.1 for n in (700, 450)]
+    made = transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True, do_normalize=True)
+    batch = made([s.numpy() for s in sounds], padding=True, return_tensors="pt", sampling_rate=16_000)
+    goldens = {f"wave.{i}": s for i, s in enumerate(sounds)}
+    save(goldens | {k: v.clone() for k, v in batch.items()}, AUDIO / "waves.safetensors")
+
+
 if __name__ == "__main__":
     for each in sys.argv[1:] or MODELS:
         tiny(each)
+    prepared()

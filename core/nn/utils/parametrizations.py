@@ -6,7 +6,9 @@ from functools import cache
 from typing import Any, TypeVar
 
 from ...autograd import no_grad
+from ...create import zeros_like
 from ...tensor import Tensor
+from .. import init
 from ..module import Module
 from ..parameter import Parameter
 from .reparametrize import normed, norms, take
@@ -25,8 +27,9 @@ class WeightNorm(Module):
     def __init__(self, weight: Tensor, dim: int | None) -> None:
         super().__init__()
         self.dim = dim
-        self.original0 = Parameter(norms(weight.detach(), dim))
-        self.original1 = Parameter(weight.detach().clone())
+        start = weight.detach()
+        self.original0 = Parameter(norms(zeros_like(start) if init.skipping() else start, dim))
+        self.original1 = Parameter(start)
 
     def forward(self) -> Tensor:
         """The weight, of differentiable operations."""
@@ -69,5 +72,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     computed: Any = Module()
     computed.add_module(name, WeightNorm(weight, dim))
     module.add_module("parametrizations", computed)
-    module.__class__ = _computing(type(module), name)
+    kind: Any = type(module)
+    made: Any = module
+    made.__class__ = _computing(kind, name)
     return module
