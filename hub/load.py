@@ -286,7 +286,9 @@ def published_classes(config: Mapping[str, Any]) -> int:
     if "model_type" not in config:
         stated = config.get("num_classes")
         return 1000 if stated is None else int(stated)
-    classifying = [ending for ending, task in _TASKS.items() if task != "text-generation"]
+    classifying = [
+        ending for ending, task in _TASKS.items() if task not in ("text-generation", "fill-mask", "question-answering")
+    ]
     if not any(name.endswith(tuple(classifying)) for name in config.get("architectures") or []):
         return 0
     if _spells(config):  # its classes are letters

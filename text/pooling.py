@@ -22,6 +22,10 @@ _MODES = {
 }
 
 
+# What sentence-transformers may put behind a model; the last ones change what comes out, and are not built here.
+_LAYERS = ("Transformer", "Pooling", "Normalize", "Dense", "WeightedLayerPooling", "CNN", "LSTM", "LayerNorm")
+
+
 @dataclass(frozen=True)
 class Pooling:
     """How to make one vector of many.
@@ -39,8 +43,16 @@ class Pooling:
         """From ``1_Pooling/config.json`` and ``modules.json``; the mean where they are absent.
 
         Raises:
-            DataError: a pooling that is not one of the four.
+            DataError: a pooling that is not one of the four, or further layers.
         """
+        text = files["modules.json"].read_text(encoding="utf-8") if "modules.json" in files else ""
+        kinds = {kind for kind in _LAYERS if f'.{kind}"' in text}
+        if strange := sorted(kinds - {"Transformer", "Pooling", "Normalize"}):
+            raise DataError(
+                f"{files['modules.json']} asks for {', '.join(strange)}",
+                why="nyala makes vectors of a model's own and pools them",
+                fix="choose other weights, or take the model's vectors: task='feature-extraction'",
+            )
         if "1_Pooling/config.json" not in files:
             return Pooling()
         config = files.read_json("1_Pooling/config.json")
@@ -50,8 +62,7 @@ class Pooling:
                 f"{files['1_Pooling/config.json']} asks for {chosen or 'no pooling known here'}",
                 fix="choose one of " + ", ".join(_MODES),
             )
-        modules = files["modules.json"].read_text(encoding="utf-8") if "modules.json" in files else ""
-        return Pooling(chosen[0], "models.Normalize" in modules)
+        return Pooling(chosen[0], "Normalize" in kinds)
 
     def files(self, width: int) -> dict[str, str]:
         """What is published beside the weights, by file name, as sentence-transformers reads it.

@@ -80,7 +80,7 @@ class Model(Module):
         return []
 
     def untie(self) -> None:
-        """Give what uses a parameter without having it a layer of its own, as ``nn.quantize`` needs; where nothing does, nothing."""
+        """Give what uses a parameter without having it a layer of its own, as ``nn.quantize`` needs."""
 
     # ---- the head
 

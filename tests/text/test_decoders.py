@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import nyala
 import pytest
+import tokenizers
 from nyala import checkpoint, nn
 from nyala.errors import ArgumentError, DataError, IndexRangeError, ShapeError
 from nyala.hub import registry
@@ -159,6 +162,12 @@ def test_classifiers_equal_transformers(golden) -> None:
     assert relative(alone, frozen["classifier.logits"][:1]) < 1e-5
 
 
+@pytest.mark.parametrize("classes", [1, 2, 53])
+def test_any_number_of_classes_is_a_new_head(classes: int) -> None:
+    model = nyala.load(str(GOLDENS / "gpt2"), num_classes=classes).model
+    assert model(nyala.tensor([[1, 2]])).shape == (1, classes)
+
+
 def test_without_a_mask_the_padding_token_tells_the_last() -> None:
     model = llama.build({**SMALL["llama"], "pad_token_id": 0, "architectures": ["LlamaForSequenceClassification"]}).eval()
     with nyala.no_grad():
@@ -249,6 +258,45 @@ def test_weights_in_few_bits_say_nearly_the_same(golden, dtype: str, near: float
         assert np.array_equal(again(nyala.from_numpy(np.array(frozen["input_ids"]))).numpy(), found.numpy())
     error = np.abs(found.numpy() - frozen["plain.logits"]).mean() / np.abs(frozen["plain.logits"]).mean()
     assert 0 < error < near
+
+
+# ---- embedders
+
+
+def embedder(folder: Path, *, kinds: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")) -> Path:
+    """A folder as sentence-transformers writes it, of a decoder whose file names the head that it was trained from."""
+    files = published(GOLDENS / "qwen3")
+    bare = {k.removeprefix("model."): v for k, v in files.items() if k != "lm_head.weight"}
+    checkpoint.save_file(bare, folder / "model.safetensors")
+    shutil.copy(GOLDENS / "qwen3" / "config.json", folder)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_lasttoken": true, "pooling_mode_mean_tokens": false}')
+    modules = [{"idx": i, "type": f"sentence_transformers.models.{kind}"} for i, kind in enumerate(kinds)]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    tokens = {f"t{i}": i for i in range(52)} | {"[PAD]": 52}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(tokens, unk_token="t0"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_decoder_published_for_vectors_pools_the_last_token(tmp_path: Path, side: str) -> None:
+    folder = embedder(tmp_path)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"padding_side": side, "pad_token": "[PAD]"}))
+    pipe = nyala.load(str(folder))
+    assert type(pipe.model).__name__ == "Qwen3Model" and type(pipe).__name__ == "TextEmbedding"
+    found = pipe(["t5 t6 t7", "t8", "t9 t10"]).array
+    model = nyala.load(str(GOLDENS / "qwen3")).model
+    with nyala.no_grad():
+        alone = [model.forward_features(nyala.tensor([ids])).numpy()[0, -1] for ids in ([5, 6, 7], [8], [9, 10])]
+    np.testing.assert_allclose(found, [v / np.linalg.norm(v) for v in alone], rtol=1e-4, atol=1e-6)
+
+
+def test_layers_behind_the_pooling_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"modules\.json asks for Dense"):
+        nyala.load(str(embedder(tmp_path, kinds=("Transformer", "Pooling", "Dense", "Normalize"))))
+    assert type(nyala.load(str(tmp_path), task="text-generation", random_init=True).model).__name__ == "Qwen3ForCausalLM"
 
 
 # ---- what is a family's own
