@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..hub.pipeline import Pipeline
 from ..hub.results import Classifications, predictions, table
 from .sounds import name_of, samples_of
 from .transforms.kaldi import FRAME, HOP, kaldi_fbank
+from .transforms.waves import Waves
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,14 +43,9 @@ class SoundClasses(Classifications):
 
     def draw(self) -> Image:
         """The table as a picture."""
-        from PIL import Image as Images
-        from PIL import ImageDraw, ImageFont
+        from .drawing import text
 
-        text, font = repr(self), ImageFont.load_default(size=14)
-        size = ImageDraw.Draw(Images.new("RGB", (1, 1))).multiline_textbbox((0, 0), text, font=font)
-        picture = Images.new("RGB", (int(size[2]) + 24, int(size[3]) + 24), "white")
-        ImageDraw.Draw(picture).multiline_text((12, 12), text, fill="black", font=font)
-        return picture
+        return text(repr(self))
 
 
 @dataclass(frozen=True)
@@ -164,21 +160,29 @@ class SoundClassification(Pipeline):
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> SoundClassification:
         """Preprocessing from ``preprocessor_config.json``, labels from ``id2label``."""
         settings: Any = model.config
-        described = dict(card.preprocessing) if card is not None else {}
-        if "preprocessor_config.json" in files:
-            described = files.read_json("preprocessor_config.json")
-        fbank = Fbank.from_config(described, int(settings.max_length), int(settings.num_mel_bins))
         names = config.get("id2label") or {}
         labels = tuple(str(names.get(str(i), f"class {i}")) for i in range(int(settings.num_labels)))
-        return cls(model, fbank, _as_is, card, files, config, labels=labels)
+        return cls(model, preprocessing(model, files, card), _as_is, card, files, config, labels=labels)
+
+    def hearing(self, seconds: float) -> SoundClassification:
+        """The same on the first ``seconds`` of sounds; the model is changed too.
+
+        Raises:
+            ArgumentError: longer than what the model's weights hear, or shorter than a patch.
+        """
+        fbank: Fbank = self.preprocess
+        frames = 1 + max(0, round(seconds * fbank.sample_rate) - FRAME) // HOP
+        model: Any = self.model
+        model.keep_frames(frames)
+        return replace(self, preprocess=replace(fbank, frames=frames))
 
     def logits(self, inputs: Sequence[Any]) -> np.ndarray[Any, Any]:
         """(N, classes) float32: what the model says, before any softmax."""
-        parameter = next(iter(self.model.parameters()))
         parts = []
+        size = 1 if isinstance(self.preprocess, Waves) else self.batch_size  # samples differ in length: a neighbour's would count
         with no_grad():
-            for i in range(0, len(inputs), self.batch_size):
-                batch = self.preprocess(list(inputs[i : i + self.batch_size])).to(parameter.device).to(parameter.dtype)
+            for i in range(0, len(inputs), size):
+                batch = values_of(self.preprocess(list(inputs[i : i + size])), self.model)
                 parts.append(self.model(batch).float().cpu().numpy())
         return np.concatenate(parts)
 
@@ -194,6 +198,28 @@ class SoundClassification(Pipeline):
             raise DataError("no sound to work on", fix="pass at least one")
         found = predictions(self.logits(sounds), self.labels, min(self.top_k, len(self.labels)))
         return SoundClasses(found, sounds) if isinstance(inputs, list) else found[0]
+
+
+def preprocessing(model: Module, files: Files, card: Card | None) -> Fbank | Waves:
+    """What a model of sounds takes: log-mel frames, or the samples themselves.
+
+    Raises:
+        DataError: a ``preprocessor_config.json`` that makes no sense.
+    """
+    settings: Any = model.config
+    described = dict(card.preprocessing) if card is not None else {}
+    if "preprocessor_config.json" in files:
+        described = files.read_json("preprocessor_config.json")
+    if hasattr(settings, "conv_stride"):
+        return Waves.from_config(described, settings)
+    return Fbank.from_config(described, int(settings.max_length), int(settings.num_mel_bins))
+
+
+def values_of(batch: Any, model: Module) -> Tensor:
+    """What a preprocessing gave, where the model is and of its dtype."""
+    parameter = next(iter(model.parameters()))
+    values = batch if isinstance(batch, Tensor) else batch["input_values"]
+    return values.to(parameter.device).to(parameter.dtype)
 
 
 def _as_is(output: Any) -> Any:

@@ -90,8 +90,12 @@ class Config:
     @property
     def patches(self) -> int:
         """Patches of a picture."""
-        down = (self.num_mel_bins - self.patch_size) // self.frequency_stride + 1
-        return down * ((self.max_length - self.patch_size) // self.time_stride + 1)
+        return ((self.num_mel_bins - self.patch_size) // self.frequency_stride + 1) * self.columns
+
+    @property
+    def columns(self) -> int:
+        """Patches beside each other, in time."""
+        return (self.max_length - self.patch_size) // self.time_stride + 1
 
 
 _NAMES = {
@@ -199,6 +203,26 @@ class ASTModel(nn.Model):
             x = layer(x)
         return self.layernorm(x)
 
+    def keep_frames(self, frames: int) -> None:
+        """From now on the model takes pictures of the first ``frames`` frames: the other positions are taken out.
+
+        Raises:
+            ArgumentError: more frames than there are positions for, or fewer than a patch.
+        """
+        old, embeddings = self.config, self.embeddings
+        if not old.patch_size <= frames <= old.max_length:
+            raise ArgumentError(
+                f"{frames} frames",
+                why=f"this AST has positions for {old.patch_size} to {old.max_length}",
+                fix="choose a number between",
+            )
+        new = replace(old, max_length=frames)
+        width = old.hidden_size
+        first, grid = embeddings.position_embeddings[:, :2], embeddings.position_embeddings[:, 2:]
+        kept = grid.reshape(1, -1, old.columns, width)[:, :, : new.columns].reshape(1, -1, width)
+        embeddings.position_embeddings = nn.Parameter(cat([first, kept], 1).detach())
+        self.config = embeddings.config = new
+
     def layer_of(self, name: str) -> int:
         """How deep a parameter lies: 0 for the embeddings, 1.. for the layers, the last number for what follows."""
         if "encoder.layer." in name:
@@ -241,6 +265,11 @@ class ASTForAudioClassification(nn.Model):
         """(N, 2 + patches, D) -> (N, num_labels)."""
         pooled = (hidden[:, 0] + hidden[:, 1]) / 2
         return self.classifier.dense(self.classifier.layernorm(pooled))
+
+    def keep_frames(self, frames: int) -> None:
+        """As :meth:`ASTModel.keep_frames`."""
+        self.audio_spectrogram_transformer.keep_frames(frames)
+        self.config = replace(self.config, max_length=frames)
 
     def layer_of(self, name: str) -> int:
         """As :meth:`ASTModel.layer_of`."""

@@ -6,15 +6,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from ...core import random
 from ...core.errors import DataError
-from ..language.schema import Columns, Data
+from ..language.schema import Columns, Data, Masking
 from ..proof import hashing
 from . import folds
+
+
+@runtime_checkable
+class Selectable(Protocol):
+    """Samples that are read when they are asked for, and can be chosen without being read."""
+
+    def select(self, indices: np.ndarray) -> Sequence[Any]:
+        """Those at ``indices``."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,8 @@ class Part:
 
     def take(self, indices: np.ndarray) -> Part:
         """The samples at ``indices``, in that order."""
+        if isinstance(self.inputs, Selectable):
+            return Part(self.inputs.select(indices), self.labels[indices])
         return Part([self.inputs[int(i)] for i in indices], self.labels[indices])
 
 
@@ -55,6 +65,7 @@ class Source:
         labels: class names by number.
         train, validation, test: the parts; ``validation`` may be empty.
         hashes: name -> sha256 of what was read, for the manifest.
+        masking: how tokens are hidden, for the kind "masked".
     """
 
     kind: str
@@ -63,6 +74,7 @@ class Source:
     validation: Part
     test: Part
     hashes: dict[str, str]
+    masking: Masking | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,7 @@ def load(recipe: Data, seed: int, raw: Raw | None = None) -> Source:
         if not len(part):
             fix = "give more samples, or change data.test_fraction and data.validation_fraction"
             raise DataError(f"the {name} part of {recipe.name} is empty", fix=fix)
-    return Source(raw.kind, raw.labels, train, validation, test, raw.hashes)
+    return Source(raw.kind, raw.labels, train, validation, test, raw.hashes, recipe.masked)
 
 
 def check_labels(part: Part, classes: int, where: str) -> None:
@@ -135,7 +147,10 @@ def check_labels(part: Part, classes: int, where: str) -> None:
 
 
 def _split(part: Part, fraction: float, seed: int, purpose: str) -> tuple[Part, Part]:
-    """Two parts; the second gets ``fraction`` of each class, drawn by the seed. Both keep their order."""
+    """Two parts; the second gets ``fraction`` of each class, drawn by the seed. Both keep their order.
+
+    Where every class is too small for that, it is drawn from all samples, whatever their class.
+    """
     if not fraction:
         return part, part.take(np.arange(0))
     chosen = np.zeros(len(part), bool)
@@ -143,6 +158,8 @@ def _split(part: Part, fraction: float, seed: int, purpose: str) -> tuple[Part, 
         members = np.flatnonzero(part.labels == label)
         picks = random.key(seed, purpose, int(label)).permutation(len(members))[: round(fraction * len(members))]
         chosen[members[picks]] = True
+    if not chosen.any():
+        chosen[random.key(seed, purpose).permutation(len(part))[: round(fraction * len(part))]] = True
     return part.take(np.flatnonzero(~chosen)), part.take(np.flatnonzero(chosen))
 
 
@@ -157,6 +174,15 @@ def _limit(part: Part, limit: int | None, seed: int, purpose: str) -> Part:
 
 def read(recipe: Data) -> Raw:
     """A dataset as published: its training part, and its test part where it has one; nothing is split, limited or checked."""
+    raw = _read(recipe)
+    if recipe.masked is None:
+        return raw
+    from . import masked
+
+    return masked.of_raw(raw, recipe.name)
+
+
+def _read(recipe: Data) -> Raw:
     if recipe.name in REGISTERED:
         raw = REGISTERED[recipe.name]()
         refused = [key for key in ("validation", "test", "subset") if getattr(recipe, key) is not None]

@@ -35,6 +35,9 @@ class Facts:
         grey: all pictures looked at are grey.
         tokens: length of the text, in tokens, that 95 of 100 stay below; 0 for pictures.
         longest: tokens of the longest text looked at.
+        seconds: length that 95 of 100 sounds stay below; 0 for what is no sound.
+        heard: seconds that the weights hear of a sound; 0 for what is no sound.
+        frames: the model looks at frames of sounds, not at their samples.
         model: its name.
         parameters: how many it has.
         width: of its last features; what the head looks at.
@@ -70,6 +73,9 @@ class Facts:
     memory: int
     top: list[str]
     upper: list[str]
+    seconds: float = 0.0
+    heard: float = 0.0
+    frames: bool = False
     notes: list[str] = field(default_factory=list)
     pins: dict[str, str] = field(default_factory=dict)
 
@@ -94,11 +100,11 @@ class Facts:
     def lines(self) -> list[str]:
         """The facts in words."""
         data = f"{self.train:,} training, {self.validation:,} validation and {self.test:,} test {kinds.of(self.kind).plural}"
-        size = (
-            f"{'grey ' if self.grey else ''}pictures of {self.side} pixels (median of the shorter side)"
-            if self.kind == "image"
-            else f"95 of 100 texts have at most {self.tokens} tokens"
-        )
+        size = f"95 of 100 texts have at most {self.tokens} tokens"
+        if self.kind == "image":
+            size = f"{'grey ' if self.grey else ''}pictures of {self.side} pixels (median of the shorter side)"
+        elif self.seconds:
+            size = f"95 of 100 sounds last at most {self.seconds:.2f} s"
         return [
             data,
             *self._classes(),
@@ -117,11 +123,13 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
     raw = datasets.read(recipe.data)
     source = datasets.load(recipe.data, recipe.seed, raw)
     kind = kinds.of(source.kind)
+    source = kind.labelled(source, recipe.model)
     classes = recipe.model.num_classes or len(source.labels)
     pipeline, _ = models.load(recipe.model, kind, classes, recipe.seed)
     model, prepared = pipeline.model, vars(pipeline)["preprocess"]
-    is_image = source.kind == "image"
-    lengths = [] if is_image else _tokens(pipeline, source.train)
+    is_image, is_text = source.kind == "image", kind.domain == "text"
+    lengths = _tokens(pipeline, source.train) if is_text else []
+    seconds = _seconds(source.train) if kind.domain == "audio" else [0.0]
     sides, grey = _sides(source.train) if is_image else ([0], False)
     layer = {name: int(model.layer_of(name)) for name, _ in model.named_parameters()}
     highest = max(layer.values())
@@ -142,11 +150,14 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         width=_width(model),
         layers=highest + 1,
         native=int(prepared.size[0]) if is_image else 0,
-        positions=0 if is_image else int(model.config.max_position_embeddings),
+        positions=int(model.config.max_position_embeddings) if is_text else 0,
         flexible=is_image and not any("pos_embed" in name or "position" in name for name in layer),
         memory=memory.available() or _UNKNOWN,
         top=_patterns(layer, highest),
         upper=_patterns(layer, highest - round(highest / 3)),
+        seconds=float(np.percentile(seconds, 95)),
+        heard=prepared.samples / prepared.sample_rate if hasattr(prepared, "samples") else 0.0,
+        frames=hasattr(prepared, "count"),
         notes=[*raw.notes, *_shared(source)],
         pins=_pins(recipe, raw.commit, pipeline),
     )
@@ -177,6 +188,14 @@ def _some(part: Part) -> list[Any]:
     """Samples evenly spread over a part."""
     step = max(1, len(part) // LOOKED_AT)
     return [part.inputs[i] for i in range(0, len(part), step)][:LOOKED_AT]
+
+
+def _seconds(part: Part) -> list[float]:
+    """Lengths of sounds, from their headers alone."""
+    from ...audio.io import info
+    from ..data.tasks import opened
+
+    return [info(opened(getattr(sample, "sound", sample))).duration for sample in _some(part)]
 
 
 def _sides(part: Part) -> tuple[list[int], bool]:

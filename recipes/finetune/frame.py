@@ -57,7 +57,7 @@ class Plan:
     def words(self) -> dict[str, Any]:
         """What a reason may name."""
         facts = self.facts
-        named = ("per_class", "width", "train", "validation", "side", "native", "tokens", "imbalance")
+        named = ("per_class", "width", "train", "validation", "side", "native", "tokens", "seconds", "heard", "imbalance")
         amount = f"{facts.per_class:.0f} samples a class" if facts.counts else f"{facts.train:,} samples"
         return {name: getattr(facts, name) for name in named} | {"amount": amount, "updates": self.updates()}
 

@@ -13,9 +13,9 @@ from typing import Any
 from .facts import Facts
 from .frame import Plan, Row, Rule, apply
 
-FEW, SOME, MANY = 10, (200, 20), 1000  # training samples a class; the middle one for pictures and for texts
+FEW, SOME, MANY = 10, (200, 20), 1000  # training samples a class; the middle one for pictures, and for texts and sounds
 SMALL_SIDE = 64  # pixels of pictures too small to cut much out of
-NARROW = 512  # width of a small text encoder
+NARROW = 512  # width of a small encoder of texts or sounds
 ENOUGH_TO_CHOOSE = 50  # validation samples
 
 
@@ -59,7 +59,7 @@ METHODS = Rule(
             "{amount} are few: only the new head learns, the rest stays as it was pretrained",
         ),
         Row(
-            f"pictures, fewer than {SOME[0]}; texts, fewer than {SOME[1]}",
+            f"pictures, fewer than {SOME[0]}; texts and sounds, fewer than {SOME[1]}",
             lambda p: p.facts.per_class < (SOME[0] if _image(p) else SOME[1]),
             UPPER,
             {"model.freeze": ["*"], "model.unfreeze": lambda p: p.facts.upper},
@@ -115,18 +115,18 @@ RATES = Rule(
             "convolutions with batch norm bear a rate of 1e-3",
         ),
         Row(
-            f"texts, features of at most {NARROW}",
+            f"texts and sounds, features of at most {NARROW}",
             lambda p: p.facts.width <= NARROW,
             "AdamW, 1e-4; 10 times that for what is new",
             {"optim.type": "adamw", "optim.lr": 1e-4, "optim.lr_scale": lambda p: dict.fromkeys(p.facts.top, 10.0)},
-            "a small text encoder ({width} wide); what is new in it learns 10 times as fast",
+            "a small encoder ({width} wide); what is new in it learns 10 times as fast",
         ),
         Row(
-            "texts, wider features",
+            "texts and sounds, wider features",
             _always,
             "AdamW, 3e-5; 10 times that for what is new",
             {"optim.type": "adamw", "optim.lr": 3e-5, "optim.lr_scale": lambda p: dict.fromkeys(p.facts.top, 10.0)},
-            "a large text encoder ({width} wide) forgets at higher rates; what is new in it learns 10 times as fast",
+            "a large encoder ({width} wide) forgets at higher rates; what is new in it learns 10 times as fast",
         ),
     ),
 )
@@ -142,7 +142,7 @@ SCHEDULES = Rule(
             "small steps at first, while what is new is still random, and at the end",
         ),
         Row(
-            "texts",
+            "texts, sounds",
             _always,
             "linear, a tenth of it warm-up",
             {"schedule.type": "linear", "schedule.warmup": 0.1},
@@ -153,10 +153,10 @@ SCHEDULES = Rule(
 
 
 def _batch(plan: Plan) -> int:
-    """A power of two: about a twentieth of the training samples, at most 32 pictures or pairs or 16 texts, at least 8."""
+    """A power of two: about a twentieth of the training samples, at most 32 pictures or pairs or 16 others, at least 8."""
     if plan.facts.kind == "corpus":
         return 4
-    most = 16 if plan.facts.kind in ("text", "tags") else 32
+    most = 32 if plan.facts.kind in ("image", "pairs") else 16
     return max(8, min(most, 2 ** int(math.log2(max(8, plan.facts.train / 20)))))
 
 
@@ -178,7 +178,7 @@ BATCHES = Rule(
             "{train:,} samples give at least 20 updates an epoch",
         ),
         Row(
-            "texts",
+            "texts, sounds",
             _always,
             "a twentieth of the samples, 8 to 16; halved until it fits into half of the free memory, and then accumulated",
             {"data.batch_size": _batch},
@@ -197,6 +197,14 @@ def _side(plan: Plan) -> int:
 
 def _length(plan: Plan) -> int:
     return min(plan.facts.positions, 256, max(16, 16 * math.ceil(plan.facts.tokens / 16)))
+
+
+def _sound(plan: Plan) -> bool:
+    return plan.facts.kind == "sound"
+
+
+def _heard(plan: Plan) -> float:
+    return min(round(plan.facts.heard, 3), max(0.5, 0.25 * math.ceil(4 * plan.facts.seconds)))
 
 
 SIZES = Rule(
@@ -222,6 +230,13 @@ SIZES = Rule(
             "what the weights were evaluated with",
             {},
             "the model takes pictures of {native} pixels only",
+        ),
+        Row(
+            "sounds",
+            _sound,
+            "what 95 of 100 sounds fit into, in steps of a quarter of a second, at most what the weights hear",
+            {"model.max_seconds": _heard},
+            "95 of 100 sounds last at most {seconds:.2f} s, and the weights hear {heard:.2f} s",
         ),
         Row(
             "texts",
@@ -254,6 +269,12 @@ def _changes(plan: Plan) -> list[dict[str, Any]]:
     return [{"type": "random_resized_crop"}, *flip]
 
 
+def _sound_changes(plan: Plan) -> list[dict[str, Any]]:
+    part = [{"type": "random_part"}] if plan.facts.seconds > plan.get("model.max_seconds", plan.facts.heard) else []
+    masks = [{"type": "spec_augment"}] if plan.facts.frames else []
+    return [*part, {"type": "gain"}, {"type": "noise"}, *masks]
+
+
 CHANGES = Rule(
     "random changes",
     (
@@ -271,6 +292,13 @@ CHANGES = Rule(
             {"data.augment": _changes},
             lambda p: "a random part of each picture" + _mirrored(p),
         ),
+        Row(
+            "sounds",
+            _sound,
+            "louder or softer, some with noise, stretches of time and frequency covered; of long sounds a random part",
+            {"data.augment": _sound_changes},
+            "recordings differ in loudness and noise, and no single stretch should decide",
+        ),
         Row("texts", _always, "none: a text that loses words may change its class", {}, ""),
     ),
 )
@@ -279,13 +307,14 @@ CHANGES = Rule(
 
 _PICTURES = {PROBE: 200, UPPER: 250, DECAY: 400, FULL: 600}
 _TEXTS = {UPPER: 120, DECAY: 200, FULL: 400}
+_SOUNDS = {UPPER: 250, DECAY: 400, FULL: 600}
 
 
 def _epochs(plan: Plan) -> int:
     samples = plan.get("data.batch_size", 32) * plan.get("train.accumulate", 1)
     per_epoch = max(1, math.ceil(plan.facts.train / samples))
-    most = {"image": 20, "pairs": 3}.get(plan.facts.kind, 10)
-    aim = (_PICTURES if _image(plan) else _TEXTS)[plan.method]
+    most = {"image": 20, "sound": 30, "pairs": 3}.get(plan.facts.kind, 10)
+    aim = {"image": _PICTURES, "sound": _SOUNDS}.get(plan.facts.kind, _TEXTS)[plan.method]
     return max(2, min(most, round(aim / per_epoch)))
 
 
@@ -311,6 +340,13 @@ LENGTHS = Rule(
             _image,
             f"about {_PICTURES[PROBE]} updates for the head alone, {_PICTURES[UPPER]} for the upper layers, "
             f"{_PICTURES[DECAY]} or {_PICTURES[FULL]} for all; 2 to 20 epochs",
+            {"train.epochs": _epochs},
+            "about {updates} updates of the weights",
+        ),
+        Row(
+            "sounds",
+            _sound,
+            f"about {_SOUNDS[UPPER]} updates for the upper layers, {_SOUNDS[DECAY]} or {_SOUNDS[FULL]} for all; 2 to 30 epochs",
             {"train.epochs": _epochs},
             "about {updates} updates of the weights",
         ),
@@ -349,7 +385,7 @@ CARE = Rule(
             "one odd batch or label must not throw the weights off",
         ),
         Row(
-            "texts",
+            "texts, sounds",
             _always,
             "gradient's norm at most 1, labels smoothed by 0.1",
             {"train.clip_norm": 1.0, "train.label_smoothing": 0.1},

@@ -216,7 +216,7 @@ def _fit_memory(plan: Plan, first: Loaded, source: Any, pipeline: Any) -> None:
     """Halves the batch size until it fits, and accumulates so that an update still has as many samples."""
     wanted = int(plan.get("data.batch_size"))
     kind = kinds.of(source.kind)
-    sizes = {key: plan.get(f"model.{key}") for key in ("image_size", "max_length")}
+    sizes = {key: plan.get(f"model.{key}") for key in ("image_size", "max_length", "max_seconds")}
     changed = msgspec.structs.replace(first.recipe.model, **{key: size for key, size in sizes.items() if size})
     pipeline = models.prepared(changed, pipeline, kind)
     source = kind.fitted(source, pipeline, changed)

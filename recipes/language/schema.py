@@ -158,6 +158,21 @@ class Columns(Table, frozen=True):
     """A sample's own name, which may occur once in the whole dataset. Recognised: id, uid, guid."""
 
 
+class Masking(Table, frozen=True):
+    """Hidden tokens that the model learns to guess (Devlin et al. 2018): others each time a text is seen."""
+
+    probability: Annotated[float, Meta(gt=0, lt=1)] = 0.15
+    """That a token is hidden."""
+    random: Fraction = 0.1
+    """Share of the hidden tokens that another token stands for, instead of the mask."""
+    keep: Fraction = 0.1
+    """Share of the hidden tokens that are shown as they are, and are to be told nevertheless."""
+    whole_words: bool = False
+    """All tokens of a word are hidden together."""
+    pack: bool = True
+    """Texts are joined and cut into windows of equal length; false makes each text a sample, its end cut off where it is too long."""
+
+
 class Data(Table, frozen=True):
     """Where samples come from, and how they are batched."""
 
@@ -202,6 +217,8 @@ class Data(Table, frozen=True):
     its own is then left alone. `nyala run RECIPE --folds` runs them all."""
     fold: Whole = 0
     """Which fold, from 0, is the test part."""
+    masked: Masking | None = None
+    """Hide tokens of the texts, for a model that learns to guess them; classes of the texts are left out of account."""
 
 
 class Adapter(Table, frozen=True, tag_field="type"):
@@ -267,6 +284,9 @@ class Model(Table, frozen=True):
     """Of a speech recognition model for many languages: what is spoken, e.g. `de`, where the data do not say it."""
     max_length: Annotated[int, Meta(ge=2)] | None = None
     """Tokens of a text at most; by default what the tokenizer says. It goes into the result's preprocessing."""
+    max_seconds: Rate | None = None
+    """Of a sound, what the model hears; by default what the weights do, which is the most. It goes into the result's
+    preprocessing."""
 
 
 # ---- optimizers ---------------------------------------------------------------------------------------------------

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from ...core import random
-from ...core.errors import RecipeError
+from ...core.errors import ArgumentError, RecipeError
 from ...hub import registry
 from ...hub.client import fetch_resolved, resolve
+from ...hub.load import HEAD, published_classes, read_config
 from ...hub.load import load as hub_load
-from ...hub.load import published_classes, read_config
 from ...hub.pipeline import Pipeline, Unavailable
 from ..data.kinds import Kind
 from ..language.schema import Model
@@ -40,11 +40,19 @@ def load(recipe: Model, kind: Kind, classes: int, seed: int) -> tuple[Pipeline, 
         new_head = recipe.new_head and classes > 0
         if new_head:
             given["num_classes"] = classes
+        elif kind.new_head(_config(recipe.name)):
+            given["new_head"] = [HEAD]
         pipeline = hub_load(recipe.name, random_init=recipe.random_init, task=kind.task_name, **given)
         if new_head:  # loading keeps a published head that has the right size by chance
             pipeline.model.reset_head(classes)
     kind.trim(pipeline.model)
     return prepared(recipe, pipeline, kind), list(pipeline.model.head_names())
+
+
+def _config(name: str) -> dict[str, Any]:
+    """What the model's ``config.json`` says, before any weight is read."""
+    resolved = resolve(name)
+    return read_config(fetch_resolved(resolved), resolved.card)
 
 
 def check_kind(recipe: Model, kind: Kind) -> None:
@@ -68,8 +76,7 @@ def check_kind(recipe: Model, kind: Kind) -> None:
 
 def _check_head(recipe: Model, classes: int) -> None:
     """The classifier that is to be kept tells as many classes apart as the data have; known before any weight is read."""
-    resolved = resolve(recipe.name)
-    found = published_classes(read_config(fetch_resolved(resolved), resolved.card))
+    found = published_classes(_config(recipe.name))
     if found != classes:
         raise RecipeError(
             f"model.new_head is false, but {recipe.name} tells {found} classes apart and the data have {classes}",
@@ -78,7 +85,9 @@ def _check_head(recipe: Model, classes: int) -> None:
 
 
 def prepared(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
-    """The pipeline with the recipe's picture size or text length."""
+    """The pipeline with the recipe's size of pictures, or length of texts or sounds."""
+    if kind.domain == "audio":
+        return pipeline if recipe.max_seconds is None else _hearing(recipe, pipeline)
     if kind.domain == "vision":
         changed: dict[str, Any] = {}
         if recipe.image_size is not None:
@@ -97,6 +106,21 @@ def prepared(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
         )
     length = recipe.max_length or tokenizer.max_length  # type: ignore[attr-defined]
     return replace(pipeline, preprocess=tokenizer.replace(max_length=length, too_long="cut"))  # type: ignore[attr-defined]
+
+
+def _hearing(recipe: Model, pipeline: Any) -> Pipeline:
+    """The pipeline on shorter sounds.
+
+    Raises:
+        RecipeError: longer ones than the weights can hear, or a model that hears sounds of any length.
+    """
+    if not hasattr(pipeline, "hearing"):
+        raise RecipeError(f"model.max_seconds: {recipe.name} hears sounds of any length", fix="leave it out")
+    try:
+        found: Pipeline = pipeline.hearing(recipe.max_seconds)
+    except ArgumentError as error:
+        raise RecipeError(f"model.max_seconds is {recipe.max_seconds:g}: {error.what}", why=error.why, fix=error.fix) from error
+    return found
 
 
 def hashes(pipeline: Pipeline) -> dict[str, str]:

@@ -89,6 +89,7 @@ def prepare(recipe: Recipe) -> Setup:
     source = datasets.load(recipe.data, recipe.seed)
     _check_fit(recipe, source)
     kind = kinds.of(source.kind)
+    source = kind.labelled(source, recipe.model)
     classes = recipe.model.num_classes or len(source.labels)
     if classes < len(source.labels):
         why = f"{recipe.data.name} has {len(source.labels)}"
@@ -155,7 +156,7 @@ def _check_fit(recipe: Recipe, source: Source) -> None:
         for k in ("mixup", "cutmix")
         if k not in kind.blends and getattr(recipe.train, k)
     ]
-    sizes = {"vision": ("image_size", "crop_pct"), "text": ("max_length",)}
+    sizes = {"vision": ("image_size", "crop_pct"), "audio": ("max_seconds",), "text": ("max_length",)}
     wrong += [
         f"  model.{k}: the data are {kind.plural}"
         for domain, keys in sizes.items()

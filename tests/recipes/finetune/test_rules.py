@@ -44,6 +44,9 @@ def facts(**changes: Any) -> Facts:
 TEXT = {"kind": "text", "side": 0, "native": 0, "tokens": 90, "longest": 400, "positions": 512, "width": 384}
 
 
+SOUND = {"kind": "sound", "side": 0, "native": 0, "seconds": 1.9, "heard": 10.0, "frames": True, "width": 384}
+
+
 STRUCTURED = tuple({**TEXT, "kind": kind, "counts": []} for kind in ("tags", "pairs", "corpus"))
 
 
@@ -57,6 +60,8 @@ STRUCTURED = tuple({**TEXT, "kind": kind, "counts": []} for kind in ("tags", "pa
         ({"each": 5, **TEXT}, rules.UPPER),
         ({"each": 50, **TEXT}, rules.DECAY),
         ({"each": 5000, **TEXT}, rules.FULL),
+        ({"each": 5, **SOUND}, rules.UPPER),
+        ({"each": 50, **SOUND}, rules.DECAY),
     ],
 )
 def test_the_more_samples_the_more_learns(changes: dict[str, Any], method: str) -> None:
@@ -71,7 +76,7 @@ def test_every_row_of_the_table_can_be_the_first_that_fits() -> None:
     """No row stands behind one that always fits: each is reached by some data."""
     reached = set()
     for each in (3, 15, 50, 150, 500, 5000):
-        for kind in ({}, TEXT, {"side": 20}, {"flexible": False}, {**TEXT, "width": 1024}, *STRUCTURED):
+        for kind in ({}, TEXT, {"side": 20}, {"flexible": False}, {**TEXT, "width": 1024}, SOUND, *STRUCTURED):
             for more in ({}, {"counts": [1, 9, 9, 9]}, {"validation": 9}):
                 plan = frame.Plan(facts(each=each, **(kind | more)))
                 for rule in rules.RULES:
@@ -90,6 +95,16 @@ def test_pictures_are_not_blown_up_for_nothing(side: int, size: int) -> None:
 def test_texts_keep_what_95_of_100_need(tokens: int, length: int) -> None:
     assert decide(facts(**(TEXT | {"tokens": tokens})), {}).values["model.max_length"] == length
     assert decide(facts(**(TEXT | {"tokens": tokens, "positions": 64})), {}).values["model.max_length"] <= 64
+
+
+@pytest.mark.parametrize(("seconds", "heard"), [(0.3, 0.5), (1.9, 2.0), (2.0, 2.0), (60.0, 10.0)])
+def test_sounds_are_heard_as_long_as_they_last(seconds: float, heard: float) -> None:
+    plan = decide(facts(**(SOUND | {"seconds": seconds})), {})
+    assert plan.values["model.max_seconds"] == heard
+    changes = [change["type"] for change in plan.values["data.augment"]]
+    assert changes == ["random_part"] * (seconds > 10) + ["gain", "noise", "spec_augment"]
+    samples = decide(facts(**(SOUND | {"frames": False})), {}).values["data.augment"]
+    assert {"type": "spec_augment"} not in samples  # a model that looks at samples has no frames
 
 
 @pytest.mark.parametrize(
