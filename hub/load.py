@@ -423,4 +423,6 @@ def task_of(config: Mapping[str, Any], files: Files, card: Card | None, new_clas
                     return "audio-classification"
                 one_score = task == "text-classification" and published_classes(config) == 1
                 return "reranking" if one_score else task
+    if is_sound:
+        return "sound-embedding"
     return "sentence-embedding" if "modules.json" in files else "feature-extraction"

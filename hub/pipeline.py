@@ -33,6 +33,7 @@ TASKS: dict[str, str] = {
     "zero-shot-classification": "text.zero_shot:ZeroShot",
     "speech-recognition": "audio.recognition:SpeechRecognition",
     "audio-classification": "audio.classification:SoundClassification",
+    "sound-embedding": "audio.embedding:SoundEmbedding",
 }
 
 

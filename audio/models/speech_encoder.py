@@ -131,7 +131,8 @@ class SpeechConfig:
             raise DataError("add_adapter: convolutions behind the encoder are not built", fix="choose a model without them")
         labels = {"num_labels": len(config["id2label"])} if config.get("id2label") else {}
         values: dict[str, Any] = {**labels, **{k: v for k, v in config.items() if k in known}, **overrides}
-        made = replace(cls(), **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        made = replace(cls(), **changes)
         made.check()
         return made
 
