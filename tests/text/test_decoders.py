@@ -386,3 +386,22 @@ def test_heads_of_neox_are_read_by_either_name() -> None:
     assert set(ours) == set(model.state_dict())
     with pytest.raises(ArgumentError, match="heads of width 16"):
         gpt_neox.build({**SMALL["gpt_neox"], "rotary_pct": 0.25})
+
+
+# ---- GGUF files
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "gpt2", "gemma3", "gpt_neox"])
+def test_gguf_files_give_the_logits_of_the_model_in_them(name: str, tmp_path: Path) -> None:
+    shutil.copy(GOLDENS / "gguf" / f"{name}.gguf", tmp_path)
+    frozen, pipe = checkpoint.load_file(GOLDENS / "gguf" / "goldens.safetensors"), nyala.load(str(tmp_path))
+    assert type(pipe).__name__ == "TextGeneration" and pipe.preprocess.ids("ABA") == [52, 36]
+    with nyala.no_grad():
+        found = pipe.model(nyala.from_numpy(np.array(frozen["input_ids"])))
+    assert relative(found, frozen[f"{name}.logits"]) < 1e-5
+    module = module_of(name)
+    config = module.export_config(pipe.model)
+    names = list(checkpoint.read_gguf(tmp_path / f"{name}.gguf").shapes)
+    module.key_map(config, names).check_bijection(
+        list(pipe.model.state_dict()), [tuple(v.shape) for v in pipe.model.state_dict().values()]
+    )
