@@ -18,9 +18,10 @@ from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelF
 
 PLAIN = {"rope_type": "default", "rope_theta": 500.0}
 ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+TIED = {"tie_word_embeddings": True}
 MODELS = {
     "llama": ("llama", "llama", {**SIZES, **ENDS, "num_key_value_heads": 2, "rope_parameters": PLAIN}),
-    "qwen2": ("qwen2", "qwen2", {**SIZES, **ENDS, "num_key_value_heads": 2, "rope_parameters": PLAIN, "tie_word_embeddings": True}),
+    "qwen2": ("qwen2", "qwen2", {**SIZES, **ENDS, **TIED, "num_key_value_heads": 2, "rope_parameters": PLAIN}),
     "qwen3": ("qwen3", "qwen3", {**SIZES, **ENDS, **SHARED, "rope_parameters": PLAIN}),
     "gpt2": ("gpt2", "gpt2", {"vocab_size": 53, "n_embd": 24, "n_layer": 2, "n_head": 4, "n_positions": 64, **ENDS}),
     "gemma3": (
