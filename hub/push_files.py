@@ -25,7 +25,8 @@ _HELPERS = re.compile(
     r"(config|generation_config|preprocessor_config|processor_config|video_preprocessor_config|tokenizer|tokenizer_config"
     r"|special_tokens_map|added_tokens|vocab|modules|sentence_bert_config|config_sentence_transformers|open_clip_config"
     r"|adapter_config|adapter/adapter_config|normalizer)\.json|\d+_[A-Za-z]+/config\.json|\d+_[A-Za-z]+/model\.safetensors"
-    r"|vocab\.txt|merges\.txt|tokenizer\.model|chat_template\.jinja|README\.md|LICEN[CS]E(\.txt|\.md)?|NOTICE(\.txt|\.md)?"
+    r"|vocab\.txt|merges\.txt|(tokenizer|spiece|sentencepiece\.bpe|spm)\.model|(source|target)\.spm|chat_template\.jinja"
+    r"|README\.md|LICEN[CS]E(\.txt|\.md)?|NOTICE(\.txt|\.md)?"
 )
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _SAMPLE = 64 << 20  # bytes of a text file that are looked through

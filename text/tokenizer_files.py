@@ -1,4 +1,5 @@
-"""Where a tokenizer comes from: ``tokenizer.json``, a GGUF file, ``vocab.json`` with ``merges.txt``, or ``vocab.txt``.
+"""Where a tokenizer comes from: ``tokenizer.json``, a GGUF file, ``vocab.json`` with ``merges.txt``, ``vocab.txt``, or
+SentencePiece's models (see ``sentencepiece``).
 
 All become a tokenizer of the ``tokenizers`` package with the published rules; ``tokenizer_config.json``, ``added_tokens.json``
 and ``special_tokens_map.json`` are read where they are there.
@@ -79,7 +80,7 @@ def read(files: Files) -> tuple[Any, Settings]:
             return backend, settings
     raise MissingFileError(
         f"{files.origin} has no tokenizer.json and no vocab.txt",
-        why="one of them, or vocab.json with merges.txt, is needed to turn text into tokens",
+        why="one of them, vocab.json with merges.txt, or a SentencePiece model is needed to turn text into tokens",
         fix="put one beside the weights",
     )
 
@@ -284,6 +285,19 @@ def _add_tokens(backend: Any, files: Files, settings: Settings) -> None:
             )
 
 
+def _from_sentencepiece(files: Files, settings: Settings) -> Any:
+    from . import sentencepiece
+
+    readers = {
+        "source.spm": sentencepiece.from_marian,
+        "spiece.model": sentencepiece.from_spiece,
+        "sentencepiece.bpe.model": sentencepiece.from_xlm_roberta,
+        "spm.model": sentencepiece.from_spm,
+        "tokenizer.model": sentencepiece.from_llama,
+    }
+    return next(reader for name, reader in readers.items() if name in files)(files, settings.config)
+
+
 _ADDED = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
 Reader = Callable[["Files", Settings], Any]
 # The files that a source consists of -> its reader; the first that is there wins.
@@ -291,4 +305,9 @@ _SOURCES: dict[tuple[str, ...], Reader] = {
     ("tokenizer.json",): _from_json,
     ("vocab.json", "merges.txt"): _from_merges,
     ("vocab.txt",): _from_wordpiece,
+    ("source.spm", "vocab.json"): _from_sentencepiece,
+    ("spiece.model",): _from_sentencepiece,
+    ("sentencepiece.bpe.model",): _from_sentencepiece,
+    ("spm.model",): _from_sentencepiece,
+    ("tokenizer.model",): _from_sentencepiece,
 }
