@@ -88,7 +88,8 @@ class SpeechRecognition(Pipeline):
 
     def to_generation(self) -> dict[str, Any]:
         """The ``generation_config.json`` that goes with the weights: what transformers must know to write as this does."""
-        known = dict(self.files.read_json("generation_config.json")) if self.files and "generation_config.json" in self.files else {}
+        published = self.files is not None and "generation_config.json" in self.files
+        known = self.files.read_json("generation_config.json") if published and self.files else {}
         named = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
         told = {name: getattr(self.model.config, name) for name in named}
         told |= {"suppress_tokens": list(self.suppress), "begin_suppress_tokens": list(self.suppress_first)}

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core import random
 from ...core.errors import ArgumentError
-from ..io import read
+from ..sounds import samples_of
 from .utterances import Utterance, spoken
 
 _RATE = 8_000
@@ -44,7 +44,7 @@ class DigitStrings(Sequence[Utterance]):
             folder = voice_folder("allison-en")
         self.split = split
         self.files = [Path(folder) / "digits" / f"{digit}.wav" for digit in range(10)]
-        self._digits = [read(path, _RATE, mono=True)[0] for path in self.files]
+        self._digits = [samples_of(path, _RATE) for path in self.files]
 
     def __len__(self) -> int:
         return _COUNTS[self.split]

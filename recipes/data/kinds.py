@@ -49,6 +49,10 @@ class Kind(ABC):
         weights = class_weights(recipe.class_weights, source.train.labels, labels)
         return objectives.Classes(len(labels), recipe.label_smoothing, weights)
 
+    def labelled(self, source: Source, recipe: Model) -> Source:  # noqa: ARG002 - for kinds whose classes depend on the model
+        """The dataset with the classes that this model is to tell apart; called before the model is read."""
+        return source
+
     def fitted(self, source: Source, pipeline: Any, recipe: Model) -> Source:  # noqa: ARG002 - for kinds whose samples depend on it
         """The dataset as this model takes it."""
         return source
@@ -84,13 +88,23 @@ class Speech(Kind):
     augments = tuple(kind for kind in augment.SOUND if kind is not RandomPart)  # the transcript tells of all of a sound
     metrics, by_class = objectives.SPEECH_METRICS, False
 
+    def labelled(self, source: Source, recipe: Model) -> Source:
+        """For a model that spells with a new head: the letters of the training part are the classes of each frame."""
+        if not speech.spells(recipe) or not recipe.new_head:
+            return source
+        return replace(source, labels=speech.alphabet(u.text for u in source.train.inputs))
+
     def fitted(self, source: Source, pipeline: Any, recipe: Model) -> Source:
         return speech.fitted(source, pipeline, recipe.language)
 
-    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+    def task(self, pipeline: Any, source: Source) -> tasks.Task:
+        if hasattr(pipeline, "letters"):
+            return speech.Spelling(pipeline, speech.letters_of(source.labels, pipeline))
         return speech.Dictation(pipeline)
 
-    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+    def objective(self, pipeline: Any, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        if hasattr(pipeline, "letters"):
+            return objectives.Spelled(speech.letters_of(source.labels, pipeline))
         return objectives.dictated(pipeline)
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from ...audio.letters import Letters
+from ...audio.scores import words
 from ...core.create import from_numpy
-from ...core.errors import DataError
+from ...core.errors import DataError, RecipeError
 from ...core.random import Key
-from ..language.schema import Augment
+from ...hub import registry
+from ...hub.client import fetch_resolved, resolve
+from ...hub.load import read_config
+from ...hub.pipeline import Unavailable
+from ..language.schema import Augment, Model
 from . import augment
 from .datasets import Part, Source
 from .tasks import Task, named, opened
@@ -26,6 +33,12 @@ def fitted(source: Source, pipeline: Any, language: str | None) -> Source:
         RecipeError: a model of English alone is told another language.
         UnknownNameError: a language that the model does not know.
     """
+    if hasattr(pipeline, "letters"):
+        if language is not None:
+            raise RecipeError("model.language: this model spells what it hears, in one language", fix="leave it out")
+        if source.labels:  # a new alphabet begins with its blank
+            pipeline.model.config = replace(pipeline.model.config, pad_token_id=0)
+        return source
     known = pipeline.tokens.languages
     if language is not None:
         pipeline.tokens.prompt(language, "transcribe", False)
@@ -69,6 +82,98 @@ class Dictation(Task):
 
     def show(self, raw: Any) -> dict[str, Any]:
         return shown(raw)
+
+
+class Spelling(Task):
+    """For networks that spell: samples as they take them, and the letters of the text.
+
+    Targets are int64 (N, 1 + letters): the first number of a row says how many frames are of its sound.
+
+    Args:
+        pipeline: for speech recognition; see :class:`~nyala.audio.ctc_recognition.CTCRecognition`.
+        letters: the alphabet.
+    """
+
+    def __init__(self, pipeline: Any, letters: Letters) -> None:
+        self.waves, self.frames, self.letters = pipeline.preprocess, pipeline.model.config.frames, letters
+
+    def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> tuple[np.ndarray, np.ndarray]:
+        told = self.letters.encode(spelled(raw.text, self.letters))
+        needed = len(told) + sum(a == b for a, b in pairwise(told))  # a blank between two that are alike
+        samples = heard(raw, self.waves.sample_rate, None, augments, key)
+        if augments and self.frames(len(samples)) < needed:  # it was played too fast
+            samples = heard(raw, self.waves.sample_rate, None, (), None)
+        frames = int(self.frames(len(samples))) if len(samples) >= self.waves.least else 0
+        if frames < needed:
+            raise DataError(
+                f"{named(raw.sound)} has {frames} frames for the {needed} letters of {raw.text[:60]!r}",
+                why="each letter takes a frame of its own",
+                fix="check that the transcript belongs to it, or leave it out",
+            )
+        return self.waves.one(samples, name=named(raw.sound)), np.array([frames, *told], np.int64)
+
+    def collate(self, prepared: Sequence[Any], indices: np.ndarray) -> dict[str, Any]:  # noqa: ARG002 - the task's signature
+        return dict(self.waves.batch([samples for samples, _ in prepared]))
+
+    def targets(self, prepared: Sequence[Any], labels: Sequence[int], inputs: Any) -> np.ndarray:  # noqa: ARG002 - they are in the text
+        return filled([told for _, told in prepared], UNTOLD)
+
+    def show(self, raw: Any) -> dict[str, Any]:
+        return shown(raw)
+
+
+def spelled(text: str, letters: Letters) -> str:
+    """A text in the alphabet's case, without marks that the alphabet lacks; letters that it lacks stay.
+
+    Example:
+        >>> spelled("Don't stop -- me, now!", Letters(("-", " ", *"DONTSPEMW'"), 0, " "))
+        "DON'T STOP ME NOW"
+    """
+    plain = letters.normalized(text.replace("\u2019", "'"))
+    kept = "".join(c if c in letters.names or c.isalnum() else " " if c.isspace() or c == "-" else "" for c in plain)
+    return " ".join(kept.split())
+
+
+def alphabet(texts: Iterable[str]) -> list[str]:
+    """The letters of some transcripts as a new alphabet: the blank, what stands between words, the letters, and the unknown.
+
+    Example:
+        >>> alphabet(["A cab!", "bad"])
+        ['<pad>', '|', 'a', 'b', 'c', 'd', '<unk>']
+    """
+    found = {letter for text in texts for word in words(text) for letter in word}
+    return ["<pad>", "|", *sorted(found), "<unk>"]
+
+
+def letters_of(labels: Sequence[str], pipeline: Any) -> Letters:
+    """The new alphabet of a run, or the model's own."""
+    if not labels:
+        if isinstance(pipeline.letters, Unavailable):
+            pipeline.letters()
+        return pipeline.letters
+    return Letters.of({letter: number for number, letter in enumerate(labels)}, 0, {"do_lower_case": True})
+
+
+def spells(recipe: Model) -> bool:
+    """Whether a recipe's model is trained by connectionist temporal classification, as its architecture tells.
+
+    Raises:
+        RecipeError: it is for no speech recognition at all.
+    """
+    resolved = resolve(recipe.name)
+    if resolved.card is not None:
+        architecture = resolved.card.architecture
+    else:
+        files = fetch_resolved(resolved)
+        architecture = registry.architecture_of(read_config(files, None), files.origin)
+    head = getattr(registry.get(architecture), "HEADS", {}).get("speech-recognition")
+    if head is None:
+        raise RecipeError(
+            f"model.name: {recipe.name} recognises no speech, and the data are sounds with transcripts",
+            fix="choose a model for it: `nyala list --task speech-recognition`; to sort sounds into classes, name their column: "
+            "data.columns.label=NAME",
+        )
+    return bool(head.endswith("ForCTC"))
 
 
 def heard(raw: Any, rate: int, most: int | None, augments: Sequence[Augment], key: Key | None) -> np.ndarray:

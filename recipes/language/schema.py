@@ -273,8 +273,8 @@ class Model(Table, frozen=True):
     dropout: dict[str, Below1] = {}
     """Dropout rates by the names the architecture has for them, e.g. `drop_rate`, `hidden_dropout_prob`."""
     sizes: dict[str, Count | list[Count]] = {}
-    """Whole numbers, or lists of them, in place of those of the architecture's own configuration, by its names, e.g.
-    `{ num_hidden_layers = 4 }`: a smaller or larger model of the same kind, which starts from `random_init`."""
+    """Whole numbers, or lists of them, in place of those of the architecture's own configuration, by its names such as
+    num_hidden_layers: a smaller or larger model of the same kind, which starts from `random_init`."""
     image_size: Annotated[int, Meta(ge=8)] | None = None
     """Side in pixels of what the model sees; by default what the weights were evaluated with. It goes into the result's
     preprocessing."""

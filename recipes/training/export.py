@@ -15,6 +15,7 @@ from ...core.atomic import atomic_folder
 from ...core.nn import Module
 from ...hub import registry
 from ...hub.pipeline import Pipeline
+from ..data.speech import letters_of
 
 # What is copied as it is. Weights and configuration are written anew, and nothing else of the base belongs to the result.
 COPIED = (
@@ -54,6 +55,11 @@ def save(
             _write_preprocessor(new / "preprocessor_config.json", pipeline.preprocess.to_preprocessor())
         if not (new / "tokenizer.json").exists() and hasattr(pipeline.preprocess, "save"):
             pipeline.preprocess.save(new / "tokenizer.json")  # of a base that has it in another form
+        if hasattr(pipeline, "to_generation"):
+            (new / "generation_config.json").write_text(json.dumps(pipeline.to_generation(), indent=2) + "\n", encoding="utf-8")
+        if hasattr(pipeline, "letters") and labels:
+            for name, content in letters_of(labels, pipeline).files().items():
+                (new / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         pooling = getattr(pipeline, "pooling", None)
         for name, content in pooling.files(int(config["hidden_size"])).items() if pooling is not None else ():
             (new / name).parent.mkdir(exist_ok=True)
@@ -94,7 +100,7 @@ def configuration(pipeline: Pipeline, model: Module, labels: Sequence[str]) -> d
         config["label_names"] = list(labels)
         preprocess: Any = pipeline.preprocess
         config["pretrained_cfg"] = {**kept, **preprocess.to_config(), "num_classes": len(labels)}
-    elif labels:
+    elif labels and not hasattr(pipeline, "letters"):  # letters have a file of their own
         config["id2label"] = {str(i): name for i, name in enumerate(labels)}
         config["label2id"] = {name: i for i, name in enumerate(labels)}
     return config

@@ -2,8 +2,9 @@
 
 from .base import Objective, Result
 from .classes import Classes, class_weights
+from .masked import HiddenTokens
 from .pairs import Pairs
-from .speech import SPEECH_METRICS, Dictated, dictated
+from .speech import SPEECH_METRICS, Dictated, Spelled, dictated
 from .tags import Tags
 from .tokens import NextTokens
 
@@ -15,6 +16,7 @@ __all__ = [
     "Objective",
     "Pairs",
     "Result",
+    "Spelled",
     "Tags",
     "class_weights",
     "dictated",

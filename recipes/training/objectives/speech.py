@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ....audio.ctc import greedy
 from ....audio.decoding import Limits, Rules, write_all
+from ....audio.letters import Letters
 from ....audio.scores import distance, words
 from ....core.autograd import no_grad
 from ....core.create import from_numpy
+from ....core.nn import Module
 from ....core.nn import functional as F
 from ....core.tensor import Tensor
 from ...data.batches import Batch
@@ -21,6 +24,7 @@ from ..evaluate import eval_mode
 from .base import Objective
 
 SPEECH_METRICS = ("wer", "cer", "accuracy")
+_UNKNOWN = "\u0294"  # a letter that no alphabet here has
 _LONGER = 16  # tokens that may be written beyond the longest text of a batch, before it is said to go round in circles
 
 
@@ -73,6 +77,66 @@ class Dictated(Objective):
                 found += [one.text for one in written]
                 said += [self.tokens.decode(row[row != UNTOLD]).strip() for row in batch.labels]
         return SpeechResult(said, found, np.concatenate(losses), np.concatenate(counts))
+
+
+@dataclass(frozen=True)
+class Spelled(Objective):
+    """A letter or the blank for each frame, whatever the alignment (Graves et al. 2006); all letters count alike.
+
+    Attributes:
+        letters: the alphabet.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = SPEECH_METRICS
+    letters: Letters
+    classes: int = 0
+
+    def loss(self, outputs: Tensor, targets: Tensor, reduction: str = "sum") -> Tensor:
+        """As the base.
+
+        Args:
+            outputs: logits (N, frames, letters).
+            targets: int64 (N, 1 + S): of each sound its frames, then its letters, then ``UNTOLD``.
+            reduction: "sum" or "none".
+        """
+        told = targets.numpy()
+        lengths = (told[:, 1:] != UNTOLD).sum(1)
+        rows = from_numpy(np.where(told[:, 1:] == UNTOLD, self.letters.blank, told[:, 1:]))
+        log_probs = F.log_softmax(outputs, -1).transpose(0, 1)
+        return F.ctc_loss(log_probs, rows, told[:, 0], lengths, blank=self.letters.blank, reduction=reduction)
+
+    def count(self, targets: Tensor) -> float:
+        return float(max(1, (targets.numpy()[:, 1:] != UNTOLD).sum()))
+
+    def answers(self, labels: np.ndarray) -> int:
+        return len(labels)
+
+    def correct(self, outputs: Tensor, labels: np.ndarray) -> int:
+        """Sounds that are spelled without a mistake."""
+        numbers = [[one.number for one in row] for row in self._greedy(outputs, labels)]
+        return sum(row == list(told[1:][told[1:] != UNTOLD]) for row, told in zip(numbers, labels, strict=True))
+
+    def evaluate(self, model: Module, batches: Iterable[Batch]) -> SpeechResult:
+        said, found, losses, counts = [], [], [], []
+        with eval_mode(model), no_grad():
+            for batch in batches:
+                outputs = self.outputs(model, batch.inputs)
+                losses.append(self.loss(outputs, from_numpy(batch.labels), "none").numpy().astype(np.float64))
+                counts.append((batch.labels[:, 1:] != UNTOLD).sum(1))
+                found += [self.letters.decode([one.number for one in row]) for row in self._greedy(outputs, batch.labels)]
+                said += [self._text(row[1:][row[1:] != UNTOLD]) for row in batch.labels]
+        return SpeechResult(said, found, np.concatenate(losses), np.concatenate(counts))
+
+    def _greedy(self, outputs: Tensor, labels: np.ndarray) -> list[list[Any]]:
+        rows = outputs.detach().numpy().astype(np.float32)
+        return [greedy(row[: told[0]], self.letters.blank) for row, told in zip(rows, labels, strict=True)]
+
+    def _text(self, numbers: np.ndarray) -> str:
+        """A transcript; a letter that the alphabet lacks is one that nothing can spell, and so a mistake."""
+        parts = (
+            np.split(numbers, np.flatnonzero(numbers == self.letters.unknown)) if self.letters.unknown is not None else [numbers]
+        )
+        return _UNKNOWN.join(self.letters.decode(part.tolist()) for part in parts)
 
 
 @dataclass(frozen=True)
