@@ -6,9 +6,10 @@
     input_ids, attention_mask, token_type_ids   (N, T) int64; rows are padded on the right; types where the model takes them
     last_hidden_state, pooler_output, logits, start_logits, end_logits   eval mode, all arguments given (what the model has)
     plain.NAME                                  the same of the ids alone, without a padded row
-    grad.PARAMETER                              gradients of sum(out[i] * cos(0.7 * i + 0.3)), i in row-major order, where out is
-                                                last_hidden_state, logits, or start_logits above end_logits; with a head, those of
-                                                the parameters outside the layers
+    grad.PARAMETER                              gradients of sum(out[i] * cos(0.7 * i + 0.3)), i in row-major order and padding
+                                                left out, where out is last_hidden_state, logits, or start_logits beside
+                                                end_logits; with a head, those of the parameters outside the layers
+    buckets                                     of DeBERTa-v3's settings: the kind of each distance from -600 to 600
 
 Usage: ``python make_goldens_encoders.py [NAME...]``.
 """
@@ -24,6 +25,7 @@ import transformers
 from golden_recorder import cotangent, narrow
 from make_goldens_text import TEXT, save
 from torch import nn
+from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
 SMALL = {"vocab_size": 61, "max_position_embeddings": 32, "num_labels": 3, "attn_implementation": "eager"}
 WIDE = {**SMALL, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
@@ -35,6 +37,7 @@ WINDOWS = {
     "cls_token_id": 1,
     "sep_token_id": 2,
 }
+APART = {"relative_attention": True, "max_relative_positions": 12, "position_buckets": 4, "pos_att_type": ["c2p", "p2c"]}
 # NAME: (what class names begin with, configuration, the token for padding)
 MODELS: dict[str, tuple[str, dict, int]] = {
     "bert": ("Bert", WIDE, 0),
@@ -52,6 +55,15 @@ MODELS: dict[str, tuple[str, dict, int]] = {
         {**WIDE, **WINDOWS, "pad_token_id": 0, "classifier_pooling": "mean", "attn_implementation": "sdpa"},
         0,
     ),
+    # DeBERTa-v3 as it is published; and with projections and a head of its own, as v2 has them
+    "deberta": (
+        "DebertaV2",
+        {**WIDE, **APART, "share_att_key": True, "position_biased_input": False, "norm_rel_ebd": "layer_norm"},
+        0,
+    ),
+    "deberta_v2": ("DebertaV2", {**WIDE, **APART, "type_vocab_size": 2, "legacy": False}, 0),
+    "electra": ("Electra", {**WIDE, "embedding_size": 12}, 0),
+    "albert": ("Albert", {**WIDE, "embedding_size": 12, "num_hidden_layers": 3, "num_hidden_groups": 2, "inner_group_num": 2}, 0),
 }
 HEADS = {
     "": "Model",
@@ -59,16 +71,14 @@ HEADS = {
     "_tagger": "ForTokenClassification",
     "_masked_lm": "ForMaskedLM",
     "_answers": "ForQuestionAnswering",
+    "_discriminator": "ForPreTraining",
 }
 # Not every head of those that share all code, and none that make_goldens_text.py makes.
-LEFT_OUT = {
-    "bert",
-    "bert_classifier",
-    "bert_tagger",
-    "bert_masked_lm",
-    "xlm_roberta_tagger",
-    "xlm_roberta_answers",
-    "xlm_roberta",
+ALONE = {
+    "bert": ("_answers",),
+    "xlm_roberta": ("_classifier", "_masked_lm"),
+    "deberta_v2": ("_masked_lm",),
+    "electra": tuple(HEADS),
 }
 
 
@@ -97,10 +107,13 @@ def outputs(result: object) -> dict[str, torch.Tensor]:
     return {name: result[name] for name in names if result.get(name) is not None}
 
 
-def objective(found: dict[str, torch.Tensor]) -> torch.Tensor:
+def objective(found: dict[str, torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
     ends = [found[k] for k in ("start_logits", "end_logits") if k in found]
-    main = torch.cat(ends) if ends else found.get("logits", found.get("last_hidden_state"))
-    return (main * cotangent(main.shape)).sum()
+    main = torch.stack(ends, -1) if ends else found.get("logits", found.get("last_hidden_state"))
+    weights = cotangent(main.shape)
+    if main.shape[:2] == mask.shape:  # what stands at padding means nothing
+        weights = weights * mask.reshape(*mask.shape, *[1] * (main.ndim - 2))
+    return (main * weights).sum()
 
 
 def tiny(name: str, head: str) -> None:
@@ -120,16 +133,18 @@ def tiny(name: str, head: str) -> None:
     tied = {id(p): k for k, p in model.named_parameters(remove_duplicate=False) if "embeddings" in k}
     named = {tied.get(id(p), k): p for k, p in model.named_parameters()}
     named = {k: p for k, p in named.items() if not head or ("layer." not in k and "layers." not in k)}
-    grads = torch.autograd.grad(objective(found), list(named.values()), allow_unused=True)
+    grads = torch.autograd.grad(objective(found, inputs["attention_mask"]), list(named.values()), allow_unused=True)
     goldens |= {f"grad.{key}": narrow(g) for key, g in zip(named, grads, strict=True) if g is not None}
+    if name + head == "deberta":
+        line = make_log_bucket_position(torch.arange(-600, 601), 256, 512)
+        goldens["buckets"] = line.to(torch.int16)
     save(goldens, folder / "goldens.safetensors")
 
 
 def main() -> None:
     for name in sys.argv[1:] or MODELS:
-        for head in HEADS:
-            if name + head not in LEFT_OUT:
-                tiny(name, head)
+        for head in ALONE.get(name, tuple(HEADS)[:5]):
+            tiny(name, head)
 
 
 if __name__ == "__main__":

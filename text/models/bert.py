@@ -66,32 +66,36 @@ class Embeddings(nn.Module):
         config: the sizes.
         width: of the vectors, where it is not ``hidden_size``.
         segments: whether there are kinds of segments.
+        positions: whether there are positions.
     """
 
-    def __init__(self, config: Config, width: int | None = None, segments: bool = True) -> None:
+    def __init__(self, config: Config, width: int | None = None, segments: bool = True, positions: bool = True) -> None:
         super().__init__()
         self.config, width = config, width or config.hidden_size
         self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
+        self.position_embeddings: Any = nn.Embedding(config.max_position_embeddings, width) if positions else None
         self.token_type_embeddings: Any = nn.Embedding(config.type_vocab_size, width) if segments else None
         self.LayerNorm = nn.LayerNorm(width, config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None, position_ids: Tensor | None = None) -> Tensor:
         """(N, T) ids -> (N, T, D)."""
-        if position_ids is None:
-            if input_ids.shape[1] > self.config.max_tokens:
-                raise ShapeError(
-                    f"{input_ids.shape[1]} tokens in a row, the model has {self.config.max_tokens} positions",
-                    fix="cut the text, e.g. with the tokenizer's max_length",
-                )
-            position_ids = self.positions(input_ids)
-        x = self.word_embeddings(input_ids) + self.position_embeddings(position_ids)
+        x = self.word_embeddings(input_ids)
+        if self.position_embeddings is not None:
+            x = x + self.position_embeddings(self._places(input_ids) if position_ids is None else position_ids)
         if self.token_type_embeddings is not None:
             if token_type_ids is None:  # all of the first kind: one row is enough
                 token_type_ids = zeros(1, 1, dtype="int64", device=input_ids.device)
             x = x + self.token_type_embeddings(token_type_ids)
         return self.dropout(self.LayerNorm(x))
+
+    def _places(self, input_ids: Tensor) -> Tensor:
+        if input_ids.shape[1] > self.config.max_tokens:
+            raise ShapeError(
+                f"{input_ids.shape[1]} tokens in a row, the model has {self.config.max_tokens} positions",
+                fix="cut the text, e.g. with the tokenizer's max_length",
+            )
+        return self.positions(input_ids)
 
     def positions(self, input_ids: Tensor) -> Tensor:
         """The rows of the table of positions: 0, 1, ..."""

@@ -77,6 +77,12 @@ class EncoderConfig:
         return self.max_position_embeddings
 
     @property
+    def depth(self) -> int:
+        """Layers with weights of their own."""
+        own: Any = self
+        return int(own.num_hidden_layers)
+
+    @property
     def head_dropout(self) -> float:
         """Dropout before a classifier."""
         own: Any = self
@@ -128,7 +134,7 @@ class _Model(nn.Model):
         """How deep a parameter lies: 0 for the embeddings, 1.. for the layers, the last number for what follows."""
         if self.layer_prefix in name:
             return int(name.partition(self.layer_prefix)[2].partition(".")[0]) + 1
-        return 0 if any(part in name for part in self.stem) else self.config.num_hidden_layers + 1
+        return 0 if any(part in name for part in self.stem) else self.config.depth + 1
 
 
 class Encoder(_Model):
@@ -423,7 +429,6 @@ class Family:
         kinds: ``model_type`` -> what its class names begin with, e.g. ``{"bert": "Bert"}``; the first is the default.
         classes: what class names end with -> the class, e.g. ``{"Model": BertModel}``.
         heads: patterns of the names of all heads' tensors, as published.
-        rules: what else tells published names from ours.
         also: endings of class names that are read as another one's, e.g. ``{"ForPreTraining": "ForMaskedLM"}``.
     """
 
@@ -431,7 +436,6 @@ class Family:
     kinds: Mapping[str, str]
     classes: Mapping[str, type[Any]]
     heads: tuple[str, ...]
-    rules: tuple[Any, ...] = ()
     also: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -475,7 +479,6 @@ class Family:
             *old,
             Ignore("*embeddings.position_ids", *idle),
             Ignore(*self.heads, but=kind.head_tensors() if with_head else ()),
-            *self.rules,
             Prefix(f"{any_head.base_name}.", ours=with_head, written=with_head, outside=self.heads),
         )
 

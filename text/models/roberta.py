@@ -45,8 +45,8 @@ class Config(bert.Config):
 class Embeddings(bert.Embeddings):
     """BERT's, but positions count the tokens that are no padding, from behind the number of the token for padding."""
 
-    def __init__(self, config: bert.Config, width: int | None = None, segments: bool = True) -> None:
-        super().__init__(config, width, segments)
+    def __init__(self, config: bert.Config, segments: bool = True) -> None:
+        super().__init__(config, segments=segments)
         rows, width = self.position_embeddings.weight.shape
         self.position_embeddings = nn.Embedding(rows, width, padding_idx=config.pad_token_id)
 

@@ -14,15 +14,18 @@ from nyala import checkpoint
 from nyala.errors import ArgumentError, DataError, IndexRangeError, NyalaError, ShapeError
 from nyala.hub import registry
 from nyala.hub.load import load
+from nyala.text.models import deberta
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
-BARE = ("roberta", "distilbert", "mpnet", "modernbert")
+BARE = ("roberta", "distilbert", "mpnet", "modernbert", "deberta", "electra", "albert")
 HEADS = ("_classifier", "_tagger", "_masked_lm", "_answers")
 FOLDERS = (
     "bert_answers",
     *(name + head for name in BARE for head in ("", *HEADS)),
     "xlm_roberta_classifier",
     "xlm_roberta_masked_lm",
+    "deberta_v2_masked_lm",
+    "electra_discriminator",
 )
 
 
@@ -61,11 +64,13 @@ def outputs(out: Any) -> dict[str, nyala.Tensor]:
     return {"logits": out} if isinstance(out, nyala.Tensor) else {k: v for k, v in vars(out).items() if v is not None}
 
 
-def objective(found: dict[str, nyala.Tensor]) -> nyala.Tensor:
-    """The sum whose gradients are frozen."""
+def objective(found: dict[str, nyala.Tensor], mask: np.ndarray) -> nyala.Tensor:
+    """The sum whose gradients are frozen; what stands at padding means nothing."""
     ends = [found[k] for k in ("start_logits", "end_logits") if k in found]
-    out = nyala.cat(ends) if ends else found.get("logits", found.get("last_hidden_state"))
+    out = nyala.stack(ends, -1) if ends else found.get("logits", found.get("last_hidden_state"))
     weights = np.cos(0.7 * np.arange(out.numel(), dtype=np.float64) + 0.3).reshape(out.shape)
+    if out.shape[:2] == mask.shape:
+        weights = weights * mask.reshape(*mask.shape, *[1] * (out.ndim - 2))
     return (out * nyala.tensor(weights.astype(np.float32))).sum()
 
 
@@ -86,7 +91,7 @@ def test_outputs_equal_transformers(golden: tuple[Any, dict[str, np.ndarray]]) -
 
 def test_gradients_equal_transformers(golden: tuple[Any, dict[str, np.ndarray]]) -> None:
     model, frozen = golden
-    objective(outputs(model(**inputs(frozen)))).backward()
+    objective(outputs(model(**inputs(frozen))), frozen["attention_mask"]).backward()
     module = module_of(model)
     names = module.key_map(module.export_config(model), [])
     found = names.to_published({n: np.asarray(p.grad) for n, p in model.named_parameters() if p.grad is not None})
@@ -213,7 +218,7 @@ def test_checkpointing_replays_dropout_exactly(name: str) -> None:
 def test_layers_count_up_from_the_embeddings(name: str) -> None:
     model, _ = build(f"{name}_classifier")
     depths = {n: model.layer_of(n) for n, _ in model.named_parameters()}
-    last = model.config.num_hidden_layers + 1
+    last = model.config.depth + 1
     assert set(depths.values()) == set(range(last + 1))
     assert {depths[n] for n in model.head_names()} == {last}
     assert depths[next(n for n in depths if "embeddings" in n)] == 0
@@ -244,6 +249,28 @@ def test_roberta_counts_positions_from_behind_the_padding() -> None:
         model(nyala.full((1, 31), 5))
 
 
+def test_kinds_of_distances_are_deberta_v3s() -> None:
+    frozen = checkpoint.load_file(GOLDENS / "deberta" / "goldens.safetensors")["buckets"]
+    config = deberta.Config(position_buckets=256, max_relative_positions=-1, max_position_embeddings=512)
+    found = deberta.buckets(np.arange(-600, 601), config)
+    assert np.array_equal(found, np.clip(frozen.astype(np.int64) + 256, 0, 511))
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_both_names_of_debertas_head_are_read(legacy: bool, tmp_path: Path) -> None:
+    folder = GOLDENS / "deberta_v2_masked_lm"
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "legacy": legacy}))
+    arrays = checkpoint.load_file(folder / "model.safetensors")
+    checkpoint.save_file({**arrays, "mask_predictions.dense.bias": np.zeros(3, np.float32)}, tmp_path / "model.safetensors")
+    model, expected = model_of(tmp_path), build("deberta_v2_masked_lm")[0]
+    assert all(np.array_equal(v.numpy(), model.state_dict()[k].numpy()) for k, v in expected.state_dict().items())
+    written = deberta.key_map(deberta.export_config(model), []).to_published(
+        {k: v.numpy() for k, v in model.state_dict().items()}
+    )
+    assert ("cls.predictions.bias" in written, "lm_predictions.lm_head.bias" in written) == (legacy, not legacy)
+
+
 @pytest.mark.parametrize(
     ("config", "kind", "text"),
     [
@@ -252,6 +279,13 @@ def test_roberta_counts_positions_from_behind_the_padding() -> None:
         ({"model_type": "roberta", "hidden_act": "gelou"}, ArgumentError, "did you mean 'gelu'"),
         ({"model_type": "roberta", "architectures": ["RobertaForMultipleChoice"]}, DataError, "is not built"),
         ({"model_type": "bert", "architectures": ["BertForMaskedLM"], "tie_word_embeddings": False}, DataError, "of its own"),
+        ({"model_type": "mpnet", "pad_token_id": 0}, DataError, "MPNet's is 1"),
+        ({"model_type": "modernbert", "layer_types": ["full_attention"]}, DataError, "layer_types names 1 layers of 22"),
+        ({"model_type": "modernbert", "classifier_pooling": "max"}, DataError, "use 'cls' or 'mean'"),
+        ({"model_type": "modernbert", "rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, DataError, "'yarn'"),
+        ({"model_type": "deberta-v2", "conv_kernel_size": 3}, DataError, "convolution"),
+        ({"model_type": "deberta-v2", "pos_att_type": "c2p|p2p"}, DataError, "'p2p'"),
+        ({"model_type": "albert", "num_hidden_groups": 13}, ArgumentError, "13 groups"),
         ({"model_type": "bert", "hidden_size": 10, "num_attention_heads": 3}, ArgumentError, "no multiple"),
     ],
 )
