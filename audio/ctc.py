@@ -15,6 +15,7 @@ import numpy as np
 from ..core.errors import ArgumentError, DataError, IndexRangeError, ShapeError
 
 Rows = np.ndarray[Any, np.dtype[np.float32]]
+_MOST = 2_000_000_000  # frames times states of an alignment, a byte each
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,10 @@ def align(log_probs: Rows, targets: Sequence[int], blank: int = 0) -> list[Spell
     if needed > frames:
         raise DataError(
             f"a text of {needed} letters in {frames} frames", why="each takes one", fix="check that the text belongs to it"
+        )
+    if frames * (2 * len(wanted) + 1) > _MOST:
+        raise DataError(
+            f"{len(wanted)} letters in {frames} frames", why="that takes gigabytes", fix="cut sound and text into pieces"
         )
     states, best = _best_path(log_probs.astype(np.float64), wanted, blank)
     if not np.isfinite(best):

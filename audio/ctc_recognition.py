@@ -11,7 +11,8 @@ import numpy as np
 from ..core.autograd import inference_mode
 from ..core.errors import ArgumentError, DataError
 from ..hub.pipeline import Pipeline, Unavailable
-from .ctc import Rows, Spelled, greedy, log_softmax
+from .beam import Beam, search
+from .ctc import Rows, Spelled, align, greedy, log_softmax
 from .letters import Letters
 from .transcript import Segment, Transcript, Transcripts, Word
 from .transforms.waves import Waves
@@ -77,6 +78,7 @@ class CTCRecognition(Pipeline):
         language: str | None = None,
         task: str = "transcribe",
         prompt: str = "",
+        beam: Beam | None = None,
     ) -> Any:
         """One sound -> :class:`Transcript`; a list -> :class:`Transcripts`; segments and words have their times.
 
@@ -87,6 +89,8 @@ class CTCRecognition(Pipeline):
             language: what is spoken, for the transcript: the model itself knows one.
             task: "transcribe".
             prompt: must be empty.
+            beam: search for the likeliest text, with a language model or a list of words perhaps; without it each frame says its
+                likeliest letter.
 
         Raises:
             MissingFileError: no such file, or the model came without its alphabet.
@@ -103,7 +107,7 @@ class CTCRecognition(Pipeline):
         sounds = inputs if isinstance(inputs, list) else [inputs]
         if not sounds:
             raise DataError("no sound to work on", fix="pass at least one")
-        found = [self._transcript(sound, language or "", progress) for sound in sounds]
+        found = [self._transcript(sound, language or "", progress, beam) for sound in sounds]
         return Transcripts(found) if isinstance(inputs, list) else found[0]
 
     def log_probs(self, sound: Any, progress: Heard | None = None) -> Rows:
@@ -146,10 +150,29 @@ class CTCRecognition(Pipeline):
         with inference_mode():
             return log_softmax(self.model(values).float().cpu().numpy()[0])
 
-    def _transcript(self, sound: Any, language: str, progress: Heard | None) -> Transcript:
+    def align(self, sound: Any, text: str) -> list[Word]:
+        """When each word of a known text is said.
+
+        Args:
+            sound: as for calling it.
+            text: what is said in it, all of it.
+
+        Raises:
+            DataError: a text that is too long for the sound, or a letter that the model does not know.
+        """
+        if isinstance(self.letters, Unavailable):
+            self.letters()
+        rows = self.log_probs(sound)
+        return words(align(rows, self.letters.encode(text), self.letters.blank), self.letters, self.step)
+
+    def _transcript(self, sound: Any, language: str, progress: Heard | None, beam: Beam | None) -> Transcript:
         rows, seconds, name = self._heard(sound, progress)
-        found = words(greedy(rows, self.letters.blank), self.letters, self.step)
-        return Transcript(tuple(segments(found)), language, seconds, name)
+        if beam is None:
+            spelled = greedy(rows, self.letters.blank)
+        else:
+            best = search(rows, self.letters, beam)[0].text
+            spelled = align(rows, self.letters.encode(best), self.letters.blank)
+        return Transcript(tuple(segments(words(spelled, self.letters, self.step))), language, seconds, name)
 
 
 def words(spelled: Sequence[Spelled], letters: Letters, step: float) -> list[Word]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import nyala
 import pytest
+from nyala.audio.beam import Beam, search
 from nyala.audio.ctc_recognition import CTCRecognition
 from nyala.audio.transforms.waves import Waves
 from nyala.errors import ArgumentError, DataError, MissingFileError
@@ -82,6 +83,23 @@ def test_words_have_their_times_and_pauses_part_segments() -> None:
     assert said.segments[1].start == pytest.approx(0.928) and first[0].score > 0.99
     told = said.to_dict()["segments"][0]
     assert told["words"][1] == {"start": 0.012, "end": 0.021, "text": "TEA", "score": first[1].score}
+
+
+def test_a_beam_finds_words_of_a_list(folder: Path) -> None:
+    pipe, samples = scripted("NO TEA ", gap=2)
+    assert pipe(samples, beam=Beam()).text == "NO TEA"
+    assert set(pipe(samples, beam=Beam(words=["no", "toe"], least=-99.0)).text.split()) <= {"NO", "TOE"}
+    random = nyala.load(folder)
+    said = random(sound(1), beam=Beam(width=5))
+    best = search(random.log_probs(sound(1)), random.letters, Beam(width=5))[0]
+    assert said.text == best.text and all(w.end <= 1.0 for s in said.segments for w in s.words)
+
+
+def test_a_known_text_is_laid_over_the_sound() -> None:
+    pipe, samples = scripted("NO TEA ", gap=3)
+    assert [(w.text, w.start, w.end) for w in pipe.align(samples, "no tea")] == [("NO", 0.0, 0.005), ("TEA", 0.012, 0.021)]
+    with pytest.raises(DataError, match="letters in 2 frames"):
+        pipe.align(samples[:2], "no tea")
 
 
 def test_nothing_is_nothing(folder: Path) -> None:
