@@ -14,7 +14,7 @@ from nyala import checkpoint
 from nyala.errors import ArgumentError, CheckpointError, DataError, IndexRangeError, ShapeError
 from nyala.text.models import t5
 
-GOLDENS = Path(__file__).parents[1] / "goldens" / "text"
+GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
 TINY = {"vocab_size": 20, "d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2}
 
 

@@ -14,7 +14,7 @@ from nyala import checkpoint
 from nyala.errors import ArgumentError, DataError, IndexRangeError, ShapeError
 from nyala.text.models import bart, marian
 
-GOLDENS = Path(__file__).parents[1] / "goldens" / "text"
+GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
 TINY = {
     "vocab_size": 20, "d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
     "decoder_attention_heads": 2, "encoder_ffn_dim": 12, "decoder_ffn_dim": 12, "max_position_embeddings": 6,

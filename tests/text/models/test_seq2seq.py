@@ -14,7 +14,7 @@ from nyala import checkpoint
 from nyala.hub import registry
 from nyala.text.models.seq2seq import shift_right
 
-GOLDENS = Path(__file__).parents[1] / "goldens" / "text"
+GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
 LANGUAGE = ("t5", "flan_t5", "bart", "marian", "marian_apart")
 OTHERS = ("t5_encoder", "bart_bare", "bart_classifier")
 
