@@ -63,13 +63,13 @@ class Embeddings(nn.Module):
     """Token, position and segment vectors, added, normalised.
 
     Args:
-        config: the sizes.
+        config: a :class:`Config`, or what has its sizes.
         width: of the vectors, where it is not ``hidden_size``.
         segments: whether there are kinds of segments.
         positions: whether there are positions.
     """
 
-    def __init__(self, config: Config, width: int | None = None, segments: bool = True, positions: bool = True) -> None:
+    def __init__(self, config: Any, width: int | None = None, segments: bool = True, positions: bool = True) -> None:
         super().__init__()
         self.config, width = config, width or config.hidden_size
         self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)

@@ -134,7 +134,7 @@ def buckets(distance: np.ndarray[Any, Any], config: Config) -> np.ndarray[Any, A
 class DisentangledSelfAttention(nn.Module):
     """Attention whose scores are what tokens say of each other, and what they say of the distance between them.
 
-    ``forward(x, mask, distances)``: (N, T, D), a bool mask (N, 1, 1, T) and (2T - 1, D), the vectors of what stands -(T - 1), ...,
+    ``forward(x, mask, distances)``: (N, T, D), a bool mask (N, 1, 1, T) and (2T - 1, D), the vectors of what stands -(T - 1) to
     T - 1 places after a query -> (N, T, D).
     """
 

@@ -40,7 +40,8 @@ class ElectraModel(encoder.Encoder):
     Example:
         >>> import nyala
         >>> sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-        >>> ElectraModel(Config(vocab_size=9, embedding_size=4, **sizes)).eval()(nyala.tensor([[1, 2, 3]])).last_hidden_state.shape
+        >>> model = ElectraModel(Config(vocab_size=9, embedding_size=4, **sizes)).eval()
+        >>> model(nyala.tensor([[1, 2, 3]])).last_hidden_state.shape
         (1, 3, 8)
     """
 
