@@ -210,15 +210,17 @@ def _fashion_mnist(sample: bool) -> Raw:
     return Raw("image", list(read.classes), parts["train"], parts["test"], hashes)
 
 
-def _spam() -> Raw:
-    from ...text.datasets import Spam
+def _mails(sample: str) -> Raw:
+    """Shipped e-mails with a class each."""
+    from ...text import datasets
 
+    kind = getattr(datasets, sample)
     parts, hashes = {}, {}
     for name in ("train", "test"):
-        read = Spam(name)
+        read = kind(name)
         parts[name] = Part(read.texts, np.array(read.labels, np.int64))
-        hashes[name] = hashing.of_file(Spam.file(name))
-    return Raw("text", list(Spam("train").classes), parts["train"], parts["test"], hashes)
+        hashes[name] = hashing.of_file(kind.file(name))
+    return Raw("text", list(kind.names), parts["train"], parts["test"], hashes)
 
 
 def _mail(read: str, make: Callable[..., Raw], **more: Any) -> Raw:
@@ -283,9 +285,10 @@ REGISTERED: dict[str, Callable[[], Raw]] = {
     "mail-marks": _mail_marks,
     "mail-subjects": _mail_subjects,
     "mail-texts": _mail_texts,
+    "mail-topics": lambda: _mails("Topics"),
     "fashion-mnist-sample": lambda: _fashion_mnist(sample=True),
     "fashion-mnist": lambda: _fashion_mnist(sample=False),
-    "spam-sample": _spam,
+    "spam-sample": lambda: _mails("Spam"),
     "spoken-numbers": lambda: _recordings("SpokenNumbers"),
     "digit-strings": _digit_strings,
     "spoken-words": _spoken_words,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -12,10 +12,12 @@ import numpy as np
 from ...core.errors import DataError, RecipeError
 from ...core.nn import Module
 from ...hub.pipeline import Pipeline
-from ..language.schema import Model, RandomPart, Train
+from ...text.datasets.packing import pack
+from ...text.masking import Masker
+from ..language.schema import Masking, Model, RandomPart, Train
 from ..training import objectives
 from ..training.objectives import Objective, class_weights
-from . import augment, speech, tasks
+from . import augment, masked, speech, tasks
 from .datasets import Part, Source
 
 
@@ -56,6 +58,10 @@ class Kind(ABC):
     def fitted(self, source: Source, pipeline: Any, recipe: Model) -> Source:  # noqa: ARG002 - for kinds whose samples depend on it
         """The dataset as this model takes it."""
         return source
+
+    def new_head(self, config: Mapping[str, Any]) -> bool:  # noqa: ARG002 - for kinds whose head is no classifier
+        """Whether a head that is no classifier of the data's classes is missing in what ``config.json`` describes."""
+        return False
 
     def trim(self, model: Module) -> None:  # noqa: B027 - most kinds use the whole model
         """Freezes what has no part in the objective."""
@@ -167,8 +173,8 @@ class Corpora(Kind):
         length = recipe.max_length or min(_WINDOW, pipeline.preprocess.max_length)
 
         def cut(name: str, part: Part) -> Part:
-            found = windows(part.inputs, pipeline.preprocess, length, next(iter(pipeline.ends), None))
-            if not found and len(part):
+            found = pack(part.inputs, pipeline.preprocess, length, between=next(iter(pipeline.ends), None), special=True)
+            if not len(found) and len(part):
                 raise DataError(
                     f"the {name} part has {len(part)} text(s), together shorter than one window of {length} tokens",
                     fix="give more text, or make model.max_length smaller",
@@ -185,14 +191,31 @@ class Corpora(Kind):
         return objectives.NextTokens(recipe.label_smoothing)
 
 
+class MaskedTexts(Kind):
+    """Texts with hidden tokens that are to be guessed."""
+
+    plural, task_name, augments = "texts with hidden tokens", "fill-mask", ()
+    metrics, by_class = objectives.HiddenTokens.metrics, False
+
+    def fitted(self, source: Source, pipeline: Any, recipe: Model) -> Source:
+        """The texts as rows of at most ``model.max_length`` tokens, by default 256."""
+        length = recipe.max_length or min(_WINDOW, pipeline.preprocess.max_length)
+        return masked.fitted(source, pipeline.preprocess, length)
+
+    def task(self, pipeline: Any, source: Source) -> tasks.Task:
+        given = source.masking or Masking()
+        masker = Masker(pipeline.preprocess, given.probability, given.random, given.keep, given.whole_words)
+        return masked.Masked(masker, int(pipeline.model.config.vocab_size))
+
+    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        return objectives.HiddenTokens(recipe.label_smoothing)
+
+    def new_head(self, config: Mapping[str, Any]) -> bool:
+        """A model that was not published with such a head gets one that is to be learnt."""
+        return not any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in config.get("architectures") or [])
+
+
 _WINDOW = 256
-
-
-def windows(texts: Sequence[str], tokenizer: Any, length: int, end: int | None) -> list[np.ndarray]:
-    """Texts one after the other, each closed by the token ``end``, cut into windows of ``length``; what is left is dropped."""
-    rows = [tokenizer.backend.encode(text).ids + ([] if end is None else [end]) for text in texts]
-    joined = np.array([token for row in rows for token in row], np.int64)
-    return list(joined[: len(joined) // length * length].reshape(-1, length))
 
 
 def _texts(pipeline: Pipeline) -> tasks.Texts:
@@ -203,6 +226,7 @@ KINDS: dict[str, Kind] = {
     "image": Pictures(),
     "sound": Sounds(),
     "speech": Speech(),
+    "masked": MaskedTexts(),
     "text": Texts(),
     "tags": Tags(),
     "pairs": Pairs(),

@@ -18,6 +18,7 @@ DATASETS = (
     "mail-marks",
     "mail-subjects",
     "mail-texts",
+    "mail-topics",
     "spoken-numbers",
     "spoken-words",
     "voices",

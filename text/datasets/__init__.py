@@ -5,7 +5,7 @@ from .labelled import LabelledText, read_jsonl
 from .lines import kind_of_row, numbered_lines
 from .mail import mail_marks, mail_subjects, mail_texts
 from .pairs import Pair, read_pairs
-from .spam import Spam
+from .spam import Spam, Topics
 from .tagged import Tagged, read_tagged
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Pair",
     "Spam",
     "Tagged",
+    "Topics",
     "kind_of_row",
     "mail_marks",
     "mail_subjects",

@@ -102,11 +102,15 @@ def _pairs(path: Path) -> Sequence[Any]:
 
 def _corpus(path: Path) -> Sequence[Any]:
     """A folder's text files, by name, or the paragraphs of one file."""
-    from ....text.datasets import numbered_lines
+    from ....text.datasets import Corpus, numbered_lines
 
+    found: Sequence[Any]
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
-    texts = ["".join(line for _, line in numbered_lines(file)) for file in files]
-    found = [t.strip() for text in texts for t in (text.split("\n\n") if len(files) == 1 else [text]) if t.strip()]
+    if len(files) == 1:
+        found = Corpus(files[0], "paragraph")
+    else:
+        texts = ("".join(line for _, line in numbered_lines(file)).strip() for file in files)
+        found = [text for text in texts if text]
     if not found:
         raise DataError(f"{path} holds no text", fix="give text files, with an empty line between texts")
     return found

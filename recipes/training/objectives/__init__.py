@@ -12,6 +12,7 @@ __all__ = [
     "SPEECH_METRICS",
     "Classes",
     "Dictated",
+    "HiddenTokens",
     "NextTokens",
     "Objective",
     "Pairs",
