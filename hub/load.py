@@ -317,9 +317,10 @@ def _with_head_for(task: str | None, config: dict[str, Any], module: registry.Ar
 
 
 def _vectors_of(config: Mapping[str, Any], files: Files) -> str | None:
-    """The task of a decoder that was published for the vectors of its texts: its file names the head that it was trained from."""
-    decodes = any(name.endswith("ForCausalLM") for name in config.get("architectures") or [])
-    return "sentence-embedding" if decodes and "modules.json" in files else None
+    """The task of a model that was published for the vectors of its texts: its file names the head that it was trained from."""
+    trained_from = ("ForCausalLM", "ForMaskedLM", "ForPreTraining")
+    has_head = any(name.endswith(trained_from) for name in config.get("architectures") or [])
+    return "sentence-embedding" if has_head and "modules.json" in files else None
 
 
 def _fresh_names(model: Any, classes: int | None, patterns: list[str]) -> set[str]:
@@ -354,6 +355,8 @@ def read_weights(model: Module, architecture: registry.Architecture, files: File
     # by the model as it is built, not as published: a new head may have made it another class with other names
     ours = architecture.key_map(architecture.export_config(model), list(published)).to_ours(published)
     kept = set(fresh)
+    if hasattr(model, "settle"):  # what some published files have, and others of the architecture have not
+        kept |= model.settle(ours, kept)
     state: dict[str, Any] = {n: array for n, array in ours.items() if n not in kept}
     state |= {n: tensor for n, tensor in model.state_dict().items() if n in kept}
     try:

@@ -75,9 +75,13 @@ class TextPipeline(Pipeline):
         """The same of rows of tokens."""
         found: list[Any] = [None] * len(rows)
         for part, batch in self.batches(rows):
-            for i, row in zip(part, use(self.model(**batch), batch).float().cpu().numpy(), strict=True):
+            for i, row in zip(part, use(self.compute(batch), batch).float().cpu().numpy(), strict=True):
                 found[i] = row
         return found
+
+    def compute(self, batch: dict[str, Tensor]) -> Any:
+        """What the model gives for a batch."""
+        return self.model(**batch)
 
     def batches(self, rows: Sequence[Any]) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
         """The rows in batches, the longest first: their numbers, and what the model takes. No graph is recorded meanwhile."""

@@ -124,8 +124,14 @@ class TextEmbedding(TextPipeline):
         array = self.run(texts, self._pooled, too_long=too_long)
         return array[0] if single else Embeddings(array, texts)
 
-    def _pooled(self, output: Any, batch: dict[str, Tensor]) -> Tensor:
-        return self.pooling(output.last_hidden_state, batch["attention_mask"])
+    def compute(self, batch: dict[str, Tensor]) -> Tensor:
+        """The vectors of the tokens, (N, T, D), whatever head the model has."""
+        bare: Any = getattr(self.model, "base", self.model)
+        hidden: Tensor = bare(**batch).last_hidden_state
+        return hidden
+
+    def _pooled(self, hidden: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        return self.pooling(hidden, batch["attention_mask"])
 
     @property
     def width(self) -> int:

@@ -168,6 +168,12 @@ class Encoder(_Model):
         mask = checked_mask(input_ids, attention_mask, self.config)
         return self.encode(self.embeddings(input_ids, token_type_ids, position_ids), mask)
 
+    def settle(self, names: Collection[str], fresh: Collection[str]) -> set[str]:  # noqa: ARG002 - a head's part
+        """Leave out the pooler where published weights, ``names``, have none: masked language models are trained without."""
+        if getattr(self, "pooler", None) is not None and not any(name.startswith("pooler.") for name in names):
+            self.pooler = None
+        return set()
+
     def encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The layers: (N, T, D) and a bool mask (N, 1, 1, T), True for tokens -> (N, T, D)."""
         raise NotImplementedError(f"{type(self).__name__}.encode")
@@ -248,6 +254,17 @@ class WithHead(_Model):
     def head_tensors(cls) -> tuple[str, ...]:
         """Patterns of the names of the head's tensors."""
         return (f"{cls.classifier_name}.weight", f"{cls.classifier_name}.bias")
+
+    def settle(self, names: Collection[str], fresh: Collection[str]) -> set[str]:
+        """Parameters that are new with a new head, as published weights, ``names``, have none of them: those of the pooler.
+
+        Args:
+            names: of the weights that are read.
+            fresh: of the parameters that are declared new.
+        """
+        start = f"{self.base_name}.pooler."
+        pooler = {name for name, _ in self.named_parameters() if name.startswith(start)}
+        return pooler if pooler.isdisjoint(names) and set(self.head_names()) <= set(fresh) else set()
 
     def head_names(self) -> list[str]:
         """The names of all parameters that are not the encoder's."""

@@ -11,7 +11,7 @@ import numpy as np
 import nyala
 import pytest
 from nyala import checkpoint
-from nyala.errors import ArgumentError, DataError, IndexRangeError, NyalaError, ShapeError
+from nyala.errors import ArgumentError, CheckpointError, DataError, IndexRangeError, NyalaError, ShapeError
 from nyala.hub import registry
 from nyala.hub.load import load
 from nyala.text.models import deberta
@@ -149,6 +149,28 @@ def test_the_encoder_of_every_head_loads_alone(name: str, tmp_path: Path) -> Non
         whole, alone = build(name + head)[0], model_of(tmp_path)
         for key, value in whole.base.state_dict().items():
             assert np.array_equal(alone.state_dict()[key].numpy(), value.numpy()), key
+
+
+@pytest.mark.parametrize("name", ["roberta", "mpnet", "albert", "bert"])
+def test_weights_without_a_pooler_are_encoders_too(name: str) -> None:
+    folder = str(GOLDENS / f"{name}_masked_lm")
+    model = load(folder, task="sentence-embedding").model
+    assert type(model).__name__.endswith("Model") and model.pooler is None
+    assert model(nyala.tensor([[5, 6]])).pooler_output is None
+    with_head = load(folder, num_classes=3).model
+    trained = checkpoint.load_file(f"{folder}/model.safetensors")
+    query = next(k for k in trained if k.endswith(("query.weight", "attn.q.weight")))
+    assert np.array_equal(with_head.state_dict()[query].numpy(), trained[query])
+    pooler = [v.numpy() for k, v in with_head.state_dict().items() if "pooler" in k and k.endswith("weight")]
+    assert all(0.01 < w.std() < 0.03 for w in pooler)  # drawn anew
+
+
+def test_a_lost_pooler_is_an_error_where_the_head_is_trained(tmp_path: Path) -> None:
+    arrays = checkpoint.load_file(GOLDENS / "bert_classifier" / "model.safetensors")
+    checkpoint.save_file({k: v for k, v in arrays.items() if "pooler" not in k}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_bytes((GOLDENS / "bert_classifier" / "config.json").read_bytes())
+    with pytest.raises(CheckpointError, match=r"bert.pooler.dense"):
+        load(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", BARE)
