@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..core.autograd import no_grad
-from ..core.create import from_numpy
 from ..core.errors import DataError
 from ..core.tensor import Tensor
 from ..hub.pipeline import Pipeline
 from ..hub.results import Classifications, predictions, table
-from .sounds import name_of, samples_of
-from .transforms.kaldi import FRAME, HOP, kaldi_fbank
+from .frontends import Fbank, FrontEnd, LogMel
+from .sounds import name_of
 from .transforms.waves import Waves
 
 if TYPE_CHECKING:
@@ -46,96 +45,6 @@ class SoundClasses(Classifications):
         from .drawing import text
 
         return text(repr(self))
-
-
-@dataclass(frozen=True)
-class Fbank:
-    """Samples -> normalised log mel frames of one length, as transformers' ``ASTFeatureExtractor`` makes them.
-
-    Attributes:
-        frames, n_mels: of a picture; shorter sounds are filled with zeros, longer ones lose their end.
-        sample_rate: in Hz.
-        mean, std: frames become (x - mean) / (2 std); both None for as they are.
-    """
-
-    frames: int = 1024
-    n_mels: int = 128
-    sample_rate: int = 16_000
-    mean: float | None = -4.2677393
-    std: float | None = 4.5689974
-
-    @staticmethod
-    def from_config(described: Mapping[str, Any], frames: int, n_mels: int) -> Fbank:
-        """From a ``preprocessor_config.json``; what it does not say is AudioSet's.
-
-        Raises:
-            DataError: a deviation that cannot be divided by.
-        """
-        own = Fbank()
-        if not described.get("do_normalize", True):
-            return Fbank(frames, n_mels, int(described.get("sampling_rate", own.sample_rate)), None, None)
-        mean, std = (float(described.get(key, getattr(own, key))) for key in ("mean", "std"))
-        if not std > 0:
-            raise DataError(f"preprocessor_config.json: std={std}", fix="restore the file from where it came")
-        return Fbank(frames, n_mels, int(described.get("sampling_rate", own.sample_rate)), mean, std)
-
-    @property
-    def samples(self) -> int:
-        """Samples that are looked at."""
-        return FRAME + HOP * (self.frames - 1)
-
-    def to_preprocessor(self) -> dict[str, Any]:
-        """The content of the ``preprocessor_config.json`` that transformers reads."""
-        normalised: dict[str, Any] = {"do_normalize": False}
-        if self.mean is not None:
-            normalised = {"do_normalize": True, "mean": self.mean, "std": self.std}
-        return {
-            "feature_extractor_type": "ASTFeatureExtractor",
-            "feature_size": 1,
-            "max_length": self.frames,
-            "num_mel_bins": self.n_mels,
-            "padding_side": "right",
-            "padding_value": 0.0,
-            "return_attention_mask": False,
-            "sampling_rate": self.sample_rate,
-            **normalised,
-        }
-
-    def __call__(self, sounds: Any) -> Tensor:
-        """Sounds -> (N, frames, n_mels); one sound is a list of one."""
-        rows = []
-        for i, sound in enumerate(sounds if isinstance(sounds, list) else [sounds]):
-            rows.append(self.one(samples_of(sound, self.sample_rate, most=self.samples), name_of(sound, i)))
-        return self.batch(rows)
-
-    def batch(self, rows: Sequence[np.ndarray[Any, Any]]) -> Tensor:
-        """What :meth:`one` gave, as the model takes it: (N, frames, n_mels)."""
-        return from_numpy(np.stack(rows))
-
-    def count(self, samples: int) -> int:
-        """How many of the frames are of a sound of so many samples."""
-        return min(self.frames, 1 + (samples - FRAME) // HOP)
-
-    def one(self, samples: np.ndarray[Any, Any], name: str = "a sound") -> np.ndarray[Any, Any]:
-        """Samples (T,) at the model's rate -> (frames, n_mels).
-
-        Args:
-            samples: float32.
-            name: what messages call the sound.
-
-        Raises:
-            DataError: fewer than a frame.
-        """
-        if len(samples) < FRAME:
-            raise DataError(
-                f"{name} has {len(samples)} sample(s) at {self.sample_rate} Hz",
-                why=f"a frame needs {FRAME}",
-                fix="leave out sounds shorter than 25 ms",
-            )
-        found = kaldi_fbank(from_numpy(np.ascontiguousarray(samples)), self.n_mels, sample_rate=self.sample_rate).numpy()
-        padded = np.zeros((self.frames, self.n_mels), np.float32)
-        padded[: len(found)] = found[: self.frames]
-        return padded if self.mean is None or self.std is None else (padded - self.mean) / np.float32(2 * self.std)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -170,11 +79,11 @@ class SoundClassification(Pipeline):
         Raises:
             ArgumentError: longer than what the model's weights hear, or shorter than a patch.
         """
-        fbank: Fbank = self.preprocess
-        frames = 1 + max(0, round(seconds * fbank.sample_rate) - FRAME) // HOP
+        shorter = self.preprocess.hearing(seconds)
         model: Any = self.model
-        model.keep_frames(frames)
-        return replace(self, preprocess=replace(fbank, frames=frames))
+        if hasattr(model, "keep_frames"):
+            model.keep_frames(shorter.frames)
+        return replace(self, preprocess=shorter)
 
     def logits(self, inputs: Sequence[Any]) -> np.ndarray[Any, Any]:
         """(N, classes) float32: what the model says, before any softmax."""
@@ -200,7 +109,7 @@ class SoundClassification(Pipeline):
         return SoundClasses(found, sounds) if isinstance(inputs, list) else found[0]
 
 
-def preprocessing(model: Module, files: Files, card: Card | None) -> Fbank | Waves:
+def preprocessing(model: Module, files: Files, card: Card | None) -> FrontEnd:
     """What a model of sounds takes: log-mel frames, or the samples themselves.
 
     Raises:
@@ -212,6 +121,8 @@ def preprocessing(model: Module, files: Files, card: Card | None) -> Fbank | Wav
         described = files.read_json("preprocessor_config.json")
     if hasattr(settings, "conv_stride"):
         return Waves.from_config(described, settings)
+    if hasattr(settings, "max_source_positions"):
+        return LogMel(int(settings.frames), int(settings.num_mel_bins))
     return Fbank.from_config(described, int(settings.max_length), int(settings.num_mel_bins))
 
 

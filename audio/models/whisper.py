@@ -1,8 +1,9 @@
 """Whisper (Radford et al., arXiv:2212.04356): sound in, text out; all sizes, Distil-Whisper and turbo.
 
 Loads checkpoints in transformers' layout: ``WhisperForConditionalGeneration`` (``openai/whisper-tiny.en`` to
-``openai/whisper-large-v3-turbo``, ``distil-whisper/distil-small.en``) and ``WhisperModel``; and CTranslate2's files, as
-faster-whisper has them. Our module names are the published ones.
+``openai/whisper-large-v3-turbo``, ``distil-whisper/distil-small.en``), ``WhisperModel``, and ``WhisperForAudioClassification``,
+whose encoder may come from any of them; and CTranslate2's files, as faster-whisper has them. Our module names are the published
+ones.
 """
 
 from __future__ import annotations
@@ -16,11 +17,27 @@ import numpy as np
 
 from ...core import nn
 from ...core.create import arange, from_numpy
-from ...core.errors import ArgumentError, CheckpointError, DataError, IndexRangeError, ShapeError
-from ...core.keymap import Alias, Ignore, KeyMap, Prefix
+from ...core.errors import ArgumentError, DataError, IndexRangeError, ShapeError
+from ...core.keymap import Ignore, KeyMap, Prefix
 from ...core.nn import functional as F
 from ...core.nn.activation import activation
 from ...core.tensor import Tensor
+from .whisper_ctranslate2 import FromCTranslate2, config_from_ctranslate2
+
+__all__ = [
+    "CLASSES",
+    "HEADS",
+    "Caches",
+    "Config",
+    "WhisperForAudioClassification",
+    "WhisperForConditionalGeneration",
+    "WhisperModel",
+    "build",
+    "config_from_ctranslate2",
+    "export_config",
+    "key_map",
+    "sinusoids",
+]
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,10 @@ class Config:
     """The token that ends a text."""
     decoder_start_token_id: int | None = 50257
     """The token that the decoder begins with."""
+    classifier_proj_size: int = 256
+    """Width of what a classifier looks at."""
+    num_labels: int = 2
+    """Classes of a classifier."""
 
     @staticmethod
     def from_dict(config: Mapping[str, Any], **overrides: Any) -> Config:
@@ -76,12 +97,15 @@ class Config:
             ArgumentError: an override that is not a field, or heads that do not divide the width.
         """
         known = {f.name for f in fields(Config)}
+        if config.get("use_weighted_layer_sum"):
+            raise DataError("a Whisper that looks at the sum of its layers is not built", fix="train one that looks at the last")
+        labels = {"num_labels": len(config["id2label"])} if config.get("id2label") else {}
         unknown = sorted(set(overrides) - known)
         if unknown:
             raise ArgumentError(
                 f"Whisper has no option {', '.join(map(repr, unknown))}", fix=f"it has {', '.join(sorted(known))}"
             )
-        made = replace(Config(), **{**{k: v for k, v in config.items() if k in known}, **overrides})
+        made = replace(Config(), **{**labels, **{k: v for k, v in config.items() if k in known}, **overrides})
         for heads in (made.encoder_attention_heads, made.decoder_attention_heads):
             if made.d_model % heads:
                 raise ArgumentError(f"d_model {made.d_model} is no multiple of {heads} heads", fix="correct the config.json")
@@ -326,7 +350,61 @@ class WhisperForConditionalGeneration(nn.Model):
         return self.model.layer_of(name)
 
 
-def _initialise(model: WhisperModel, config: Config) -> None:
+class WhisperForAudioClassification(nn.Model):
+    """The encoder, and a linear classifier on the mean of its vectors, made narrower.
+
+    Shape: ``input_features`` (N, num_mel_bins, 2 * max_source_positions) -> logits (N, num_labels).
+    """
+
+    classifier_name = "classifier"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.encoder = WhisperEncoder(config)
+        self.projector = nn.Linear(config.d_model, config.classifier_proj_size)
+        self.classifier = nn.Linear(config.classifier_proj_size, config.num_labels)
+        _initialise(self, config)
+
+    def forward(self, input_features: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(input_features))
+
+    def forward_features(self, input_features: Tensor) -> Tensor:
+        """The encoder's vectors: (N, max_source_positions, D)."""
+        return self.encoder(input_features)
+
+    def forward_head(self, hidden: Tensor) -> Tensor:
+        """(N, S, D) -> (N, num_labels)."""
+        return self.classifier(self.projector(hidden).mean(1))
+
+    def head_names(self) -> list[str]:
+        """The projector is new with the classifier: no recognizer has one."""
+        return [name for name, _ in self.named_parameters() if not name.startswith("encoder.")]
+
+    def keep_frames(self, frames: int) -> None:
+        """From now on the model takes pictures of the first ``frames`` frames: the other positions are taken out.
+
+        Raises:
+            ArgumentError: more frames than there are positions for, or an odd number.
+        """
+        if not 2 <= frames <= self.config.frames or frames % 2:
+            why = f"this Whisper has positions for an even number of up to {self.config.frames}, {self.config.frames / 100:g} s"
+            raise ArgumentError(f"{frames} frames of 10 ms", why=why, fix="choose a shorter time")
+        places = frames // 2
+        table = nn.Embedding(places, self.config.d_model).to(self.encoder.embed_positions.weight)
+        table.weight.requires_grad_(False)
+        table.weight.copy_(self.encoder.embed_positions.weight[:places].detach())
+        self.encoder.embed_positions = table
+        self.config = self.encoder.config = replace(self.config, max_source_positions=places)
+
+    def layer_of(self, name: str) -> int:
+        """How deep a parameter lies: the front 0, the layers 1.., the head the last number."""
+        if "layers." in name:
+            return int(name.partition("layers.")[2].partition(".")[0]) + 1
+        front = any(part in name for part in ("conv", "embed_positions"))
+        return 0 if front else self.config.encoder_layers + (not name.startswith("encoder."))
+
+
+def _initialise(model: Any, config: Config) -> None:
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Embedding)):
             nn.init.normal_(module.weight, 0.0, config.init_std)
@@ -381,8 +459,9 @@ def _mask(input_ids: Tensor, attention_mask: Tensor | None, start: int) -> Tenso
 CLASSES: dict[str, type[nn.Model]] = {
     "WhisperModel": WhisperModel,
     "WhisperForConditionalGeneration": WhisperForConditionalGeneration,
+    "WhisperForAudioClassification": WhisperForAudioClassification,
 }
-HEADS = {"speech-recognition": "WhisperForConditionalGeneration"}
+HEADS = {"speech-recognition": "WhisperForConditionalGeneration", "audio-classification": "WhisperForAudioClassification"}
 
 
 def _class_of(config: Mapping[str, Any]) -> type[nn.Model]:
@@ -401,118 +480,22 @@ def build(config: Mapping[str, Any], **overrides: Any) -> nn.Model:
 
 def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:
     """The optional prefix, and a head that was written all the same; and the names in CTranslate2's files."""
-    rules: list[Any] = [_FromCTranslate2()] if "decoder/embeddings/weight" in published_names else []
+    rules: list[Any] = [FromCTranslate2()] if "decoder/embeddings/weight" in published_names else []
+    made = _class_of(config)
+    if made is WhisperForAudioClassification:
+        return KeyMap(*rules, Prefix("model.", ours=False, written=False), Ignore("decoder.*"), Ignore("proj_out.weight"))
     rules.append(Ignore("proj_out.weight"))
-    bare = _class_of(config) is WhisperModel
+    bare = made is WhisperModel
     return KeyMap(*rules, Prefix("model.", ours=not bare, written=not bare))
 
 
 def export_config(model: nn.Model) -> dict[str, Any]:
     """The ``config.json`` from which ``build`` makes the same model, and which transformers reads."""
-    config = {f.name: getattr(model.config, f.name) for f in fields(Config)}
+    classifies = isinstance(model, WhisperForAudioClassification)
+    own = () if classifies else ("classifier_proj_size",)
+    config = {f.name: getattr(model.config, f.name) for f in fields(Config) if f.name not in ("num_labels", *own)}
+    if classifies:
+        names = {str(i): f"LABEL_{i}" for i in range(model.config.num_labels)}
+        config |= {"id2label": names, "label2id": {v: int(k) for k, v in names.items()}}
     layers = {"num_hidden_layers": model.config.encoder_layers, "is_encoder_decoder": True}
     return {"model_type": "whisper", "architectures": [type(model).__name__], **config, **layers}
-
-
-# ---- CTranslate2 --------------------------------------------------------------------------------------------------
-
-_NORMS = {
-    "{p}/layer_{i}/self_attention/layer_norm": "{p}.layers.{i}.self_attn_layer_norm",
-    "{p}/layer_{i}/attention/layer_norm": "{p}.layers.{i}.encoder_attn_layer_norm",
-    "{p}/layer_{i}/ffn/layer_norm": "{p}.layers.{i}.final_layer_norm",
-}
-_LINEARS = {
-    "{p}/layer_{i}/self_attention/linear_1": "{p}.layers.{i}.self_attn.out_proj",
-    "{p}/layer_{i}/attention/linear_0": "{p}.layers.{i}.encoder_attn.q_proj",
-    "{p}/layer_{i}/attention/linear_2": "{p}.layers.{i}.encoder_attn.out_proj",
-    "{p}/layer_{i}/ffn/linear_0": "{p}.layers.{i}.fc1",
-    "{p}/layer_{i}/ffn/linear_1": "{p}.layers.{i}.fc2",
-}
-_FUSED = {
-    "/self_attention/linear_0/": ("self_attn", ("q_proj", "k_proj", "v_proj")),
-    "/attention/linear_1/": ("encoder_attn", ("k_proj", "v_proj")),
-}
-
-
-class _FromCTranslate2:
-    """CTranslate2's names and fused projections, read; never written."""
-
-    def __init__(self) -> None:
-        aliases = [
-            Alias("encoder/{c:conv[12]}/{w}", "encoder.{c}.{w}"),
-            Alias("decoder/embeddings/weight", "decoder.embed_tokens.weight"),
-        ]
-        for theirs, ours in _NORMS.items():
-            theirs, ours = theirs.replace("{i}", "{i:[0-9]+}"), ours.replace("{i}", "{i:[0-9]+}")
-            aliases += [Alias(f"{theirs}/gamma", f"{ours}.weight"), Alias(f"{theirs}/beta", f"{ours}.bias")]
-        for part in ("encoder", "decoder"):
-            aliases.append(Alias(f"{part}/position_encodings/encodings", f"{part}.embed_positions.weight"))
-            aliases += [Alias(f"{part}/layer_norm/gamma", f"{part}.layer_norm.weight")]
-            aliases += [Alias(f"{part}/layer_norm/beta", f"{part}.layer_norm.bias")]
-        aliases += [Alias(f"{theirs}/{{w}}", f"{ours}.{{w}}") for theirs, ours in _LINEARS.items()]
-        self._names = KeyMap(*aliases)
-
-    def to_ours(self, arrays: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, array in arrays.items():
-            if not array.ndim:  # settings of CTranslate2's own
-                continue
-            found |= _parts(name, array) or {name: array}
-        return self._names.to_ours(found)
-
-    def to_published(self, arrays: dict[str, Any]) -> dict[str, Any]:
-        return arrays
-
-
-def _parts(name: str, array: Any) -> dict[str, Any]:
-    """The projections that lie one behind the other in one tensor; {} for a tensor that is none of these."""
-    kind = next((k for k in _FUSED if k in name), None)
-    if kind is None:
-        return {}
-    module, layers = _FUSED[kind]
-    where, leaf = name.split(kind)
-    if array.shape[0] % len(layers):
-        raise CheckpointError(f"{name} of shape {array.shape} holds {len(layers)} projections", fix="get the file again")
-    found = dict(zip(layers, np.split(array, len(layers)), strict=True))
-    if leaf == "bias" and np.any(found.pop("k_proj")):
-        raise CheckpointError(f"{name} has a bias for keys", why="Whisper has none", fix="check what model it is")
-    before = where.replace("/layer_", ".layers.")
-    return {f"{before}.{module}.{layer}.{leaf}": part for layer, part in found.items()}
-
-
-_SHAPING = ("position_encodings/encodings", "layer_0/ffn/linear_0/weight")
-
-
-def config_from_ctranslate2(head: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``config.json`` of a CTranslate2 file.
-
-    Args:
-        head: the file's, :class:`~nyala.core.checkpoint.CTranslate2`.
-        settings: the ``config.json`` that lies beside it, with the tokens that are never written.
-
-    Raises:
-        CheckpointError: a tensor that shapes the model is missing.
-    """
-    shapes = head.shapes
-    tables = ("decoder/embeddings/weight", "encoder/conv1/weight")
-    both = [f"{part}/{name}" for part in ("encoder", "decoder") for name in _SHAPING]
-    needed = [*tables, *both]
-    missing = [name for name in needed if len(shapes.get(name, ())) < 2]
-    if missing:
-        raise CheckpointError(f"{head.path} holds no Whisper: {missing[0]} is missing", fix="check what model it is")
-    vocabulary, width = shapes["decoder/embeddings/weight"]
-    config: dict[str, Any] = {"vocab_size": vocabulary, "d_model": width, "num_mel_bins": shapes["encoder/conv1/weight"][1]}
-    for part, places in (("encoder", "max_source_positions"), ("decoder", "max_target_positions")):
-        numbers = [int(n.split("/")[1][6:]) for n in shapes if n.startswith(f"{part}/layer_") and n.split("/")[1][6:].isdigit()]
-        config[f"{part}_layers"] = max(numbers) + 1
-        config[f"{part}_attention_heads"] = head.number(f"{part}/num_heads") or width // 64
-        config[f"{part}_ffn_dim"] = shapes[f"{part}/layer_0/ffn/linear_0/weight"][0]
-        config[places] = shapes[f"{part}/position_encodings/encodings"][0]
-    end, start = (50256, 50257) if vocabulary == 51864 else (50257, 50258)  # the file does not say which tokens these are
-    known = start < vocabulary
-    tokens: dict[str, int | None] = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), end if known else None)
-    tokens["decoder_start_token_id"] = start if known else None
-    renamed = {"suppress_ids": "suppress_tokens", "suppress_ids_begin": "begin_suppress_tokens"}
-    told = {ours: settings[theirs] for theirs, ours in renamed.items() if theirs in settings}
-    heads = {"alignment_heads": settings["alignment_heads"]} if "alignment_heads" in settings else {}
-    return {"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"], **config, **tokens, **told, **heads}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ class Waves:
         mask = described.get("return_attention_mask", config.feat_extract_norm == "layer")
         return Waves(rate, bool(described.get("do_normalize", True)), bool(mask), config.least)
 
-    def to_config(self) -> dict[str, Any]:
+    def to_preprocessor(self) -> dict[str, Any]:
         """The ``preprocessor_config.json`` from which :meth:`from_config` makes the same, and which transformers reads."""
         return {
             "do_normalize": self.normalize,
@@ -65,6 +65,10 @@ class Waves:
             "return_attention_mask": self.mask,
             "sampling_rate": self.sample_rate,
         }
+
+    def hearing(self, seconds: float) -> Waves:
+        """The same for the first ``seconds`` of sounds."""
+        return replace(self, most=max(self.least, round(seconds * self.sample_rate)))
 
     @property
     def samples(self) -> int | None:

@@ -75,9 +75,7 @@ class Sounds(Task):
     """Sounds: read and resampled, changed as samples, then the preprocessing that came with the weights.
 
     Args:
-        preprocess: has ``sample_rate``, ``samples`` (what the model hears of a sound), ``one(samples) -> array``,
-            ``count(samples)`` (how many of its rows are of the sound) and ``batch(arrays)``; see
-            :class:`~nyala.audio.classification.Fbank`.
+        preprocess: a :class:`~nyala.audio.frontends.FrontEnd`.
     """
 
     def __init__(self, preprocess: Any) -> None:

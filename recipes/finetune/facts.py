@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ...core.nn import Module
-from ..data import datasets, kinds
+from ..data import datasets, kinds, speech
 from ..data.datasets import Part, Source
 from ..language import names
 from ..language.schema import Recipe
@@ -25,8 +27,8 @@ class Facts:
     """Data and model in numbers.
 
     Attributes:
-        kind: of the data: ``image``, ``text``, ``tags`` (a tag for each word), ``pairs`` (of texts that belong together) or
-            ``corpus`` (texts to be continued).
+        kind: of the data: ``image``, ``sound``, ``speech`` (sounds with transcripts), ``text``, ``tags`` (a tag for each word),
+            ``pairs`` (of texts that belong together) or ``corpus`` (texts to be continued).
         classes: their names.
         train, validation, test: samples of each part, after splitting.
         counts: training samples of each class; empty where a sample has no class of its own.
@@ -36,7 +38,9 @@ class Facts:
         tokens: length of the text, in tokens, that 95 of 100 stay below; 0 for pictures.
         longest: tokens of the longest text looked at.
         seconds: length that 95 of 100 sounds stay below; 0 for what is no sound.
-        heard: seconds that the weights hear of a sound; 0 for what is no sound.
+        heard: seconds that the weights hear of a sound; infinite where that has no bound, 0 for what is no sound.
+        spells: the model spells what it hears (CTC).
+        covered: its own alphabet has all letters of the transcripts.
         frames: the model looks at frames of sounds, not at their samples.
         model: its name.
         parameters: how many it has.
@@ -75,6 +79,8 @@ class Facts:
     upper: list[str]
     seconds: float = 0.0
     heard: float = 0.0
+    spells: bool = False
+    covered: bool = False
     frames: bool = False
     notes: list[str] = field(default_factory=list)
     pins: dict[str, str] = field(default_factory=dict)
@@ -82,7 +88,8 @@ class Facts:
     def _classes(self) -> list[str]:
         named = ", ".join(self.classes[:6]) + ", ..." * (len(self.classes) > 6)
         if not self.counts:
-            return [f"{len(self.classes)} tags: {named}"] if self.classes else []
+            what = "letters" if self.spells else "tags"
+            return [f"{len(self.classes)} {what}: {named}"] if self.classes else []
         fewest, most = min(self.counts), max(self.counts)
         each = f"{fewest:,} to {most:,}" if fewest < most else f"{fewest:,}"
         return [f"{len(self.classes)} classes, {each} training samples each: {named}"]
@@ -129,7 +136,7 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
     model, prepared = pipeline.model, vars(pipeline)["preprocess"]
     is_image, is_text = source.kind == "image", kind.domain == "text"
     lengths = _tokens(pipeline, source.train) if is_text else []
-    seconds = _seconds(source.train) if kind.domain == "audio" else [0.0]
+    seconds = seconds_of_sounds(_some(source.train)) if kind.domain == "audio" else [0.0]
     sides, grey = _sides(source.train) if is_image else ([0], False)
     layer = {name: int(model.layer_of(name)) for name, _ in model.named_parameters()}
     highest = max(layer.values())
@@ -147,7 +154,7 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         longest=max(lengths, default=0),
         model=recipe.model.name,
         parameters=sum(p.numel() for p in model.parameters()),
-        width=_width(model),
+        width=_width(model) or int(getattr(model.config, "d_model", 0)),
         layers=highest + 1,
         native=int(prepared.size[0]) if is_image else 0,
         positions=int(model.config.max_position_embeddings) if is_text else 0,
@@ -156,8 +163,10 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         top=_patterns(layer, highest),
         upper=_patterns(layer, highest - round(highest / 3)),
         seconds=float(np.percentile(seconds, 95)),
-        heard=prepared.samples / prepared.sample_rate if hasattr(prepared, "samples") else 0.0,
-        frames=hasattr(prepared, "count"),
+        spells=hasattr(pipeline, "letters"),
+        covered=source.kind == "speech" and speech.covers(recipe.model, source),
+        heard=_heard(prepared) if source.kind == "sound" else 0.0,
+        frames=hasattr(prepared, "n_mels"),
         notes=[*raw.notes, *_shared(source)],
         pins=_pins(recipe, raw.commit, pipeline),
     )
@@ -190,12 +199,18 @@ def _some(part: Part) -> list[Any]:
     return [part.inputs[i] for i in range(0, len(part), step)][:LOOKED_AT]
 
 
-def _seconds(part: Part) -> list[float]:
-    """Lengths of sounds, from their headers alone."""
+def seconds_of_sounds(inputs: Sequence[Any]) -> list[float]:
+    """Lengths of sounds, those of files from their headers alone."""
     from ...audio.io import info
     from ..data.tasks import opened
 
-    return [info(opened(getattr(sample, "sound", sample))).duration for sample in _some(part)]
+    sounds = [getattr(sample, "sound", sample) for sample in inputs]
+    return [len(s[0]) / s[1] if isinstance(s, tuple) else info(opened(s)).duration for s in sounds]
+
+
+def _heard(front: Any) -> float:
+    """Seconds that a model of sounds hears at most."""
+    return math.inf if front.samples is None else front.samples / front.sample_rate
 
 
 def _sides(part: Part) -> tuple[list[int], bool]:

@@ -38,6 +38,16 @@ def _method(name: str) -> Callable[[Plan], bool]:
 # ---- what learns --------------------------------------------------------------------------------------------------
 
 PROBE, UPPER, DECAY, FULL, ADAPTER = "head alone", "upper layers", "all, lower ones slowly", "all alike", "an adapter"
+WRITER, SPELLER = "what writes", "all but the convolutions"
+
+
+def _writes(plan: Plan) -> bool:
+    return plan.facts.kind == "speech" and not plan.facts.spells
+
+
+def _spells(plan: Plan) -> bool:
+    return plan.facts.kind == "speech" and plan.facts.spells
+
 
 METHODS = Rule(
     "what learns",
@@ -49,6 +59,27 @@ METHODS = Rule(
             ADAPTER,
             {"model.adapter.type": "lora", "model.adapter.rank": 8},
             "a language model keeps what it knows: small matrices beside its weights learn (LoRA), which takes little memory",
+        ),
+        Row(
+            "sounds with transcripts, a model that writes (Whisper)",
+            _writes,
+            WRITER,
+            {"model.freeze": ["model.encoder"]},
+            "the decoder learns how things are written here; what it hears stays, which takes a third of the time",
+        ),
+        Row(
+            "sounds with transcripts, a model that spells (CTC)",
+            _spells,
+            SPELLER,
+            {"model.freeze": ["*feature_extractor*"], "model.new_head": lambda p: not p.facts.covered},
+            lambda p: (
+                "the convolutions over the samples stay as they were pretrained; "
+                + (
+                    "the alphabet has all letters of these texts"
+                    if p.facts.covered
+                    else "a new head for the letters of these texts"
+                )
+            ),
         ),
         Row("pairs of texts", _kind("pairs"), FULL, {}, "texts are compared with each other: there is no new head to wait for"),
         Row(
@@ -99,6 +130,13 @@ RATES = Rule(
             "AdamW, 3e-5",
             {"optim.type": "adamw", "optim.lr": 3e-5},
             "the encoder compares texts already, and forgets at higher rates",
+        ),
+        Row(
+            "sounds with transcripts, a model that writes",
+            _writes,
+            f"AdamW, 3e-5 up to {NARROW} wide, 1e-5 above",
+            {"optim.type": "adamw", "optim.lr": lambda p: 3e-5 if p.facts.width <= NARROW else 1e-5},
+            "it writes well already ({width} wide), and forgets at higher rates",
         ),
         Row(
             "head alone",
@@ -171,6 +209,13 @@ BATCHES = Rule(
             "a window is full of tokens, and each has an output for every word there is",
         ),
         Row(
+            "sounds with transcripts",
+            _kind("speech"),
+            "8; halved until it fits into half of the free memory, and then accumulated",
+            {"data.batch_size": 8, "data.eval_batch_size": 8},
+            "sounds are long: a Whisper looks at 30 s of each",
+        ),
+        Row(
             "pictures, pairs of texts",
             lambda p: _image(p) or p.facts.kind == "pairs",
             "a twentieth of the samples, 8 to 32; halved until it fits into half of the free memory, and then accumulated",
@@ -204,7 +249,8 @@ def _sound(plan: Plan) -> bool:
 
 
 def _heard(plan: Plan) -> float:
-    return min(round(plan.facts.heard, 3), max(0.5, 0.25 * math.ceil(4 * plan.facts.seconds)))
+    """What most sounds last, but no more than the weights hear, and than memory is good for."""
+    return min(round(plan.facts.heard, 3), 10.0, max(0.5, 0.25 * math.ceil(4 * plan.facts.seconds)))
 
 
 SIZES = Rule(
@@ -231,10 +277,11 @@ SIZES = Rule(
             {},
             "the model takes pictures of {native} pixels only",
         ),
+        Row("sounds with transcripts", _kind("speech"), "whole sounds: a transcript tells of all", {}, ""),
         Row(
             "sounds",
             _sound,
-            "what 95 of 100 sounds fit into, in steps of a quarter of a second, at most what the weights hear",
+            "what 95 of 100 sounds fit into, in steps of a quarter of a second, at most 10 s and what the weights hear",
             {"model.max_seconds": _heard},
             "95 of 100 sounds last at most {seconds:.2f} s, and the weights hear {heard:.2f} s",
         ),
@@ -299,6 +346,13 @@ CHANGES = Rule(
             {"data.augment": _sound_changes},
             "recordings differ in loudness and noise, and no single stretch should decide",
         ),
+        Row(
+            "sounds with transcripts",
+            _kind("speech"),
+            "louder or softer, some with noise",
+            {"data.augment": [{"type": "gain"}, {"type": "noise"}]},
+            "recordings differ in loudness and noise",
+        ),
         Row("texts", _always, "none: a text that loses words may change its class", {}, ""),
     ),
 )
@@ -308,13 +362,14 @@ CHANGES = Rule(
 _PICTURES = {PROBE: 200, UPPER: 250, DECAY: 400, FULL: 600}
 _TEXTS = {UPPER: 120, DECAY: 200, FULL: 400}
 _SOUNDS = {UPPER: 250, DECAY: 400, FULL: 600}
+_SPEECH = {WRITER: 100, SPELLER: 400}
 
 
 def _epochs(plan: Plan) -> int:
     samples = plan.get("data.batch_size", 32) * plan.get("train.accumulate", 1)
     per_epoch = max(1, math.ceil(plan.facts.train / samples))
-    most = {"image": 20, "sound": 30, "pairs": 3}.get(plan.facts.kind, 10)
-    aim = {"image": _PICTURES, "sound": _SOUNDS}.get(plan.facts.kind, _TEXTS)[plan.method]
+    most = {"image": 20, "sound": 30, "speech": 20, "pairs": 3}.get(plan.facts.kind, 10)
+    aim = {"image": _PICTURES, "sound": _SOUNDS, "speech": _SPEECH}.get(plan.facts.kind, _TEXTS)[plan.method]
     return max(2, min(most, round(aim / per_epoch)))
 
 
@@ -344,6 +399,13 @@ LENGTHS = Rule(
             "about {updates} updates of the weights",
         ),
         Row(
+            "sounds with transcripts",
+            _kind("speech"),
+            f"about {_SPEECH[WRITER]} updates for a model that writes, {_SPEECH[SPELLER]} for one that spells; 2 to 20 epochs",
+            {"train.epochs": _epochs},
+            "about {updates} updates of the weights",
+        ),
+        Row(
             "sounds",
             _sound,
             f"about {_SOUNDS[UPPER]} updates for the upper layers, {_SOUNDS[DECAY]} or {_SOUNDS[FULL]} for all; 2 to 30 epochs",
@@ -364,8 +426,8 @@ CARE = Rule(
     "steadiness",
     (
         Row(
-            "pairs of texts, texts to be continued",
-            lambda p: p.facts.kind in ("pairs", "corpus"),
+            "pairs of texts, texts to be continued, sounds with transcripts",
+            lambda p: p.facts.kind in ("pairs", "corpus", "speech"),
             "gradient's norm at most 1",
             {"train.clip_norm": 1.0},
             "one odd batch must not throw the weights off",
@@ -410,6 +472,13 @@ BALANCE = Rule(
             "the best weights chosen by mean reciprocal rank",
             {"train.best.metric": "mrr"},
             "how high each text's partner stands among all",
+        ),
+        Row(
+            "sounds with transcripts",
+            _kind("speech"),
+            "the best weights chosen by the word error rate",
+            {"train.best.metric": "wer"},
+            "how many words are wrong, missing or too many",
         ),
         Row(
             "tagged texts",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from ...core.atomic import atomic_write
 from ...core.errors import ArgumentError, NyalaError
@@ -26,7 +27,7 @@ from ..plan import plan as measured
 from ..progress import Progress
 from ..training import models, trainer
 from . import measure, rules
-from .facts import Facts, examine
+from .facts import Facts, examine, seconds_of_sounds
 from .frame import Plan
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -221,8 +222,7 @@ def _fit_memory(plan: Plan, first: Loaded, source: Any, pipeline: Any) -> None:
     pipeline = models.prepared(changed, pipeline, kind)
     source = kind.fitted(source, pipeline, changed)
     task = kind.task(pipeline, source)
-    by_words = source.kind in ("text", "tags", "pairs")
-    longest = max(range(len(source.train)), key=lambda i: len(str(source.train.inputs[i]))) if by_words else 0
+    longest = _longest(source)
     prepared = Prepared(source.train, task)
     inputs = prepared.collate([prepared[longest]]).inputs
     objective = kind.objective(pipeline, first.recipe.train, source, source.labels)
@@ -233,6 +233,14 @@ def _fit_memory(plan: Plan, first: Loaded, source: Any, pipeline: Any) -> None:
         reason = f"{wanted} samples at once would take more than half of the {free:.1f} GB that are free"
         plan.set("data.batch_size", size, reason)
         plan.set("train.accumulate", wanted // size, f"{wanted // size} batches make one update of {wanted} samples")
+
+
+def _longest(source: Any) -> int:
+    """The training sample that takes the most memory."""
+    inputs = source.train.inputs
+    if source.kind in ("text", "tags", "pairs"):
+        return max(range(len(inputs)), key=lambda i: len(str(inputs[i])))
+    return int(np.argmax(seconds_of_sounds(inputs))) if source.kind == "speech" else 0
 
 
 def _fit_time(plan: Plan, loaded: Loaded, budget: float) -> None:

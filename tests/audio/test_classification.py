@@ -10,7 +10,7 @@ import numpy as np
 import nyala
 import pytest
 from nyala.audio import io as sound
-from nyala.audio.classification import Fbank
+from nyala.audio.frontends import Fbank
 from nyala.errors import DataError, MissingFileError
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "audio"

@@ -8,6 +8,8 @@ and ``goldens.safetensors``:
     logits              (N, T, vocabulary), of ``whisper_bare`` last_hidden_state, (N, T, D)
     grad.PARAMETER      gradients of sum(out[i] * cos(0.7 * i + 0.3)), out the one above
 
+``tests/goldens/audio/whisper_classifier/``: the same of the classifier, without a decoder: input_features, logits (N, classes).
+
 ``tests/goldens/audio/resample.safetensors``: ``wave``, and ``ORIG.NEW`` by ``scipy.signal.resample_poly`` with its default
 filter.
 ``tests/goldens/real/whisper.json``: of the published tiny.en in float64: logits of the first word for a chirp
@@ -34,6 +36,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     WhisperConfig,
     WhisperFeatureExtractor,
+    WhisperForAudioClassification,
     WhisperForConditionalGeneration,
     WhisperModel,
 )
@@ -75,6 +78,22 @@ def tiny(name: str) -> None:
     found = torch.autograd.grad((result[main] * cotangent(result[main].shape)).sum(), list(named.values()))
     goldens |= {f"grad.{key}": narrow(g) for key, g in zip(named, found, strict=True)}
     save(goldens, AUDIO / name / "goldens.safetensors")
+
+
+def classifier() -> None:
+    sizes = {**SIZES, "classifier_proj_size": 12, "num_labels": 5, "num_hidden_layers": SIZES["encoder_layers"]}
+    model = WhisperForAudioClassification(WhisperConfig(**sizes, attn_implementation="eager")).eval()
+    randomise(model)
+    folder = AUDIO / "whisper_classifier"
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    model = model.double()
+    features = torch.randn((2, SIZES["num_mel_bins"], 20), generator=torch.Generator().manual_seed(4))
+    logits = model(input_features=features.double()).logits
+    named = {key: p for key, p in model.named_parameters() if p.requires_grad}
+    found = torch.autograd.grad((logits * cotangent(logits.shape)).sum(), list(named.values()))
+    goldens = {"input_features": features, "logits": narrow(logits)}
+    save(goldens | {f"grad.{key}": narrow(g) for key, g in zip(named, found, strict=True)}, folder / "goldens.safetensors")
 
 
 def resampled() -> None:
@@ -200,5 +219,6 @@ if __name__ == "__main__":
     AUDIO.mkdir(exist_ok=True)
     for each in CLASSES:
         tiny(each)
+    classifier()
     resampled()
     real()

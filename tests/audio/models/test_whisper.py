@@ -146,8 +146,8 @@ def test_bad_input_is_named() -> None:
         whisper.build(TINY, widht=3)
     with pytest.raises(ArgumentError, match="no multiple of 5 heads"):
         whisper.build(TINY, encoder_attention_heads=5)
-    with pytest.raises(DataError, match="WhisperForAudioClassification"):
-        whisper.build({**TINY, "architectures": ["WhisperForAudioClassification"]})
+    with pytest.raises(DataError, match="WhisperForVision"):
+        whisper.build({**TINY, "architectures": ["WhisperForVision"]})
 
 
 def test_an_exported_config_is_json() -> None:

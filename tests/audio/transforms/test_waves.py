@@ -33,7 +33,7 @@ def test_a_group_norm_sees_no_mask() -> None:
 def test_it_is_written_as_it_was_read() -> None:
     described = {"do_normalize": False, "sampling_rate": 8_000, "return_attention_mask": True}
     waves = Waves.from_config(described, SpeechConfig())
-    assert Waves.from_config(waves.to_config(), SpeechConfig()) == waves == Waves(8_000, False, True, 400)
+    assert Waves.from_config(waves.to_preprocessor(), SpeechConfig()) == waves == Waves(8_000, False, True, 400)
 
 
 def test_bad_input_is_named() -> None:
