@@ -40,7 +40,7 @@ def generate(
         ends: tokens that end a text; they are not part of it.
         encoder_outputs: (N, S, D), of an encoder-decoder: what ``model.encode`` made of the sources.
         attention_mask: (N, S), 0 for padding of the sources.
-        processors: further changes of the scores, before those of ``config``, such as a
+        processors: further changes of the scores, behind those of ``config``, such as a
             :class:`~nyala.text.generation.constraints.Constraint`.
         stop: says of new tokens whether the text ends with them, such as :func:`~.stopping.stops_at` gives.
         prefix: what earlier texts left behind; for one text at a time.

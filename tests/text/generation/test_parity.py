@@ -36,7 +36,7 @@ def named(case: dict[str, Any]) -> str:
 @pytest.mark.parametrize("case", FROZEN["cases"], ids=named)
 def test_the_ids_are_transformers(case: dict[str, Any]) -> None:
     model = model_of(case["model"])
-    config = GenerationConfig(max_new_tokens=12, **{k: v for k, v in case["settings"].items()})
+    config = GenerationConfig(max_new_tokens=12, **case["settings"])
     if "start" in case:
         ids, mask = sources(case["inputs"])
         with nyala.no_grad():
