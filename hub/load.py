@@ -31,10 +31,13 @@ _TASKS = {
     "BertForPreTraining": "fill-mask",
     "ForQuestionAnswering": "question-answering",
     "ForCausalLM": "text-generation",
+    "T5WithLMHeadModel": "text2text-generation",
     "LMHeadModel": "text-generation",
     "ForImageClassification": "image-classification",
     "ForAudioClassification": "audio-classification",
     "WhisperForConditionalGeneration": "speech-recognition",
+    "ForConditionalGeneration": "text2text-generation",
+    "MTModel": "translation",
     "ForCTC": "speech-recognition",
 }
 HEAD = "@head"  # the pattern that means all parameters of the head

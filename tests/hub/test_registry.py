@@ -23,7 +23,7 @@ def test_names_and_patterns_lead_to_modules():
     assert import_path("transformers:bert") == "nyala.text.models.bert"
 
 
-@pytest.mark.parametrize("name", ["timm:resnet35", "timm:tf_efficientnet_lite5", "transformers:bart", "bert", ""])
+@pytest.mark.parametrize("name", ["timm:resnet35", "timm:tf_efficientnet_lite5", "transformers:tapas", "bert", ""])
 def test_an_unknown_architecture_lists_the_known_ones(name):
     with pytest.raises(UnknownNameError) as caught:
         import_path(name)

@@ -19,6 +19,7 @@ and ``goldens.safetensors``:
     logits                              (N, T, vocabulary); of bart_bare last_hidden_state
     plain.logits                        the same ids without a mask
     generated                           (N, L) int64: greedy, as ``generate`` writes it, padded
+    beams                               (2 N, L) int64: the two best of three beams, with a first and a last token that are forced
     grad.PARAMETER                      gradients of sum(out[i] * cos(0.7 * i + 0.3)), out the logits, or the vectors, without a
                                         mask (of bart_classifier with it)
 """
@@ -75,6 +76,10 @@ MODELS: dict[str, tuple[type, Any]] = {
 NARROW = ("flan_t5", "bart_bare")
 
 
+BEAMS = {
+    "num_beams": 3, "num_return_sequences": 2, "length_penalty": 2.0, "no_repeat_ngram_size": 2, "min_length": 4,
+    "early_stopping": True,
+}  # fmt: skip
 LM = tuple(name for name, (kind, _) in MODELS.items() if hasattr(kind, "generate"))
 
 
@@ -117,7 +122,11 @@ def decoded(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[dict[str
     found = {"decoder_input_ids": ids, "encoder": narrow(encoder), out: narrow(result[out]), f"plain.{out}": narrow(plain)}
     if out == "logits":
         with torch.no_grad():
-            found["generated"] = model.generate(**inputs, max_new_tokens=12, do_sample=False, num_beams=1)
+            usual = {"max_new_tokens": 12, "do_sample": False}
+            found["generated"] = model.generate(**inputs, **usual, num_beams=1)
+            found["beams"] = model.generate(
+                **inputs, **usual, **BEAMS, forced_bos_token_id=7, forced_eos_token_id=model.config.eos_token_id
+            )
     return found, plain
 
 
