@@ -176,6 +176,20 @@ def spells(recipe: Model) -> bool:
     return bool(head.endswith("ForCTC"))
 
 
+def covers(recipe: Model, source: Source) -> bool:
+    """Whether the model that a recipe names spells, and has all letters of the training part in its own alphabet."""
+    if not spells(recipe) or recipe.random_init:
+        return False
+    files = fetch_resolved(resolve(recipe.name))
+    if "vocab.json" not in files:
+        return False
+    config = read_config(files, None)
+    own = Letters.from_files(files, int(config.get("pad_token_id") or 0))
+    known = {own.normalized(name) for name in own.names if name not in own.marks}
+    needed = {letter for u in source.train.inputs for letter in spelled(u.text, own) if letter != " "}
+    return needed <= known
+
+
 def heard(raw: Any, rate: int, most: int | None, augments: Sequence[Augment], key: Key | None) -> np.ndarray:
     """The samples of an utterance, (T,) float32, changed at random by ``key``; never longer than ``most``."""
     from ...audio.sounds import samples_of

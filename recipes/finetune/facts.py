@@ -157,7 +157,7 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         width=_width(model) or int(getattr(model.config, "d_model", 0)),
         layers=highest + 1,
         native=int(prepared.size[0]) if is_image else 0,
-        positions=int(model.config.max_position_embeddings) if is_text else 0,
+        positions=_positions(model) if is_text else 0,
         flexible=is_image and not any("pos_embed" in name or "position" in name for name in layer),
         memory=memory.available() or _UNKNOWN,
         top=_patterns(layer, highest),
@@ -233,6 +233,12 @@ def _sides(part: Part) -> tuple[list[int], bool]:
             sides.append(min(load_image(source).size))
             grey = False
     return sides, grey
+
+
+def _positions(model: Any) -> int:
+    from ...text.batching import longest_of
+
+    return longest_of(model)
 
 
 def _width(model: Module) -> int:

@@ -47,6 +47,10 @@ TEXT = {"kind": "text", "side": 0, "native": 0, "tokens": 90, "longest": 400, "p
 SOUND = {"kind": "sound", "side": 0, "native": 0, "seconds": 1.9, "heard": 10.0, "frames": True, "width": 384}
 
 
+SPEECH = {**SOUND, "kind": "speech", "counts": [], "heard": 0.0}
+SPOKEN = (SPEECH, {**SPEECH, "spells": True})
+
+
 STRUCTURED = tuple({**TEXT, "kind": kind, "counts": []} for kind in ("tags", "pairs", "corpus"))
 
 
@@ -76,13 +80,24 @@ def test_every_row_of_the_table_can_be_the_first_that_fits() -> None:
     """No row stands behind one that always fits: each is reached by some data."""
     reached = set()
     for each in (3, 15, 50, 150, 500, 5000):
-        for kind in ({}, TEXT, {"side": 20}, {"flexible": False}, {**TEXT, "width": 1024}, SOUND, *STRUCTURED):
+        for kind in ({}, TEXT, {"side": 20}, {"flexible": False}, {**TEXT, "width": 1024}, SOUND, *SPOKEN, *STRUCTURED):
             for more in ({}, {"counts": [1, 9, 9, 9]}, {"validation": 9}):
                 plan = frame.Plan(facts(each=each, **(kind | more)))
                 for rule in rules.RULES:
                     reached.add((rule.name, next(i for i, row in enumerate(rule.rows) if row.holds(plan))))
                     frame.apply(rule, plan)
     assert reached == {(rule.name, i) for rule in rules.RULES for i in range(len(rule.rows))}
+
+
+def test_what_writes_learns_and_what_spells_may_keep_its_alphabet() -> None:
+    whisper = decide(facts(**SPEECH), {}).values
+    assert whisper["model.freeze"] == ["model.encoder"] and whisper["optim.lr"] == 3e-5 and whisper["train.best.metric"] == "wer"
+    assert decide(facts(**{**SPEECH, "width": 1280}), {}).values["optim.lr"] == 1e-5
+    for covered in (True, False):
+        plan = decide(facts(**{**SPEECH, "spells": True, "covered": covered, "top": ["lm_head"]}), {})
+        assert plan.values["model.new_head"] is not covered and plan.values["model.freeze"] == ["*feature_extractor*"]
+        assert plan.values["optim.lr_scale"] == {"lm_head": 10.0}
+        assert ("alphabet has all" in plan.because) is covered
 
 
 @pytest.mark.parametrize(("side", "size"), [(28, 96), (50, 128), (100, 224), (600, 224)])
