@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def _tiny(folder: str, **options: Any) -> Any:
     return load(str(GOLDENS / folder), **options).model
 
 
+ENCODERS = ("roberta", "distilbert", "mpnet", "modernbert", "deberta", "electra", "albert")
 MODELS: dict[str, tuple[Callable[[], Any], Callable[[int], dict[str, Any]]]] = {
     "tiny ResNet": (lambda: _tiny("vision/resnet_basic"), lambda n: pictures(n, 64)),
     "tiny ResNet with bottlenecks": (lambda: _tiny("vision/resnet_bottleneck"), lambda n: pictures(n, 40)),
@@ -47,6 +49,7 @@ MODELS: dict[str, tuple[Callable[[], Any], Callable[[int], dict[str, Any]]]] = {
     "ResNet-18": (lambda: resnet.build({"architecture": "resnet18"}), lambda n: pictures(n, 64)),
     "EfficientNet-Lite0": (lambda: efficientnet.build({"architecture": "tf_efficientnet_lite0"}), lambda n: pictures(n, 64)),
     "tiny BERT": (lambda: _tiny("text/bert", task="feature-extraction"), lambda n: words(n, 50)),
+    **{f"tiny {name}": (partial(_tiny, f"text/{name}", task="feature-extraction"), lambda n: words(n, 50)) for name in ENCODERS},
     "BERT of MiniLM's width": (
         lambda: bert.build(
             {"architectures": ["BertModel"], "hidden_size": 384, "num_hidden_layers": 2, "num_attention_heads": 12,
@@ -60,7 +63,7 @@ MODELS: dict[str, tuple[Callable[[], Any], Callable[[int], dict[str, Any]]]] = {
 def outputs(model: Any, given: dict[str, Any], rows: slice) -> list[Any]:
     out = model(*[nyala.from_numpy(v[rows].copy()) for v in given.values()])
     found: tuple[Any, ...] = (out.last_hidden_state, out.pooler_output) if isinstance(out, bert.BertOutput) else (out,)
-    return [x.detach().numpy() for x in found]
+    return [x.detach().numpy() for x in found if x is not None]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -91,7 +91,9 @@ def inputs_for(pipeline: Pipeline, seed: int = 0) -> dict[str, Tensor]:
         pictures = draw.normal((ROWS, int(getattr(config, "in_chans", 3)), height, width)).astype(np.float32)
         return {"": from_numpy(pictures).to(device)}
     if domain == "text":
-        length = min(_TOKENS, int(config.max_position_embeddings))
+        from ...text.batching import longest_of
+
+        length = min(_TOKENS, longest_of(pipeline.model))
         ids = draw.integers(min(5, config.vocab_size - 1), config.vocab_size, (ROWS, length)).astype(np.int64)
         mask = np.ones((ROWS, length), np.int64)
         return {"input_ids": from_numpy(ids).to(device), "attention_mask": from_numpy(mask).to(device)}

@@ -22,10 +22,14 @@ pytestmark = pytest.mark.usefixtures("cuda")
 
 
 def inputs(frozen: dict[str, Any], device: str) -> dict[str, nyala.Tensor]:
-    return {k: nyala.tensor(frozen[k], device=device) for k in ("input_ids", "attention_mask", "token_type_ids")}
+    return {k: nyala.tensor(frozen[k], device=device) for k in ("input_ids", "attention_mask", "token_type_ids") if k in frozen}
 
 
-@pytest.mark.parametrize("name", ["bert_classifier", "bert_masked_lm"])
+ENCODERS = ["bert_classifier", "bert_masked_lm", *(f"{n}_classifier" for n in ("roberta", "distilbert", "mpnet", "modernbert"))]
+ENCODERS += [f"{name}_classifier" for name in ("deberta", "electra", "albert")]
+
+
+@pytest.mark.parametrize("name", ENCODERS)
 def test_logits_equal_transformers(name: str, cuda: str) -> None:
     frozen = checkpoint.load_file(GOLDENS / name / "goldens.safetensors")
     model = load(str(GOLDENS / name), device="cuda", task="feature-extraction").model

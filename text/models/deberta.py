@@ -18,7 +18,6 @@ from ...core import nn
 from ...core.create import from_numpy
 from ...core.errors import DataError
 from ...core.keymap import Alias, KeyMap, Rename
-from ...core.nn import functional as F
 from ...core.nn.activation import activation
 from ...core.ops.attention import attend, join_heads, split_heads
 from ...core.ops.elementwise import where
@@ -232,9 +231,9 @@ class _Layers(nn.Module):
 
     def _distances(self, steps: int) -> Tensor:
         """The vectors of what stands -(T - 1), ..., T - 1 places after a query."""
-        table = self.rel_embeddings.weight if self.LayerNorm is None else self.LayerNorm(self.rel_embeddings.weight)
-        rows = from_numpy(buckets(np.arange(steps - 1, -steps, -1), self.config)).to(table.device)
-        return F.embedding(rows, table)
+        rows = from_numpy(buckets(np.arange(steps - 1, -steps, -1), self.config))
+        vectors = self.rel_embeddings(rows.to(self.rel_embeddings.weight.device))
+        return vectors if self.LayerNorm is None else self.LayerNorm(vectors)
 
 
 class DebertaV2Model(encoder.Encoder):
