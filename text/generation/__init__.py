@@ -4,6 +4,7 @@ Works on decoders and on encoder-decoders: what a model offers for it stands in 
 """
 
 from .caches import PrefixCache
+from .chat import ChatTemplate
 from .config import GenerationConfig
 from .generate import generate, stream
 from .pipeline import TextGeneration, ends_of
@@ -13,6 +14,7 @@ from .speculative import LookupDraft, ModelDraft
 from .stopping import TextStream
 
 __all__ = [
+    "ChatTemplate",
     "Continuation",
     "Continuations",
     "Generated",
