@@ -94,7 +94,10 @@ def _opened(source: str) -> Iterator[Any]:
 
 
 def _options(args: argparse.Namespace, pipeline: Any) -> dict[str, Any]:
-    if not hasattr(pipeline, "suppress_first"):
+    from ...audio.ctc_recognition import CTCRecognition
+    from ...audio.recognition import SpeechRecognition
+
+    if not isinstance(pipeline, SpeechRecognition | CTCRecognition):
         raise ArgumentError(
             f"{args.model} does no speech recognition", fix="nyala list --task speech-recognition shows what does"
         )
