@@ -13,7 +13,7 @@ from .registry import Architecture
 if TYPE_CHECKING:
     from ..core.nn import Module
 
-_HEADS = ("classifier", "score", "fc", "head", "head.fc")  # as the layouts that are read call them
+_HEADS = ("classifier", "classifier.out_proj", "score", "fc", "head", "head.fc")  # as the layouts that are read call them
 _TASKS = {"SEQ_CLS": "text-classification", "TOKEN_CLS": "token-classification", "FEATURE_EXTRACTION": "sentence-embedding"}
 
 

@@ -19,6 +19,7 @@ from nyala.hub.results import table
 GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 PICTURES = ("resnet_basic", "resnet_bottleneck", "efficientnet_lite")
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
+ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
 
 
 def relative(actual: Any, expected: np.ndarray) -> float:
@@ -35,17 +36,34 @@ def row(name: str, model: Any, frozen: dict[str, np.ndarray], inputs: dict[str, 
     """One line of the table."""
     out = model(**inputs)
     result = getattr(out, "last_hidden_state", out)
+    if hasattr(out, "start_logits"):
+        result = nyala.stack([out.start_logits, out.end_logits], -1)
+        frozen = {**frozen, "logits": np.stack([frozen["start_logits"], frozen["end_logits"]], -1)}
     kept = frozen["logits" if "logits" in frozen else "last_hidden_state"]
-    rows = frozen["attention_mask"].astype(bool) if kept.ndim == 3 else slice(None)  # what stands at padding means nothing
+    # what stands at padding means nothing
+    of_tokens = "attention_mask" in frozen and kept.shape[:2] == frozen["attention_mask"].shape
+    rows = frozen["attention_mask"].astype(bool) if of_tokens else slice(None)
     forward = relative(result.detach().numpy()[rows], kept[rows])
-    (result * cotangent(result.shape)).sum().backward()
+    weights = cotangent(result.shape)
+    if name.startswith((*ENCODERS, "bert_answers")) and of_tokens:
+        weights = weights * nyala.tensor(rows.reshape(*rows.shape, *[1] * (kept.ndim - 2)).astype(np.float32))
+    (result * weights).sum().backward()
     found = {n: p.grad for n, p in model.named_parameters()} | {"input": getattr(inputs.get("x"), "grad", None)}
     names = [k for k in frozen if k.startswith("grad.")]
     largest = max(np.abs(frozen[k]).max() for k in names)
     # gradients that are zero but for rounding say nothing
     real = [k for k in names if np.abs(frozen[k]).max() > 1e-5 * largest]
-    worst = max(relative(found[k.removeprefix("grad.")], frozen[k]) for k in real)
+    worst = max(relative(found[ours(k.removeprefix("grad."), found)], frozen[k]) for k in real)
     return [name, reference, f"{forward:.1e}", f"{worst:.1e}", len(real)]
+
+
+def ours(name: str, parameters: dict[str, Any]) -> str:
+    """Our name of a parameter, where DeBERTa's head has two."""
+    if name in parameters:
+        return name
+    return name.replace(
+        "lm_predictions.lm_head.", "cls.predictions." if name.endswith("head.bias") else "cls.predictions.transform."
+    )
 
 
 def tiny() -> list[list[object]]:
@@ -56,10 +74,11 @@ def tiny() -> list[list[object]]:
         frozen = checkpoint.load_file(folder / "goldens.safetensors")
         x = nyala.tensor(frozen["input"], requires_grad=True)
         rows.append(row(name, nyala.load(str(folder)).model, frozen, {"x": x}, "timm"))
-    for name in TEXTS:
+    heads = sorted(p.parent.name for p in (GOLDENS / "text").glob("*/goldens.safetensors"))
+    for name in (*TEXTS, *(h for h in heads if h.startswith((*ENCODERS, "bert_answers")))):
         folder = GOLDENS / "text" / name
         frozen = checkpoint.load_file(folder / "goldens.safetensors")
-        inputs = {k: nyala.from_numpy(frozen[k]) for k in ("input_ids", "attention_mask", "token_type_ids")}
+        inputs = {k: nyala.from_numpy(frozen[k]) for k in ("input_ids", "attention_mask", "token_type_ids") if k in frozen}
         model = nyala.load(str(folder), task="feature-extraction").model
         rows.append(row(name, model, frozen, inputs, "transformers"))
     return rows
