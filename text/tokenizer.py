@@ -298,7 +298,8 @@ class Tokenizer:
     def _window(self, first: Any, part: Any) -> Window:
         whole = self.backend.post_process(part) if first is None else self.backend.post_process(first, part)
         number = 0 if first is None else 1
-        offsets = [o if s == number else None for o, s in zip(whole.offsets, whole.sequence_ids, strict=True)]
+        told = iter(part.offsets)  # those of the whole have gone through the rules twice
+        offsets = [next(told) if sequence == number else None for sequence in whole.sequence_ids]
         return Window(whole.ids, whole.type_ids, offsets)
 
     def encode_words(self, texts: Sequence[Sequence[str]], max_length: int | None = None) -> list[Words]:

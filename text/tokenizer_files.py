@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,10 +273,13 @@ def _add_tokens(backend: Any, files: Files, settings: Settings) -> None:
         wanted |= {int(i): AddedToken(**{k: v for k, v in t.items() if k in _ADDED}) for i, t in decoder.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise DataError(f"{files.origin}: added_tokens_decoder is malformed: {error}", fix="restore the file") from error
+    there = backend.get_added_tokens_decoder()
+    missing = [token for i, token in sorted(wanted.items()) if i not in there or not _alike(there[i], token)]
+    for special, tokens in groupby(
+        missing, lambda token: bool(token.special)
+    ):  # all at once: each call sorts the vocabulary anew
+        (backend.add_special_tokens if special else backend.add_tokens)(list(tokens))
     for number, token in sorted(wanted.items()):
-        if backend.id_to_token(number) == token.content:
-            continue
-        backend.add_special_tokens([token]) if token.special else backend.add_tokens([token])
         if backend.token_to_id(token.content) != number:
             got = backend.token_to_id(token.content)
             raise DataError(
@@ -299,6 +303,12 @@ def _from_sentencepiece(files: Files, settings: Settings) -> Any:
 
 
 _ADDED = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in _ADDED)
+
+
 Reader = Callable[["Files", Settings], Any]
 # The files that a source consists of -> its reader; the first that is there wins.
 _SOURCES: dict[tuple[str, ...], Reader] = {
