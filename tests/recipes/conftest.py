@@ -110,7 +110,7 @@ def tiny_ast(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny-ast")
     nyala.manual_seed(3)
-    model = ast.build({"architectures": ["ASTForAudioClassification"], **TINY_AST})
+    model = ast.build({"architectures": ["ASTForAudioClassification"], "initializer_range": 0.2, **TINY_AST})
     checkpoint.save_file({n: t.numpy() for n, t in model.state_dict().items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(ast.export_config(model)))
     (folder / "preprocessor_config.json").write_text(json.dumps({"mean": -6.0, "std": 4.0, "sampling_rate": 16_000}))
