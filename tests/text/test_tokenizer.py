@@ -1,4 +1,4 @@
-"""Tokenizers of every kind of file: ids, pairs, cut texts, offsets and windows as transformers makes them; bad files and texts."""
+"""Tokenizers of every kind of file: ids, pairs, cut texts, offsets and windows as transformers makes them; and what is bad."""
 
 from __future__ import annotations
 

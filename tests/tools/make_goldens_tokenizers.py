@@ -1,7 +1,7 @@
 """Goldens of transformers' tokenizers.
 
-``tests/goldens/text/tokenizers/NAME/`` holds a tokenizer with a small vocabulary, learnt from TEXTS, as ``save_pretrained`` writes
-it (``tokenizer.json``, ``tokenizer_config.json``), and beside it the older files that hold the same (``vocab.txt``, or
+``tests/goldens/text/tokenizers/NAME/`` holds a tokenizer with a small vocabulary, learnt from TEXTS, as ``save_pretrained``
+writes it (``tokenizer.json``, ``tokenizer_config.json``), and beside it the older files that hold the same (``vocab.txt``, or
 ``vocab.json`` and ``merges.txt``). ``goldens.json`` says what transformers makes of TEXTS and PAIRS with each:
 
     single, pairs       ids and type ids

@@ -104,25 +104,16 @@ def _mapped(path: Path) -> Any:
 
 def _lines(data: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Where each line begins and ends, int64, without line ends and a byte order mark."""
-    size = len(data)
-    found = [np.zeros(0, np.int64)]
-    for at in range(0, size, _CHUNK):
-        part = np.frombuffer(data[at : at + _CHUNK], np.uint8)
-        found.append(np.flatnonzero(part == ord("\n")) + at)
-    breaks = np.concatenate(found)
+    size, view = len(data), np.frombuffer(data, np.uint8)
+    found = [np.flatnonzero(view[at : at + _CHUNK] == ord("\n")) + at for at in range(0, size, _CHUNK)]
+    breaks = np.concatenate([np.zeros(0, np.int64), *found])
     if size and (not len(breaks) or breaks[-1] != size - 1):
         breaks = np.append(breaks, size)  # a last line without an end
     starts = np.append(0, breaks[:-1] + 1)[: len(breaks)]
     if len(starts) and data[:3] == b"\xef\xbb\xbf":
         starts[0] = 3
-    return starts, breaks - _returns(data, starts, breaks)
-
-
-def _returns(data: Any, starts: np.ndarray[Any, Any], ends: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """1 for each line that ends as Windows writes it, in two characters; looked for only where the first line does."""
-    if not len(ends) or ends[0] == starts[0] or data[int(ends[0]) - 1] != ord("\r"):
-        return np.zeros(len(ends), np.int64)
-    return np.array([e > s and data[int(e) - 1] == ord("\r") for s, e in zip(starts, ends, strict=True)], np.int64)
+    returns = (breaks > starts) & (view[np.maximum(breaks, 1) - 1] == ord("\r")) if size else np.zeros(0, bool)
+    return starts, breaks - returns  # Windows writes two characters at the end of a line
 
 
 def _paragraphs(starts: np.ndarray[Any, Any], ends: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
