@@ -69,34 +69,25 @@ class Vocabulary:
 
 
 def _trie(order: list[tuple[bytes, int]]) -> list[tuple[np.ndarray[Any, Any], ...]]:
-    """Level by level: each node's parent in the level before and its byte; and the tokens that end here with their nodes."""
-    levels = []
-    group = [0] * len(order)  # the node of the level before that each text goes through
-    alive = list(range(len(order)))
-    depth = 0
-    while alive:
-        parents: list[int] = []
-        bytes_: list[int] = []
-        tokens: list[int] = []
-        holders: list[int] = []
-        going = []
-        last: tuple[int, int] | None = None
-        for i in alive:
-            text, token = order[i]
-            here = (group[i], text[depth])
-            if here != last:
-                parents.append(here[0])
-                bytes_.append(here[1])
-                last = here
-            group[i] = len(parents) - 1
-            if len(text) == depth + 1:
-                tokens.append(token)
-                holders.append(group[i])
-            else:
-                going.append(i)
-        kinds = (np.int32, np.uint8, np.int64, np.int64)
-        levels.append(tuple(np.array(v, k) for v, k in zip((parents, bytes_, tokens, holders), kinds, strict=True)))
-        alive, depth = going, depth + 1
+    """Level by level: each node's parent in the level before and its byte; and the tokens that end here with their nodes.
+
+    Args:
+        order: texts and their tokens, sorted by the texts: those with one beginning stand together.
+    """
+    lengths = np.array([len(text) for text, _ in order], np.int64)
+    numbers = np.array([token for _, token in order], np.int64)
+    starts = np.cumsum(lengths) - lengths
+    joined = np.frombuffer(b"".join(text for text, _ in order), np.uint8)
+    node = np.zeros(len(order), np.int64)  # the one of the level before that each text goes through
+    levels, alive, depth = [], np.arange(len(order)), 0
+    while len(alive):
+        before, byte = node[alive], joined[starts[alive] + depth]
+        fresh = np.ones(len(alive), bool)
+        fresh[1:] = (before[1:] != before[:-1]) | (byte[1:] != byte[:-1])
+        node[alive] = np.cumsum(fresh) - 1
+        ends = lengths[alive] == depth + 1
+        levels.append((before[fresh], byte[fresh], numbers[alive[ends]], node[alive[ends]]))
+        alive, depth = alive[~ends], depth + 1
     return levels
 
 
