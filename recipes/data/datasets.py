@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core import random
 from ...core.errors import DataError
-from ..language.schema import Columns, Data, Masking
+from ..language.schema import Columns, Data, Masking, Spans
 from ..proof import hashing
 from . import folds
 
@@ -66,6 +66,7 @@ class Source:
         train, validation, test: the parts; ``validation`` may be empty.
         hashes: name -> sha256 of what was read, for the manifest.
         masking: how tokens are hidden, for the kind "masked".
+        spans: how stretches are cut out, for the kind "spans".
     """
 
     kind: str
@@ -75,6 +76,7 @@ class Source:
     test: Part
     hashes: dict[str, str]
     masking: Masking | None = None
+    spans: Spans | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def load(recipe: Data, seed: int, raw: Raw | None = None) -> Source:
         if not len(part):
             fix = "give more samples, or change data.test_fraction and data.validation_fraction"
             raise DataError(f"the {name} part of {recipe.name} is empty", fix=fix)
-    return Source(raw.kind, raw.labels, train, validation, test, raw.hashes, recipe.masked)
+    return Source(raw.kind, raw.labels, train, validation, test, raw.hashes, recipe.masked, recipe.spans)
 
 
 def check_labels(part: Part, classes: int, where: str) -> None:
@@ -175,11 +177,12 @@ def _limit(part: Part, limit: int | None, seed: int, purpose: str) -> Part:
 def read(recipe: Data) -> Raw:
     """A dataset as published: its training part, and its test part where it has one; nothing is split, limited or checked."""
     raw = _read(recipe)
-    if recipe.masked is None:
+    wanted = [name for name in ("masked", "spans") if getattr(recipe, name) is not None]
+    if not wanted:
         return raw
     from . import masked
 
-    return masked.of_raw(raw, recipe.name)
+    return masked.of_raw(raw, recipe.name, wanted[0])
 
 
 def _read(recipe: Data) -> Raw:
@@ -191,9 +194,9 @@ def _read(recipe: Data) -> Raw:
             raise DataError(f"{recipe.name} has its own parts and columns", fix=f"leave data.{refused[0]} out")
         return raw
     from . import readers
-    from .readers import speech, structured
+    from .readers import layouts, speech, structured
 
-    return structured.read(recipe) or speech.read(recipe) or readers.read(recipe)
+    return structured.read(recipe) or layouts.read(recipe) or speech.read(recipe) or readers.read(recipe)
 
 
 # ---- registered datasets ------------------------------------------------------------------------------------------
@@ -249,6 +252,12 @@ def _mail_subjects() -> Raw:
     return _mail("mail_subjects", structured.of_pairs)
 
 
+def _mail_summaries() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_summaries", structured.of_rewrites)
+
+
 def _spoken_words() -> Raw:
     """Recordings with what is said in them, under the names that they have wherever they lie."""
     from ...audio.datasets.utterances import SpokenWords
@@ -284,6 +293,7 @@ def _recordings(read: str) -> Raw:
 REGISTERED: dict[str, Callable[[], Raw]] = {
     "mail-marks": _mail_marks,
     "mail-subjects": _mail_subjects,
+    "mail-summaries": _mail_summaries,
     "mail-texts": _mail_texts,
     "mail-topics": lambda: _mails("Topics"),
     "fashion-mnist-sample": lambda: _fashion_mnist(sample=True),
