@@ -18,6 +18,7 @@ from ..core.autograd import inference_mode
 from ..core.create import from_numpy
 from ..core.errors import ArgumentError
 from ..core.tensor import Tensor
+from .beams import search
 from .tokens import STEP, Tokens
 
 Row = np.ndarray[Any, np.dtype[np.float32]]
@@ -117,6 +118,8 @@ class Limits:
         no_speech: where silence is likelier, and the text a guess, nothing was said.
         max_new_tokens: of a window; None for half the decoder's positions.
         seed: what draws are keyed by.
+        beams: texts that are followed at once where the temperature is 0; 1 takes the likeliest token always.
+        patience, length_penalty: of the beam search; see :func:`~nyala.audio.beams.search`.
     """
 
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -125,12 +128,19 @@ class Limits:
     no_speech: float = 0.6
     max_new_tokens: int | None = None
     seed: int = 0
+    beams: int = 1
+    patience: float = 1.0
+    length_penalty: float | None = None
 
     def __post_init__(self) -> None:
         if not self.temperatures or min(self.temperatures) < 0:
             raise ArgumentError(f"temperatures={self.temperatures}", fix="give at least one, none below 0")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise ArgumentError(f"max_new_tokens={self.max_new_tokens}", fix="use 1 or more")
+        if self.beams < 1 or self.patience <= 0:
+            raise ArgumentError(
+                f"beams={self.beams}, patience={self.patience}", fix="use 1 or more beams, and a patience above 0"
+            )
 
     def silent(self, found: Decoded) -> bool:
         """Whether nothing was said."""
@@ -163,7 +173,36 @@ def write(model: Any, sound: Tensor, prompt: Sequence[int], rules: Rules, limits
 def _once(
     model: Any, sound: Tensor, prompt: Sequence[int], rules: Rules, limits: Limits, temperature: float, window: int
 ) -> Decoded:
+    if limits.beams > 1 and not temperature:
+        return _beams(model, sound, prompt, rules, limits)
     return _rows(model, sound, [prompt], rules, limits, temperature, [window])[0]
+
+
+def _beams(model: Any, sound: Tensor, prompt: Sequence[int], rules: Rules, limits: Limits) -> Decoded:
+    """The text of one window by beam search."""
+    tokens, caches = rules.tokens, model.new_caches()
+    logits, silence = _first(model, sound, [prompt], tokens, caches)
+    sounds = sound
+
+    def step(origins: Sequence[int], chosen: Sequence[int]) -> Rows:
+        nonlocal sounds
+        if sounds.shape[0] != len(origins):  # the sound is the same for all
+            sounds = sound[[0] * len(origins)]
+            caches.select(origins)
+        else:
+            caches.select(origins, own_alone=True)
+        return _next(model, sounds, chosen, caches)
+
+    most = _most(model, prompt, limits)
+    shape = limits.beams, limits.patience, limits.length_penalty
+    written, total = search(logits[0], step, rules.apply, tokens.end, most, *shape)
+    return Decoded(tuple(written), tokens.decode(written).strip(), total / (len(written) + 1), silence[0], 0.0)
+
+
+def _most(model: Any, prompt: Sequence[int], limits: Limits) -> int:
+    """Tokens that may be written."""
+    positions = int(model.config.max_target_positions)
+    return min(limits.max_new_tokens or positions // 2, positions - len(prompt))
 
 
 def write_all(
@@ -192,8 +231,7 @@ def _rows(
 ) -> list[Decoded]:
     """A text for each row of ``sounds``; rows that have ended wait for the others."""
     tokens, caches = rules.tokens, model.new_caches()
-    positions = int(model.config.max_target_positions)
-    most = min(limits.max_new_tokens or positions // 2, positions - len(prompts[0]))
+    most = _most(model, prompts[0], limits)
     logits, silence = _first(model, sounds, prompts, tokens, caches)
     count = len(windows)
     written: list[list[int]] = [[] for _ in range(count)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +11,11 @@ import numpy as np
 from ..core.autograd import inference_mode
 from ..core.create import from_numpy
 from ..core.errors import ArgumentError, DataError, MissingFileError
+from ..core.ops.shape import cat
 from ..core.tensor import Tensor
 from ..hub.pipeline import Pipeline, Unavailable
-from .decoding import Decoded, Limits, Rules, language_of, write
-from .tokens import STEP, Tokens
+from .longform import Listener, Request, live
+from .tokens import Tokens
 from .transcript import Segment, Transcript, Transcripts
 from .transforms.whisper import HOP, N_FFT, SAMPLE_RATE, whisper_mel
 from .windows import Windows
@@ -25,32 +26,6 @@ if TYPE_CHECKING:
     from ..hub.files import Files
 
 Heard = Callable[[float, float], None]
-_SILENCE = 1e-5  # a third of a 16-bit step: nothing was recorded
-
-
-@dataclass(frozen=True)
-class Request:
-    """How a sound is to be transcribed.
-
-    Attributes:
-        timestamps: whether segments have times; None: where the sound is longer than a window, which needs them.
-        language: code of what is spoken; None: what the first window sounds like.
-        task: "transcribe", or "translate" into English.
-        previous: whether a window is told what was said before it.
-        prompt: words before the first window, such as names that occur.
-        limits: when a window is tried again.
-    """
-
-    timestamps: bool | None = None
-    language: str | None = None
-    task: str = "transcribe"
-    previous: bool = True
-    prompt: str = ""
-    limits: Limits = field(default_factory=Limits)
-
-    def __post_init__(self) -> None:
-        if self.task not in ("transcribe", "translate"):
-            raise ArgumentError(f"task={self.task!r}", fix="use 'transcribe' or 'translate'")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,8 +89,8 @@ class SpeechRecognition(Pipeline):
         Args:
             inputs: sounds.
             progress: called with the seconds heard so far, and those there are.
-            **options: see :class:`Request` and :class:`~nyala.audio.decoding.Limits`: ``timestamps``, ``language``, ``task``,
-                ``previous``, ``prompt``, ``temperatures``, ``seed``, ...
+            **options: see :class:`~nyala.audio.longform.Request` and :class:`~nyala.audio.decoding.Limits`: ``timestamps``,
+                ``words``, ``language``, ``task``, ``previous``, ``prompt``, ``batch_size``, ``beams``, ``temperatures``, ...
 
         Raises:
             MissingFileError: no such file, or the model came without a tokenizer.
@@ -124,7 +99,7 @@ class SpeechRecognition(Pipeline):
         """
         if isinstance(self.tokens, Unavailable):
             self.tokens()
-        request = _request(options)
+        request = Request.of(options)
         if isinstance(inputs, list):
             if not inputs:
                 raise DataError("no sound to work on", fix="pass at least one")
@@ -137,113 +112,61 @@ class SpeechRecognition(Pipeline):
         for sound in sounds:
             with Windows(sound, self.window, SAMPLE_RATE) as heard, inference_mode():
                 ids = from_numpy(np.array([self.tokens.prompt(None, "transcribe", False)]))
-                vectors = self._encode(heard.at(0)[: self.window])
+                vectors = self.encode([heard.at(0)[: self.window]])
                 found = self.model(decoder_input_ids=ids.to(vectors.device), encoder_outputs=vectors, last=True)
                 rows.append(found.float().cpu().numpy()[0, -1])
         return np.stack(rows)
 
-    def _encode(self, samples: np.ndarray[Any, Any]) -> Tensor:
+    def encode(self, windows: Sequence[np.ndarray[Any, Any]]) -> Tensor:
+        """(N, S, D): what the encoder hears in some windows of samples at 16 kHz."""
         parameter: Any = next(iter(self.model.parameters()))
-        mel = self.preprocess(samples, self.window - len(samples))
-        encode: Any = self.model.encode
+        pictures = cat([self.preprocess(samples, self.window - len(samples)) for samples in windows], 0)
+        encoder: Any = self.model.encode
         with inference_mode():
-            return encode(mel.to(parameter.device).to(parameter.dtype))
+            return encoder(pictures.to(parameter.device).to(parameter.dtype))
+
+    def stream(
+        self,
+        blocks: Iterable[Any],
+        sample_rate: int = SAMPLE_RATE,
+        *,
+        every: float = 3.0,
+        partial: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> Iterator[Segment]:
+        """What is said in sound that is still coming in, segment by segment.
+
+        A segment is given out once more sound will not change it. At most a window is held, whatever the length.
+
+        Args:
+            blocks: samples (T,), float, as a microphone gives them.
+            sample_rate: theirs.
+            every: seconds of new sound after which it is listened to; less is quicker to answer and more work.
+            partial: called with the text that may still change.
+            **options: as for a call; ``timestamps`` are always there, and windows come one after the other.
+
+        Raises:
+            MissingFileError: the model came without a tokenizer.
+            ArgumentError: an option that is not known, or ``every`` that is not above 0.
+        """
+        if isinstance(self.tokens, Unavailable):
+            self.tokens()
+        if every <= 0:
+            raise ArgumentError(f"every={every}", fix="use seconds above 0")
+        listener = Listener(self, Request.of({**options, "timestamps": True}))
+        return live(listener, blocks, sample_rate, every, partial)
 
     def _transcript(self, sound: Any, request: Request, progress: Heard | None) -> Transcript:
         with Windows(sound, self.window, SAMPLE_RATE) as heard:
-            work = _Work(self, heard, request)
+            listener = Listener(self, request)
             segments: list[Segment] = []
             if progress is not None:
                 progress(0.0, heard.total / SAMPLE_RATE)
-            for found in work.segments():
+            for found in listener.segments(heard):
                 segments += found
                 if progress is not None:
-                    progress(min(work.seek, heard.total) / SAMPLE_RATE, heard.total / SAMPLE_RATE)
-            return Transcript(tuple(segments), work.language, heard.length / SAMPLE_RATE, heard.name)
-
-
-class _Work:
-    """One sound's way through the windows."""
-
-    def __init__(self, pipeline: SpeechRecognition, heard: Windows, request: Request) -> None:
-        self.pipeline, self.heard, self.request, self.tokens = pipeline, heard, request, pipeline.tokens
-        self.seek = self.count = 0
-        self.language = request.language or "en"
-        self.before: list[int] = pipeline.tokens.encode(" " + request.prompt.strip()) if request.prompt.strip() else []
-
-    def segments(self) -> Iterator[list[Segment]]:
-        """The segments of each window."""
-        timed: bool | None = self.request.timestamps
-        while len(samples := self.heard.at(self.seek)[: self.pipeline.window]):
-            longer = self.heard.more(self.seek + self.pipeline.window)
-            timed = bool(timed) or longer or self.count > 0
-            yield self._window(samples, timed)
-            self.count += 1
-
-    def _window(self, samples: np.ndarray[Any, Any], timed: bool) -> list[Segment]:
-        """What is said in a window; moves on behind it, or to where an unfinished segment begins."""
-        if float(np.abs(samples).max()) < _SILENCE:  # the model would guess, and say so with confidence
-            self.seek += len(samples)
-            return []
-        vectors = self.pipeline._encode(samples)
-        if self.count == 0 and self.request.language is None:
-            self.language = next(iter(language_of(self.pipeline.model, vectors, self.tokens)))
-        prompt = self.tokens.prompt(self.language, self.request.task, timed)
-        room = int(self.pipeline.model.config.max_target_positions) // 2 - 1
-        if self.before and room > 0:
-            prompt = [self.tokens.previous, *self.before[-room:], *prompt]
-        model = self.pipeline.model
-        rules = Rules.of(
-            self.tokens,
-            timed,
-            self.pipeline.suppress,
-            self.pipeline.suppress_first,
-            int(model.config.vocab_size),  # type: ignore[arg-type]
-        )
-        found = write(model, vectors, prompt, rules, self.request.limits, self.count)
-        start, length = self.seek, len(samples)
-        if self.request.limits.silent(found):
-            self.seek += length
-            return []
-        cut, taken = _cut(found, start / SAMPLE_RATE, length / SAMPLE_RATE, self.tokens)
-        self.seek += max(HOP, min(length, round(taken * SAMPLE_RATE)))
-        self._remember(found, cut)
-        return [s for s in cut if s.text and s.end > s.start]
-
-    def _remember(self, found: Decoded, cut: Iterable[Segment]) -> None:
-        """What the next window is told; a text that needed much chance is not passed on."""
-        if not self.request.previous or found.temperature > 0.5:
-            self.before = []
-        else:
-            self.before += [t for s in cut for t in s.tokens]
-            self.before = self.before[-int(self.pipeline.model.config.max_target_positions) :]  # type: ignore[arg-type]
-
-
-def _cut(found: Decoded, offset: float, length: float, tokens: Tokens) -> tuple[list[Segment], float]:
-    """The segments of a window of ``length`` seconds that begins at ``offset``, and the seconds of it that are done."""
-    first, written = tokens.first_time, list(found.tokens)
-    is_time = [t >= first for t in written]
-    ends = [i for i in range(1, len(written)) if is_time[i] and is_time[i - 1]]
-    complete = is_time[-2:] == [False, True]
-    if not ends:
-        times = [t for t in written if t >= first and t != first]
-        end = min(length, (times[-1] - first) * STEP) if times and len([t for t in is_time if t]) else length
-        start = min(end, (written[0] - first) * STEP) if written and is_time[0] else 0.0
-        return [_segment(found, tokens, offset + start, offset + end, written)], length
-    parts, last = [], 0
-    for end in [*ends, *([len(written)] if complete else [])]:
-        piece = written[last:end]
-        start, stop = ((piece[i] - first) * STEP for i in (0, -1))
-        parts.append(_segment(found, tokens, offset + start, offset + min(stop, length), piece))
-        last = end
-    done = length if complete else (written[last - 1] - first) * STEP
-    return parts, done
-
-
-def _segment(found: Decoded, tokens: Tokens, start: float, end: float, piece: Sequence[int]) -> Segment:
-    text = tokens.decode(piece).strip()
-    times = round(start, 3), round(end, 3)
-    return Segment(*times, text, tuple(piece), found.avg_logprob, found.no_speech_prob, found.temperature)
+                    progress(min(listener.seek, heard.total) / SAMPLE_RATE, heard.total / SAMPLE_RATE)
+            return Transcript(tuple(segments), listener.language or "en", heard.length / SAMPLE_RATE, heard.name)
 
 
 @dataclass(frozen=True)
@@ -275,16 +198,6 @@ class _Mel:
     def __call__(self, samples: np.ndarray[Any, Any], padding: int) -> Tensor:
         """(T,) samples and ``padding`` more of silence -> (1, n_mels, frames)."""
         return whisper_mel(from_numpy(np.ascontiguousarray(samples)), self.n_mels, padding=padding).unsqueeze(0)
-
-
-def _request(options: dict[str, Any]) -> Request:
-    own = {k: options[k] for k in options if k in Request.__dataclass_fields__ and k != "limits"}
-    limits = {k: v for k, v in options.items() if k in Limits.__dataclass_fields__}
-    unknown = sorted(set(options) - set(own) - set(limits))
-    if unknown:
-        known = [*Request.__dataclass_fields__, *Limits.__dataclass_fields__]
-        raise ArgumentError(f"no option {', '.join(unknown)}", fix=f"there are {', '.join(k for k in known if k != 'limits')}")
-    return replace(Request(**own), limits=Limits(**limits))
 
 
 def _as_is(output: Any) -> Any:

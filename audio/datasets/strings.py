@@ -15,12 +15,12 @@ from .utterances import Utterance, spoken
 
 _RATE = 8_000
 _COUNTS = {"train": 800, "test": 100}
-_SHORTEST, _LONGEST = 2, 5
-_GAP = 0.15  # seconds of silence at most, before each digit and at the end
+_SHORTEST, _LONGEST = 1, 4
+_GAP = 0.1  # seconds of silence at most, before each digit and at the end
 
 
 class DigitStrings(Sequence[Utterance]):
-    """Strings of two to five digits, joined from ten recordings of one voice; made when they are asked for.
+    """Strings of one to four digits, joined from ten recordings of one voice; made when they are asked for.
 
     Which digits, and the pauses between them, are drawn by the split and the string's number: everybody gets the same ones. Test
     strings may have the digits of a training string, with other pauses.

@@ -9,7 +9,7 @@ ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -204,6 +204,16 @@ class Caches:
     def length(self) -> int:
         """Tokens so far."""
         return self.own[0].length if self.own else 0
+
+    def select(self, rows: Sequence[int], *, own_alone: bool = False) -> None:
+        """Go on with these texts of the batch, in this order; one may be taken several times, as in beam search.
+
+        Args:
+            rows: numbers of texts.
+            own_alone: all texts are of one sound, so its keys and values stay as they are.
+        """
+        for cache in self.own if own_alone else [*self.own, *self.sound]:
+            cache.select(rows)
 
 
 class WhisperDecoder(nn.Module):
