@@ -6,6 +6,9 @@
                  (nyala's names), ends, and ids: for each text the new ones, without the one that ended it and padding
     filters      logits, and for several settings the probabilities of drawing each token
 
+``tests/goldens/text/chat_templates.json``: templates of several families, and what they write of conversations; SmolLM2's own
+comes from its GGUF file, and stays as it is where none is given.
+
 ``tests/goldens/real/smollm2.json``, key ``generation``: prompt, settings and what is generated.
 
 Run: ``python tests/tools/make_goldens_generation.py [SmolLM2-135M-Instruct.Q4_1.gguf]``.
@@ -21,8 +24,10 @@ from typing import Any
 import torch
 import torchvision_shim  # noqa: F401 - must come before transformers, which imports torchvision where it is installed
 from golden_recorder import GOLDENS
+from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, LogitsProcessorList, set_seed
 from transformers.generation.logits_process import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.utils.chat_template_utils import render_jinja_template
 
 DECODERS, BOTH = ("llama", "gpt2", "qwen3"), ("t5", "bart")
 INPUTS = [[5, 17, 9, 30, 22, 8, 41], [12, 7], [33, 3, 3, 19]]
@@ -126,6 +131,73 @@ def spoken(path: Path) -> None:
     target.write_text(json.dumps({**json.loads(target.read_text()), "generation": cases}, indent=1, ensure_ascii=False) + "\n")
 
 
+TEMPLATES = {
+    "llama-3": (
+        "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + "
+        "message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}"
+        "{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}"
+        "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+    ),
+    "gemma": (
+        "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+        "{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+        "{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}"
+        "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}"
+    ),
+    "blocks": (
+        "{%- set ns = namespace(system='', n=0) %}\n{%- for message in messages %}\n    {%- if message.role == 'system' %}\n"
+        "        {%- set ns.system = message.content %}\n        {%- continue %}\n    {%- endif %}\n"
+        "    {%- set ns.n = ns.n + 1 %}\n    [{{ ns.n }}] {{ message.role | upper }}: "
+        "{{ message.content.split('|')[-1].strip() }}\n"
+        "    {%- if message.tool_calls is defined %}\n    {{ message.tool_calls | tojson(indent=1) }}\n    {%- endif %}\n"
+        "    {% generation %}{{ message.content | length }}{% endgeneration %}\n{%- endfor %}\n"
+        "{{ {'tools': tools | default([]), 'sys': ns.system} | tojson }}\n"
+        "{%- if not ns.n %}{% for i in range(9) %}{% if i > 3 %}{% break %}{% endif %}{{ i }}{% endfor %}{% endif %}"
+    ),
+}
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
+USER, ANSWER, SYSTEM = (
+    {"role": r, "content": c} for r, c in (("user", " Hi <&> 猫| a\n"), ("assistant", "Yes."), ("system", "Be"))
+)
+CALL = {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": {"x": "<é>"}}]}
+TALKS: tuple[list[dict[str, Any]], ...] = ([USER], [USER, ANSWER, USER], [SYSTEM, USER], [USER, USER], [SYSTEM], [USER, CALL])
+
+
+def chat_templates(path: Path | None) -> None:
+    target = GOLDENS / "text" / "chat_templates.json"
+    known = json.loads(target.read_text()) if target.exists() else []
+    own = [case for case in known if case["name"] == "smollm2"]
+    if path is not None:
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        own = [rendered("smollm2", tokenizer.chat_template, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})]
+    cases = [*own, *(rendered(name, template, TOKENS) for name, template in TEMPLATES.items())]
+    target.write_text(json.dumps(cases, indent=1, ensure_ascii=False) + "\n")
+    print(f"{len(cases)} templates")
+
+
+def rendered(name: str, template: str, tokens: dict[str, str]) -> dict[str, Any]:
+    cases = []
+    for messages in TALKS:
+        for values in (
+            {"add_generation_prompt": True},
+            {"add_generation_prompt": False, "tools": [{"type": "function", "n": 1}]},
+        ):
+            told: dict[str, Any] = {"messages": messages, "values": values}
+            given = {k: v for k, v in values.items() if k not in ("add_generation_prompt", "tools")}
+            try:
+                texts = render_jinja_template(
+                    [messages], chat_template=template, **given, **tokens,
+                    add_generation_prompt=values["add_generation_prompt"], tools=values.get("tools"),
+                )  # fmt: skip
+                told["text"] = (texts[0] if isinstance(texts, tuple) else texts)[0]
+            except TemplateError as error:
+                told["error"] = str(error)
+            cases.append(told)
+    return {"name": name, "template": template, "tokens": tokens, "cases": cases}
+
+
 if __name__ == "__main__":
     set_seed(0)
     there = [name for name in (*DECODERS, *BOTH) if (GOLDENS / "text" / name).is_dir()]
@@ -133,5 +205,6 @@ if __name__ == "__main__":
     content = json.dumps({"cases": every, "filters": filters()})
     (GOLDENS / "text" / "generation.json").write_text(content + "\n")
     print(f"{len(every)} cases of {', '.join(there)}, {len(content) / 1e3:.0f} kB")
+    chat_templates(Path(sys.argv[1]) if sys.argv[1:] else None)
     for argument in sys.argv[1:]:
         spoken(Path(argument))

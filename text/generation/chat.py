@@ -104,7 +104,12 @@ class ChatTemplate:
             DataError: messages of another kind; or the template fails, refuses them, or does not end.
             MissingDependencyError: Jinja2 is not installed.
         """
-        given = {**self.tokens, "messages": _checked(messages), "add_generation_prompt": add_generation_prompt, **values}
+        usual = {
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": add_generation_prompt,
+        }
+        given = {**self.tokens, **usual, "messages": _checked(messages), **values}
         try:
             asked = json.dumps({"template": self.source, "values": given})
         except (TypeError, ValueError) as error:

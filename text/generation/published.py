@@ -56,6 +56,26 @@ def _banned(told: Mapping[str, Any]) -> list[list[int]]:
     return list(told.get("bad_words_ids") or ())
 
 
+_FORCED = ("forced_bos_token_id", "forced_eos_token_id", "bad_words_ids")
+
+
+def published_of(
+    settings: Mapping[str, Any], old: Mapping[str, Any], *, start: int, ends: Sequence[int], pad: int | None
+) -> dict[str, Any]:
+    """The content of a ``generation_config.json`` that says these settings; what is forced and forbidden stays as it was.
+
+    Example:
+        >>> published_of({"max_new_tokens": 20, "num_beams": 4}, {}, start=0, ends=(1,), pad=0)
+        {'decoder_start_token_id': 0, 'eos_token_id': 1, 'pad_token_id': 0, 'max_new_tokens': 20, 'num_beams': 4}
+    """
+    told = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+    if settings.get("temperature"):
+        told["do_sample"] = True
+    end = ends[0] if len(ends) == 1 else list(ends)
+    tokens = {"decoder_start_token_id": start, "eos_token_id": end, "pad_token_id": pad}
+    return {**{name: old[name] for name in _FORCED if name in old}, **tokens, **told}
+
+
 def processors_of(published: Mapping[str, Any]) -> Iterator[Processor]:
     """What is forced and forbidden beside the settings: the first token, the last where a text grows too long, and sequences."""
     first, last = (_tokens(published.get(f"forced_{end}_token_id")) for end in ("bos", "eos"))
