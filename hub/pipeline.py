@@ -37,6 +37,8 @@ TASKS: dict[str, str] = {
     "speech-recognition": "audio.recognition:SpeechRecognition",
     "audio-classification": "audio.classification:SoundClassification",
     "sound-embedding": "audio.embedding:SoundEmbedding",
+    "voice-activity-detection": "audio.voice:VoiceActivity",
+    "pitch": "audio.pitch:PitchTracking",
 }
 
 

@@ -1,7 +1,7 @@
 """Architecture name -> the module that builds it. Data only: nothing is imported until it is asked for.
 
 An architecture's name is its layout and its type there: ``timm:resnet18`` (``architecture`` in timm's ``config.json``),
-``transformers:bert`` (``model_type`` in transformers'). Its module offers
+``transformers:bert`` (``model_type`` in transformers'), or ``nyala:crepe`` where no layout is published. Its module offers
 
 * ``build(config, **overrides) -> Module``: ``config`` is the content of the published ``config.json``; ``overrides``
   replace its keys (``num_classes=10``);
@@ -51,7 +51,10 @@ ARCHITECTURES: dict[str, str] = {
     "transformers:hubert": "audio.models.hubert",
     "transformers:wavlm": "audio.models.wavlm",
     "transformers:audio-spectrogram-transformer": "audio.models.ast",
+    "nyala:silero-vad": "audio.models.silero_vad",
+    "nyala:crepe": "audio.models.crepe",
 }
+_OWN = "nyala:"  # of architectures that were published without a layout: a card says what they are
 
 
 class Architecture(Protocol):
@@ -79,7 +82,8 @@ def architecture_of(config: Mapping[str, Any], where: str = "config.json") -> st
         'transformers:bert'
     """
     if isinstance(config.get("model_type"), str):
-        return f"transformers:{config['model_type']}"
+        own = f"{_OWN}{config['model_type']}"
+        return own if own in ARCHITECTURES else f"transformers:{config['model_type']}"
     if isinstance(config.get("architecture"), str):  # timm may write the tag into it: resnet50.a1_in1k
         return f"timm:{config['architecture'].partition('.')[0]}"
     raise DataError(

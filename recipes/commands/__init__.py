@@ -17,6 +17,7 @@ from . import (
     list_,
     lock,
     lr,
+    pitch,
     plan,
     predict,
     pull,
@@ -27,6 +28,7 @@ from . import (
     run,
     show,
     transcribe,
+    vad,
     verify,
 )
 
@@ -41,6 +43,8 @@ COMMANDS: tuple[ModuleType, ...] = (
     chat,
     embed,
     transcribe,
+    vad,
+    pitch,
     recipes,
     plan,
     lr,

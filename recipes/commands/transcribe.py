@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import ArgumentError, NyalaError
-from . import console
+from . import console, sounds
 
 NAME = "transcribe"
 HELP = "write down what is said in sound files"
@@ -49,7 +46,7 @@ def execute(args: argparse.Namespace) -> int:
     found, failed = [], 0
     for source, target in zip(args.inputs, targets, strict=True):
         try:
-            with _bar(source, args) as progress, _opened(source) as sound:
+            with sounds.bar(source, args.quiet) as progress, sounds.opened(source) as sound:
                 said = pipeline(sound, progress=progress, **options)
         except NyalaError as error:
             if len(args.inputs) == 1:
@@ -79,18 +76,6 @@ def _targets(args: argparse.Namespace) -> list[Path | None]:
         )
     folder.mkdir(parents=True, exist_ok=True)
     return list(targets)
-
-
-@contextmanager
-def _opened(source: str) -> Iterator[Any]:
-    """The path; or standard input, copied into a file, because sound is read at any place of it."""
-    if source != "-":
-        yield source
-        return
-    with tempfile.NamedTemporaryFile(prefix="stdin-") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-        file.flush()
-        yield file.name
 
 
 def _options(args: argparse.Namespace, pipeline: Any) -> dict[str, Any]:
@@ -130,16 +115,3 @@ def _lines(said: Any, timed: bool) -> Iterator[str]:
         console.say(f"{said.name}: nobody speaks")
     for segment in said.segments:
         yield f"[{clock(segment.start)} - {clock(segment.end)}] {segment.text}" if timed else segment.text
-
-
-@contextmanager
-def _bar(source: str, args: argparse.Namespace) -> Iterator[Callable[[float, float], None] | None]:
-    """How much of a sound is heard: a bar on a terminal, a line every ten seconds in a log."""
-    from .. import progress
-
-    with progress.choose(quiet=args.quiet) as show:
-
-        def told(done: float, total: float) -> None:
-            show.count(round(done), max(1, round(total)), f"hearing {Path(source).name}, seconds")
-
-        yield told
