@@ -56,7 +56,7 @@ def configuration(
         "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,
         "lora_dropout": adapter.dropout,
         "target_modules": _target_modules(adapter.model, paths, names),
-        "modules_to_save": [_published(path, names) for path in adapter.trained] or None,
+        "modules_to_save": _outermost(adapter, names) or None,
         "use_dora": adapter.dora,
         "use_rslora": first.lora_rslora,
         "rank_pattern": {paths[p]: m.lora_rank for p, m in adapter.layers.items() if m.lora_rank != rank},
@@ -91,6 +91,18 @@ def save(
     config = configuration(adapter, base=base, task_type=task_type, names=names)
     save_file(tensors, where / WEIGHTS, metadata={"format": "pt"})
     atomic_write(where / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def _outermost(adapter: Adapter, names: Mapping[str, str] | None) -> list[str]:
+    """What is trained whole, by the outermost modules that hold nothing else: PEFT takes a head of several layers as one."""
+    inside = {id(p) for module in adapter.trained.values() for p in module.parameters()}
+    found: dict[str, None] = {}
+    for path in adapter.trained:
+        top, above = path, path.rpartition(".")[0]
+        while above and all(id(p) in inside for p in adapter.model.get_submodule(above).parameters()):
+            top, above = above, above.rpartition(".")[0]
+        found[_published(path, names).removesuffix(path[len(top) :])] = None
+    return list(found)
 
 
 def _published(path: str, names: Mapping[str, str] | None) -> str:

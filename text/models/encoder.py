@@ -226,6 +226,7 @@ class WithHead(_Model):
     """The encoder; it takes the configuration and ``pooler``."""
     with_pooler: ClassVar[bool] = False
     """Whether the head needs the encoder's pooler."""
+    _new_pooler = False
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -262,13 +263,15 @@ class WithHead(_Model):
             names: of the weights that are read.
             fresh: of the parameters that are declared new.
         """
-        start = f"{self.base_name}.pooler."
-        pooler = {name for name, _ in self.named_parameters() if name.startswith(start)}
-        return pooler if pooler.isdisjoint(names) and set(self.head_names()) <= set(fresh) else set()
+        pooler = {name for name, _ in self.named_parameters() if name.startswith(f"{self.base_name}.pooler.")}
+        self._new_pooler = pooler.isdisjoint(names) and set(self.head_names()) <= set(fresh)
+        return pooler if self._new_pooler else set()
 
     def head_names(self) -> list[str]:
-        """The names of all parameters that are not the encoder's."""
-        return [n for n, _ in self.named_parameters() if not n.startswith(f"{self.base_name}.")]
+        """The names of all parameters that are not the encoder's, and of a pooler that is new with the head."""
+        pooler = f"{self.base_name}.pooler."
+        base = f"{self.base_name}."
+        return [n for n, _ in self.named_parameters() if not n.startswith(base) or (self._new_pooler and n.startswith(pooler))]
 
 
 class ForTokenClassification(WithHead):

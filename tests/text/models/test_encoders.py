@@ -11,6 +11,7 @@ import numpy as np
 import nyala
 import pytest
 from nyala import checkpoint
+from nyala.core.nn import lora, peft
 from nyala.errors import ArgumentError, CheckpointError, DataError, IndexRangeError, NyalaError, ShapeError
 from nyala.hub import registry
 from nyala.hub.load import load
@@ -163,6 +164,8 @@ def test_weights_without_a_pooler_are_encoders_too(name: str) -> None:
     assert np.array_equal(with_head.state_dict()[query].numpy(), trained[query])
     pooler = [v.numpy() for k, v in with_head.state_dict().items() if "pooler" in k and k.endswith("weight")]
     assert all(0.01 < w.std() < 0.03 for w in pooler)  # drawn anew
+    # it is a part of the head, which adapters are saved with
+    assert {k for k in with_head.state_dict() if "pooler" in k} <= set(with_head.head_names())
 
 
 def test_a_lost_pooler_is_an_error_where_the_head_is_trained(tmp_path: Path) -> None:
@@ -261,6 +264,24 @@ def test_bad_input(name: str) -> None:
         model(nyala.zeros(1, 3, dtype="int64"), nyala.ones(1, 4))
     with pytest.raises(ShapeError, match="hold no token"):
         model(nyala.zeros(1, 0, dtype="int64"))
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [("roberta", ["classifier"]), ("distilbert", ["pre_classifier", "classifier"]), ("modernbert", ["head", "classifier"])],
+)
+def test_adapters_name_a_head_of_several_layers_as_one(name: str, whole: list[str], tmp_path: Path) -> None:
+    model, frozen = build(f"{name}_classifier")
+    head = list(dict.fromkeys(n.rpartition(".")[0] for n in model.head_names()))
+    targets = [n for n in lora.inner_linears(model) if "layer" in n and n not in head]
+    adapter = lora.attach(model, rank=2, targets=targets, train=head)
+    assert sorted(peft.configuration(adapter)["modules_to_save"]) == sorted(whole)
+    peft.save(adapter, tmp_path)
+    other = build(f"{name}_classifier")[0]
+    other.reset_head(3)
+    peft.load(other, tmp_path)
+    with nyala.no_grad():
+        assert relative(other(**inputs(frozen)), model(**inputs(frozen)).numpy()) < 1e-6
 
 
 def test_roberta_counts_positions_from_behind_the_padding() -> None:
