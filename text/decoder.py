@@ -110,8 +110,8 @@ class _Decoding(nn.Model):
         return list(self.config.windows)
 
     def new_caches(self) -> list[nn.KVCache]:
-        """An empty cache for each layer."""
-        return [nn.KVCache() for _ in range(self.config.num_hidden_layers)]
+        """An empty cache for each layer; one with a window keeps no more than it sees."""
+        return [nn.KVCache() if window is None else nn.SlidingKVCache(window) for window in self.layer_windows()]
 
 
 class Decoder(_Decoding):

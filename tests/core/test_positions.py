@@ -129,3 +129,57 @@ def test_a_cache_names_what_does_not_fit() -> None:
     for wrong in (normal(2, 2, 1, 4), normal(1, 3, 1, 4), normal(1, 2, 1, 5), normal(1, 2, 1, 4).astype(np.float64)):
         with pytest.raises(ShapeError, match="start a new KVCache"):
             filled(cache, [wrong])
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_texts_of_a_batch_are_chosen(recorded: bool) -> None:
+    first, last = normal(3, 2, 5, 4), normal(4, 2, 2, 4)
+    cache = nn.KVCache(9)
+    with nyala.enable_grad() if recorded else nyala.no_grad():
+        x = nyala.from_numpy(first).requires_grad_(recorded)
+        cache.update(x, -x)
+        cache.select([0, 1, 2])
+        assert cache.keys.shape[0] == 3
+        cache.select([2, 0, 0, 1])
+        keys, values = filled(cache, [last])
+    whole = np.concatenate([first[[2, 0, 0, 1]], last], 2)
+    np.testing.assert_array_equal(keys.detach().numpy(), whole)
+    np.testing.assert_array_equal(values.detach().numpy(), -whole)
+
+
+def test_a_sliding_cache_keeps_what_is_seen_and_counts_all() -> None:
+    parts = [normal(2, 1, steps, 4) for steps in (3, 1, 1, 9, *[1] * 40, 6, 1)]
+    cache, whole = nn.SlidingKVCache(4), np.zeros((2, 1, 0, 4), np.float32)
+    held = 0
+    for part in parts:
+        keys, values = filled(cache, [part])
+        whole = np.concatenate([whole, part], 2)
+        seen = whole[:, :, -(3 + part.shape[2]) :]
+        np.testing.assert_array_equal(keys.numpy(), seen)
+        np.testing.assert_array_equal(values.numpy(), -seen)
+        assert cache.length == whole.shape[2]
+        held = max(held, cache._near.length)
+    assert held < 30 < cache.length
+
+
+def test_a_sliding_cache_takes_steps_back_while_it_can() -> None:
+    parts = [normal(2, 1, 1, 4) for _ in range(30)]
+    cache = nn.SlidingKVCache(4)
+    filled(cache, parts)
+    cache.crop(27)
+    cache.select([1, 0])
+    keys, _ = filled(cache, [parts[0][[1, 0]]])
+    assert cache.length == 28
+    np.testing.assert_array_equal(keys.numpy(), np.concatenate([*parts[24:27], parts[0]], 2)[[1, 0]])
+    with pytest.raises(ArgumentError, match=r"crop\(3\) of 28 steps.*start a new cache"):
+        cache.crop(3)
+    with pytest.raises(ArgumentError, match="window=0"):
+        nn.SlidingKVCache(0)
+
+
+def test_both_caches_of_a_decoder_are_chosen_from() -> None:
+    cache = nn.EncoderDecoderCache(1)
+    filled(cache.own[0], [normal(2, 1, 3, 4)])
+    filled(cache.context[0], [normal(2, 1, 5, 4)])
+    cache.select([1])
+    assert cache.own[0].keys.shape == (1, 1, 3, 4) and cache.context[0].keys.shape == (1, 1, 5, 4)

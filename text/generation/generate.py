@@ -14,7 +14,7 @@ from .processors import Processor, penalties
 from .rows import Generated, Row
 from .search import Rules, Search
 from .speculative import Draft, Speculation
-from .steps import Steps, steps_of
+from .steps import Steps, reserve, steps_of
 
 
 def generate(
@@ -69,6 +69,7 @@ def generate(
         for source, ids in enumerate(input_ids)
     ]
     _check_single(rows, config, prefix, draft)
+    reserve(steps.caches, max(len(row.prompt) + row.limit for row in rows))
     if config.num_beams > 1:
         return [text for texts in beam_search(steps, rows, rules) for text in texts]
     rows = _repeated(rows, config.num_return_sequences)
@@ -105,6 +106,7 @@ def stream(
     rules = _rules(config, ends, processors, stop)
     steps = _steps(model, [ids], encoder_outputs, attention_mask, prefix)
     row = Row(list(map(int, ids)), min(config.max_new_tokens, steps.longest - len(ids)))
+    reserve(steps.caches, len(row.prompt) + row.limit)
     for _, token in _walk(model, steps, [row], rules, prefix, draft):
         yield token
 

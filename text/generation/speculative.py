@@ -82,7 +82,10 @@ class ModelDraft:
         known = 0
         while known < min(len(self._read), len(ids) - 1) and self._read[known] == ids[known]:
             known += 1
-        self._steps.crop(known)
+        try:
+            self._steps.crop(known)
+        except ArgumentError:  # a sliding cache has let them go: read the text again
+            self._steps, known = DecoderSteps(self.model), 0
         scores = self._steps.read(np.array([ids[known:]], np.int64), last=True)[0, -1]
         self._read, found = list(ids), [int(scores.argmax())]
         while len(found) < room:

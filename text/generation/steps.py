@@ -24,6 +24,7 @@ from ...core.errors import ArgumentError, NumericError, ShapeError
 from ...core.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
+_ROOM = 2048
 
 
 def each_cache(caches: Any) -> Iterator[Any]:
@@ -31,6 +32,12 @@ def each_cache(caches: Any) -> Iterator[Any]:
     parts = [caches] if isinstance(caches, Sequence) else [p for p in vars(caches).values() if isinstance(p, Sequence)]
     for part in parts:
         yield from part
+
+
+def reserve(caches: Any, length: int) -> None:
+    """Let caches make room for ``length`` steps at once, rather than for more and more of them; not for thousands."""
+    for cache in caches if isinstance(caches, Sequence) else caches.own:
+        cache.max_length = max(cache.max_length, min(length, _ROOM))
 
 
 class DecoderSteps:
