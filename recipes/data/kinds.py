@@ -11,13 +11,14 @@ import numpy as np
 
 from ...core.errors import DataError, RecipeError
 from ...core.nn import Module
+from ...hub import registry
 from ...hub.pipeline import Pipeline
 from ...text.datasets.packing import pack
 from ...text.masking import Masker
-from ..language.schema import Masking, Model, RandomPart, Train
+from ..language.schema import Masking, Model, RandomPart, Spans, Train
 from ..training import objectives
 from ..training.objectives import Objective, class_weights
-from . import augment, masked, speech, tasks
+from . import augment, masked, rewriting, speech, tasks
 from .datasets import Part, Source
 
 
@@ -58,6 +59,10 @@ class Kind(ABC):
     def fitted(self, source: Source, pipeline: Any, recipe: Model) -> Source:  # noqa: ARG002 - for kinds whose samples depend on it
         """The dataset as this model takes it."""
         return source
+
+    def settled(self, pipeline: Any, recipe: Model) -> Any:  # noqa: ARG002 - for kinds whose pipelines have settings
+        """The pipeline with what the recipe says of its results."""
+        return pipeline
 
     def new_head(self, config: Mapping[str, Any]) -> bool:  # noqa: ARG002 - for kinds whose head is no classifier
         """Whether a head that is no classifier of the data's classes is missing in what ``config.json`` describes."""
@@ -211,8 +216,52 @@ class MaskedTexts(Kind):
         return objectives.HiddenTokens(recipe.label_smoothing)
 
     def new_head(self, config: Mapping[str, Any]) -> bool:
-        """A model that was not published with such a head gets one that is to be learnt."""
+        """A model that was not published with such a head gets one that is to be learnt.
+
+        Raises:
+            RecipeError: an architecture that has no such head.
+        """
+        architecture = registry.architecture_of(config)
+        if self.task_name not in getattr(registry.get(architecture), "HEADS", {}):
+            raise RecipeError(
+                f"model.name: {architecture.partition(':')[2]} cannot guess hidden words",
+                why="it reads from left to right, or has no such head",
+                fix="choose an encoder such as all-MiniLM-L6-v2, or leave data.masked out",
+            )
         return not any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in config.get("architectures") or [])
+
+
+class Rewrites(Kind):
+    """Texts and what is to be written of them: summaries, translations, answers."""
+
+    plural, task_name = "texts to be rewritten", "text2text-generation"
+    metrics, by_class = objectives.Rewritten.metrics, False
+
+    def settled(self, pipeline: Any, recipe: Model) -> Any:
+        return rewriting.settled(pipeline, recipe)
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return rewriting.Rewriting(pipeline)
+
+    def objective(self, pipeline: Any, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        return objectives.Rewritten(pipeline.preprocess, pipeline.start, pipeline.ends, recipe.label_smoothing)
+
+
+class CutTexts(Rewrites):
+    """Texts with stretches cut out that are to be written."""
+
+    plural, augments = "texts with stretches cut out", ()
+    metrics = objectives.CutTokens.metrics
+
+    def fitted(self, source: Source, pipeline: Any, recipe: Model) -> Source:
+        """The texts as rows of at most ``model.max_length`` tokens, by default 256."""
+        return rewriting.windows(source, pipeline, recipe)
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:
+        return rewriting.CutOut(pipeline, source.spans or Spans())
+
+    def objective(self, pipeline: Any, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        return objectives.CutTokens(recipe.label_smoothing)
 
 
 _WINDOW = 256
@@ -231,6 +280,8 @@ KINDS: dict[str, Kind] = {
     "tags": Tags(),
     "pairs": Pairs(),
     "corpus": Corpora(),
+    "seq2seq": Rewrites(),
+    "spans": CutTexts(),
 }
 
 
