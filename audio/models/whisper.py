@@ -183,7 +183,8 @@ class WhisperEncoder(nn.Module):
     def forward(self, input_features: Tensor) -> Tensor:
         _check_features(input_features, self.config)
         x = F.gelu(self.conv2(F.gelu(self.conv1(input_features))))
-        x = self.dropout(x.transpose(1, 2) + self.embed_positions.weight)  # (N, D, T) -> (N, T, D)
+        places = self.embed_positions(arange(self.config.max_source_positions, device=x.device))
+        x = self.dropout(x.transpose(1, 2) + places)  # (N, D, T) -> (N, T, D)
         for layer in self.layers:
             x = layer(x)
         return self.layer_norm(x)

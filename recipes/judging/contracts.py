@@ -97,6 +97,13 @@ def inputs_for(pipeline: Pipeline, seed: int = 0) -> dict[str, Tensor]:
         ids = draw.integers(min(5, config.vocab_size - 1), config.vocab_size, (ROWS, length)).astype(np.int64)
         mask = np.ones((ROWS, length), np.int64)
         return {"input_ids": from_numpy(ids).to(device), "attention_mask": from_numpy(mask).to(device)}
+    if hasattr(pipeline.preprocess, "batch"):  # a second of noise, or as much as the model hears
+        front: Any = pipeline.preprocess
+        count = min(front.sample_rate, front.samples or front.sample_rate)
+        waves = 0.1 * draw.normal((ROWS, count)).astype(np.float32)
+        batch = front.batch([front.one(wave) for wave in waves])
+        named = batch if isinstance(batch, dict) else {"": batch}
+        return {name: values.to(device) for name, values in named.items()}
     raise ArgumentError(
         f"no batch can be made up for {type(pipeline).__name__}",
         fix="call nyala.testing.check_model(pipeline.model, inputs) with a batch of your own",

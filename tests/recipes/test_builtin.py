@@ -39,6 +39,15 @@ def in_small(name: str, request: pytest.FixtureRequest) -> list[str]:
     if name == "audio/voices-ast":
         sizes = [f"model.sizes.{key}={value}" for key, value in request.getfixturevalue("ast_sizes").items()]
         return [*TINY, f"data.name={request.getfixturevalue('tiny_sounds')}", *sizes]
+    if name == "audio/numbers-whisper":
+        model = Path(__file__).parents[1] / "goldens" / "audio" / "whisper"
+        sounds = request.getfixturevalue("tiny_sounds")
+        shape = ["model.max_seconds=none", 'model.unfreeze=["encoder.layers.1", "@head"]']
+        return [*TINY, f"data.name={sounds}", f"model.name={model}", *shape]
+    if name in ("text/mail-summaries", "text/mail-spans"):
+        sizes = {"vocab_size": 400, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2}
+        shape = [f"model.sizes.{key}={value}" for key, value in sizes.items()]
+        return [*TINY, *shape, "model.tokenizer.vocab_size=400", "model.max_length=32"]
     model = request.getfixturevalue("tiny_llama" if "smollm2" in name else "tiny_bert")
     return [*TINY, f"model.name={model}", "model.max_length=16"]
 

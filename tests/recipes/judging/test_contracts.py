@@ -20,7 +20,8 @@ GOLDENS = Path(__file__).parents[2] / "goldens"
 
 FOLDERS = ("vision/resnet_basic", "vision/efficientnet_lite", "text/bert", "text/bert_classifier", "text/bert_masked_lm",
            "text/bert_tagger", "text/llama", "text/llama_3", "text/roberta_classifier", "text/distilbert_masked_lm", "text/mpnet",
-           "text/modernbert_classifier", "text/deberta_tagger", "text/electra_answers", "text/albert")  # fmt: skip
+           "text/modernbert_classifier", "text/deberta_tagger", "text/electra_answers", "text/albert",
+           "audio/ast", "audio/whisper_classifier")  # fmt: skip
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
