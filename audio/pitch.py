@@ -226,9 +226,7 @@ class PitchTracking(Pipeline):
         settings: Any = model.config
         return cls(model, Frames(int(settings.sample_rate)), _as_is, card, files, config)
 
-    def __call__(
-        self, inputs: Any, *, progress: Heard | None = None, threshold: float = 0.5, smooth: bool = True
-    ) -> Any:
+    def __call__(self, inputs: Any, *, progress: Heard | None = None, threshold: float = 0.5, smooth: bool = True) -> Any:
         """One sound -> :class:`Pitch`; a list -> :class:`~nyala.audio.several.Several`.
 
         Args:

@@ -430,5 +430,5 @@ def task_of(config: Mapping[str, Any], files: Files, card: Card | None, new_clas
                 one_score = task == "text-classification" and published_classes(config) == 1
                 return "reranking" if one_score else task
     if is_sound:
-        return "sound-embedding"
+        return str(getattr(registry.get(registry.architecture_of(config)), "TASK", "sound-embedding"))
     return "sentence-embedding" if "modules.json" in files else "feature-extraction"

@@ -7,7 +7,7 @@ and the likelihood of 360 pitches, 20 cents apart.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ...core import nn
@@ -25,8 +25,8 @@ _WIDTHS = {"tiny": (128, 16, 16, 16, 32, 64), "full": (1024, 128, 128, 128, 256,
 class Config:
     """What shapes a CREPE."""
 
-    capacity: str = "tiny"
-    """"tiny" (0.5 million weights) or "full" (22 million)."""
+    widths: tuple[int, ...] = (128, 16, 16, 16, 32, 64)
+    """Of the six convolutions; these are "tiny" (0.5 million weights), the other published one is "full" (22 million)."""
     sample_rate: int = 16_000
     """Samples a second."""
 
@@ -35,15 +35,22 @@ class Config:
         """Read a ``config.json``; ``overrides`` replace its values.
 
         Raises:
-            ArgumentError: an override that is not a field, or a capacity that there is not.
+            ArgumentError: an override that is not a field, a capacity that there is not, or other than six widths.
         """
         known = {f.name for f in fields(Config)}
-        unknown = sorted(set(overrides) - known)
+        unknown = sorted(set(overrides) - known - {"capacity"})
         if unknown:
-            raise ArgumentError(f"CREPE has no option {', '.join(map(repr, unknown))}", fix=f"it has {', '.join(sorted(known))}")
-        made = replace(Config(), **{**{k: v for k, v in config.items() if k in known}, **overrides})
-        if made.capacity not in _WIDTHS:
-            raise ArgumentError(f"a CREPE of capacity {made.capacity!r}", fix=f"there are {', '.join(_WIDTHS)}")
+            raise ArgumentError(
+                f"CREPE has no option {', '.join(map(repr, unknown))}", fix=f"it has {', '.join(sorted(known))}, capacity"
+            )
+        told = {**config, **overrides}
+        capacity = told.get("capacity", "tiny")
+        if capacity not in _WIDTHS:
+            raise ArgumentError(f"a CREPE of capacity {capacity!r}", fix=f"there are {', '.join(_WIDTHS)}")
+        values: dict[str, Any] = {"widths": _WIDTHS[capacity], **{k: v for k, v in told.items() if k in known}}
+        made = replace(Config(), **{**values, "widths": tuple(values["widths"])})
+        if len(made.widths) != 6 or min(made.widths) < 1:
+            raise ArgumentError(f"a CREPE of widths {made.widths}", why="it has six convolutions", fix="correct the config.json")
         return made
 
 
@@ -63,7 +70,7 @@ class Crepe(nn.Model):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         before = 1
-        for i, width in enumerate(_WIDTHS[config.capacity], 1):
+        for i, width in enumerate(config.widths, 1):
             conv = nn.Conv1d(before, width, 512, 4) if i == 1 else nn.Conv1d(before, width, 64)
             self.add_module(f"conv{i}", conv)
             self.add_module(f"conv{i}_BN", nn.BatchNorm1d(width, eps=0.0010000000474974513, momentum=0.0))
@@ -100,6 +107,9 @@ class _Flat:
         return {n: a[..., None] if self._is_kernel(n, a.ndim, 3) else a for n, a in arrays.items()}
 
 
+TASK = "pitch"
+
+
 def build(config: Mapping[str, Any], **overrides: Any) -> Crepe:
     """The network that a ``config.json`` or a card describes."""
     return Crepe(Config.from_dict(config, **overrides))
@@ -112,4 +122,4 @@ def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyM
 
 def export_config(model: nn.Model) -> dict[str, Any]:
     """The ``config.json`` from which ``build`` makes the same model."""
-    return {"model_type": "crepe", **asdict(model.config)}
+    return {"model_type": "crepe", "sample_rate": model.config.sample_rate, "widths": list(model.config.widths)}

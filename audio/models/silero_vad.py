@@ -91,7 +91,9 @@ class SileroVAD(nn.Model):
         config = self.config
         if samples.ndim != 2 or not samples.shape[1] or samples.shape[1] % config.chunk:
             raise ShapeError(
-                f"samples of shape {samples.shape}", why=f"it takes (N, T), T a multiple of {config.chunk}", fix="put silence behind"
+                f"samples of shape {samples.shape}",
+                why=f"it takes (N, T), T a multiple of {config.chunk}",
+                fix="put silence behind",
             )
         before, held = self.start(samples.shape[0]) if state is None else state
         found, held = self.lstm(self.forward_features(samples, before), held)
@@ -118,6 +120,9 @@ class SileroVAD(nn.Model):
     def forward_head(self, heard: Tensor) -> Tensor:
         """(N, T / 512, D) -> probabilities (N, T / 512)."""
         return F.sigmoid(self.final_conv(F.relu(heard).transpose(1, 2))).squeeze(1)
+
+
+TASK = "voice-activity-detection"
 
 
 def build(config: Mapping[str, Any], **overrides: Any) -> SileroVAD:

@@ -46,7 +46,9 @@ def targets(output: str | None, inputs: Sequence[str], endings: Sequence[str]) -
         picture_path(place.with_suffix(".png"))  # whether its folder is there, before the work
         return [place]
     if place.suffix and not place.is_dir():
-        raise ArgumentError(f"--output {output}: nothing is written as {place.suffix}", fix=f"use {', '.join(endings)} or a folder")
+        raise ArgumentError(
+            f"--output {output}: nothing is written as {place.suffix}", fix=f"use {', '.join(endings)} or a folder"
+        )
     if place.exists() and not place.is_dir():
         raise ArgumentError(f"--output {output} is a file", fix="name a folder")
     found = [place / f"{'stdin' if name == '-' else Path(name).stem}{endings[0]}" for name in inputs]
