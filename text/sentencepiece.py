@@ -315,15 +315,15 @@ def from_llama(files: Files, config: Mapping[str, Any]) -> Any:
     return _dress(backend_of(model), special, single, f"{single} {before}$B{after}", _owned(model, *special))
 
 
-def from_marian(files: Files, config: Mapping[str, Any]) -> Any:  # noqa: ARG001 - the readers' signature
-    """Marian's ``source.spm``, whose pieces have the numbers of ``vocab.json``; ``>>fra<<`` chooses among several languages.
+def from_marian(files: Files, config: Mapping[str, Any], side: str = "source") -> Any:  # noqa: ARG001 - the readers' signature
+    """Marian's ``source.spm`` (or ``target.spm``), whose pieces have the numbers of ``vocab.json``; ``>>fra<<`` is a language.
 
     Pieces that ``vocab.json`` does not have are not used. Translations are decoded by the same table.
 
     Raises:
         DataError: as :func:`from_spiece`, or numbers that are not 0, 1, 2, ...
     """
-    model = Model.read(files["source.spm"])
+    model = Model.read(files[f"{side}.spm"])
     numbers = files.read_json("vocab.json", "turn text into tokens")
     ordered = sorted(numbers, key=lambda text: numbers[text])
     if [numbers[text] for text in ordered] != list(range(len(ordered))):

@@ -20,14 +20,18 @@ from ..hub.results import shortened, table
 from .batching import TextPipeline, as_is, longest_of, texts_of, tokenizer_of
 from .generation import Continuation, Continuations, Generated, GenerationConfig, TextStream, ends_of, generate, stream
 from .generation.processors import Processor
-from .generation.published import processors_of, settings_of
+from .generation.published import USUAL, processors_of, published_of, settings_of
 from .generation.stopping import stops_at
+from .pooling import Pooling
+from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from ..core.nn import Module
     from ..hub.cards import Card
     from ..hub.files import Files
 
+TASKS = ("text2text-generation", "summarization", "translation")
+TARGET_LENGTH = USUAL  # new tokens at most, where nothing is published
 _TRANSLATION = re.compile(r"translation_(?P<source>\w+)_to_(?P<target>\w+)")
 
 
@@ -81,7 +85,18 @@ class Text2Text(TextPipeline):
 
     @classmethod
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> Text2Text:
-        """Tokenizer, ``generation_config.json`` and ``task_specific_params`` from the files."""
+        """Tokenizer, ``generation_config.json`` and ``task_specific_params`` from the files.
+
+        Raises:
+            ArgumentError: a model that is no encoder-decoder.
+            DataError: how to generate is not said well.
+        """
+        if not hasattr(model, "encode") or not hasattr(model, "new_caches"):
+            raise ArgumentError(
+                f"{type(model).__name__} is no encoder-decoder",
+                why="it does not write texts of other texts",
+                fix="choose a T5, BART or Marian: `nyala list --task text2text-generation`",
+            )
         told = files.read_json("generation_config.json") if "generation_config.json" in files else {}
         params = {name: p for name, p in (config.get("task_specific_params") or {}).items() if isinstance(p, Mapping)}
         published = {**(told or config), **params.get(cls.task, {})}
@@ -91,7 +106,7 @@ class Text2Text(TextPipeline):
         )
         return cls(
             model,
-            tokenizer_of(files, longest_of(model)),
+            tokenizer_of(files, Pooling.max_length(files) or longest_of(model)),
             as_is,
             card,
             files,
@@ -195,6 +210,13 @@ class Text2Text(TextPipeline):
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    def to_generation(self) -> dict[str, Any]:
+        """The ``generation_config.json`` by which this pipeline generates."""
+        files = self.files
+        old = files.read_json("generation_config.json") if files is not None and "generation_config.json" in files else {}
+        own: Any = self.model.config
+        return published_of(self.settings, old, start=self.start[0], ends=self.ends, pad=own.pad_token_id)
+
     # ---- what stands before a text
 
     def _before(self, prefix: str | None, to: str | None) -> str:
@@ -249,3 +271,14 @@ class Translation(Text2Text):
                 )
             return next(iter(several.values()))
         return super()._before(prefix, to)
+
+
+def target_tokenizer(pipeline: Any) -> Any:
+    """The tokenizer of what is written: Marian cuts its two languages by models of their own."""
+    files = pipeline.files
+    if files is None or "target.spm" not in files or "vocab.json" not in files:
+        return pipeline.preprocess
+    from .sentencepiece import from_marian
+
+    made = from_marian(files, {}, side="target")
+    return Tokenizer(made, pipeline.preprocess.max_length, pipeline.preprocess.pad_token)

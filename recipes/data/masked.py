@@ -23,21 +23,21 @@ from .tasks import Task, check_tokens
 PLACES = "places"  # where the hidden tokens stand in the batch, row after row: the head looks at these alone
 
 
-def of_raw(raw: Raw, name: str) -> Raw:
-    """The dataset with its texts alone.
+def of_raw(raw: Raw, name: str, kind: str = "masked") -> Raw:
+    """The dataset with its texts alone, for a kind that hides or cuts out parts of them.
 
     Raises:
         RecipeError: it does not consist of texts.
     """
     if raw.kind not in ("corpus", "text"):
-        raise RecipeError(f"data.masked: {name} holds no plain texts", fix="give text files, or a file with a column of texts")
+        raise RecipeError(f"data.{kind}: {name} holds no plain texts", fix="give text files, or a file with a column of texts")
 
     def plain(part: Part | None) -> Part | None:
         return None if part is None else Part(part.inputs, np.zeros(len(part), np.int64))
 
     train = plain(raw.train)
     assert train is not None
-    return replace(raw, kind="masked", labels=[], train=train, validation=plain(raw.validation), test=plain(raw.test))
+    return replace(raw, kind=kind, labels=[], train=train, validation=plain(raw.validation), test=plain(raw.test))
 
 
 def fitted(source: Source, tokenizer: Any, length: int) -> Source:

@@ -190,6 +190,8 @@ def _texts(sample: Any) -> list[str]:
     """The texts of a sample: one, the words of a tagged one, or both of a pair."""
     if isinstance(sample, str):
         return [sample]
+    if hasattr(sample, "source"):
+        return [sample.source]
     return [" ".join(sample.words)] if hasattr(sample, "words") else [sample.anchor, sample.positive]
 
 

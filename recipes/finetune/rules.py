@@ -82,6 +82,7 @@ METHODS = Rule(
             ),
         ),
         Row("pairs of texts", _kind("pairs"), FULL, {}, "texts are compared with each other: there is no new head to wait for"),
+        Row("texts to be rewritten", _kind("seq2seq"), FULL, {}, "what reads and what writes learn together; no head is new"),
         Row(
             f"pictures, fewer than {FEW} training samples a class",
             lambda p: _image(p) and p.facts.per_class < FEW,
@@ -130,6 +131,13 @@ RATES = Rule(
             "AdamW, 3e-5",
             {"optim.type": "adamw", "optim.lr": 3e-5},
             "the encoder compares texts already, and forgets at higher rates",
+        ),
+        Row(
+            "texts to be rewritten",
+            _kind("seq2seq"),
+            f"AdamW, 3e-4 up to {NARROW} wide, 5e-5 above",
+            {"optim.type": "adamw", "optim.lr": lambda p: 3e-4 if p.facts.width <= NARROW else 5e-5},
+            "an encoder-decoder ({width} wide) that writes already",
         ),
         Row(
             "sounds with transcripts, a model that writes",
@@ -426,8 +434,8 @@ CARE = Rule(
     "steadiness",
     (
         Row(
-            "pairs of texts, texts to be continued, sounds with transcripts",
-            lambda p: p.facts.kind in ("pairs", "corpus", "speech"),
+            "pairs of texts, texts to be continued or rewritten, sounds with transcripts",
+            lambda p: p.facts.kind in ("pairs", "corpus", "seq2seq", "speech"),
             "gradient's norm at most 1",
             {"train.clip_norm": 1.0},
             "one odd batch must not throw the weights off",
@@ -472,6 +480,13 @@ BALANCE = Rule(
             "the best weights chosen by mean reciprocal rank",
             {"train.best.metric": "mrr"},
             "how high each text's partner stands among all",
+        ),
+        Row(
+            "texts to be rewritten",
+            _kind("seq2seq"),
+            "the best weights chosen by ROUGE-L",
+            {"train.best.metric": "rouge_l"},
+            "how many words of what should be written are written, in order",
         ),
         Row(
             "sounds with transcripts",

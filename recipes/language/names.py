@@ -17,6 +17,7 @@ DATASETS = (
     "spam-sample",
     "mail-marks",
     "mail-subjects",
+    "mail-summaries",
     "mail-texts",
     "mail-topics",
     "spoken-numbers",

@@ -204,6 +204,15 @@ class Masking(Table, frozen=True):
     long."""
 
 
+class Spans(Table, frozen=True):
+    """Stretches of texts that are cut out (Raffel et al. 2019): others each time a text is seen."""
+
+    density: Annotated[float, Meta(gt=0, lt=1)] = 0.15
+    """Share of the tokens that are cut out."""
+    mean_length: Annotated[float, Meta(ge=1)] = 3.0
+    """Of a stretch, in tokens."""
+
+
 class Data(Table, frozen=True):
     """Where samples come from, and how they are batched."""
 
@@ -250,6 +259,17 @@ class Data(Table, frozen=True):
     """Which fold, from 0, is the test part."""
     masked: Masking | None = None
     """Hide tokens of the texts, for a model that learns to guess them; classes of the texts are left out of account."""
+    spans: Spans | None = None
+    """Cut stretches out of the texts, for an encoder-decoder that learns to write them; classes are left out of account."""
+
+
+class Tokens(Table, frozen=True):
+    """A tokenizer that is made of the training part: byte pairs that are frequent in it become tokens (byte-level BPE)."""
+
+    vocab_size: Annotated[int, Meta(ge=257)] = 4096
+    """Tokens at most; `model.sizes.vocab_size` says how many the model has."""
+    sentinels: Whole = 0
+    """Tokens `<extra_id_0>`, ... at the end of the vocabulary, which `data.spans` needs."""
 
 
 class Adapter(Table, frozen=True, tag_field="type"):
@@ -315,6 +335,13 @@ class Model(Table, frozen=True):
     """Of a speech recognition model for many languages: what is spoken, e.g. `de`, where the data do not say it."""
     max_length: Annotated[int, Meta(ge=2)] | None = None
     """Tokens of a text at most; by default what the tokenizer says. It goes into the result's preprocessing."""
+    max_target_length: Annotated[int, Meta(ge=2)] | None = None
+    """Tokens of what is to be written at most, by default 128; what is longer loses its end. It goes into the result's
+    settings."""
+    prefix: str = ""
+    """What an encoder-decoder reads before each text, e.g. `summarize: `. It goes into the result's settings."""
+    tokenizer: Tokens | None = None
+    """Make a new tokenizer, for a model with `random_init`; by default the model's own is used."""
     max_seconds: Rate | None = None
     """Of a sound, what the model hears; by default what the weights do, which is the most. It goes into the result's
     preprocessing."""

@@ -32,6 +32,7 @@ _SHOW: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "sound": lambda raw: show_sound(opened(raw)),
     "speech": lambda raw: show_sound(opened(raw.sound)),
     "text": show_text,
+    "seq2seq": lambda raw: show_text(raw.source),
 }
 
 

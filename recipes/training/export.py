@@ -25,6 +25,9 @@ COPIED = (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
+    "spiece.model",
+    "source.spm",
+    "target.spm",
     "preprocessor_config.json",
 )
 
@@ -103,4 +106,5 @@ def configuration(pipeline: Pipeline, model: Module, labels: Sequence[str]) -> d
     elif labels and not hasattr(pipeline, "letters"):  # letters have a file of their own
         config["id2label"] = {str(i): name for i, name in enumerate(labels)}
         config["label2id"] = {name: i for i, name in enumerate(labels)}
-    return config
+    prefixes = {name: {"prefix": prefix} for name, prefix in getattr(pipeline, "prefixes", {}).items() if prefix}
+    return {**config, "task_specific_params": prefixes} if prefixes else config

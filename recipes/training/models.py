@@ -40,7 +40,7 @@ def load(recipe: Model, kind: Kind, classes: int, seed: int) -> tuple[Pipeline, 
         new_head = recipe.new_head and classes > 0
         if new_head:
             given["num_classes"] = classes
-        elif kind.new_head(_config(recipe.name)):
+        elif kind.new_head(_config(recipe)):
             given["new_head"] = [HEAD]
         pipeline = hub_load(recipe.name, random_init=recipe.random_init, task=kind.task_name, **given)
         if new_head:  # loading keeps a published head that has the right size by chance
@@ -49,9 +49,11 @@ def load(recipe: Model, kind: Kind, classes: int, seed: int) -> tuple[Pipeline, 
     return prepared(recipe, pipeline, kind), list(pipeline.model.head_names())
 
 
-def _config(name: str) -> dict[str, Any]:
-    """What the model's ``config.json`` says, before any weight is read."""
-    resolved = resolve(name)
+def _config(recipe: Model) -> dict[str, Any]:
+    """What the model's ``config.json`` says, before any weight is read; of an architecture alone, what its card says."""
+    resolved = resolve(recipe.name)
+    if recipe.random_init and resolved.card is not None and resolved.card.config:
+        return dict(resolved.card.config)
     return read_config(fetch_resolved(resolved), resolved.card)
 
 
@@ -76,7 +78,7 @@ def check_kind(recipe: Model, kind: Kind) -> None:
 
 def _check_head(recipe: Model, classes: int) -> None:
     """The classifier that is to be kept tells as many classes apart as the data have; known before any weight is read."""
-    found = published_classes(_config(recipe.name))
+    found = published_classes(_config(recipe))
     if found != classes:
         raise RecipeError(
             f"model.new_head is false, but {recipe.name} tells {found} classes apart and the data have {classes}",
@@ -85,7 +87,12 @@ def _check_head(recipe: Model, classes: int) -> None:
 
 
 def prepared(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
-    """The pipeline with the recipe's size of pictures, or length of texts or sounds."""
+    """The pipeline with the recipe's size of pictures, or length of texts or sounds, and what it says of the results."""
+    found: Pipeline = kind.settled(_sized(recipe, pipeline, kind), recipe)
+    return found
+
+
+def _sized(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
     if kind.domain == "audio":
         return pipeline if recipe.max_seconds is None else _hearing(recipe, pipeline)
     if kind.domain == "vision":

@@ -57,6 +57,8 @@ def title(name: str) -> str:
         "mrr": "MRR",
         "wer": "word error rate",
         "cer": "character error rate",
+        "rouge1": "ROUGE-1",
+        "rouge_l": "ROUGE-L",
     }.get(name, name.replace("_", " "))
 
 

@@ -15,7 +15,7 @@ from ...core.errors import ModuleError, RecipeError
 from ...core.nn import Module
 from ...core.nn.lora import Adapter
 from ...hub.pipeline import Pipeline
-from ..data import datasets, kinds
+from ..data import datasets, kinds, new_tokenizer
 from ..data.datasets import Source
 from ..data.tasks import Task
 from ..language.schema import Recipe
@@ -95,6 +95,7 @@ def prepare(recipe: Recipe) -> Setup:
         why = f"{recipe.data.name} has {len(source.labels)}"
         raise RecipeError(f"model.num_classes is {classes}", why=why, fix="leave it out, or make it at least that")
     pipeline, head = models.load(recipe.model, kind, classes, recipe.seed)
+    pipeline = new_tokenizer.with_new_tokenizer(pipeline, source, recipe.model)
     model, source = pipeline.model, kind.fitted(source, pipeline, recipe.model)
     adapter = adapters.attach(model, recipe.model, head, recipe.seed)
     if adapter is None:

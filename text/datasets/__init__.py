@@ -3,8 +3,9 @@
 from .corpus import Corpus
 from .labelled import LabelledText, read_jsonl
 from .lines import kind_of_row, numbered_lines
-from .mail import mail_marks, mail_subjects, mail_texts
+from .mail import mail_marks, mail_subjects, mail_summaries, mail_texts
 from .pairs import Pair, read_pairs
+from .rewrites import Rewrite, read_rewrites
 from .spam import Spam, Topics
 from .tagged import Tagged, read_tagged
 
@@ -12,15 +13,18 @@ __all__ = [
     "Corpus",
     "LabelledText",
     "Pair",
+    "Rewrite",
     "Spam",
     "Tagged",
     "Topics",
     "kind_of_row",
     "mail_marks",
     "mail_subjects",
+    "mail_summaries",
     "mail_texts",
     "numbered_lines",
     "read_jsonl",
     "read_pairs",
+    "read_rewrites",
     "read_tagged",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...core.errors import DataError
@@ -29,7 +29,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def kind_of_row(path: Path) -> str:
-    """What a file of JSON lines holds, by the keys of its first: ``"tags"``, ``"pairs"``, or ``"text"`` where it is neither.
+    """What a file of JSON lines holds, by the keys of its first: ``"tags"``, ``"seq2seq"``, ``"pairs"``, or ``"text"`` for none.
 
     Raises:
         DataError: no such file, not UTF-8, or a damaged archive.
@@ -42,8 +42,39 @@ def kind_of_row(path: Path) -> str:
     keys = set(row) if isinstance(row, dict) else set()
     if {"tokens", "tags"} <= keys:
         return "tags"
+    if "label" not in keys and any(set(names) <= keys for names in REWRITE_KEYS):
+        return "seq2seq"
     return "pairs" if "label" not in keys and any(set(names) <= keys for names in PAIR_KEYS) else "text"
 
 
 # How the two texts of a pair are called in published data, in the order in which names are tried.
 PAIR_KEYS = (("anchor", "positive"), ("query", "positive"), ("question", "answer"), ("sentence1", "sentence2"), ("title", "text"))
+# The same of a text and what is to be made of it.
+REWRITE_KEYS = (
+    *(("source", "target"), ("document", "summary"), ("article", "highlights"), ("article", "summary"), ("text", "summary")),
+    *(("dialogue", "summary"), ("body", "subject"), ("input", "output"), ("text", "translation")),
+)
+
+
+def two_texts(path: Path, keys: Sequence[tuple[str, str]], example: str) -> Iterator[tuple[str, str]]:
+    """Two texts of each line of JSON, by the first two keys that are there.
+
+    Raises:
+        DataError: no such file, damaged, no line, or one that has no two texts; it names the line.
+    """
+    found = False
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        found, where = True, f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{where} is not JSON: {error}", fix=f"write {example}") from None
+        named = keys if isinstance(row, dict) else ()
+        both = next(((row[a], row[b]) for a, b in named if isinstance(row.get(a), str) and isinstance(row.get(b), str)), None)
+        if both is None:
+            raise DataError(f"{where} has no two texts", fix=f"write {example}")
+        yield both
+    if not found:
+        raise DataError(f"{path} holds no texts", fix=f"write {example} a line")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from .pairs import Pair
+from .rewrites import Rewrite
 from .spam import Spam
 from .tagged import Tagged
 
@@ -37,6 +38,24 @@ def mail_subjects(split: str) -> list[Pair]:
     """
     parts = (text.partition("\n") for text in Spam(split).texts)
     return [Pair(subject.strip(), body.strip()) for subject, _, body in parts if subject.strip() and body.strip()]
+
+
+def mail_summaries(split: str) -> list[Rewrite]:
+    """(message, subject) of each shipped e-mail that has both; marks of answers and of mailing lists are taken off subjects.
+
+    Args:
+        split: "train" or "test".
+
+    Example:
+        >>> mail_summaries("train")[2].target
+        'Windows port / bug reports?'
+    """
+    found = (Rewrite(pair.positive, _MARK.sub("", pair.anchor).strip()) for pair in mail_subjects(split))
+    return [both for both in found if both.target]
+
+
+# "Re:", "Fwd:", "[ILUG]" at the beginning of a subject.
+_MARK = re.compile(r"^(?:\s*(?:(?:re|fw|fwd|aw)(?:\[\d+\])?:|\[[^\]]*\]))+", re.IGNORECASE)
 
 
 def mail_texts(split: str) -> list[str]:

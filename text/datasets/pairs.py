@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ...core.errors import DataError
-from .lines import PAIR_KEYS, numbered_lines
+from .lines import PAIR_KEYS, two_texts
 
 
 class Pair(NamedTuple):
@@ -33,19 +31,4 @@ def read_pairs(path: str | Path) -> list[Pair]:
         >>> read_pairs(file)
         [Pair(anchor='Who?', positive='Ada.')]
     """
-    path = Path(path)
-    found = [_pair(line, f"{path}:{number}") for number, line in numbered_lines(path) if line.strip()]
-    if not found:
-        raise DataError(f"{path} holds no pair", fix='write {"anchor": "...", "positive": "..."} a line')
-    return found
-
-
-def _pair(line: str, where: str) -> Pair:
-    try:
-        row: Any = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where} is not JSON: {error}", fix='write {"anchor": "...", "positive": "..."}') from None
-    for first, second in PAIR_KEYS if isinstance(row, dict) else ():
-        if isinstance(row.get(first), str) and isinstance(row.get(second), str):
-            return Pair(row[first], row[second])
-    raise DataError(f"{where} has no two texts", fix='write {"anchor": "...", "positive": "..."}')
+    return [Pair(*both) for both in two_texts(Path(path), PAIR_KEYS, '{"anchor": "...", "positive": "..."}')]

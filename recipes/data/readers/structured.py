@@ -39,7 +39,7 @@ def read(recipe: Data) -> Raw | None:
 
 
 def kind_of(path: Path) -> str | None:
-    """What a file holds: ``"tags"``, ``"pairs"``, ``"corpus"``, or None for all else."""
+    """What a file holds: ``"tags"``, ``"pairs"``, ``"seq2seq"``, ``"corpus"``, or None for all else."""
     from ....text.datasets import kind_of_row
 
     name = path.name.removesuffix(".gz")
@@ -78,6 +78,11 @@ def of_pairs(parts: dict[str, Sequence[Any]], hashes: dict[str, str]) -> Raw:
     return _raw("pairs", [], parts, hashes)
 
 
+def of_rewrites(parts: dict[str, Sequence[Any]], hashes: dict[str, str]) -> Raw:
+    """Parts of texts and what is to be written of them."""
+    return _raw("seq2seq", [], parts, hashes)
+
+
 def of_texts(parts: dict[str, Sequence[Any]], hashes: dict[str, str]) -> Raw:
     """Parts of a corpus."""
     return _raw("corpus", [], parts, hashes)
@@ -100,6 +105,12 @@ def _pairs(path: Path) -> Sequence[Any]:
     return read_pairs(path)
 
 
+def _rewrites(path: Path) -> Sequence[Any]:
+    from ....text.datasets import read_rewrites
+
+    return read_rewrites(path)
+
+
 def _corpus(path: Path) -> Sequence[Any]:
     """A folder's text files, by name, or the paragraphs of one file."""
     from ....text.datasets import Corpus, numbered_lines
@@ -120,5 +131,10 @@ def _hash(path: Path) -> str:
     return hashing.of_files((p.name, p) for p in sorted(path.glob("*.txt"))) if path.is_dir() else hashing.of_file(path)
 
 
-_READ = {"tags": _tagged, "pairs": _pairs, "corpus": _corpus}
-_WORDS = {"tags": "tagged texts", "pairs": "pairs of texts", "corpus": "a corpus"}
+_READ = {"tags": _tagged, "pairs": _pairs, "seq2seq": _rewrites, "corpus": _corpus}
+_WORDS = {
+    "tags": "tagged texts",
+    "pairs": "pairs of texts",
+    "seq2seq": "texts and what is to be written of them",
+    "corpus": "a corpus",
+}

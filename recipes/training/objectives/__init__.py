@@ -4,6 +4,7 @@ from .base import Objective, Result
 from .classes import Classes, class_weights
 from .masked import HiddenTokens
 from .pairs import Pairs
+from .rewriting import CutTokens, Rewritten
 from .speech import SPEECH_METRICS, Dictated, Spelled, dictated
 from .tags import Tags
 from .tokens import NextTokens
@@ -11,12 +12,14 @@ from .tokens import NextTokens
 __all__ = [
     "SPEECH_METRICS",
     "Classes",
+    "CutTokens",
     "Dictated",
     "HiddenTokens",
     "NextTokens",
     "Objective",
     "Pairs",
     "Result",
+    "Rewritten",
     "Spelled",
     "Tags",
     "class_weights",

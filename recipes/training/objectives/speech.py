@@ -22,6 +22,7 @@ from ...data.batches import Batch
 from ...data.speech import UNTOLD
 from ..evaluate import eval_mode
 from .base import Objective
+from .told import ToldTokens
 
 SPEECH_METRICS = ("wer", "cer", "accuracy")
 _UNKNOWN = "\u0294"  # a letter that no alphabet here has
@@ -29,7 +30,7 @@ _LONGER = 16  # tokens that may be written beyond the longest text of a batch, b
 
 
 @dataclass(frozen=True)
-class Dictated(Objective):
+class Dictated(ToldTokens):
     """Whisper: each token is told from the sound and the tokens before it; all count alike.
 
     Attributes:
@@ -41,26 +42,6 @@ class Dictated(Objective):
     tokens: Any
     rules: Rules
     classes: int = 0
-
-    def loss(self, outputs: Tensor, targets: Tensor, reduction: str = "sum") -> Tensor:
-        """As the base.
-
-        Args:
-            outputs: logits (N, T, vocabulary).
-            targets: int64 (N, T), the token that follows at each place, or ``UNTOLD``.
-            reduction: "sum" or "none".
-        """
-        found = F.cross_entropy(
-            outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1), ignore_index=UNTOLD, reduction=reduction
-        )
-        return found if reduction == "sum" else found.reshape(targets.shape).sum(1)
-
-    def count(self, targets: Tensor) -> float:
-        """The tokens, with the end of each text."""
-        return float(self.answers(targets.numpy()))
-
-    def answers(self, labels: np.ndarray) -> int:
-        return int((labels != UNTOLD).sum())
 
     def evaluate(self, model: Any, batches: Iterable[Batch]) -> SpeechResult:
         said, found, losses, counts = [], [], [], []
