@@ -137,6 +137,12 @@ def as_is(output: Any) -> Any:
     return output
 
 
+def logits_of(output: Any, _: dict[str, Tensor]) -> Tensor:
+    """What a classifier says of each text, whether it returns its logits or something that has them."""
+    logits: Tensor = getattr(output, "logits", output)
+    return logits
+
+
 def texts_of(inputs: Any) -> tuple[list[str], bool]:
     """The texts that a pipeline was called with, and whether it was a single one.
 

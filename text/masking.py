@@ -59,8 +59,12 @@ class Masker:
         told[chosen] = ids[chosen]
         ways = np.asarray(key.fold("how").uniform(len(ids)))
         others = np.asarray(key.fold("other").integers(0, self.tokenizer.vocab_size, len(ids)))
-        hidden = np.where(ways < self.random, others, np.where(ways < self.random + self.keep, ids, self.tokenizer.mask_id))
+        hidden = np.where(ways < self.random, others, np.where(ways < self.random + self.keep, ids, self._mask))
         return np.where(chosen, hidden, ids), told
+
+    @property
+    def _mask(self) -> int:
+        return int(self.tokenizer.mask_id or 0)
 
     @cached_property
     def _special(self) -> np.ndarray[Any, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..hub.results import Classifications, Results, predictions, shortened, table
-from .batching import TextPipeline, as_is, longest_of, texts_of, tokenizer_of
+from .batching import TextPipeline, as_is, logits_of, longest_of, texts_of, tokenizer_of
 from .pooling import Pooling
 from .tokenizer import TooLong
 
@@ -172,7 +172,7 @@ class TextClassification(TextPipeline):
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, too_long: TooLong | None = None
     ) -> np.ndarray[Any, Any]:
         """(N, classes) float32: what the model says of the texts, or of pairs of texts, before any softmax."""
-        return self.run(texts, lambda out, _: getattr(out, "logits", out), pairs=pairs, too_long=too_long)
+        return self.run(texts, logits_of, pairs=pairs, too_long=too_long)
 
     def __call__(self, inputs: Any, *, too_long: TooLong | None = None) -> Any:
         """One text -> :class:`Prediction`; a list -> :class:`TextClasses`.

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.errors import ArgumentError, DataError
 from ..hub.results import Results, shortened, table
-from .batching import TextPipeline, as_is, longest_of, texts_of, tokenizer_of
+from .batching import TextPipeline, as_is, logits_of, longest_of, texts_of, tokenizer_of
 from .pooling import Pooling
 from .tokenizer import TooLong
 
@@ -149,5 +149,5 @@ class Reranking(TextPipeline):
             every = list(dict.fromkeys((*queries, *texts)))
             place, unit = {text: i for i, text in enumerate(every)}, self.unit_vectors(every, self.pooling, too_long)
             return np.asarray((unit[[place[q] for q in queries]] * unit[[place[t] for t in texts]]).sum(1))
-        found = self.run(queries, lambda out, _: getattr(out, "logits", out), pairs=texts, too_long=too_long)[:, 0]
+        found = self.run(queries, logits_of, pairs=texts, too_long=too_long)[:, 0]
         return np.asarray(1 / (1 + np.exp(-found)) if self.sigmoid else found)

@@ -184,8 +184,8 @@ def _as_qwen(backend: Any) -> None:
 def _as_roberta(backend: Any, vocabulary: Mapping[str, int], before: bool) -> None:
     from tokenizers import AddedToken, processors
 
-    ends = [("</s>", vocabulary["</s>"]), ("<s>", vocabulary["<s>"])]
-    backend.post_processor = processors.RobertaProcessing(*ends, trim_offsets=True, add_prefix_space=before)
+    last, first = (("</s>", vocabulary["</s>"]), ("<s>", vocabulary["<s>"]))
+    backend.post_processor = processors.RobertaProcessing(last, first, trim_offsets=True, add_prefix_space=before)
     backend.add_special_tokens([t for t in ("<s>", "<pad>", "</s>", "<unk>") if t in vocabulary])
     backend.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])  # the space before it belongs to it
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.errors import ArgumentError, DataError
 from ..hub.results import Prediction
-from .batching import TextPipeline, as_is, longest_of, texts_of, tokenizer_of
+from .batching import TextPipeline, as_is, logits_of, longest_of, texts_of, tokenizer_of
 from .pipelines import TextClasses
 from .pooling import Pooling
 from .tokenizer import TooLong
@@ -120,7 +120,7 @@ class ZeroShot(TextPipeline):
     ) -> np.ndarray[Any, Any]:
         """(texts, sentences): how likely each sentence is, of all or for itself."""
         first, second = [t for t in texts for _ in sentences], [s for _ in texts for s in sentences]
-        logits = self.run(first, lambda out, _: getattr(out, "logits", out), pairs=second, too_long=too_long)
+        logits = self.run(first, logits_of, pairs=second, too_long=too_long)
         if multi_label:
             shares = _softmax(logits[:, [self.contradicts, self.entails]])[:, 1]
             return np.asarray(shares.reshape(len(texts), len(sentences)))

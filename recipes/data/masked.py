@@ -62,8 +62,8 @@ def fitted(source: Source, tokenizer: Any, length: int) -> Source:
             )
         return Part(found, np.zeros(len(found), np.int64))
 
-    names = {"train": "training", "validation": "validation", "test": "test"}
-    return replace(source, **{key: cut(said, getattr(source, key)) for key, said in names.items()})
+    train, validation, test = cut("training", source.train), cut("validation", source.validation), cut("test", source.test)
+    return replace(source, train=train, validation=validation, test=test)
 
 
 class _Rows(Sequence[np.ndarray]):
