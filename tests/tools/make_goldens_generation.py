@@ -29,7 +29,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from transformers.generation.logits_process import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 from transformers.utils.chat_template_utils import render_jinja_template
 
-DECODERS, BOTH = ("llama", "gpt2", "qwen3"), ("t5", "bart")
+DECODERS = ("llama", "gpt2", "qwen3", "qwen2_sliding", "gemma3_text", "gemma3", "gpt_neox")
+BOTH = ("t5", "bart")
 INPUTS = [[5, 17, 9, 30, 22, 8, 41], [12, 7], [33, 3, 3, 19]]
 SETTINGS: tuple[dict[str, Any], ...] = (
     {},
