@@ -7,7 +7,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ...core.errors import ArgumentError, NyalaError, did_you_mean
@@ -65,7 +64,7 @@ def _pipeline(args: argparse.Namespace) -> Any:
     if not hasattr(pipeline, "chat_stream"):
         raise ArgumentError(f"{args.name} answers no messages", fix="use `nyala generate`, or a chat model such as smollm2")
     if args.template:
-        pipeline = replace(pipeline, chat_template=Path(args.template).read_text(encoding="utf-8"))
+        pipeline = replace(pipeline, chat_template=decoding.text_of(args.template))
     pipeline.template.render([{"role": "user", "content": "?"}])  # a model without one is known before the first question
     return pipeline
 
@@ -148,7 +147,10 @@ class Talk:
             del self.messages[first : first + 2]
             forgotten += 1
         if forgotten:
-            notice(f"the conversation is longer than the {longest:,} tokens that the model reads: its beginning is forgotten")
+            notice(
+                f"the conversation is longer than the {longest:,} tokens that the model reads: its beginning is forgotten",
+                "forgotten",
+            )
 
 
 def _turn(talk: Talk, said: str, args: argparse.Namespace, interactive: bool) -> int:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import ArgumentError, MissingFileError
+from ...core.errors import ArgumentError, DataError, MissingFileError
 
 # Option -> (type, metavar, help); the setting has the option's name.
 _NUMBERS: dict[str, tuple[type, str, str]] = {
@@ -74,10 +74,23 @@ def _schema(given: str) -> str:
     """The text of a schema, from a file or as it stands."""
     if given.lstrip().startswith(("{", "true")):
         return given
-    path = Path(given)
+    return text_of(given, "name a file with a JSON schema, or write the schema: '{...}'")
+
+
+def text_of(name: str, fix: str = "check the path") -> str:
+    """What a file of text holds.
+
+    Raises:
+        DataError: it is not UTF-8.
+        MissingFileError: it is not there; ``fix`` says what to do.
+    """
+    path = Path(name)
     if not path.is_file():
-        raise MissingFileError(f"there is no file {given}", fix="name a file with a JSON schema, or write the schema: '{...}'")
-    return path.read_text(encoding="utf-8")
+        raise MissingFileError(f"there is no file {name}", fix=fix)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} is not UTF-8 at byte {error.start}", fix="save it as UTF-8") from error
 
 
 def _draft(args: argparse.Namespace) -> Any:

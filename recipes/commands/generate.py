@@ -6,10 +6,9 @@ import argparse
 import math
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from ...core.errors import ArgumentError, DataError, MissingFileError
+from ...core.errors import ArgumentError, DataError
 from . import console, decoding
 
 NAME = "generate"
@@ -77,13 +76,7 @@ def _texts(args: argparse.Namespace) -> list[str]:
     """
     texts = [_from_stdin() if text == "-" else text for text in args.inputs]
     if args.file:
-        path = Path(args.file)
-        if not path.is_file():
-            raise MissingFileError(f"there is no file {path}", fix="check the path")
-        try:
-            texts += [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8 at byte {error.start}", fix="save it as UTF-8") from error
+        texts += [line for line in decoding.text_of(args.file).splitlines() if line.strip()]
     if not texts:
         raise ArgumentError(
             "no text to go on from", fix='write one behind the model\'s name: nyala generate smollm2 "The sea is"'
