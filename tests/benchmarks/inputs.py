@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +27,13 @@ DECODERS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-# Keys of transformers' configuration; the sizes are those of Whisper tiny.
+# Keys of transformers' configuration; the sizes are those of Whisper tiny, and of wav2vec 2.0 base, which are the defaults.
 SOUND_MODELS: dict[str, dict[str, Any]] = {
     "whisper-tiny": {
         "d_model": 384, "encoder_layers": 4, "decoder_layers": 4, "encoder_attention_heads": 6, "decoder_attention_heads": 6,
         "encoder_ffn_dim": 1536, "decoder_ffn_dim": 1536, "vocab_size": 51865, "num_mel_bins": 80,
     },
+    "wav2vec2-base": {},
 }  # fmt: skip
 
 PICTURE_SIZE = 224
@@ -60,6 +65,23 @@ def picture_files(folder: Path, count: int) -> list[Path]:
             grain = clouds + random.normal(0, 8, clouds.shape)
             Image.fromarray(grain.clip(0, 255).astype(np.uint8)).save(path, quality=90)
     return paths
+
+
+def mails() -> list[str]:
+    """The thousand texts of the shipped sample of e-mails."""
+    path = Path(__file__).parents[2] / "text" / "datasets" / "samples" / "spam" / "train.jsonl.gz"
+    return [json.loads(line)["text"] for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
+
+
+def mail_vocabulary(path: Path) -> Path:
+    """A ``vocab.txt`` of the words of these texts, and letters for what is no word."""
+    words = Counter(re.findall(r"[a-z]+", " ".join(mails()).lower()))
+    signs = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *signs, *(f"##{sign}" for sign in signs)]
+    tokens += [word for word, count in words.most_common() if count > 2 and len(word) > 1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    return path
 
 
 def vocabulary(path: Path) -> None:

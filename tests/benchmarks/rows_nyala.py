@@ -10,7 +10,18 @@ from typing import Any
 import nyala
 import nyala.nn.functional as F
 
-from .inputs import DECODERS, PICTURE_SIZE, SAMPLE_RATE, SOUND_MODELS, TEXT_MODELS, array, picture_files, token_ids
+from .inputs import (
+    DECODERS,
+    PICTURE_SIZE,
+    SAMPLE_RATE,
+    SOUND_MODELS,
+    TEXT_MODELS,
+    array,
+    mail_vocabulary,
+    mails,
+    picture_files,
+    token_ids,
+)
 from .ops_nyala import operation as operation
 
 Call = Callable[[], Any]
@@ -42,47 +53,38 @@ def text_training(name: str, rows: int, length: int) -> Call:
     return _training(bert.build(config, num_labels=2), rows, **_tokens(rows, length))
 
 
-class Decoder(nyala.nn.Module):
-    """A decoder of Llama's kind, with transformers' configuration."""
+def _decoder(name: str, weights: str) -> Any:
+    """A Llama whose weights are float32, or bfloat16 or int8 with what is computed from them in float32."""
+    from nyala.text.models import llama
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        from nyala import nn
-
-        super().__init__()
-        dim, heads, eps = config["hidden_size"], config["num_attention_heads"], config["rms_norm_eps"]
-        attention = {
-            "num_kv_heads": config["num_key_value_heads"], "bias": False, "is_causal": True,
-            "position": nn.Rotary(dim // heads, config["rope_theta"]),
-        }  # fmt: skip
-        mlp = {"act": "silu", "gated": True, "bias": False}
-        self.embed = nn.Embedding(config["vocab_size"], dim)
-        self.layers = nn.ModuleList(
-            nn.TransformerBlock(
-                dim, heads, config["intermediate_size"], norm=lambda d: nn.RMSNorm(d, eps), attention=attention, mlp=mlp
-            )
-            for _ in range(config["num_hidden_layers"])
-        )
-        self.norm = nn.RMSNorm(dim, eps)
-
-    def forward(self, ids: nyala.Tensor, caches: list[Any]) -> nyala.Tensor:
-        x = self.embed(ids)
-        for layer, cache in zip(self.layers, caches, strict=True):
-            x = layer(x, cache=cache)
-        return F.linear(self.norm(x)[:, -1], self.embed.weight)
+    config = {"architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True, **DECODERS[name]}
+    model = llama.build(config).eval()
+    return model if weights == "float32" else nyala.nn.quantize(model, weights)
 
 
-def decoding(name: str, prompt: int, count: int) -> Call:
+def prefill(name: str, length: int, weights: str) -> Call:
+    """What comes after a text that is read at once."""
+    model, ids = _decoder(name, weights), nyala.from_numpy(token_ids(1, length))
+
+    def call() -> None:
+        with nyala.inference_mode():
+            model(ids, caches=model.new_caches(), last=True)
+
+    return call
+
+
+def decoding(name: str, prompt: int, count: int, weights: str) -> Call:
     """``count`` tokens, one by one, after a prompt that has been read before."""
-    model = Decoder(DECODERS[name]).eval()
-    caches = [nyala.nn.KVCache() for _ in model.layers]
+    model = _decoder(name, weights)
+    caches = model.new_caches()
     with nyala.inference_mode():
-        model(nyala.from_numpy(token_ids(1, prompt)), caches)
+        model(nyala.from_numpy(token_ids(1, prompt)), caches=caches, last=True)
 
     def call() -> None:
         token = nyala.tensor([[1]])
         with nyala.inference_mode():
             for _ in range(count):
-                token = model(token, caches).argmax(-1, keepdim=True)
+                token = model(token, caches=caches, last=True)[:, -1].argmax(-1, keepdim=True)
             for cache in caches:
                 cache.crop(prompt)
 
@@ -111,12 +113,29 @@ def picture_input(folder: Path, count: int) -> Call:
     return lambda: [None for _ in loader]
 
 
+def tokenizing(folder: Path, length: int) -> Call:
+    """A thousand e-mails to padded batches of at most ``length`` tokens."""
+    from nyala.hub.files import Files
+    from nyala.text.tokenizer import Tokenizer
+
+    files = Files({"vocab.txt": mail_vocabulary(folder / "vocab.txt")}, origin="benchmark")
+    tokenizer, texts = Tokenizer.from_files(files, length).replace(too_long="cut"), mails()
+    return lambda: [tokenizer(texts[i : i + 32]) for i in range(0, len(texts), 32)]
+
+
 def sound_encoder(name: str) -> Call:
     """The encoder of a Whisper on a window of 30 seconds."""
     from nyala.audio.models import whisper
 
     made = {"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"], **SOUND_MODELS[name]}
     return _inference(whisper.build(made).model.encoder, nyala.from_numpy(array(1, SOUND_MODELS[name]["num_mel_bins"], 3000)))
+
+
+def speech_encoder(name: str, seconds: int) -> Call:
+    """A wav2vec 2.0 on samples."""
+    from nyala.audio.models import wav2vec2
+
+    return _inference(wav2vec2.build(SOUND_MODELS[name]), nyala.from_numpy(array(1, seconds * SAMPLE_RATE)))
 
 
 def log_mel(seconds: int) -> Call:

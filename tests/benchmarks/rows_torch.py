@@ -10,7 +10,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from .inputs import DECODERS, PICTURE_SIZE, SAMPLE_RATE, SOUND_MODELS, TEXT_MODELS, array, picture_files, token_ids
+from .inputs import (
+    DECODERS,
+    PICTURE_SIZE,
+    SAMPLE_RATE,
+    SOUND_MODELS,
+    TEXT_MODELS,
+    array,
+    mail_vocabulary,
+    mails,
+    picture_files,
+    token_ids,
+)
 from .ops_torch import operation as operation
 from .torchvision_setup import allow_torchvision
 from .variant import Variant
@@ -49,12 +60,46 @@ def text_training(variant: Variant, name: str, rows: int, length: int) -> Call:
     return _training(variant, model, rows, **_tokens(rows, length))
 
 
-def decoding(variant: Variant, name: str, prompt: int, count: int) -> Call:
-    """``count`` tokens, one by one, after a prompt that has been read before. Compiled with a cache of fixed size."""
+def tokenizing(variant: Variant, folder: Path, length: int) -> Call:  # noqa: ARG001 - nothing to compile
+    """A thousand e-mails to padded batches of at most ``length`` tokens."""
     allow_torchvision()
-    from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, StaticCache
+    from transformers import BertTokenizerFast
+
+    tokenizer, texts = BertTokenizerFast(str(mail_vocabulary(folder / "vocab.txt"))), mails()
+    how = {"padding": True, "truncation": True, "max_length": length, "return_tensors": "pt"}
+    return lambda: [tokenizer(texts[i : i + 32], **how) for i in range(0, len(texts), 32)]
+
+
+def _decoder(name: str, weights: str) -> Any:
+    """A Llama of transformers: float32; bfloat16 altogether; or with linear layers that hold int8."""
+    allow_torchvision()
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     model = LlamaForCausalLM(LlamaConfig(**DECODERS[name], tie_word_embeddings=True)).eval()
+    if weights == "bfloat16":
+        return model.bfloat16()
+    return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}) if weights == "int8" else model
+
+
+def prefill(variant: Variant, name: str, length: int, weights: str) -> Call:
+    """What comes after a text that is read at once."""
+    model, ids = _decoder(name, weights), torch.from_numpy(token_ids(1, length))
+    from transformers import DynamicCache
+
+    run = torch.compile(model) if variant.compiled else model
+
+    def call() -> None:
+        with torch.inference_mode():
+            run(ids, past_key_values=DynamicCache(), use_cache=True, logits_to_keep=1)
+
+    return call
+
+
+def decoding(variant: Variant, name: str, prompt: int, count: int, weights: str) -> Call:
+    """``count`` tokens, one by one, after a prompt that has been read before. Compiled with a cache of fixed size."""
+    model = _decoder(name, weights)
+    from transformers import DynamicCache, StaticCache
+
     cache = StaticCache(config=model.config, max_cache_len=prompt + count) if variant.compiled else DynamicCache()
     with torch.inference_mode():
         model(torch.from_numpy(token_ids(1, prompt)), past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -81,6 +126,16 @@ def sound_encoder(variant: Variant, name: str) -> Call:
 
     encoder = WhisperModel(WhisperConfig(**SOUND_MODELS[name])).encoder
     return _inference(variant, encoder, torch.from_numpy(array(1, SOUND_MODELS[name]["num_mel_bins"], 3000)))
+
+
+def speech_encoder(variant: Variant, name: str, seconds: int) -> Call:
+    """A wav2vec 2.0 on samples."""
+    allow_torchvision()
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    return _inference(
+        variant, Wav2Vec2Model(Wav2Vec2Config(**SOUND_MODELS[name])), torch.from_numpy(array(1, seconds * SAMPLE_RATE))
+    )
 
 
 def log_mel(variant: Variant, seconds: int) -> Call:

@@ -48,6 +48,14 @@ def _picture_rows() -> list[Row]:
     return rows
 
 
+def _decoder_rows() -> list[Row]:
+    rows = []
+    for kind, weights in (("", "float32"), (" bf16", "bfloat16"), (" int8", "int8")):
+        rows.append(Row(f"smollm2/prefill 512{kind}", "prefill", ("smollm2-135m", 512, weights), compiles=weights != "int8"))
+        rows.append(Row(f"smollm2/decode 8{kind}", "decoding", ("smollm2-135m", 64, 8, weights), compiles=weights != "int8"))
+    return rows
+
+
 _OPERATIONS = (
     "add 8 (with grad)",
     "add 1M",
@@ -72,9 +80,11 @@ ROWS: tuple[Row, ...] = (
     Row("minilm/infer 32x128", "text_inference", ("minilm", 32, 128)),
     Row("minilm/train 32x128", "text_training", ("minilm", 32, 128)),
     Row("bert-base/infer 8x128", "text_inference", ("bert-base", 8, 128)),
-    Row("llama/decode 1", "decoding", ("smollm2-135m", 64, 8)),
+    *_decoder_rows(),
+    Row("text/tokenize 1000", "tokenizing", (128,), compiles=False, files=True),
     Row("pictures/input 64", "picture_input", (64,), compiles=False, files=True),
     Row("whisper-tiny/encoder 30 s", "sound_encoder", ("whisper-tiny",)),
+    Row("wav2vec2-base/encode 10 s", "speech_encoder", ("wav2vec2-base", 10)),
     Row("audio/log-mel 60 s", "log_mel", (60,)),
     Row("import", "import_library", compiles=False, files=True, process=True),
     Row("cold/lite0", "cold_start", ("picture",), compiles=False, files=True, process=True),
