@@ -59,7 +59,7 @@ class QuantizedLinear(Module):
             )
         self.in_features, self.out_features, self.group_size = in_features, out_features, group_size
         groups = -(-in_features // group_size) if group_size else 1
-        self.register_buffer("weight", create.zeros(out_features, in_features, dtype=kind, device=device))
+        self.register_buffer("weight", create.zeros(in_features, out_features, dtype=kind, device=device).t())  # by columns
         scales = create.ones(out_features, groups, dtype="float32", device=device) if kind.name == "int8" else None
         self.register_buffer("scales", scales)
         self.register_buffer("bias", create.zeros(out_features, dtype="float32", device=device) if bias else None)
@@ -69,10 +69,9 @@ class QuantizedLinear(Module):
         """The layer that computes what ``layer`` does, as nearly as the bits allow."""
         bias, weight = layer.bias, layer.weight.detach()
         new = cls(layer.in_features, layer.out_features, bias is not None, dtype, group_size, weight.device)
-        if new.scales is None:
-            new.weight = weight.to(new.weight.dtype)
-        else:
-            new.weight, new.scales = quantize_int8(weight, group_size)
+        given, scales = (weight, None) if new.scales is None else quantize_int8(weight, group_size)
+        new.scales = scales
+        new.weight.copy_(given)  # whose numbers lie by columns: what the product of a few rows reads best
         if bias is not None:
             new.bias = bias.detach().to("float32").clone()
         return new.train(layer.training)

@@ -42,8 +42,11 @@ def test_kernels_have_the_bits_of_the_widened_weight(rows: int, outputs: int, wi
     for after in (None, After(normal(outputs), bias, residual, "silu")):
         expected = CPU.linear(x, dequantized(weight, scales, group), bias, after)
         np.testing.assert_array_equal(CPU.linear_int8(x, weight, scales, group, bias, after), expected)
+        columns = np.asfortranarray(weight)
+        np.testing.assert_array_equal(CPU.linear_int8(x, columns, scales, group, bias, after), expected)
         expected = CPU.linear(x, half.astype(np.float32), bias, after)
         np.testing.assert_array_equal(CPU.linear_bf16(x, half, bias, after), expected)
+        np.testing.assert_array_equal(CPU.linear_bf16(x, np.asfortranarray(half), bias, after), expected)
 
 
 def test_large_weights_are_widened_in_slabs() -> None:

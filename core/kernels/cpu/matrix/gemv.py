@@ -68,7 +68,7 @@ def _read(typing_context, function, rows, weight, step, last, scales, x, x_step,
 
 
 @njit(**EXACT)
-def _sum(into: Any, more: Any, fresh: Any) -> None:
+def add(into: Any, more: Any, fresh: Any) -> None:
     """into = more, or where not ``fresh`` += more."""
     for i in range(into.size):
         into[i] = more[i] if fresh else into[i] + more[i]
@@ -124,9 +124,9 @@ def _task(
                 read, weight + j * step + k * width, step, last, here, x + 4 * k, x_step, rows, k, many, block.ctypes.data,
                 factors,
             )  # fmt: skip
-            _sum(part, block, k % PART == 0)
+            add(part, block, k % PART == 0)
             if (k + many) % PART == 0 or k + many == depth:
-                _sum(total, part, k < PART)
+                add(total, part, k < PART)
         for r in range(rows):
             out = floats(c + 4 * (r * columns + j), last + 1)
             for i in range(out.size):
