@@ -79,7 +79,8 @@ def _trie(order: list[tuple[bytes, int]]) -> list[tuple[np.ndarray[Any, Any], ..
     starts = np.cumsum(lengths) - lengths
     joined = np.frombuffer(b"".join(text for text, _ in order), np.uint8)
     node = np.zeros(len(order), np.int64)  # the one of the level before that each text goes through
-    levels, alive, depth = [], np.arange(len(order)), 0
+    levels: list[tuple[np.ndarray[Any, Any], ...]] = []
+    alive, depth = np.arange(len(order)), 0
     while len(alive):
         before, byte = node[alive], joined[starts[alive] + depth]
         fresh = np.ones(len(alive), bool)
