@@ -12,7 +12,7 @@ import numpy as np
 from ...core.errors import DataError, RecipeError
 from ...core.nn import Module
 from ...hub import registry
-from ...hub.pipeline import Pipeline
+from ...hub.pipeline import Pipeline, pipeline_class
 from ...text.datasets.packing import pack
 from ...text.masking import Masker
 from ..language.schema import Masking, Model, RandomPart, Spans, Train
@@ -68,6 +68,10 @@ class Kind(ABC):
         """Whether a head that is no classifier of the data's classes is missing in what ``config.json`` describes."""
         return False
 
+    def accepts(self, pipeline: Pipeline) -> bool:
+        """Whether a finished model's pipeline does what this kind of data is for."""
+        return isinstance(pipeline, pipeline_class(self.task_name))
+
     def trim(self, model: Module) -> None:  # noqa: B027 - most kinds use the whole model
         """Freezes what has no part in the objective."""
 
@@ -98,6 +102,9 @@ class Speech(Kind):
     plural, domain, task_name = "sounds with transcripts", "audio", "speech-recognition"
     augments = tuple(kind for kind in augment.SOUND if kind is not RandomPart)  # the transcript tells of all of a sound
     metrics, by_class = objectives.SPEECH_METRICS, False
+
+    def accepts(self, pipeline: Pipeline) -> bool:
+        return super().accepts(pipeline) or hasattr(pipeline, "letters")
 
     def labelled(self, source: Source, recipe: Model) -> Source:
         """For a model that spells with a new head: the letters of the training part are the classes of each frame."""
@@ -173,7 +180,8 @@ class Corpora(Kind):
         if not hasattr(pipeline.model, "new_caches"):
             raise RecipeError(
                 f"model.name: {recipe.name} cannot continue texts, which a corpus is for",
-                fix="choose a model for text-generation: `nyala list --task text-generation`",
+                fix="choose a model for text-generation: `nyala list --task text-generation`; an encoder can learn to guess hidden "
+                "words, with data.masked={}",
             )
         length = recipe.max_length or min(_WINDOW, pipeline.preprocess.max_length)
 

@@ -23,7 +23,9 @@ def read_parquet(path: Path) -> Table:
         from pyarrow import parquet
     except ImportError as error:
         raise MissingDependencyError(
-            f"{path} is a Parquet file", why="reading one needs pyarrow", fix="pip install pyarrow, or convert the file to CSV"
+            f"{path} is a Parquet file",
+            why="reading one needs pyarrow",
+            fix='pip install "nyala[parquet]", or convert the file to CSV',
         ) from error
     if not path.is_file():
         raise DataError(f"there is no file {path}", fix="check the path")

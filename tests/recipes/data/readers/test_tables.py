@@ -143,7 +143,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
-    with pytest.raises(MissingDependencyError, match="pip install pyarrow, or convert the file to CSV"):
+    with pytest.raises(MissingDependencyError, match=r'pip install "nyala\[parquet\]", or convert the file to CSV'):
         read_table(tmp_path / "a.parquet")
 
 
