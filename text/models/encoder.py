@@ -145,6 +145,7 @@ class Encoder(_Model):
     """
 
     embeddings: Any
+    pooler: Any
 
     def forward(
         self,
