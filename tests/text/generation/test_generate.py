@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,12 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: st
 def test_an_unknown_setting_gets_the_nearest() -> None:
     with pytest.raises(ArgumentError, match=r"'temprature'.*did you mean 'temperature'"):
         GenerationConfig.of({"temprature": 1.0})
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 1.0, "seed": 7}, {"num_beams": 3}])
+def test_a_seed_gives_the_same_text_on_another_device(cuda, model, settings) -> None:
+    config = GenerationConfig(max_new_tokens=8, **settings)
+    expected = [g.tokens for g in generate(model, PROMPTS, config)]
+    there = copy.deepcopy(model).to(cuda)
+    assert [g.tokens for g in generate(there, PROMPTS, config)] == expected
+    assert next(there.parameters()).device == cuda

@@ -52,7 +52,7 @@ def test_the_tokens_are_those_without_guesses(model, settings: dict[str, Any]) -
     for draft in drafts:
         found = generate(model, [[1, 2, 3]], config, ends=(9,), draft=draft)[0]
         assert (found.tokens, found.finish) == (plain.tokens, plain.finish)
-        assert found.logprobs == pytest.approx(plain.logprobs, abs=1e-5)
+        assert found.logprobs == plain.logprobs  # to the bit: a row of a product does not depend on the others
         assert list(stream(model, [1, 2, 3], config, ends=(9,), draft=draft)) == plain.tokens
 
 
