@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ...hub.results import shortened, table
 from .assessment import Assessment
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from .judge import Judgement
 
 _CLASSES, _MISTAKES = 30, 8
+_NAME = 48  # characters of a sample's name
 _ENOUGH = 100  # samples, below which a temperature would be read out of noise
 
 
@@ -83,12 +85,20 @@ def _classes(a: Assessment) -> str:
     return text if len(shown) == len(found) else f"{text}\nthe {len(shown)} worst of {len(found)} classes; --json has all"
 
 
-def _mistakes(judgement: Judgement, a: Assessment) -> str:
+def _called(raw: Any, number: int) -> str:
+    """What a sample is called: of a long path the end, since its beginning is the same for all."""
     from .judge import name_of
 
+    name = name_of(raw) or f"sample {number}"
+    if isinstance(raw, Path) and len(name) > _NAME:
+        name = "..." + name[3 - _NAME :]
+    return shortened(name, _NAME)
+
+
+def _mistakes(judgement: Judgement, a: Assessment) -> str:
     rows = [
         [
-            shortened(name_of(judgement.part.inputs[i]) or f"sample {i}", 48),
+            _called(judgement.part.inputs[i], int(i)),
             shortened(a.labels[a.truth[i]], 22),
             shortened(a.labels[a.predicted[i]], 22),
             float(a.confidence[i]),
