@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def read(recipe: Data) -> Raw | None:
         )
     notes = (f"read as {layout.name}", *layout.notes)
     if layout.text and recipe.columns.label is None:
-        parts = {part: [_utterance(one, layout) for one in found] for part, found in layout.parts.items()}
+        parts: dict[str, Sequence[Utterance]] = {}
+        for part, found in layout.parts.items():
+            parts[part] = [_utterance(one, layout) for one in found]
         return replace(of_utterances(parts, _hashes(layout)), notes=notes)
     samples = {part: _samples(found, _target(layout, recipe), layout) for part, found in layout.parts.items()}
     raw = assemble(samples, recipe.name)
