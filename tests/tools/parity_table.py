@@ -21,6 +21,8 @@ PICTURES = ("resnet_basic", "resnet_bottleneck", "efficientnet_lite")
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
 
+SEQ2SEQ = ("t5", "flan_t5", "bart", "bart_bare", "bart_classifier", "marian", "marian_apart")
+
 
 def relative(actual: Any, expected: np.ndarray) -> float:
     """Largest difference, over the largest value."""
@@ -81,7 +83,22 @@ def tiny() -> list[list[object]]:
         inputs = {k: nyala.from_numpy(frozen[k]) for k in ("input_ids", "attention_mask", "token_type_ids") if k in frozen}
         model = nyala.load(str(folder), task="feature-extraction").model
         rows.append(row(name, model, frozen, inputs, "transformers"))
-    return rows
+    return rows + [seq2seq(name) for name in SEQ2SEQ]
+
+
+def seq2seq(name: str) -> list[object]:
+    """The line of a tiny random encoder-decoder, whose gradients were frozen without a mask."""
+    folder = GOLDENS / "text" / name
+    frozen = dict(checkpoint.load_file(folder / "goldens.safetensors"))
+    wanted = ["input_ids", "decoder_input_ids"]
+    plain = next((key for key in frozen if key.startswith("plain.")), None)
+    if plain is None:
+        wanted = ["input_ids", "attention_mask"]
+    else:
+        frozen[plain.removeprefix("plain.")] = frozen[plain]
+        frozen["attention_mask"] = np.ones(frozen[plain].shape[:2], np.int64)
+    inputs = {k: nyala.from_numpy(np.array(frozen[k])) for k in wanted}
+    return row(name, nyala.load(str(folder)).model, frozen, inputs, "transformers")
 
 
 def published() -> list[list[object]]:
