@@ -136,6 +136,8 @@ class TextEmbedding(TextPipeline):
     @property
     def width(self) -> int:
         """How many numbers a vector has."""
+        if self.pooling.layers:
+            return int(self.pooling.layers[-1].weight.shape[0])
         return int(self.model.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
     def stream(

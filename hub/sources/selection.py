@@ -12,7 +12,7 @@ from ..files import WEIGHTS
 _HELPERS = re.compile(
     r"(config|adapter_config|generation_config|preprocessor_config|processor_config|tokenizer|tokenizer_config|special_tokens_map"
     r"|added_tokens|vocab|modules|sentence_bert_config|config_sentence_transformers)\.json"
-    r"|\d+_[A-Za-z]+/config\.json|vocab\.txt|merges\.txt|(tokenizer|spiece|sentencepiece\.bpe|spm)\.model|(source|target)\.spm"
+    r"|\d+_[A-Za-z]+/config\.json|\d+_Dense/(model\.safetensors|pytorch_model\.bin)|vocab\.txt|merges\.txt|(tokenizer|spiece|sentencepiece\.bpe|spm)\.model|(source|target)\.spm"
 )
 ADAPTER = {"adapter_config.json", "adapter_model.safetensors"}  # the weights of an adapter are those of its base
 _SHARD = re.compile(r"[A-Za-z0-9][\w.-]*-\d{5}-of-\d{5}\.(safetensors|bin)")

@@ -64,11 +64,19 @@ def save(
             for name, content in letters_of(labels, pipeline).files().items():
                 (new / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         pooling = getattr(pipeline, "pooling", None)
-        for name, content in pooling.files(int(config["hidden_size"])).items() if pooling is not None else ():
-            (new / name).parent.mkdir(exist_ok=True)
-            (new / name).write_text(content, encoding="utf-8")
+        if pooling is not None:
+            _write_pooling(new, pooling, int(getattr(model.config, "hidden_size", 0)))
         if hasattr(pipeline.preprocess, "max_length"):
             _write_length(new, int(pipeline.preprocess.max_length))
+
+
+def _write_pooling(folder: Path, pooling: Any, width: int) -> None:
+    """How the vectors of tokens become one, as sentence-transformers reads it."""
+    for name, content in pooling.files(width).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+    for name, arrays in pooling.arrays().items():
+        checkpoint.save_file(arrays, folder / name, metadata={"format": "pt"})
 
 
 def _write_preprocessor(path: Path, own: dict[str, Any]) -> None:

@@ -80,11 +80,15 @@ def test_tokenizer_saves_what_it_reads(tokenizer: Tokenizer, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("mode", "expected"), [("mean", [2.0, 3.0]), ("cls", [1.0, 2.0]), ("max", [3.0, 4.0]), ("last", [3.0, 4.0])]
-)
+    ("mode", "expected"),
+    [
+        ("mean", [2.0, 3.0]), ("cls", [1.0, 2.0]), ("max", [3.0, 4.0]), ("last", [3.0, 4.0]),
+        ("mean_sqrt_len", [4 / 2**0.5, 6 / 2**0.5]), ("weightedmean", [7 / 3, 10 / 3]),
+    ],
+)  # fmt: skip
 def test_pooling_skips_padding(mode: str, expected: list[float]) -> None:
     hidden = nyala.tensor([[[1.0, 2.0], [3.0, 4.0], [90.0, 90.0]]])
-    assert Pooling(mode)(hidden, nyala.tensor([[1, 1, 0]])).tolist() == [expected]
+    assert Pooling(mode)(hidden, nyala.tensor([[1, 1, 0]])).tolist() == [pytest.approx(expected)]
     unit = Pooling(mode, normalize=True)(hidden, nyala.tensor([[1, 1, 0]])).numpy()
     assert np.linalg.norm(unit) == pytest.approx(1)
 
