@@ -11,8 +11,8 @@ import numpy as np
 from ..core.autograd import inference_mode
 from ..core.errors import ArgumentError, DataError
 from ..hub.pipeline import Pipeline, Unavailable
-from .beam import Beam, search
 from .ctc import Rows, Spelled, align, greedy, log_softmax
+from .ctc_beam import Beam, search
 from .letters import Letters
 from .transcript import Segment, Transcript, Transcripts, Word
 from .transforms.waves import Waves

@@ -84,7 +84,7 @@ class Crepe(nn.Model):
         x = frames.unsqueeze(1)
         for i in range(1, 7):
             x = F.pad(x, (254, 254) if i == 1 else (31, 32))
-            x = self._modules[f"conv{i}_BN"](F.relu(self._modules[f"conv{i}"](x)))
+            x = self.get_submodule(f"conv{i}_BN")(F.relu(self.get_submodule(f"conv{i}")(x)))
             x = F.max_pool1d(x, 2)
         return x.transpose(1, 2).reshape(x.shape[0], -1)
 

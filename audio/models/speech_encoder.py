@@ -326,7 +326,8 @@ class Encoder(nn.Module):
         Args:
             x: vectors of the frames.
             valid: (N, T) bool, False for padding.
-            states: gets what enters the layers, one after the other, and the result.
+            states: gets what enters the layers, one after the other, and the result. Where norms come first, the result is behind
+                the last norm: so the published classifiers were trained, and so transformers had it before version 5.
         """
         if valid is not None:
             x = where(valid.unsqueeze(-1), x, 0.0)

@@ -18,6 +18,8 @@ EXAMPLES = """  nyala transcribe meeting.mp3
   nyala transcribe talk.flac --timestamps
   nyala transcribe talk.flac --format vtt > talk.vtt
   nyala transcribe rede.ogg --model openai/whisper-small --language de
+  nyala transcribe call.wav --model facebook/wav2vec2-base-960h --language-model words.arpa
+  nyala transcribe answers.wav --model facebook/wav2vec2-base-960h --words yes-no.txt
   cat call.wav | nyala transcribe -"""
 FORMATS = ("txt", "srt", "vtt", "json")
 
@@ -33,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", metavar="CODE", help="what is spoken, e.g. de; found out where it is not given")
     parser.add_argument("--translate", action="store_true", help="write it down in English")
     parser.add_argument("--prompt", default="", metavar="TEXT", help="words that help, such as names that occur")
+    spelled = parser.add_argument_group("models that spell (CTC)")
+    spelled.add_argument("--beam", type=int, metavar="N", help="follow the N likeliest texts (50 with one of the next two)")
+    spelled.add_argument("--language-model", metavar="FILE", help="n-grams of words: an ARPA file, or one packed as .gz")
+    spelled.add_argument("--words", metavar="FILE", help="the only words that may be said, in a text file")
     parser.add_argument("--device", help="cpu, cuda, cuda:1")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -88,7 +94,27 @@ def _options(args: argparse.Namespace, pipeline: Any) -> dict[str, Any]:
         )
     timed = args.timestamps or args.format in ("srt", "vtt") or None
     task = "translate" if args.translate else "transcribe"
-    return {"timestamps": timed, "language": args.language, "task": task, "prompt": args.prompt}
+    options = {"timestamps": timed, "language": args.language, "task": task, "prompt": args.prompt}
+    return options | ({"beam": beam} if (beam := _beam(args, pipeline)) else {})
+
+
+def _beam(args: argparse.Namespace, pipeline: Any) -> Any:
+    """How a model that spells searches, where that is asked for."""
+    from ...audio.ctc_beam import Beam
+    from ...audio.ngram import NGram, Vocabulary
+
+    asked = [name for name in ("beam", "language_model", "words") if getattr(args, name) is not None]
+    if not asked:
+        return None
+    if not hasattr(pipeline, "letters"):
+        raise ArgumentError(
+            f"--{asked[0].replace('_', '-')} for {args.model}",
+            why="it does not spell what it hears",
+            fix="leave it out, or use a CTC model",
+        )
+    model = NGram.read(args.language_model) if args.language_model else None
+    words = Vocabulary.lines(args.words) if args.words else None
+    return Beam(width=50 if args.beam is None else args.beam, language_model=model, words=words)
 
 
 def _give(said: Any, args: argparse.Namespace, target: Path | None) -> None:

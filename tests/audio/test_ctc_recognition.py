@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import nyala
 import pytest
-from nyala.audio.beam import Beam, search
+from nyala.audio.ctc_beam import Beam, search
 from nyala.audio.ctc_recognition import CTCRecognition
 from nyala.audio.transforms.waves import Waves
 from nyala.errors import ArgumentError, DataError, MissingFileError

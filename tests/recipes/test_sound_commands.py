@@ -72,3 +72,22 @@ def test_one_file_for_two_sounds_and_another_kind_of_model(files: list[str], tmp
     again.write_bytes(Path(files[0]).read_bytes())
     assert run("vad", files[0], str(again), "--output", str(tmp_path / "out")) == 2
     assert "two inputs would be written" in capsys.readouterr().err
+
+
+def test_a_model_that_spells_searches_by_words(files: list[str], tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_bytes((GOLDENS / "wav2vec2_ctc" / name).read_bytes())
+    letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONI"]
+    (folder / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(letters)}))
+    (folder / "preprocessor_config.json").write_text(json.dumps({"sampling_rate": 1_000}))
+    (tmp_path / "words.txt").write_text("note\nneon i")
+    (tmp_path / "words.arpa").write_text("\\data\\\nngram 1=2\n\n\\1-grams:\n-1\tnote\n-2\tneon\n\n\\end\\\n")
+    ask = ["transcribe", files[0], "--model", str(folder), "--quiet", "--json"]
+    options = [*ask, "--words", str(tmp_path / "words.txt"), "--language-model", str(tmp_path / "words.arpa"), "--beam", "8"]
+    assert main(options) == 0
+    said = json.loads(capsys.readouterr().out)["results"][0]
+    assert said["text"] and set(said["text"].split()) <= {"NOTE", "NEON", "I"}
+    assert [word["text"] for s in said["segments"] for word in s["words"]] == said["text"].split()
+    assert main([*ask, "--beam", "0"]) == 2 and "width 0" in capsys.readouterr().err

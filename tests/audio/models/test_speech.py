@@ -199,3 +199,18 @@ def test_bad_input_is_named() -> None:
         wav2vec2.build({**TINY, "architectures": ["Wav2Vec2ForSinging"]})
     with pytest.raises(DataError, match="add_adapter"):
         wav2vec2.build({**TINY, "add_adapter": True})
+
+
+def test_half_precision_shards_and_the_old_spelling_load_as_they_are(tmp_path: Path) -> None:
+    published = checkpoint.load_file(GOLDENS / "wav2vec2_ctc_large" / "model.safetensors")
+    config = (GOLDENS / "wav2vec2_ctc_large" / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config)
+    narrow = {k.replace("parametrizations.weight.original0", "weight_g"): v for k, v in published.items()}
+    narrow = {k.replace("parametrizations.weight.original1", "weight_v"): v for k, v in narrow.items()}
+    checkpoint.save_sharded({k: v.astype(nyala.bfloat16) for k, v in narrow.items()}, tmp_path, max_shard_bytes=8_000)
+    assert (tmp_path / "model.safetensors.index.json").is_file()
+    _, model = loaded(tmp_path)
+    state = {k: v.numpy() for k, v in model.state_dict().items()}
+    assert all(v.dtype == np.float32 for v in state.values())
+    for name, value in published.items():
+        assert np.array_equal(state[name], value.astype(nyala.bfloat16).astype(np.float32)), name

@@ -9,7 +9,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 from nyala.audio import ctc
-from nyala.audio.beam import Beam, search
+from nyala.audio.ctc_beam import Beam, search
 from nyala.audio.letters import Letters
 from nyala.audio.ngram import NGram
 from nyala.errors import ArgumentError
