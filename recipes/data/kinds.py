@@ -180,8 +180,8 @@ class Corpora(Kind):
         if not hasattr(pipeline.model, "new_caches"):
             raise RecipeError(
                 f"model.name: {recipe.name} cannot continue texts, which a corpus is for",
-                fix="choose a model for text-generation: `nyala list --task text-generation`; an encoder can learn to guess hidden "
-                "words, with data.masked={}",
+                fix="choose a model for text-generation: `nyala list --task text-generation`; an encoder can learn to guess "
+                "hidden words, with data.masked={}",
             )
         length = recipe.max_length or min(_WINDOW, pipeline.preprocess.max_length)
 

@@ -22,11 +22,8 @@ def read_parquet(path: Path) -> Table:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise MissingDependencyError(
-            f"{path} is a Parquet file",
-            why="reading one needs pyarrow",
-            fix='pip install "nyala[parquet]", or convert the file to CSV',
-        ) from error
+        fix = 'pip install "nyala[parquet]", or convert the file to CSV'
+        raise MissingDependencyError(f"{path} is a Parquet file", why="reading one needs pyarrow", fix=fix) from error
     if not path.is_file():
         raise DataError(f"there is no file {path}", fix="check the path")
     try:
