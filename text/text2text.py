@@ -18,10 +18,10 @@ from ..core.create import from_numpy
 from ..core.errors import ArgumentError
 from ..hub.results import shortened, table
 from .batching import TextPipeline, as_is, longest_of, texts_of, tokenizer_of
-from .generation import Continuation, Continuations, Generated, GenerationConfig, TextStream, ends_of, generate, stream
+from .generation import Continuation, Continuations, Generated, GenerationConfig, ends_of, generate, stream
 from .generation.processors import Processor
 from .generation.published import USUAL, processors_of, published_of, settings_of
-from .generation.stopping import stops_at
+from .generation.stopping import pieces, stops_at
 from .pooling import Pooling
 from .tokenizer import Tokenizer
 
@@ -157,14 +157,8 @@ class Text2Text(TextPipeline):
         self.check(rows, [text])
         with no_grad():
             read = self._read({k: v.to(self.device) for k, v in self.preprocess.pad(rows).items()})
-        pieces = TextStream(self.preprocess.decode, config.stop)
-        for token in stream(self.model, self.start, config, self.ends, processors=self.processors, **read):
-            if piece := pieces.add(token):
-                yield piece
-            if pieces.stopped:
-                return
-        if piece := pieces.close():
-            yield piece
+        tokens = stream(self.model, self.start, config, self.ends, processors=self.processors, **read)
+        yield from pieces(tokens, self.preprocess.decode, config.stop)
 
     def generation(self, settings: Mapping[str, Any]) -> GenerationConfig:
         """The published settings with these in place of theirs."""
@@ -185,11 +179,8 @@ class Text2Text(TextPipeline):
         return {"encoder_outputs": model.encode(ids, mask), "attention_mask": mask}
 
     def _told(self, made: Generated, config: GenerationConfig) -> Continuation:
-        texts = TextStream(self.preprocess.decode, config.stop)
-        for token in made.tokens:
-            texts.add(token)
-        texts.close()
-        return Continuation(texts.text.strip(), made.finish, tuple(made.tokens), score=made.score)
+        text = "".join(pieces(made.tokens, self.preprocess.decode, config.stop))
+        return Continuation(text.strip(), made.finish, tuple(made.tokens), score=made.score)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
         """(N, vocabulary) float32: what the model says of the first token that it would write."""

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ...core.errors import ArgumentError, NyalaError, did_you_mean
+from ...core.errors import ArgumentError, DataError, NyalaError, did_you_mean
 from . import console, decoding
 
 NAME = "chat"
@@ -72,7 +72,10 @@ def _pipeline(args: argparse.Namespace) -> Any:
 def _lines(interactive: bool) -> Iterator[str]:
     """What the user says, a line at a time."""
     if not interactive:
-        yield from (line.rstrip("\n") for line in sys.stdin)
+        try:
+            yield from (line.rstrip("\n") for line in sys.stdin)
+        except UnicodeDecodeError as error:
+            raise DataError("standard input is not UTF-8", why=str(error.reason), fix="convert it") from error
         return
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - input() then knows arrow keys and earlier lines

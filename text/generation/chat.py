@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ...hub.files import Files
 
 _MEMORY = 1 << 30
+_START = 60.0  # seconds that a process may take to start
 _LONGEST = 200_000  # characters of a template itself
 _SAID = {
     "syntax": "is no Jinja2 template",
@@ -198,19 +199,26 @@ class _Worker:
     def __init__(self, characters: int) -> None:
         import importlib.util
 
-        if importlib.util.find_spec("jinja2") is None:
+        found = [importlib.util.find_spec(name) for name in ("jinja2", "markupsafe")]
+        if None in found:
             raise MissingDependencyError("chat templates need jinja2", fix="pip install 'jinja2>=3.1.6'")
+        places = [str(Path(str(spec.origin)).parents[1]) for spec in found if spec is not None]
         self.characters = characters
         script = Path(__file__).with_name("template_worker.py")
+        command = [sys.executable, "-I", str(script), *places]
         self.process = subprocess.Popen(
-            [sys.executable, "-I", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, encoding="utf-8",
-        )  # fmt: skip
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
+        )
         self.answers: SimpleQueue[str] = SimpleQueue()
         threading.Thread(target=_read, args=(self.process.stdout, self.answers), daemon=True).start()
         weakref.finalize(self, _end, self.process)
         limits = {"output": characters, "memory": _MEMORY, "processor": 600}
-        self._write(json.dumps({"limits": limits}))
+        if self.ask(json.dumps({"limits": limits}), _START) is None:
+            raise MissingDependencyError(
+                "the process that renders chat templates did not start",
+                why=f"{sys.executable} could not import jinja2, or may start no processes",
+                fix="pip install 'jinja2>=3.1.6' for this Python",
+            )
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -219,7 +227,7 @@ class _Worker:
         """The answer; None where there is none in time, and the process is ended."""
         self._write(question)
         try:
-            line = self.answers.get(timeout=seconds)
+            line = self.answers.get(timeout=seconds)  # an empty one: it has ended
         except Empty:
             line = ""
         if not line:

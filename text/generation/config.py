@@ -7,6 +7,19 @@ from typing import Any
 
 from ...core.errors import ArgumentError, did_you_mean
 
+# What others call it -> what to write here.
+_ELSEWHERE = {
+    "do_sample": "set temperature=1.0 to draw tokens, and leave it out to take the likeliest",
+    "max_length": "set max_new_tokens, which does not count the input",
+    "max_tokens": "set max_new_tokens",
+    "min_length": "set min_new_tokens, which does not count the input",
+    "stop_strings": "set stop",
+    "best_of": "set num_return_sequences with a temperature",
+    "eos_token_id": "the pipeline has ends; generate takes them as an argument",
+    "bad_words_ids": "set suppress_tokens, or pass a processor of nyala.text.generation.published.forbid",
+    "top_logprobs": "set logprobs",
+}
+
 
 @dataclass(frozen=True)
 class GenerationConfig:
@@ -133,9 +146,8 @@ class GenerationConfig:
         known = [f.name for f in fields(GenerationConfig)]
         for name in settings:
             if name not in known:
-                raise ArgumentError(
-                    f"generation has no setting {name!r}", fix=did_you_mean(name, known) or f"settings: {', '.join(known)}"
-                )
+                near = _ELSEWHERE.get(name) or did_you_mean(name, known) or f"settings: {', '.join(known)}"
+                raise ArgumentError(f"generation has no setting {name!r}", fix=near)
         return GenerationConfig(**settings)
 
 

@@ -21,7 +21,7 @@ from .results import Continuation, Continuations, Told
 from .rows import Generated
 from .speculative import LookupDraft, ModelDraft
 from .steps import positions_of
-from .stopping import TextStream, stops_at
+from .stopping import pieces, stops_at
 
 if TYPE_CHECKING:
     from ...core.nn import Module
@@ -154,8 +154,9 @@ class TextGeneration(TextPipeline):
         """The tokens of a conversation, up to where the answer begins; ``values`` are the template's."""
         said = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         text = self.template.render(said, **values)
+        clean = text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates are no characters
         # the template writes the special tokens itself
-        return [int(i) for i in self.tokenizer().backend.encode(text, add_special_tokens=False).ids]
+        return [int(i) for i in self.tokenizer().backend.encode(clean, add_special_tokens=False).ids]
 
     # ---- what both need
 
@@ -216,26 +217,17 @@ class TextGeneration(TextPipeline):
         return ids[-room:]
 
     def _told(self, made: Generated, config: GenerationConfig) -> Continuation:
-        texts = TextStream(self.preprocess.decode, config.stop)
-        for token in made.tokens:
-            texts.add(token)
-        texts.close()
         decode = self.preprocess.decode
+        text = "".join(pieces(made.tokens, decode, config.stop))
         told = tuple(
             Told(decode([token]), logprob, tuple((decode([t]), p) for t, p in others))
             for token, logprob, others in zip(made.tokens, made.logprobs, made.alternatives, strict=bool(made.logprobs))
         )
-        return Continuation(texts.text, made.finish, tuple(made.tokens), told, made.score)
+        return Continuation(text, made.finish, tuple(made.tokens), told, made.score)
 
     def _stream(self, ids: Sequence[int], config: GenerationConfig, objects: dict[str, Any]) -> Iterator[str]:
-        texts = TextStream(self.preprocess.decode, config.stop)
-        for token in stream(self.model, ids, config, self.ends, **objects):
-            if piece := texts.add(token):
-                yield piece
-            if texts.stopped:
-                return
-        if piece := texts.close():
-            yield piece
+        tokens = stream(self.model, ids, config, self.ends, **objects)
+        return pieces(tokens, self.preprocess.decode, config.stop)
 
 
 def ends_of(config: dict[str, Any]) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _TAIL = 8  # tokens that are decoded again before a new one, for what depends on its neighbours
 
@@ -78,6 +78,23 @@ class TextStream:
         piece = self.text[self._told : len(self.text) - held]
         self._told += len(piece)
         return piece
+
+
+def pieces(tokens: Iterable[int], decode: Decode, stop: Sequence[str] = ()) -> Iterator[str]:
+    """The text of tokens as they come, up to the first of ``stop``; see :class:`TextStream`.
+
+    Example:
+        >>> "".join(pieces(map(ord, "a b. c"), lambda ids: "".join(map(chr, ids)), (".",)))
+        'a b'
+    """
+    stream = TextStream(decode, stop)
+    for token in tokens:
+        if piece := stream.add(token):
+            yield piece
+        if stream.stopped:
+            return
+    if piece := stream.close():
+        yield piece
 
 
 def stops_at(decode: Decode, stop: Sequence[str], prompt: Sequence[int] = ()) -> Callable[[Sequence[int]], bool] | None:

@@ -1,7 +1,7 @@
 """The process that renders chat templates: they come with weights from anywhere, so they get no part of the caller's own.
 
-It reads one JSON object a line ({"template", "values"}, or {"limits"} first) and answers with one: {"text"} or {"error", "kind"}.
-Started as a script, by ``chat``; it imports nothing of nyala.
+It reads one JSON object a line ({"limits"} first, then {"template", "values"}) and answers with one: {"ready"}, {"text"} or
+{"error", "kind"}. Started as a script, by ``chat``; it imports nothing of nyala.
 """
 
 from __future__ import annotations
@@ -100,9 +100,11 @@ def main() -> None:
             most = told["output"]
             _environment()  # what jinja2 itself needs is loaded before memory is limited
             _limit(told["memory"], told["processor"])
+            print(json.dumps({"ready": True}), flush=True)
             continue
         print(json.dumps(_render(asked["template"], asked["values"], most)), flush=True)
 
 
 if __name__ == "__main__":
+    sys.path += sys.argv[1:]  # where the caller has jinja2 from
     main()

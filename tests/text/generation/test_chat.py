@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import nyala
 import pytest
-from nyala.errors import ArgumentError, DataError, MissingFileError
+from nyala.errors import ArgumentError, DataError, MissingDependencyError, MissingFileError
 from nyala.hub.files import folder_files
-from nyala.text.generation import ChatTemplate, PrefixCache
+from nyala.text.generation import ChatTemplate, PrefixCache, chat
 
 FROZEN = json.loads((Path(__file__).parents[2] / "goldens" / "text" / "chat_templates.json").read_text())
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -54,6 +55,13 @@ def test_a_template_without_an_end_is_stopped() -> None:
     with pytest.raises(DataError, match=r"of folder m does not end: it was stopped after 0\.3 seconds"):
         ChatTemplate(endless, origin="folder m", seconds=0.3).render(HELLO)
     assert ChatTemplate("{{ messages[0].content }}").render(HELLO) == "Hello"
+
+
+def test_a_process_that_does_not_start_is_told(monkeypatch) -> None:
+    monkeypatch.setattr(chat, "_running", {})
+    monkeypatch.setattr(chat.sys, "executable", shutil.which("true"))
+    with pytest.raises(MissingDependencyError, match="did not start.*could not import jinja2"):
+        ChatTemplate("x").render(HELLO)
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,8 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: st
 def test_an_unknown_setting_gets_the_nearest() -> None:
     with pytest.raises(ArgumentError, match=r"'temprature'.*did you mean 'temperature'"):
         GenerationConfig.of({"temprature": 1.0})
+    with pytest.raises(ArgumentError, match="set temperature"):
+        GenerationConfig.of({"do_sample": True})
 
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 1.0, "seed": 7}, {"num_beams": 3}])

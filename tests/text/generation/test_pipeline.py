@@ -91,6 +91,11 @@ def test_conversations(pipe) -> None:
     assert prefix.saved >= 7
 
 
+def test_bytes_that_are_no_text_change_nothing_else(pipe) -> None:
+    assert pipe.chat_ids("a\udcff") == pipe.chat_ids("a?")
+    assert pipe("a\udcff", max_new_tokens=3) == pipe("a?", max_new_tokens=3)
+
+
 def test_another_template(pipe, tmp_path: Path) -> None:
     other = dataclasses.replace(pipe, chat_template="{{ eos_token }}{{ messages[-1].content }}")
     assert [other.preprocess.token(i) for i in other.chat_ids("ab")] == ["<|end|>", "a", "b"]

@@ -159,9 +159,16 @@ def call(name: str) -> Piece:
 
 
 def build(piece: Piece, rules: Sequence[tuple[str, Piece]] = ()) -> Grammar:
-    """The grammar of a piece and the rules that it calls; its own rule is called ``""``."""
+    """The grammar of a piece and the rules that it calls; its own rule is called ``""``.
+
+    Raises:
+        ArgumentError: there are too many states, or too many pieces in pieces.
+    """
     grammar = Grammar()
-    grammar.rule("", piece)
-    for name, body in rules:
-        grammar.rule(name, body)
+    try:
+        grammar.rule("", piece)
+        for name, body in rules:
+            grammar.rule(name, body)
+    except RecursionError as error:
+        raise ArgumentError("the constraint is nested too deeply", fix="write its parts into each other less often") from error
     return grammar

@@ -101,7 +101,10 @@ def _counting(low: int, high: int) -> list[Piece]:
 
 def exactly(value: Any) -> Piece:
     """One value, as ``json.dumps`` writes it."""
-    return text(json.dumps(value, ensure_ascii=False))
+    said = json.dumps(value, ensure_ascii=False)
+    if any(0xD800 <= ord(c) <= 0xDFFF for c in said):  # half a character can only be escaped
+        said = json.dumps(value)
+    return text(said)
 
 
 def listed(item: Piece, least: int = 0, most: int | None = None, first: Iterable[Piece] = ()) -> Piece:

@@ -63,7 +63,10 @@ def json_schema(schema: Any) -> Grammar:
             raise ArgumentError(f"the JSON schema is not JSON: {error}", fix="correct it") from error
     elif hasattr(schema, "model_json_schema"):
         schema = schema.model_json_schema()
-    return _Reader(schema).grammar()
+    try:
+        return _Reader(schema).grammar()
+    except RecursionError as error:
+        raise ArgumentError("the JSON schema is nested too deeply", fix="give parts of it names in $defs") from error
 
 
 class _Reader:

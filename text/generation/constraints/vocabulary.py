@@ -107,14 +107,18 @@ def _of_json(content: str) -> Vocabulary:
     vocabulary = model.get("vocab", {})
     numbers = {t: i for i, (t, _) in enumerate(vocabulary)} if isinstance(vocabulary, list) else dict(vocabulary)
     special = set()
+    written = {}  # tokens that were added as they are, and are text
     for added in told.get("added_tokens", []):
         numbers[added["content"]] = added["id"]
-        special.add(added["id"])
+        if added.get("special"):
+            special.add(added["id"])
+        else:
+            written[added["id"]] = added["content"].encode()
     kinds = _decoders(told.get("decoder"))
     texts: list[bytes | None] = [None] * (max(numbers.values(), default=-1) + 1)
     for token, number in numbers.items():
         if number not in special:
-            texts[number] = _text(token, kinds)
+            texts[number] = written.get(number) or _text(token, kinds)
     return Vocabulary(texts, strips_space="Strip" in kinds or ("Metaspace" in kinds and "ByteFallback" not in kinds))
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nyala.errors import ArgumentError
 from nyala.text.generation import GenerationConfig, generate
-from nyala.text.generation.constraints import Automaton, Constraint, Vocabulary, json_schema, regex
+from nyala.text.generation.constraints import Automaton, Constraint, Vocabulary, json_schema, regex, vocabulary
 from nyala.text.generation.constraints.utf8 import byte_ranges, complement, merged
 from nyala.text.generation.rows import Row
 from nyala.text.models import llama
@@ -247,3 +247,26 @@ def test_a_space_that_decoding_takes_off_may_come_first() -> None:
     constraint = Constraint(regex("ab"), Vocabulary([None, b" a", b"a", b"b"], strips_space=True), [0])
     found = constraint([Row([], limit=9)], np.zeros((1, 4), np.float32))[0]
     assert (found > -np.inf).tolist() == [False, True, True, False]
+
+
+def test_what_tokens_of_a_tokenizer_stand_for() -> None:
+    added = [{"id": 4, "content": "<s>", "special": True}, {"id": 5, "content": "\n\n", "special": False}]
+    told = {"model": {"vocab": {"Ġa": 0, "Ã©": 1, "x": 2, "猫": 3}}, "decoder": {"type": "ByteLevel"}, "added_tokens": added}
+    assert vocabulary._of_json(json.dumps(told)).texts == [b" a", "é".encode(), b"x", None, None, b"\n\n"]
+    pieces = {"vocab": [["\u2581a", -1.0], ["<0x0A>", -2.0], ["é", -3.0]]}
+    sequence = {"type": "Sequence", "decoders": [{"type": "Replace"}, {"type": "ByteFallback"}, {"type": "Strip"}]}
+    found = vocabulary._of_json(json.dumps({"model": pieces, "decoder": sequence}))
+    assert found.texts == [b" a", b"\n", "é".encode()] and found.strips_space
+    with pytest.raises(ArgumentError, match="decoder WordPiece"):
+        vocabulary._of_json(json.dumps({"model": pieces, "decoder": {"type": "WordPiece"}}))
+
+
+def test_depth_and_half_characters_are_no_trouble() -> None:
+    deep: Any = {}
+    for _ in range(3000):
+        deep = {"type": "array", "items": deep}
+    with pytest.raises(ArgumentError, match="nested too deeply"):
+        json_schema(deep)
+    with pytest.raises(ArgumentError, match=r"no regular expression|nested too deeply"):
+        regex("(" * 3000 + ")" * 3000)
+    assert json.loads(draw(Constraint(json_schema({"const": "\ud800"}), VOCABULARY, [END]), 0)) == "\ud800"
