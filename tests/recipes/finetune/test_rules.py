@@ -51,7 +51,7 @@ SPEECH = {**SOUND, "kind": "speech", "counts": [], "heard": 0.0}
 SPOKEN = (SPEECH, {**SPEECH, "spells": True})
 
 
-STRUCTURED = tuple({**TEXT, "kind": kind, "counts": []} for kind in ("tags", "pairs", "corpus"))
+STRUCTURED = tuple({**TEXT, "kind": kind, "counts": []} for kind in ("tags", "pairs", "corpus", "seq2seq"))
 
 
 @pytest.mark.parametrize(
