@@ -239,7 +239,8 @@ class Rotary:
             raise ArgumentError(f"Rotary: {len(frequencies)} frequencies for dim={dim}", fix=f"give {dim // 2}")
         self.frequencies = frequencies
         self.dim, self.base, self.interleaved, self.scale = dim, base, interleaved, scale
-        self._tables: dict[tuple[str, str], tuple[Any, Any]] = {}
+        self._tables: dict[tuple[str, Any], tuple[Any, Any]] = {}
+        self._last: tuple[tuple[int, int, Any], Any, Any] | None = None
 
     def __call__(self, q: Tensor, k: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """Queries and keys (N, heads, T, D) turned by their positions start, start + 1, ...
@@ -256,13 +257,15 @@ class Rotary:
                 why=f"it turns the first {self.dim} features of (N, heads, T, D)",
                 fix="check the width of the heads",
             )
-        stop = start + x.shape[2]
-        cos, sin = self._table(x, stop)
-        return rotate(x, cos[start:stop], sin[start:stop], self.interleaved)
+        stop, place = start + x.shape[2], (x.device, x.dtype)
+        if self._last is None or self._last[0] != (start, stop, place):  # all layers of a model ask for the same
+            cos, sin = self._table(x, stop)
+            self._last = (start, stop, place), cos[start:stop], sin[start:stop]
+        return rotate(x, self._last[1], self._last[2], self.interleaved)
 
     def _table(self, x: Tensor, length: int) -> tuple[Any, Any]:
         """Cosines and sines of the positions below ``length`` at least, (positions, dim / 2), made once."""
-        place = x.device, x.dtype.name
+        place = x.device, x.dtype
         held = self._tables.get(place)
         if held is None or len(held[0]) < length:
             xp, count = x._module, max(length, _STEPS, 0 if held is None else 2 * len(held[0]))

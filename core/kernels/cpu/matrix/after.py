@@ -20,8 +20,10 @@ PLAIN: Ends = (0, 0, 0, 0, 0)
 
 def suits(bias: Any, after: After | None) -> bool:
     """Whether everything that follows the product is float32."""
-    arrays = (bias,) if after is None else (bias, after.scale, after.shift, after.residual)
-    return all(x is None or x.dtype == np.float32 for x in arrays)
+    for x in (bias,) if after is None else (bias, after.scale, after.shift, after.residual):
+        if x is not None and x.dtype != np.float32:
+            return False
+    return True
 
 
 def ends(bias: Any, after: After | None) -> tuple[Ends, tuple[Any, ...]]:
@@ -34,9 +36,12 @@ def ends(bias: Any, after: After | None) -> tuple[Ends, tuple[Any, ...]]:
             return PLAIN, ()
         bias = _flat(bias)
         return (_address(bias), 0, 0, 0, 0), (bias,)
-    held = tuple(None if x is None else _flat(x).reshape(-1) for x in (bias, *after[:3]))
-    bias_at, scale_at, shift_at, residual_at = (0 if x is None else _address(x) for x in held)
-    return (bias_at, scale_at, shift_at, residual_at, CODES[after.activation]), held
+    held, places = [], [0, 0, 0, 0]
+    for i, x in enumerate((bias, after.scale, after.shift, after.residual)):
+        if x is not None:
+            held.append(_flat(x).reshape(-1))
+            places[i] = _address(held[-1])
+    return (*places, CODES[after.activation]), tuple(held)  # type: ignore[return-value]
 
 
 def _flat(x: Any) -> Any:

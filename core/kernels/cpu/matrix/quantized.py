@@ -1,6 +1,7 @@
 """Products with int8 and bfloat16 weights. Few rows read the weight as it lies; many rows get it widened, slab by slab.
 
-A weight may lie by rows or, which is quicker for few rows, by columns: ``QuantizedLinear`` keeps it so. Either way the bits are those of ``linear`` with the widened weight.
+A weight may lie by rows or, which is quicker for few rows, by columns: ``QuantizedLinear`` keeps it so. Either way the bits are
+those of ``linear`` with the widened weight.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def _in_line(weight: Any) -> Any:
 def _few(kernel: Any, kind: int, x: Any, weight: Any, scales: Any, group: int, bias: Any, after: After | None) -> Any:
     out = np.empty((*x.shape[:-1], len(weight)), _f)
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-    if after is not None and after.residual is not None:
+    if after is not None and after.residual is not None and after.residual.shape != out.shape:
         after = after._replace(residual=np.broadcast_to(after.residual, out.shape))
     codes, held = ends(bias, after)
     if by_columns(weight):

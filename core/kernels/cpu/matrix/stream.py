@@ -25,6 +25,7 @@ FLOAT32, BFLOAT16, INT8 = range(3)
 BYTES = (4, 2, 1)
 """Of a weight, by kind."""
 _CHUNK = 64  # bytes of each row that are turned at a time
+_AHEAD = 8 * _CHUNK  # bytes by which memory is asked for before it is read: sixteen rows at once are too many for it to guess
 
 _F32, _I8, _I32, _I64, _VOID = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.VoidType()
 _FLOATS, _WORDS = ir.VectorType(_F32, OUTPUTS), ir.VectorType(_I32, OUTPUTS)
@@ -93,6 +94,8 @@ def _function(module: Any, kind: int, rows: int) -> Any:
     per_chunk = _CHUNK // BYTES[kind]
     whole = builder.mul(builder.udiv(given["depth"], _number(per_chunk)), _number(per_chunk))
     fma = cgutils.get_or_insert_function(module, ir.FunctionType(_FLOATS, [_FLOATS] * 3), f"llvm.fma.v{OUTPUTS}f32")
+    fetching = ir.FunctionType(_VOID, [_I8.as_pointer(), *[_I32] * 3])
+    fetch = cgutils.get_or_insert_function(module, fetching, "llvm.prefetch.p0")
 
     def more(builder: Any, term: Any, k: Any, totals: list[Any]) -> list[Any]:
         """totals, one for each row, += the row's number k times the term."""
@@ -106,6 +109,10 @@ def _function(module: Any, kind: int, rows: int) -> Any:
     def chunk(builder: Any, k: Any, totals: list[Any]) -> list[Any]:
         offset = builder.mul(k, _number(BYTES[kind]))
         lines = [builder.load(builder.inttoptr(builder.add(s, offset), _FLOATS.as_pointer()), align=1) for s in starts]
+        ahead = builder.add(offset, _number(_AHEAD))
+        for start in starts:
+            place = builder.inttoptr(builder.add(start, ahead), _I8.as_pointer())
+            builder.call(fetch, [place, *(ir.Constant(_I32, n) for n in (0, 3, 1))])
         distance = OUTPUTS // 2
         while distance:
             lines = exchange(builder, lines, distance)
