@@ -60,7 +60,7 @@ def test_a_template_without_an_end_is_stopped() -> None:
 def test_a_process_that_does_not_start_is_told(monkeypatch) -> None:
     monkeypatch.setattr(chat, "_running", {})
     monkeypatch.setattr(chat.sys, "executable", shutil.which("true"))
-    with pytest.raises(MissingDependencyError, match="did not start.*could not import jinja2"):
+    with pytest.raises(MissingDependencyError, match=r"did not start.*could not import jinja2"):
         ChatTemplate("x").render(HELLO)
 
 

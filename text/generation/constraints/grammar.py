@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ....core.errors import ArgumentError
 from .utf8 import Range, byte_ranges, merged
 
-_MOST_STATES = 400_000
+_MOST_STATES = 100_000
 
 Piece = Callable[["Grammar", int], int]
 """Adds what it matches behind a state, and gives the state behind it."""

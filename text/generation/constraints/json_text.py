@@ -12,6 +12,11 @@ from typing import Any
 from .grammar import Grammar, Piece, call, chars, either, optional, repeat, sequence, text
 from .utf8 import Range, between, complement, merged
 
+ANY = "any value"
+"""The rule of any JSON value."""
+LETTER = "any character"
+"""The rule of any character of a string."""
+
 _DIGITS = 15
 _ESCAPES = {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
 _ESCAPED: list[Range] = [(0, 31), (34, 34), (92, 92)]
@@ -40,11 +45,7 @@ def _common(a: list[Range], b: list[Range]) -> list[Range]:
 
 def string(least: int = 0, most: int | None = None) -> Piece:
     """A string of so many characters."""
-    anything = either(
-        chars(complement(_ESCAPED)),
-        *(text(f"\\{c}") for c in 'bfnrt"\\/'),
-    )
-    return quoted(repeat(anything, least, most))
+    return quoted(repeat(call(LETTER), least, most))
 
 
 def quoted(piece: Piece) -> Piece:
@@ -200,8 +201,9 @@ def _other_key(known: list[str]) -> Piece:
     return add
 
 
-ANY = "any value"
-"""The rule of any JSON value."""
+def any_letter() -> Piece:
+    """The body of the rule :data:`LETTER`."""
+    return either(chars(complement(_ESCAPED)), *(text(f"\\{c}") for c in 'bfnrt"\\/'))
 
 
 def any_value() -> Piece:

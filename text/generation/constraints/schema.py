@@ -13,7 +13,21 @@ from typing import Any
 
 from ....core.errors import ArgumentError, did_you_mean, kind_of
 from .grammar import Grammar, Piece, build, call, either, never
-from .json_text import ANY, any_value, exactly, integer, letter, listed, members, number, number_between, quoted, string
+from .json_text import (
+    ANY,
+    LETTER,
+    any_letter,
+    any_value,
+    exactly,
+    integer,
+    letter,
+    listed,
+    members,
+    number,
+    number_between,
+    quoted,
+    string,
+)
 from .regex import expression
 
 _NOTES = {
@@ -79,7 +93,7 @@ class _Reader:
     def grammar(self) -> Grammar:
         top = self.rule(self.schema, "#")
         rules = [(name, piece) for name, piece in self.rules.items() if piece is not None]
-        return build(top, [*rules, (ANY, any_value())])
+        return build(top, [*rules, (ANY, any_value()), (LETTER, any_letter())])
 
     def rule(self, schema: Any, place: str) -> Piece:
         """A call of the rule of a part."""
