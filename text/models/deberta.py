@@ -17,7 +17,7 @@ import numpy as np
 from ...core import nn
 from ...core.create import from_numpy
 from ...core.errors import DataError
-from ...core.keymap import Alias, KeyMap, Rename
+from ...core.keymap import Alias, Ignore, KeyMap, Rename
 from ...core.nn.activation import activation
 from ...core.ops.attention import attend, join_heads, split_heads
 from ...core.ops.elementwise import where
@@ -333,4 +333,6 @@ _HEAD = {
 def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:
     """As of all encoders; both names of the masked-language head are read, and ``legacy`` says which is written."""
     rule = Alias if config.get("legacy", True) else Rename
-    return KeyMap(*(rule(*pair) for pair in _HEAD.items()), *FAMILY.key_map(config, published_names).rules)
+    # the published v3 files have a table of positions that no layer uses
+    idle = [] if config.get("position_biased_input", True) else [Ignore("*embeddings.position_embeddings.weight")]
+    return KeyMap(*(rule(*pair) for pair in _HEAD.items()), *idle, *FAMILY.key_map(config, published_names).rules)

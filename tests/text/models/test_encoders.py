@@ -299,6 +299,39 @@ def test_kinds_of_distances_are_deberta_v3s() -> None:
     assert np.array_equal(found, np.clip(frozen.astype(np.int64) + 256, 0, 511))
 
 
+def test_deberta_v3_loads_as_microsoft_published_it(tmp_path: Path) -> None:
+    """No ``architectures``, one string for what is weighed, a table of positions that no layer uses, heads of its training."""
+    folder = GOLDENS / "deberta_masked_lm"
+    config = json.loads((folder / "config.json").read_text())
+    kept = ("model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    own = {
+        "attention_probs_dropout_prob": 0.1, "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "initializer_range": 0.02,
+        "max_position_embeddings": 512, "relative_attention": True, "position_buckets": 4, "norm_rel_ebd": "layer_norm",
+        "share_att_key": True, "pos_att_type": "p2c|c2p", "layer_norm_eps": 1e-7, "max_relative_positions": 12,
+        "position_biased_input": False, "type_vocab_size": 0,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps({**{k: config[k] for k in kept}, **own}))
+    arrays = checkpoint.load_file(folder / "model.safetensors")
+    heads = {"lm_predictions.lm_head.bias": 61, "mask_predictions.dense.bias": 16, "mask_predictions.classifier.bias": 1}
+    arrays = {k: v for k, v in arrays.items() if k.startswith("deberta.")} | {k: np.ones(n, "f4") for k, n in heads.items()}
+    arrays["deberta.embeddings.position_embeddings.weight"] = np.ones((512, 16), "f4")
+    checkpoint.save_file(arrays, tmp_path / "model.safetensors")
+    (model, frozen), found = build("deberta_masked_lm"), load(str(tmp_path)).model
+    assert isinstance(found, deberta.DebertaV2Model)
+    with nyala.no_grad():
+        assert np.array_equal(found(**inputs(frozen)).last_hidden_state.numpy(), model.forward_features(**inputs(frozen)).numpy())
+
+
+def test_a_sentence_model_may_name_the_head_it_was_trained_with(tmp_path: Path) -> None:
+    """As all-mpnet-base-v2 and all-distilroberta-v1 do."""
+    config = json.loads((GOLDENS / "mpnet" / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": ["MPNetForMaskedLM"]}))
+    (tmp_path / "model.safetensors").write_bytes((GOLDENS / "mpnet" / "model.safetensors").read_bytes())
+    (tmp_path / "modules.json").write_text(json.dumps([{"type": "sentence_transformers.models.Transformer"}]))
+    pipe = load(str(tmp_path))
+    assert type(pipe.model).__name__ == "MPNetModel" and type(pipe).__name__ == "TextEmbedding"
+
+
 @pytest.mark.parametrize("legacy", [True, False])
 def test_both_names_of_debertas_head_are_read(legacy: bool, tmp_path: Path) -> None:
     folder = GOLDENS / "deberta_v2_masked_lm"
