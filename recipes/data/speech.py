@@ -129,8 +129,8 @@ def spelled(text: str, letters: Letters) -> str:
         >>> spelled("Don't stop -- me, now!", Letters(("-", " ", *"DONTSPEMW'"), 0, " "))
         "DON'T STOP ME NOW"
     """
-    plain = letters.normalized(text.replace("\u2019", "'"))
-    kept = "".join(c if c in letters.names or c.isalnum() else " " if c.isspace() or c == "-" else "" for c in plain)
+    plain, known = letters.normalized(text.replace("\u2019", "'")), set(letters.names) - letters.marks
+    kept = "".join(c if c in known or c.isalnum() else " " if c.isspace() or c == "-" else "" for c in plain)
     return " ".join(kept.split())
 
 

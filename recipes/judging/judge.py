@@ -20,7 +20,7 @@ from ...core.autograd import no_grad
 from ...core.errors import ArgumentError, DataError
 from ...hub.client import resolve
 from ...hub.load import load
-from ...hub.pipeline import Pipeline, pipeline_class
+from ...hub.pipeline import Pipeline
 from ..data import datasets, kinds, tasks
 from ..data.batches import Batch, Prepared
 from ..data.datasets import Part, Source
@@ -266,8 +266,7 @@ def _measured(
         DataError: the model's pipeline is for another task, or its tags are not those of the data.
     """
     of = kinds.of(source.kind)
-    wanted = pipeline_class(of.task_name)
-    if not isinstance(pipeline, wanted):
+    if not of.accepts(pipeline):
         why = f"{where} holds {of.plural}, and {name} is for {type(pipeline).__name__}"
         raise DataError(f"{name} cannot be judged on {of.plural}", why=why, fix=f"take a model for {of.task_name}")
     if mapping:

@@ -66,8 +66,13 @@ class Measurement:
     def __str__(self) -> str:
         rows = [[name, f"{e.value:.4f}", f"{e.low:.4f} to {e.high:.4f}"] for _, name, e in self.summary()]
         text = table(["score", "value", "95 % interval"], rows)
+        mistakes = self.mistakes()[:8]
+        read = any("text" in one for one in mistakes)  # sounds have none: they are called by their number
         worst = [
-            [shortened(one.get("text", ""), 44), shortened(one["label"], 36), shortened(one["predicted"], 36)]
-            for one in self.mistakes()[:8]
+            [
+                shortened(one.get("text", ""), 44) if read else str(one["index"]),
+                *(shortened(one[key], 36) for key in ("label", "predicted")),
+            ]
+            for one in mistakes
         ]
         return f"{text}\n\nthe worst samples\n{table(['sample', 'is', 'taken for'], worst)}" if worst else text

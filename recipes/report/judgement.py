@@ -16,7 +16,8 @@ def judgement_page(judgement: Judgement) -> str:
     """A judgement as HTML: scores, classes, confusion, calibration, and the samples themselves."""
     a = judgement.assessment
     if isinstance(a, Measurement):
-        body = [("Samples", gallery((Sample(**one) for one in a.shown), by_class=False))]
+        show, inputs = judgement.task.show, judgement.part.inputs
+        body = [("Samples", gallery((Sample(**(show(inputs[one["index"]]) | one)) for one in a.shown), by_class=False))]
         return parts.frame(
             judgement.model, f"judged on {judgement.data}: {len(a):,} samples", body, parts.tiles(parts.score_tiles(a))
         )

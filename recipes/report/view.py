@@ -115,9 +115,17 @@ def read(folder: str | Path, *, samples: bool | list[Sample] = True, manifest: d
         samples=samples if isinstance(samples, list) else None,
     )
     if done.get("outputs") and view.assessment is None:
-        measured = _measurement(path / SCORES)
-        return replace(view, measurement=measured, samples=[Sample(**one) for one in measured.shown] if measured else None)
+        return _with_measured(view, samples is True)
     return _with_samples(view) if samples is True and view.assessment is not None else view
+
+
+def _with_measured(view: View, again: bool) -> View:
+    """The view with the scores of samples without classes, and single samples as they were written or, for sounds, read again."""
+    measured = _measurement(view.folder / SCORES)
+    if measured is None or view.samples is not None:
+        return replace(view, measurement=measured)
+    view = replace(view, measurement=measured, samples=[Sample(**one) for one in measured.shown])
+    return _with_samples(view) if again and any("text" not in one for one in measured.shown) else view
 
 
 def _recipe(path: Path, given: str | Path) -> tuple[str, dict[str, Any]]:
@@ -200,13 +208,16 @@ def _readable(path: Path) -> Iterator[dict[str, Any]]:
 
 def _with_samples(view: View) -> View:
     """The view with single samples, read again, where the data are still what the run saw."""
-    assert view.assessment is not None
     try:
         recipe = runs.open_run(view.folder).recipe
         source = datasets.load(recipe.data, recipe.seed)
         if source.hashes != {k: v for k, v in view.manifest.get("data", {}).items() if k != "name"}:
             raise DataError(f"{recipe.data.name} is not what the run saw", fix="bring the old data back")
-        return replace(view, samples=pick(view.assessment, source.test.inputs, _SHOW[source.kind]))
+        show, inputs = _SHOW[source.kind], source.test.inputs
+        if view.assessment is not None:
+            return replace(view, samples=pick(view.assessment, inputs, show))
+        shown = view.measurement.shown if view.measurement is not None else []
+        return replace(view, samples=[Sample(**(show(inputs[one["index"]]) | one)) for one in shown])
     except NyalaError as error:
         reason = str(error).partition("\n")[2].strip().partition("\n")[0] or error.what
         return replace(view, without_samples=f"The samples cannot be shown: {reason}.")

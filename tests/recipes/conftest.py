@@ -244,3 +244,78 @@ checkpoint = {{ every = 4 }}
 """
     )
     return path
+
+
+TINY_WHISPER = {
+    "model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"], "num_mel_bins": 80, "d_model": 16,
+    "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 16,
+    "decoder_ffn_dim": 16, "max_source_positions": 50, "max_target_positions": 24, "init_std": 0.1,
+}  # fmt: skip
+TINY_CTC = {
+    "model_type": "wav2vec2", "architectures": ["Wav2Vec2ForCTC"], "hidden_size": 16, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "intermediate_size": 16, "conv_dim": [8, 16], "conv_stride": [80, 8], "conv_kernel": [160, 8],
+    "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2, "feat_extract_norm": "layer", "do_stable_layer_norm": True,
+    "layerdrop": 0.0,
+}  # fmt: skip
+TONES = {"la": 300, "hi": 2_000}
+
+
+@pytest.fixture(scope="session")
+def tiny_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV file of 48 sounds of one to three tones, "la" for a low one and "hi" for a high one."""
+    from nyala.audio import io
+
+    folder = tmp_path_factory.mktemp("tiny-speech")
+    rng = np.random.default_rng(9)
+    rows = ["audio,text"]
+    for i in range(48):
+        said = [list(TONES)[k] for k in rng.integers(0, 2, 1 + i % 3)]
+        at = np.arange(1600) / 8_000
+        wave = np.concatenate([0.4 * np.sin(2 * np.pi * TONES[word] * at) * np.hanning(len(at)) for word in said])
+        io.write(folder / f"{i:02}.wav", wave + rng.normal(0, 0.01, len(wave)), 8_000)
+        rows.append(f"{i:02}.wav,{' '.join(said)}")
+    (folder / "speech.csv").write_text("\n".join(rows))
+    return folder / "speech.csv"
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in transformers' layout with a Whisper of random weights for English alone, whose windows last a second."""
+    import nyala
+    import tokenizers
+    from nyala.audio.models import whisper
+    from tokenizers import AddedToken, decoders, models, pre_tokenizers
+
+    folder = tmp_path_factory.mktemp("tiny-whisper")
+    letters = ["a", "h", "i", "l", "Ġ", "la", "hi", "Ġla", "Ġhi"]
+    merges = [("l", "a"), ("h", "i"), ("Ġ", "la"), ("Ġ", "hi")]
+    marks = ["endoftext", "startoftranscript", "translate", "transcribe", "startofprev", "nospeech", "notimestamps"]
+    backend = tokenizers.Tokenizer(models.BPE({w: i for i, w in enumerate(letters)}, merges))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    backend.add_special_tokens([AddedToken(f"<|{mark}|>", special=True) for mark in marks])
+    backend.save(str(folder / "tokenizer.json"))
+    end = len(letters)
+    tokens = {"pad_token_id": end, "bos_token_id": end, "eos_token_id": end, "decoder_start_token_id": end + 1}
+    config = {**TINY_WHISPER, **tokens, "vocab_size": end + len(marks) + 51, "suppress_tokens": [0], "begin_suppress_tokens": [4]}
+    (folder / "config.json").write_text(json.dumps(config))
+    nyala.manual_seed(4)
+    state = {n: t.numpy() for n, t in whisper.build(config).state_dict().items()}
+    nyala.checkpoint.save_file(state, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in transformers' layout with a wav2vec 2.0 of random weights that spells in large letters."""
+    import nyala
+    from nyala.audio.models import wav2vec2
+
+    folder = tmp_path_factory.mktemp("tiny-ctc")
+    letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"]
+    config = {**TINY_CTC, "vocab_size": len(letters)}
+    nyala.manual_seed(6)
+    state = {n: t.numpy() for n, t in wav2vec2.build(config).state_dict().items()}
+    nyala.checkpoint.save_file(wav2vec2.key_map(config, list(state)).to_published(state), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(letters)}))
+    return folder
