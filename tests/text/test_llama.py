@@ -11,7 +11,7 @@ import nyala
 import pytest
 from nyala.errors import ArgumentError, DataError, ShapeError
 from nyala.text.models import llama
-from nyala.text.rope import rope_frequencies
+from nyala.text.models.rope import rope_frequencies
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "text"
 TINY = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}

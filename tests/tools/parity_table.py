@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import nyala
 from nyala import checkpoint
+from nyala.hub import registry
 from nyala.hub.results import table
 
 GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 PICTURES = ("resnet_basic", "resnet_bottleneck", "efficientnet_lite")
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
-
+DECODERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")
 SEQ2SEQ = ("t5", "flan_t5", "bart", "bart_bare", "bart_classifier", "marian", "marian_apart")
 
 
@@ -83,7 +84,21 @@ def tiny() -> list[list[object]]:
         inputs = {k: nyala.from_numpy(frozen[k]) for k in ("input_ids", "attention_mask", "token_type_ids") if k in frozen}
         model = nyala.load(str(folder), task="feature-extraction").model
         rows.append(row(name, model, frozen, inputs, "transformers"))
-    return rows + [seq2seq(name) for name in SEQ2SEQ]
+    return rows + [decoder(name) for name in DECODERS] + [seq2seq(name) for name in SEQ2SEQ]
+
+
+def decoder(name: str) -> list[object]:
+    """The line of a tiny random decoder, whose gradients were frozen without a mask, under the names in the file."""
+    folder = GOLDENS / "text" / name
+    frozen = dict(checkpoint.load_file(folder / "goldens.safetensors"))
+    pipe = nyala.load(str(folder))
+    module = registry.get(registry.architecture_of(pipe.config))
+    ours = module.key_map(pipe.config, []).to_ours(
+        {k.removeprefix("grad."): v for k, v in frozen.items() if k.startswith("grad.")}
+    )
+    kept = {f"grad.{k}": np.ascontiguousarray(v) for k, v in ours.items()}
+    kept |= {"logits": frozen["plain.logits"], "attention_mask": np.ones(frozen["plain.logits"].shape[:2], np.int64)}
+    return row(name, pipe.model, kept, {"input_ids": nyala.from_numpy(np.array(frozen["input_ids"]))}, "transformers")
 
 
 def seq2seq(name: str) -> list[object]:

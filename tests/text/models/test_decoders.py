@@ -18,7 +18,7 @@ from nyala.hub import registry
 from nyala.hub.load import read_weights
 from nyala.text.models import gemma3, gpt2, gpt_neox, llama, qwen2, qwen3
 
-GOLDENS = Path(__file__).parents[1] / "goldens" / "text"
+GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
 FOLDERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")
 SIZES = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,

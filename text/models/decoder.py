@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
-from ..core import nn
-from ..core.create import arange
-from ..core.errors import ArgumentError, DataError, IndexRangeError, ShapeError
-from ..core.keymap import Ignore, KeyMap, Prefix
-from ..core.nn import functional as F
-from ..core.tensor import Tensor
-from .pooling import last_vectors
+from ...core import nn
+from ...core.create import arange
+from ...core.errors import ArgumentError, DataError, IndexRangeError, ShapeError
+from ...core.keymap import Ignore, KeyMap, Prefix
+from ...core.nn import functional as F
+from ...core.tensor import Tensor
+from ..pooling import last_vectors
 
 
 @dataclass(frozen=True)

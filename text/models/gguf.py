@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataError
-from ..core.keymap import Alias, Ignore
+from ...core.errors import DataError
+from ...core.keymap import Alias, Ignore
 from .gated import GatedConfig
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataError
+from ...core.errors import DataError
 
 Stretching = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ def rope_settings(config: Mapping[str, Any], kind: str | None = None) -> dict[st
 def _stretched(found: Any) -> Stretching | None:
     if not isinstance(found, Mapping) or found.get("rope_type", found.get("type")) in (None, "default"):
         return None
-    return dict(found)
+    return {key: value for key, value in found.items() if key not in ("rope_theta", "partial_rotary_factor")}
 
 
 def rope_frequencies(width: int, theta: float, scaling: Stretching | None = None) -> np.ndarray[Any, Any]:

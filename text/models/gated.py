@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core import nn
-from ..core.errors import ArgumentError, DataError
-from ..core.nn.activation import activation
+from ...core import nn
+from ...core.errors import ArgumentError, DataError
+from ...core.nn.activation import activation
 from .decoder import Decoder, DecoderConfig
 from .rope import Stretching, rope_frequencies, rope_settings
 
