@@ -37,7 +37,7 @@ class Model:
             own, 5 not used, 6 a byte.
         kind: 1 for Unigram, 2 for byte-pair encoding.
         unknown: number of the piece for what is not known.
-        bytes: whether what is not known is written byte by byte.
+        byte_fallback: whether what is not known is written byte by byte.
         charsmap: compiled rules for characters; empty for none.
         prefix: whether a space is put before texts.
         squeeze: whether spaces at the ends go, and several become one.
@@ -47,7 +47,7 @@ class Model:
     pieces: tuple[tuple[str, float, int], ...]
     kind: int = UNIGRAM
     unknown: int = 0
-    bytes: bool = False
+    byte_fallback: bool = False
     charsmap: bytes = b""
     prefix: bool = True
     squeeze: bool = True
@@ -72,12 +72,12 @@ class Model:
         if kind not in (UNIGRAM, BPE) or unknown < 0 or not isinstance(told.get("charsmap", b""), bytes):
             why = "nyala reads Unigram and byte-pair models" if kind not in (UNIGRAM, BPE) else "it has no piece for the unknown"
             raise DataError(f"{path} is not to be read", why=why, fix="choose other weights, or add a tokenizer.json")
-        flags = {name: bool(told.pop(name)) for name in ("bytes", "prefix", "squeeze") if name in told}
+        flags: dict[str, Any] = {name: bool(told.pop(name)) for name in ("byte_fallback", "prefix", "squeeze") if name in told}
         return Model(path, tuple(pieces), kind, unknown, **told, **flags)
 
 
 # Numbers of the fields of the trainer's and the normalizer's specification -> attributes of Model.
-_SPECS: dict[int, dict[int, str]] = {2: {3: "kind", 35: "bytes"}, 3: {2: "charsmap", 3: "prefix", 4: "squeeze"}}
+_SPECS: dict[int, dict[int, str]] = {2: {3: "kind", 35: "byte_fallback"}, 3: {2: "charsmap", 3: "prefix", 4: "squeeze"}}
 
 
 def _piece(path: Path | FilePart, message: bytes) -> tuple[str, float, int]:
@@ -143,9 +143,9 @@ def backend_of(
     number = model.unknown if unknown is None else unknown
     _check(model, listed)
     if model.kind == BPE:
-        backend = tokenizers.Tokenizer(_byte_pairs(listed, number, model.bytes))
+        backend = tokenizers.Tokenizer(_byte_pairs(listed, number, model.byte_fallback))
     else:
-        backend = tokenizers.Tokenizer(models.Unigram(_hidden(listed, model), number, model.bytes))
+        backend = tokenizers.Tokenizer(models.Unigram(_hidden(listed, model), number, model.byte_fallback))
     backend.normalizer = normalizers.Sequence([*before, *_normalizers(model)])
     if model.squeeze and model.kind == UNIGRAM and not any(SPACE in text[1:] for text, _ in listed):
         backend.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, "never")  # no piece crosses words: they can be told apart first
@@ -203,7 +203,7 @@ def _byte_pairs(pieces: Sequence[tuple[str, float]], unknown: int, fallback: boo
 def _decoder(model: Model) -> Any:
     from tokenizers import decoders
 
-    if not model.bytes:
+    if not model.byte_fallback:
         return decoders.Metaspace(SPACE, "always" if model.prefix else "never")
     steps: list[Any] = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     return decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if model.prefix else steps)

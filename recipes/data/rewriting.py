@@ -113,8 +113,8 @@ def windows(source: Source, pipeline: Any, recipe: Model) -> Source:
             )
         return Part(found, np.zeros(len(found), np.int64))
 
-    said = {"train": "training", "validation": "validation", "test": "test"}
-    return replace(source, **{name: cut(said[name], getattr(source, name)) for name in said})
+    train, validation, test = cut("training", source.train), cut("validation", source.validation), cut("test", source.test)
+    return replace(source, train=train, validation=validation, test=test)
 
 
 # ---- the pipeline as the recipe wants it --------------------------------------------------------------------------

@@ -202,7 +202,7 @@ class Body(Seq2Seq):
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The encoder alone: (N, S, D)."""
-        return self.encoder(self._embed(input_ids, False, "input_ids", 0), where_seen(attention_mask, *input_ids.shape))
+        return self.encoder(self._embed(input_ids, False, "input_ids", 0), where_seen(attention_mask, input_ids.shape))
 
     def decode(
         self,
@@ -216,8 +216,8 @@ class Body(Seq2Seq):
         start = caches.length if caches else 0
         x = self._embed(decoder_input_ids, True, "decoder_input_ids", start)
         batch, length = decoder_input_ids.shape
-        seen = where_seen(decoder_attention_mask, batch, start + length, "decoder_attention_mask")
-        context_seen = where_seen(attention_mask, batch, encoder_outputs.shape[1])
+        seen = where_seen(decoder_attention_mask, (batch, start + length), "decoder_attention_mask")
+        context_seen = where_seen(attention_mask, (batch, encoder_outputs.shape[1]))
         return self.decoder(x, seen, encoder_outputs, context_seen, caches)
 
 

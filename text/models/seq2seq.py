@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,16 +155,16 @@ def check_ids(ids: Tensor, vocab_size: int, what: str = "input_ids", positions: 
         )
 
 
-def where_seen(attention_mask: Tensor | None, batch: int, length: int, what: str = "attention_mask") -> Tensor | None:
-    """True where a token may look, (N, 1, 1, length); None for everywhere.
+def where_seen(attention_mask: Tensor | None, shape: Sequence[int], what: str = "attention_mask") -> Tensor | None:
+    """True where a token may look, (N, 1, 1, T) of a mask of ``shape`` (N, T); None for everywhere.
 
     Raises:
-        ShapeError: the mask is not (batch, length).
+        ShapeError: the mask has another shape.
     """
     if attention_mask is None:
         return None
-    if attention_mask.shape != (batch, length):
-        raise ShapeError(f"{what} of shape {attention_mask.shape}", fix=f"pass one of shape {(batch, length)}")
+    if attention_mask.shape != tuple(shape):
+        raise ShapeError(f"{what} of shape {attention_mask.shape}", fix=f"pass one of shape {tuple(shape)}")
     seen = attention_mask != 0
     return None if bool(seen.all().item()) else seen.unsqueeze(1).unsqueeze(2)
 

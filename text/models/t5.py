@@ -205,7 +205,7 @@ class _Parts(Seq2Seq):
     def encode(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The encoder alone: (N, S, D)."""
         check_ids(input_ids, self.config.vocab_size)
-        return self.encoder(self.shared(input_ids), where_seen(attention_mask, *input_ids.shape))
+        return self.encoder(self.shared(input_ids), where_seen(attention_mask, input_ids.shape))
 
     def decode(
         self,
@@ -218,8 +218,8 @@ class _Parts(Seq2Seq):
         """The decoder alone: (N, T, D)."""
         check_ids(decoder_input_ids, self.config.vocab_size, "decoder_input_ids")
         batch, length = decoder_input_ids.shape
-        seen = where_seen(decoder_attention_mask, batch, (caches.length if caches else 0) + length, "decoder_attention_mask")
-        context_seen = where_seen(attention_mask, batch, encoder_outputs.shape[1])
+        seen = where_seen(decoder_attention_mask, (batch, (caches.length if caches else 0) + length), "decoder_attention_mask")
+        context_seen = where_seen(attention_mask, (batch, encoder_outputs.shape[1]))
         return self.decoder(self.shared(decoder_input_ids), seen, encoder_outputs, context_seen, caches)
 
 
@@ -288,7 +288,7 @@ class T5EncoderModel(nn.Model):
     def forward_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """One vector a token: (N, T, D)."""
         check_ids(input_ids, self.config.vocab_size)
-        return self.encoder(self.shared(input_ids), where_seen(attention_mask, *input_ids.shape))
+        return self.encoder(self.shared(input_ids), where_seen(attention_mask, input_ids.shape))
 
 
 def _initialise(model: nn.Module, config: Config) -> None:
