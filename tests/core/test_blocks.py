@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -214,3 +215,71 @@ def test_bad_arguments_are_named(act: Any, kind: Any, texts: list[str]) -> None:
         act()
     for text in texts:
         assert text in str(caught.value)
+
+
+# ---- what decoders ask for
+
+
+def seen(length: int, window: int, causal: bool) -> np.ndarray:
+    far = np.arange(length)[:, None] - np.arange(length)
+    return (far < window) & ((far >= 0) if causal else (far > -window))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [1, 3, 6, 99])
+def test_a_window_is_the_mask_of_the_places_near(window: int, causal: bool) -> None:
+    nyala.manual_seed(0)
+    layer = nn.Attention(8, 2, is_causal=causal, window=window).eval()
+    plain = nn.Attention(8, 2).eval()
+    plain.load_state_dict(layer.state_dict())
+    x = nyala.randn(2, 6, 8)
+    near = nyala.from_numpy(seen(6, window, causal))
+    with nyala.no_grad():
+        np.testing.assert_allclose(layer(x).numpy(), plain(x, mask=near).numpy(), rtol=1e-5, atol=1e-6)
+        bias = nyala.randn(1, 1, 6, 6)
+        added = bias.masked_fill(~near, -math.inf)
+        np.testing.assert_allclose(layer(x, mask=bias).numpy(), plain(x, mask=added).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_heads_may_lie_together() -> None:
+    nyala.manual_seed(0)
+    apart, together = nn.Attention(8, 2).eval(), nn.Attention(8, 2, fused="heads").eval()
+    state = apart.state_dict()
+    for part in ("weight", "bias"):
+        three = [state[f"{role}.{part}"].numpy().reshape(2, 4, -1) for role in "qkv"]
+        together.get_parameter(f"qkv.{part}").array[...] = np.stack(three, 1).reshape(24, -1).reshape(state_shape(part))
+    together.proj.load_state_dict(apart.proj.state_dict())
+    x = nyala.randn(2, 5, 8)
+    with nyala.no_grad():
+        np.testing.assert_allclose(together(x).numpy(), apart(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def state_shape(part: str) -> tuple[int, ...]:
+    return (24, 8) if part == "weight" else (24,)
+
+
+def test_parallel_and_sandwiched_blocks_are_what_they_say() -> None:
+    x = nyala.randn(2, 5, 8)
+    with nyala.no_grad():
+        block = nn.TransformerBlock(8, 2, 16, parallel=True).eval()
+        expected = x + block.attn_part(block, block.norm1(x)) + block.mlp_part(block, block.norm2(x))
+        np.testing.assert_allclose(block(x).numpy(), expected.numpy(), rtol=1e-6)
+        block = nn.TransformerBlock(8, 2, 16, sandwich=True, attention={"qk_norm": nn.RMSNorm}).eval()
+        y = x + block.post_norm1(block.attn_part(block, block.norm1(x)))
+        expected = y + block.post_norm2(block.mlp_part(block, block.norm2(y)))
+        np.testing.assert_allclose(block(x).numpy(), expected.numpy(), rtol=1e-6)
+    assert block.get_parameter("attn.q_norm.weight").shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"parallel": True, "norm_first": False}, "parallel block"),
+        ({"parallel": True, "cross": True}, "parallel block"),
+        ({"attention": {"window": 0}}, "window=0"),
+        ({"attention": {"fused": "heads", "num_kv_heads": 1}}, "shared keys"),
+    ],
+)
+def test_settings_that_do_not_go_together(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        nn.TransformerBlock(8, 2, 16, **settings)

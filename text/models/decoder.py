@@ -74,11 +74,7 @@ class DecoderConfig:
     @property
     def windows(self) -> list[int | None]:
         """For each layer how many steps a token sees, itself included; None for all before it."""
-        return [None] * int(self.num_hidden_layers)
-
-    num_hidden_layers: ClassVar[Any]
-    hidden_size: ClassVar[Any]
-    max_position_embeddings: ClassVar[Any]
+        return [None] * int(self.num_hidden_layers)  # type: ignore[attr-defined]  # which every family has
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,7 @@ class _AroundZero:
 def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:
     """The optional prefix, and a tied head that was written all the same; and the names in GGUF files."""
     around = [_AroundZero()] if "token_embd.weight" in published_names else []
-    rules = published_rules(Config.from_dict(config), published_names, **_GGUF_NORMS)
+    rules = published_rules(Config.from_dict(config), published_names, _GGUF_NORMS)
     return FAMILY.key_map(config, *around, *rules)
 
 

@@ -13,21 +13,23 @@ from ...core.keymap import Alias, Ignore
 from .gated import GatedConfig
 
 
-def published_rules(config: GatedConfig, names: Collection[str], *, halves: bool = False, **others: str) -> list[Any]:
+def published_rules(
+    config: GatedConfig, names: Collection[str], others: Mapping[str, str] | None = None, *, halves: bool = False
+) -> list[Any]:
     """What old files have beside the weights; and the names in GGUF files.
 
     Args:
         config: sizes of the model.
         names: in the file.
+        others: GGUF's names of further tensors of a layer, to ours.
         halves: whether GGUF files keep the features of queries and keys as neighbouring pairs, as Llama's do.
-        **others: GGUF's names of further tensors of a layer, to ours.
     """
     rules: list[Any] = [Ignore("*rotary_emb.inv_freq")]
     if "token_embd.weight" not in names:
         return rules
     if halves:
         rules += [_Halves("attn_q", config.num_attention_heads), _Halves("attn_k", config.kv_heads)]
-    blocks = {**_GGUF_NAMES, **others}
+    blocks = {**_GGUF_NAMES, **(others or {})}
     return [
         *rules,
         Ignore("rope_freqs.weight"),

@@ -78,17 +78,17 @@ class Config(DecoderConfig):
         return {}
 
     @property
-    def hidden_size(self) -> int:  # type: ignore[override]
+    def hidden_size(self) -> int:
         """Width of the stream."""
         return self.n_embd
 
     @property
-    def num_hidden_layers(self) -> int:  # type: ignore[override]
+    def num_hidden_layers(self) -> int:
         """Layers."""
         return self.n_layer
 
     @property
-    def max_position_embeddings(self) -> int:  # type: ignore[override]
+    def max_position_embeddings(self) -> int:
         """Longest input in tokens."""
         return self.n_positions
 

@@ -73,7 +73,7 @@ _GGUF_NORMS = {"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_no
 
 def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:
     """The optional prefix, and a tied head that was written all the same; and the names in GGUF files."""
-    return FAMILY.key_map(config, *published_rules(Config.from_dict(config), published_names, **_GGUF_NORMS))
+    return FAMILY.key_map(config, *published_rules(Config.from_dict(config), published_names, _GGUF_NORMS))
 
 
 def config_from_gguf(metadata: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
