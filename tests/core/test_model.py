@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,6 +152,28 @@ def test_weight_norm_is_length_times_direction(dim: int | None) -> None:
     np.testing.assert_allclose(layer.weight.detach().numpy(), weight.numpy(), atol=1e-6)
     with pytest.raises(ModuleError, match="not computed by WeightNorm"):
         utils.remove_weight_norm(layer)
+
+
+@pytest.mark.parametrize("dim", [0, 2, None])
+def test_the_parametrized_weight_norm_computes_its_weight_when_it_is_read(dim: int | None) -> None:
+    nyala.manual_seed(1)
+    plain, layer = nn.Conv1d(3, 4, 2), nn.Conv1d(3, 4, 2)
+    layer.load_state_dict(plain.state_dict())
+    utils.parametrizations.weight_norm(layer, dim=dim)
+    parts = layer.get_submodule("parametrizations.weight")
+    x = nyala.randn(2, 3, 5)
+    np.testing.assert_allclose(layer(x).detach().numpy(), plain(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+    with nyala.no_grad():
+        parts.original0.mul_(2.0)
+    np.testing.assert_allclose(layer.weight.detach().numpy(), 2 * plain.weight.detach().numpy(), rtol=1e-5, atol=1e-6)
+    layer(x).sum().backward()
+    assert parts.original1.grad is not None and "weight" not in dict(layer.named_parameters())
+    twin = copy.deepcopy(layer)  # also behind a forward pass
+    assert isinstance(twin, nn.Conv1d) and np.array_equal(twin(x).detach().numpy(), layer(x).detach().numpy())
+    parts.set(plain.weight)
+    np.testing.assert_allclose(layer.weight.detach().numpy(), plain.weight.detach().numpy(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ModuleError, match="no parameter 'wieght'"):
+        utils.parametrizations.weight_norm(nn.Linear(2, 2), "wieght")
 
 
 def test_spectral_norm_makes_the_largest_singular_value_one() -> None:
