@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--query", metavar="TEXT", help="show the texts that are nearest to this one, by cosine")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="how many of them (10)")
     parser.add_argument(
-        "--too-long", choices=("notice", "cut", "raise"), default="notice", help="texts longer than the model reads"
+        "--too-long",
+        choices=("notice", "cut", "raise"),
+        default="notice",
+        help="texts longer than the model reads: their end is cut off, with a notice or without; or that is an error",
     )
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts that go through the model at once (32)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1")

@@ -25,7 +25,7 @@ from ..data import datasets, kinds, tasks
 from ..data.batches import Batch, Prepared
 from ..data.datasets import Part, Source
 from ..folder import run as runs
-from ..language.schema import Data, Recipe, Train
+from ..language.schema import Data, Model, Recipe, Train
 from ..progress import Progress
 from ..training import models
 from ..training.evaluate import Evaluation, apply, eval_mode, logits_of
@@ -166,10 +166,10 @@ def evaluate(
     if own is not None:  # texts are cut where the run cut them
         pipeline = models.prepared(replace(own.model, image_size=None, crop_pct=None), pipeline, kinds.of(source.kind))
     if not kinds.of(source.kind).by_class:
-        measured = _measured(
-            pipeline, name, where, Source(**{**vars(source), "test": part}), mapping, (batch_size, workers, seed), progress
-        )
-        return Judgement(name, where, measured, part, kinds.of(source.kind).task(pipeline, source))
+        recipe = own.model if own is not None else Model(name=name)
+        source = _fitted(source, part, pipeline, name, where, recipe)
+        measured = _measured(pipeline, name, where, source, mapping, (batch_size, workers, seed), progress)
+        return Judgement(name, where, measured, source.test, kinds.of(source.kind).task(pipeline, source))
     labels = _labels(pipeline, name)
     numbers = matching.match(source.labels, labels, mapping, where.rpartition(", ")[0])[part.labels]
     kept = np.flatnonzero(numbers != matching.LEFT_OUT)
@@ -204,11 +204,11 @@ def _read(name: str, own: Recipe | None, data: str | Path | None, target: str | 
         return f"{own.data.name}, {_OWN}", source
     known = own.data if own is not None else Data(name="")
     columns = replace(known.columns, label=target or known.columns.label, text=list(text) or known.columns.text)
-    raw = datasets.read(Data(name=str(data), columns=columns, encoding=known.encoding))
+    raw = datasets.read(Data(name=str(data), columns=columns, encoding=known.encoding, masked=known.masked))
     part, which = (raw.train, "all of it") if raw.test is None else (raw.test, "its test part")
     if kinds.of(raw.kind).by_class:
         datasets.check_labels(part, len(raw.labels), str(data))
-    return f"{data}, {which}", Source(raw.kind, raw.labels, part, part.take(np.arange(0)), part, raw.hashes)
+    return f"{data}, {which}", Source(raw.kind, raw.labels, part, part.take(np.arange(0)), part, raw.hashes, known.masked)
 
 
 def _same(a: str, b: str) -> bool:
@@ -251,6 +251,20 @@ def _labels(pipeline: Pipeline, name: str) -> list[str]:
     return labels
 
 
+def _fitted(source: Source, part: Part, pipeline: Pipeline, name: str, where: str, recipe: Model) -> Source:
+    """The part to be judged on as the model takes it: a corpus in windows, say.
+
+    Raises:
+        DataError: the model's pipeline is for another task.
+    """
+    of = kinds.of(source.kind)
+    if not of.accepts(pipeline):
+        why = f"{where} holds {of.plural}, and {name} is for {type(pipeline).__name__}"
+        raise DataError(f"{name} cannot be judged on {of.plural}", why=why, fix=f"take a model for {of.task_name}")
+    none = part.take(np.arange(0))
+    return of.fitted(Source(**{**vars(source), "train": none, "validation": none, "test": part}), pipeline, recipe)
+
+
 def _measured(
     pipeline: Pipeline,
     name: str,
@@ -263,12 +277,9 @@ def _measured(
     """The measure of data whose samples have no class of their own.
 
     Raises:
-        DataError: the model's pipeline is for another task, or its tags are not those of the data.
+        DataError: the model's tags are not those of the data.
     """
     of = kinds.of(source.kind)
-    if not of.accepts(pipeline):
-        why = f"{where} holds {of.plural}, and {name} is for {type(pipeline).__name__}"
-        raise DataError(f"{name} cannot be judged on {of.plural}", why=why, fix=f"take a model for {of.task_name}")
     if mapping:
         raise ArgumentError("a mapping is for samples with a class each", why=f"{where} holds {of.plural}", fix="leave it out")
     labels = source.labels

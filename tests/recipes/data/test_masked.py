@@ -60,6 +60,9 @@ def test_it_learns_stops_goes_on_and_fills(recipe: Path, tmp_path: Path) -> None
     pipe = nyala.load(str(whole.folder))
     assert type(pipe).__name__ == "FillMask"
     assert pipe("rain of dark and [MASK] on the grief").fills[0][0].word == "harsh"
+    judged = nyala.evaluate(str(whole.folder))
+    assert judged.assessment.found["loss"].value == pytest.approx(scores["loss"], rel=1e-5), "judged on its own test part"
+    assert nyala.evaluate(str(whole.folder), recipe.parent / "moods.txt").assessment.found["accuracy"].value > 0.6
     again = [r for r in metrics.read(whole.folder / runs.METRICS) if r["kind"] == "step"]
     assert again[-1]["loss"] < again[0]["loss"] / 2
 
