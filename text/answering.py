@@ -190,4 +190,6 @@ def _answer(
     number, i, j = place
     offsets = windows[number].offsets
     start, end = offsets[i][0], offsets[j][1]  # type: ignore[index]
-    return Answer(context[start:end], start, end, float(np.exp(best - sum(totals))))
+    text = context[start:end].strip()  # tokens of bytes have the space before a word in them
+    start += context[start:end].find(text)
+    return Answer(text, start, start + len(text), float(np.exp(best - sum(totals))))

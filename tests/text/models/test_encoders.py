@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from nyala.core.nn import lora, peft
 from nyala.errors import ArgumentError, CheckpointError, DataError, IndexRangeError, NyalaError, ShapeError
 from nyala.hub import registry
 from nyala.hub.load import load
+from nyala.text import answering
 from nyala.text.models import deberta
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
@@ -345,6 +347,22 @@ def test_both_names_of_debertas_head_are_read(legacy: bool, tmp_path: Path) -> N
         {k: v.numpy() for k, v in model.state_dict().items()}
     )
     assert ("cls.predictions.bias" in written, "lm_predictions.lm_head.bias" in written) == (legacy, not legacy)
+
+
+def test_camembert_is_a_roberta_by_another_name() -> None:
+    config = json.loads((GOLDENS / "roberta_masked_lm" / "config.json").read_text())
+    config |= {"model_type": "camembert", "architectures": ["CamembertForMaskedLM"]}
+    model = registry.get("transformers:camembert").build(config)
+    written = module_of(model).export_config(model)
+    assert (written["model_type"], written["architectures"]) == ("camembert", ["CamembertForMaskedLM"])
+    assert type(model).__name__ == "RobertaForMaskedLM"
+
+
+def test_an_answer_begins_with_a_word_where_tokens_hold_the_space_before_it() -> None:
+    window: Any = SimpleNamespace(offsets=[None, (0, 3), (3, 7), (7, 8)])
+    ends = np.array([[0.0, 1.0, 9.0, 0.0], [0.0, 1.0, 9.0, 0.0]])
+    found = answering._answer("The cat.", [window], [ends], False, 30)
+    assert (found.text, found.start, found.end) == ("cat", 4, 7)
 
 
 @pytest.mark.parametrize(
