@@ -44,6 +44,10 @@ def in_small(name: str, request: pytest.FixtureRequest) -> list[str]:
         sounds = request.getfixturevalue("tiny_sounds")
         shape = ["model.max_seconds=none", 'model.unfreeze=["encoder.layers.1", "@head"]']
         return [*TINY, f"data.name={sounds}", f"model.name={model}", *shape]
+    if name in ("audio/whisper-words", "audio/whisper-words-lora", "audio/ctc-words", "audio/ctc-digits"):
+        data = [*TINY, f"data.name={request.getfixturevalue('tiny_speech')}"]
+        model = "tiny_whisper" if "whisper" in name else "tiny_ctc"
+        return data if name == "audio/ctc-digits" else [*data, f"model.name={request.getfixturevalue(model)}"]
     if name in ("text/mail-summaries", "text/mail-spans"):
         sizes = {"vocab_size": 400, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2}
         shape = [f"model.sizes.{key}={value}" for key, value in sizes.items()]

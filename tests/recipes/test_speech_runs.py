@@ -119,7 +119,7 @@ def test_accumulated_batches_are_one(recipe: Path, tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_what_does_not_fit_is_told(recipe: Path, tmp_path: Path, tiny_bert: Path, tiny_ast: Path, tiny_ctc: Path) -> None:
+def test_what_does_not_fit_is_told(recipe: Path, tiny_bert: Path, tiny_ast: Path, tiny_ctc: Path) -> None:
     for other in (tiny_bert, tiny_ast):
         with pytest.raises(RecipeError, match="recognises no speech, and the data are sounds with transcripts"):
             setup.prepare(config.load(recipe, [f"model.name={other}"]).recipe)
