@@ -19,6 +19,7 @@ NAME = "finetune"
 HELP = "fine-tune a model on your own data: stated rules choose what you do not, and the recipe is written"
 EXAMPLES = """  nyala finetune tf_efficientnet_lite0 --data pictures/            one subfolder a class, or train/ and test/
   nyala finetune all-MiniLM-L6-v2 --data mails.csv --target kind   a CSV file; the class stands in the column kind
+  nyala finetune whisper-tiny.en --data sounds/                    tell sounds apart: one subfolder a class
   nyala finetune all-MiniLM-L6-v2 --data mails.csv --time 10m      at most ten minutes
   nyala finetune tf_efficientnet_lite0 --data pictures/ --dry-run > mine.toml    only the recipe, with its reasons
   nyala finetune all-MiniLM-L6-v2 --data org/name optim.lr=5e-5    a dataset of the model hub; any value of a recipe

@@ -10,9 +10,10 @@ from ...core.errors import ArgumentError
 from . import console
 
 NAME = "predict"
-HELP = "use a model or a finished run on pictures or text"
+HELP = "use a model or a finished run on pictures, sounds or text"
 EXAMPLES = """  nyala predict tf_efficientnet_lite0 cat.jpg
   nyala predict runs/fashion-lite0-1 shoe.png bag.png --output out.png
+  nyala predict runs/voices-ast-1 greeting.wav
   nyala predict runs/spam-minilm-1 "You have won a prize" --json
   nyala predict models.nyala#minilm "a text"       one model of a bundle
   nyala predict minilm "Shares fell on Tuesday" --labels sports,finance,weather
@@ -23,7 +24,7 @@ EXAMPLES = """  nyala predict tf_efficientnet_lite0 cat.jpg
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a catalogue name, a hub id, a folder, a run folder, or a bundle")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture files, or texts")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture or sound files, or texts")
     parser.add_argument("--labels", metavar="A,B,...", help="classes that the model was not trained on: sort texts into these")
     parser.add_argument("--output", metavar="FILE.png", help="draw the results into this picture")
     parser.add_argument("--quiet", action="store_true", help="no progress")
