@@ -2,8 +2,8 @@
 
 Two kinds of models generate text. Their parts here are all that search, speculation and streaming know of them:
 
-* a decoder offers ``new_caches()`` and ``forward(input_ids, attention_mask, caches=, last=)``; one whose positions are a table
-  takes ``position_ids`` (N, T) too, which tell padded texts where they are;
+* a decoder offers ``new_caches()`` and ``forward(input_ids, attention_mask, caches=, last=)``; the mask, (N, T) of all tokens so
+  far, also tells it where texts begin that are padded on the left;
 * an encoder-decoder offers ``encode(...) -> (N, S, D)``, ``new_caches()`` and ``forward(decoder_input_ids=, encoder_outputs=,
   caches=, last=)``, and takes ``attention_mask`` (N, S) where its sources are padded. Its decoder's prompts have one length.
 
@@ -57,7 +57,6 @@ class DecoderSteps:
         self.caches = model.new_caches() if caches is None else caches
         self.device = next(model.parameters()).device
         self.longest = positions_of(model.config)
-        self._placed = "position_ids" in inspect.signature(model.forward).parameters
         self._mask: Array | None = None
 
     def start(self, prompts: Sequence[Sequence[int]]) -> Array:
@@ -84,9 +83,6 @@ class DecoderSteps:
         told: dict[str, Any] = {}
         if self._mask is not None:
             told["attention_mask"] = from_numpy(self._mask.astype(np.int64)).to(self.device)
-            if self._placed:
-                places = np.maximum(np.cumsum(self._mask, 1) - 1, 0)[:, -ids.shape[1] :]
-                told["position_ids"] = from_numpy(places).to(self.device)
         with inference_mode():
             found = self.model(from_numpy(ids).to(self.device), caches=self.caches, last=last, **told)
         return as_scores(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nyala.errors import ArgumentError
+from nyala.hub.files import folder_files
 from nyala.text.generation import GenerationConfig, generate
 from nyala.text.generation.constraints import Automaton, Constraint, Vocabulary, json_schema, regex, vocabulary
 from nyala.text.generation.constraints.utf8 import byte_ranges, complement, merged
 from nyala.text.generation.rows import Row
 from nyala.text.models import llama
+from nyala.text.tokenizer import Tokenizer
 
+GOLDENS = Path(__file__).parents[3] / "goldens" / "text"
 END = 0
 WORDS = ['"', '{"', '":', "name", ": ", "true", "null", '"]', "}}", "12", "é", "猫", " the", "aa", "\n", '\\"', "0.5", "-", "[["]
 VOCABULARY = Vocabulary([None, *(bytes([i]) for i in range(256)), *(w.encode() for w in WORDS)])
@@ -259,6 +263,24 @@ def test_what_tokens_of_a_tokenizer_stand_for() -> None:
     assert found.texts == [b" a", b"\n", "é".encode()] and found.strips_space
     with pytest.raises(ArgumentError, match="decoder WordPiece"):
         vocabulary._of_json(json.dumps({"model": pieces, "decoder": {"type": "WordPiece"}}))
+
+
+FOLDERS = [GOLDENS / "tokenizers" / name for name in ("gpt2", "qwen2", "roberta", "unigram")]
+FOLDERS += [GOLDENS / "sentencepiece" / name for name in ("albert", "deberta", "llama", "marian", "t5", "xlm")]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_texts_of_tokens_put_together_are_what_is_decoded(folder: Path) -> None:
+    tokenizer = Tokenizer.from_files(folder_files(folder))
+    known, random = Vocabulary.of(tokenizer), np.random.default_rng(3)
+    numbers = [i for i, text in enumerate(known.texts) if text]
+    assert len(numbers) > 0.7 * tokenizer.vocab_size
+    for _ in range(100):
+        ids = random.choice(numbers, random.integers(1, 7)).tolist()
+        mine = b"".join(known.texts[i] or b"" for i in ids).decode("utf-8", "replace")
+        mine = mine.removeprefix(" ") if known.strips_space else mine
+        found = tokenizer.decode(ids)
+        assert found == mine or "\ufffd" in found + mine  # bytes that are no character are shown in several ways
 
 
 def test_depth_and_half_characters_are_no_trouble() -> None:
