@@ -426,7 +426,7 @@ def require_tied(config: EncoderConfig) -> None:
         raise DataError(
             f"this {config.name} has a table of tokens of its own in its head (tie_word_embeddings=false)",
             why="nyala builds heads that share the encoder's",
-            fix="load the encoder alone, with task='feature-extraction'",
+            fix="load the encoder alone, with task='sentence-embedding'",
         )
 
 
@@ -476,7 +476,7 @@ class Family:
             raise DataError(
                 f"the architecture {name!r} of {self.config.name} is not built",
                 why="there are " + ", ".join(first + e for e in self.classes),
-                fix="name one of them by task=, e.g. task='feature-extraction'",
+                fix="name another head by task=, or take the encoder alone: task='sentence-embedding'",
             )
         return self.classes[ending]
 

@@ -131,7 +131,7 @@ class Embeddings(nn.Module):
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None, position_ids: Tensor | None = None) -> Tensor:  # noqa: ARG002 - it has no segments
         """(N, T) ids -> (N, T, D)."""
         if position_ids is not None:
-            raise ArgumentError("position_ids for ModernBERT", why="it counts positions itself: 0, 1, ...", fix="leave them out")
+            raise ArgumentError("position_ids for ModernBERT", why="it counts positions itself, from 0", fix="leave them out")
         return self.drop(self.norm(self.tok_embeddings(input_ids)))
 
 

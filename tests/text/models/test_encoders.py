@@ -349,6 +349,22 @@ def test_both_names_of_debertas_head_are_read(legacy: bool, tmp_path: Path) -> N
     assert ("cls.predictions.bias" in written, "lm_predictions.lm_head.bias" in written) == (legacy, not legacy)
 
 
+@pytest.mark.parametrize("change", [{"architectures": ["RobertaForMultipleChoice"]}, {"tie_word_embeddings": False}])
+def test_the_encoder_of_a_head_that_is_not_built_loads_alone(change: dict[str, Any], tmp_path: Path) -> None:
+    folder = GOLDENS / "roberta_masked_lm"
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    with pytest.raises(DataError, match="task='sentence-embedding'"):
+        load(str(tmp_path))
+    assert type(load(str(tmp_path), task="sentence-embedding").model).__name__ == "RobertaModel"
+
+
+def test_modernbert_takes_no_positions() -> None:
+    with pytest.raises(ArgumentError, match="counts positions itself"):
+        build("modernbert")[0](nyala.tensor([[5]]), position_ids=nyala.tensor([[0]]))
+
+
 def test_camembert_is_a_roberta_by_another_name() -> None:
     config = json.loads((GOLDENS / "roberta_masked_lm" / "config.json").read_text())
     config |= {"model_type": "camembert", "architectures": ["CamembertForMaskedLM"]}
