@@ -387,8 +387,8 @@ class ForMaskedLM(WithHead):
     """The head's activation where it is not the layers'."""
 
     def __init__(self, config: Any) -> None:
+        require_tied(config)  # before the encoder is built
         super().__init__(config)
-        require_tied(config)
         width = self._table().shape[1]
         place(self, self.dense, nn.Linear(config.hidden_size, width))
         place(self, self.norm, nn.LayerNorm(width, config.layer_norm_eps))

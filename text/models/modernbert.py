@@ -282,8 +282,8 @@ class _Vocabulary(encoder.WithHead):
     """A score for every token of the vocabulary, by the token table."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config)
         encoder.require_tied(config)
+        super().__init__(config)
         self.decoder = nn.Module()
         self.decoder.bias = nn.Parameter(zeros(config.vocab_size)) if config.decoder_bias else None
 
