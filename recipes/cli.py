@@ -24,6 +24,7 @@ _EPILOG = """examples:
   nyala resume runs/fashion-lite0-1            go on after an interruption
   nyala verify runs/fashion-lite0-1            repeat it and compare every bit
   nyala predict runs/fashion-lite0-1 shoe.png  use the result
+  nyala chat                                   talk with a small language model
 
 `nyala COMMAND --help` explains one command."""
 
