@@ -11,11 +11,22 @@ from typing import Any
 
 import numpy as np
 
-# The keys are those of transformers' configuration; what is left out is BERT's default in both libraries.
+# The keys are those of transformers' configuration; what is left out is the architecture's default in both libraries.
+_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+_DISTANCES = {
+    "relative_attention": True, "position_buckets": 256, "max_relative_positions": -1, "pos_att_type": ["p2c", "c2p"],
+    "share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False,
+}  # fmt: skip
 TEXT_MODELS: dict[str, dict[str, Any]] = {
     "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
-    "bert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
-}
+    "bert-base": _BASE,
+    "mpnet-base": {**_BASE, "model_type": "mpnet", "pad_token_id": 1, "max_position_embeddings": 514},
+    "deberta-v3-small": {**_BASE, "model_type": "deberta-v2", "num_hidden_layers": 6, **_DISTANCES},
+    "modernbert-base": {
+        **_BASE, "model_type": "modernbert", "num_hidden_layers": 22, "intermediate_size": 1152,
+        **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0),
+    },
+}  # fmt: skip
 for _config in TEXT_MODELS.values():
     _config["vocab_size"] = 30522
 

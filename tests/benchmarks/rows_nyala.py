@@ -38,10 +38,11 @@ def picture_training(name: str, batch: int) -> Call:
 
 
 def text_inference(name: str, rows: int, length: int) -> Call:
-    """A BERT on a batch of token ids."""
-    from nyala.text.models import bert
+    """An encoder on a batch of token ids."""
+    from nyala.hub import registry
 
-    model = bert.build({"model_type": "bert", "architectures": ["BertModel"], **TEXT_MODELS[name]})
+    config = {"model_type": "bert", **TEXT_MODELS[name]}
+    model = registry.get(f"transformers:{config['model_type']}").build(config)
     return _inference(model, **_tokens(rows, length))
 
 

@@ -44,11 +44,12 @@ def picture_training(variant: Variant, name: str, batch: int) -> Call:
 
 
 def text_inference(variant: Variant, name: str, rows: int, length: int) -> Call:
-    """A BERT on a batch of token ids."""
+    """An encoder on a batch of token ids."""
     allow_torchvision()
-    from transformers import BertConfig, BertModel
+    from transformers import AutoConfig, AutoModel
 
-    return _inference(variant, BertModel(BertConfig(**TEXT_MODELS[name])), **_tokens(rows, length))
+    model = AutoModel.from_config(AutoConfig.for_model(**{"model_type": "bert", **TEXT_MODELS[name]}))
+    return _inference(variant, model, **_tokens(rows, length))
 
 
 def text_training(variant: Variant, name: str, rows: int, length: int) -> Call:
