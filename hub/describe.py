@@ -55,7 +55,7 @@ def _labels(names: list[str]) -> str:
 def _metrics(metrics: Mapping[str, float | str]) -> str:
     where = metrics.get("published_in", "")
     numbers = ", ".join(f"{name} {_value(value)}" for name, value in metrics.items() if name != "published_in")
-    return f"{numbers} ({where})" if where else numbers
+    return f"{numbers} ({where})" if where and numbers else f"{where}{numbers}"
 
 
 def _value(value: Any) -> str:
