@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,17 @@ class Transcript:
 
     def __str__(self) -> str:
         return self.text
+
+    def by_words(self) -> Transcript:
+        """The same with a segment for each word, as for subtitles that show one at a time; segments without words stay.
+
+        Example:
+            >>> said = Segment(0.0, 1.0, "Oh no.", words=(Word(0.0, 0.3, "Oh"), Word(0.4, 1.0, "no.")))
+            >>> [s.text for s in Transcript((said,), "en", 1.0).by_words().segments]
+            ['Oh', 'no.']
+        """
+        every = [[Segment(w.start, w.end, w.text, words=(w,)) for w in s.words] or [s] for s in self.segments]
+        return replace(self, segments=tuple(word for segment in every for word in segment))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists, strings and numbers."""

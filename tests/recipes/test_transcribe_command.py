@@ -59,3 +59,25 @@ def test_what_cannot_be_done_is_told(capsys):
     assert "knows English alone" in capsys.readouterr().err
     assert main(["transcribe", SEVEN, "--model", "all-MiniLM-L6-v2"]) == 2
     assert "does no speech recognition" in capsys.readouterr().err
+
+
+def test_words_with_their_times_and_beams(capsys):
+    assert main(["transcribe", str(PROMPTS / "queue-thankyou.flac"), "--word-times", "--beam", "3", "--quiet"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("] ")[1] for line in lines] == ["Thank", "you", "for", "your", "patience."]
+    starts = [line[1:13] for line in lines]
+    assert starts == sorted(starts) and starts[-1] < "00:00:02"
+    assert main(["transcribe", GOODBYE, "--word-times", "--format", "srt", "--quiet"]) == 0
+    assert capsys.readouterr().out.splitlines()[2] == "Goodbye."
+
+
+def test_live_samples_are_written_down(capsys, monkeypatch):
+    from nyala.audio.sounds import samples_of
+
+    samples = (samples_of(PROMPTS / "demo-congrats.flac", 16_000) * 32_767).astype("<i2")[: 16 * 16_000]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(samples.tobytes())))
+    assert main(["transcribe", "--live", "-", "--quiet"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Congratulations! You have successfully installed") and len(lines) >= 2
+    assert main(["transcribe", "--live", GOODBYE]) == 2
+    assert "standard input" in capsys.readouterr().err
