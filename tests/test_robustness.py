@@ -96,7 +96,9 @@ def installed(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "core", tmp_path / "nyala" / "core", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("__init__.py", "py.typed"):
         shutil.copy(ROOT / name, tmp_path / "nyala" / name)
-    (tmp_path / "nyala" / "core" / "kernels" / "cpu" / "__pycache__").write_text("")
+    for room in (tmp_path / "nyala" / "core" / "kernels" / "cpu").iterdir():
+        if room.is_dir():
+            (room / "__pycache__").write_text("")
     (tmp_path / "file").write_text("")
     return tmp_path
 
