@@ -42,6 +42,7 @@ class Facts:
         spells: the model spells what it hears (CTC).
         covered: its own alphabet has all letters of the transcripts.
         frames: the model looks at frames of sounds, not at their samples.
+        layerdrop: probability that the model leaves out a layer in training.
         model: its name.
         parameters: how many it has.
         width: of its last features; what the head looks at.
@@ -82,6 +83,7 @@ class Facts:
     spells: bool = False
     covered: bool = False
     frames: bool = False
+    layerdrop: float = 0.0
     notes: list[str] = field(default_factory=list)
     pins: dict[str, str] = field(default_factory=dict)
 
@@ -167,6 +169,7 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         covered=source.kind == "speech" and speech.covers(recipe.model, source),
         heard=_heard(prepared) if source.kind == "sound" else 0.0,
         frames=hasattr(prepared, "n_mels"),
+        layerdrop=float(getattr(model.config, "layerdrop", 0.0)),
         notes=[*raw.notes, *_shared(source)],
         pins=_pins(recipe, raw.commit, pipeline),
     )

@@ -464,6 +464,20 @@ CARE = Rule(
     ),
 )
 
+LAYERS = Rule(
+    "dropped layers",
+    (
+        Row(
+            "a model that leaves out whole layers at random in training",
+            lambda p: p.facts.layerdrop > 0,
+            "none",
+            {"model.dropout": {"layerdrop": 0.0}},
+            "in a short training every layer should learn from every sample",
+        ),
+        Row("else", _always, "as the model has it", {}, ""),
+    ),
+)
+
 BALANCE = Rule(
     "measure and balance",
     (
@@ -534,7 +548,7 @@ CHOICE = Rule(
 )
 
 # In the order in which they are asked: a later one may look at what an earlier one has set.
-RULES = (METHODS, RATES, SCHEDULES, BATCHES, SIZES, CHANGES, LENGTHS, CARE, BALANCE, CHOICE)
+RULES = (METHODS, RATES, SCHEDULES, BATCHES, SIZES, CHANGES, LENGTHS, CARE, LAYERS, BALANCE, CHOICE)
 
 
 def decide(facts: Facts, given: Mapping[str, Any], rules: tuple[Rule, ...] = RULES) -> Plan:

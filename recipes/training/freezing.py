@@ -45,8 +45,11 @@ def check_gradients(model: Module) -> None:
     lost = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     if lost:
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        drops = getattr(getattr(model, "config", None), "layerdrop", 0)
         raise GradError(
             f"no gradient reaches {', '.join(lost[:5])}{more}",
-            why="these parameters are trainable but do not take part in the loss, so they would silently never learn",
-            fix="freeze them with model.freeze, or correct the model",
+            why="these parameters are trainable but do not take part in the loss, so they would silently never learn"
+            if not drops
+            else f"the model leaves out whole layers at random in training (layerdrop={drops:g})",
+            fix="set model.dropout={layerdrop=0.0}" if drops else "freeze them with model.freeze, or correct the model",
         )

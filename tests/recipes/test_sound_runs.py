@@ -7,15 +7,17 @@ import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import nyala
 import pytest
+from nyala import nn
 from nyala.audio import io as sound
 from nyala.audio.frontends import Fbank
 from nyala.core import random
-from nyala.errors import DataError, RecipeError
+from nyala.errors import DataError, GradError, RecipeError
 from nyala.recipes.data import datasets, tasks
 from nyala.recipes.data.augment import SOUND
 from nyala.recipes.finetune import finetune
@@ -24,7 +26,7 @@ from nyala.recipes.judging import judge
 from nyala.recipes.language import config
 from nyala.recipes.language.schema import Data, Gain, RandomPart, SpecAugment
 from nyala.recipes.proof.verify import verify
-from nyala.recipes.training import setup, trainer
+from nyala.recipes.training import freezing, setup, trainer
 
 EVERY = (
     '[{type="random_part"}, {type="time_shift", seconds=0.02}, {type="speed"}, {type="gain"}, {type="noise"}, {type="room"}, '
@@ -114,6 +116,24 @@ def test_fine_tuning_by_rules(tiny_sounds: Path, tiny_ast: Path, tmp_path: Path)
     assert "max_seconds = 0.335" in text and "spec_augment" in text and "random_part" not in text
     assert "95 of 100 sounds last at most 0.30 s" in text
     assert done.pipeline(tiny_sounds / "low" / "00.wav").label in ("high", "low", "noise")
+
+
+def test_a_model_of_samples_learns_too(tiny_sounds: Path, tmp_path: Path) -> None:
+    model = Path(__file__).parents[1] / "goldens" / "audio" / "wav2vec2_classifier"
+    done = finetune(model, tiny_sounds, folder=tmp_path / "run", epochs=1, overrides=["data.workers=0", "data.limit_train=16"])
+    text = done.recipe.read_text()
+    assert "max_seconds = 0.5" in text and "layerdrop = 0.0" in text and "spec_augment" not in text
+    assert (done.folder / "model" / "preprocessor_config.json").is_file()
+    assert done.pipeline(tiny_sounds / "low" / "00.wav").label in ("high", "low", "noise")
+
+
+def test_a_layer_that_was_left_out_is_told() -> None:
+    dropped = nn.Linear(2, 2)
+    dropped.config = SimpleNamespace(layerdrop=0.1)  # type: ignore[assignment]
+    with pytest.raises(
+        GradError, match=r"no gradient reaches weight, bias.*\(layerdrop=0\.1\).*model\.dropout=\{layerdrop=0\.0\}"
+    ):
+        freezing.check_gradients(dropped)
 
 
 # ---- reading them

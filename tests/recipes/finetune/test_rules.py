@@ -45,6 +45,7 @@ TEXT = {"kind": "text", "side": 0, "native": 0, "tokens": 90, "longest": 400, "p
 
 
 SOUND = {"kind": "sound", "side": 0, "native": 0, "seconds": 1.9, "heard": 10.0, "frames": True, "width": 384}
+DROPS = {**SOUND, "layerdrop": 0.1}
 
 
 SPEECH = {**SOUND, "kind": "speech", "counts": [], "heard": 0.0}
@@ -80,7 +81,7 @@ def test_every_row_of_the_table_can_be_the_first_that_fits() -> None:
     """No row stands behind one that always fits: each is reached by some data."""
     reached = set()
     for each in (3, 15, 50, 150, 500, 5000):
-        for kind in ({}, TEXT, {"side": 20}, {"flexible": False}, {**TEXT, "width": 1024}, SOUND, *SPOKEN, *STRUCTURED):
+        for kind in ({}, TEXT, {"side": 20}, {"flexible": False}, {**TEXT, "width": 1024}, SOUND, DROPS, *SPOKEN, *STRUCTURED):
             for more in ({}, {"counts": [1, 9, 9, 9]}, {"validation": 9}):
                 plan = frame.Plan(facts(each=each, **(kind | more)))
                 for rule in rules.RULES:
@@ -120,6 +121,11 @@ def test_sounds_are_heard_as_long_as_they_last(seconds: float, heard: float) -> 
     assert changes == ["random_part"] * (seconds > 10) + ["gain", "noise", "spec_augment"]
     samples = decide(facts(**(SOUND | {"frames": False})), {}).values["data.augment"]
     assert {"type": "spec_augment"} not in samples  # a model that looks at samples has no frames
+
+
+def test_no_layer_is_left_out_of_a_short_training() -> None:
+    assert decide(facts(**DROPS), {}).values["model.dropout"] == {"layerdrop": 0.0}
+    assert "model.dropout" not in decide(facts(**SOUND), {}).values
 
 
 @pytest.mark.parametrize(
