@@ -216,6 +216,14 @@ def _merges(path: Path | FilePart, vocabulary: Mapping[str, int]) -> list[tuple[
 
 # ---- GGUF ---------------------------------------------------------------------------------------------------------
 
+# How a text is cut before it is encoded, by llama.cpp's names; None for GPT-2's own way.
+_CUTS: dict[str, str | None] = {
+    "gpt-2": None,
+    "smollm": None,
+    "olmo": None,  # GPT-NeoX's, which Pythia has
+    "qwen2": _QWEN,
+    "llama-bpe": _QWEN.replace(r"\p{N}| ?", r"\p{N}{1,3}| ?"),
+}
 _SPECIAL = (3, 4)  # tokens that are no text: control tokens, and those that users added
 
 
@@ -226,29 +234,39 @@ def _from_gguf(files: Files) -> tuple[Any, Settings]:
         DataError: a tokenizer of another kind.
     """
     import tokenizers
-    from tokenizers import AddedToken, decoders, models, pre_tokenizers
+    from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
     from ..core.checkpoint import read_gguf
 
     path = files[files.weights()]
     metadata = read_gguf(path).metadata
     kind, before = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "gpt-2")
-    cut: list[Any] = [pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    if kind != "gpt2" or before not in ("gpt-2", "smollm"):
+    if kind != "gpt2" or before not in _CUTS:
         raise DataError(
-            f"{path} has a tokenizer of kind {kind!r}, {before!r}", why="nyala reads 'gpt2' ones", fix="add tokenizer.json"
+            f"{path} has a tokenizer of kind {kind!r}, {before!r}",
+            why=f"nyala reads 'gpt2' ones that cut texts as {', '.join(_CUTS)}",
+            fix="add tokenizer.json",
         )
-    if before == "smollm":
-        cut.insert(0, pre_tokenizers.Digits(individual_digits=True))
     tokens = metadata["tokenizer.ggml.tokens"]
     merges = [tuple(pair.split(" ", 1)) for pair in metadata["tokenizer.ggml.merges"]]
-    backend = tokenizers.Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Sequence(cut), decoders.ByteLevel()
+    whole = before == "llama-bpe"  # a piece that is a token stays one, whatever the merges say
+    backend = tokenizers.Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges, ignore_merges=whole))
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=_CUTS[before] is None)
+    first = {"smollm": [pre_tokenizers.Digits(individual_digits=True)]}.get(before, [])
+    if pattern := _CUTS[before]:
+        first = [pre_tokenizers.Split(Regex(pattern), behavior="isolated")]
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Sequence([*first, level]), decoders.ByteLevel()
+    if before in ("qwen2", "olmo"):
+        backend.normalizer = normalizers.NFC()
     special = [t for t, k in zip(tokens, metadata["tokenizer.ggml.token_type"], strict=True) if k in _SPECIAL]
     backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
     length = next((int(v) for k, v in metadata.items() if k.endswith(".context_length")), None)
     named = {f"{r}_token": metadata.get(f"tokenizer.ggml.{key}_token_id") for r, key in _GGUF.items()}
     roles = {role: tokens[i] for role, i in named.items() if i is not None}
+    if "bos_token" in roles and metadata.get("tokenizer.ggml.add_bos_token", before == "llama-bpe"):
+        bos = roles["bos_token"]
+        ends = {"single": f"{bos} $A", "pair": f"{bos} $A $B:1", "special_tokens": [(bos, named["bos_token"])]}
+        backend.post_processor = processors.TemplateProcessing(**ends)
     return backend, Settings(length, {"pad_token": tokens[0], **roles})
 
 

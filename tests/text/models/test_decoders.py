@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import tokenizers
 from nyala import checkpoint, nn
 from nyala.errors import ArgumentError, DataError, IndexRangeError, ShapeError
 from nyala.hub import registry
+from nyala.hub.files import Files
 from nyala.hub.load import read_weights
 from nyala.text.models import gemma3, gpt2, gpt_neox, llama, qwen2, qwen3
+from nyala.text.tokenizer import Tokenizer
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
 FOLDERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")
@@ -235,7 +238,6 @@ def test_bad_input_is_named(small) -> None:
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
     from nyala.errors import CheckpointError
-    from nyala.hub.files import Files
 
     other = gpt2.build(SMALL["gpt2"])
     checkpoint.save_file({k: v.numpy() for k, v in other.state_dict().items()}, tmp_path / "model.safetensors")
@@ -405,3 +407,23 @@ def test_gguf_files_give_the_logits_of_the_model_in_them(name: str, tmp_path: Pa
     module.key_map(config, names).check_bijection(
         list(pipe.model.state_dict()), [tuple(v.shape) for v in pipe.model.state_dict().values()]
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "pieces", "first"),
+    [
+        ("gpt-2", ["Ab", "Ġ12345", "'s", "!!"], []),
+        ("smollm", ["Ab", "Ġ", "1", "2", "3", "4", "5", "'s", "!!"], []),
+        ("qwen2", ["Ab", "Ġ", "1", "2", "3", "4", "5", "'s", "!!"], []),
+        ("llama-bpe", ["Ab", "Ġ", "123", "45", "'s", "!!"], [1]),
+    ],
+)
+def test_texts_are_cut_as_gguf_files_say(before: str, pieces: list[str], first: list[int], tmp_path: Path) -> None:
+    content, old = (GOLDENS / "gguf" / "llama.gguf").read_bytes(), struct.pack("<Q", 5) + b"gpt-2"
+    assert content.count(old) == 1
+    # the tensors, which nobody reads here, lie elsewhere then: what was cut off is put behind them
+    (tmp_path / "model.gguf").write_bytes(content.replace(old, struct.pack("<Q", len(before)) + before.encode()) + b"\0" * 64)
+    tokenizer = Tokenizer.from_files(Files({"model.gguf": tmp_path / "model.gguf"}, origin="here"))
+    cut = [piece for piece, _ in tokenizer.backend.pre_tokenizer.pre_tokenize_str("Ab 12345's!!")]
+    assert cut == pieces
+    assert tokenizer.ids("A") == [*first, 36]
