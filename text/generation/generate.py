@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from ...core.errors import ArgumentError
+import numpy as np
+
+from ...core.errors import ArgumentError, kind_of
 from ...core.tensor import Tensor
 from .beam import beam_search
 from .caches import PrefixCache
@@ -61,13 +63,11 @@ def generate(
     """
     config = config or GenerationConfig()
     rules = _rules(config, ends, processors, stop)
-    if not len(input_ids):
+    prompts = _lists(input_ids)
+    if not prompts:
         return []
-    steps = _steps(model, input_ids, encoder_outputs, attention_mask, prefix)
-    rows = [
-        Row(list(map(int, ids)), min(config.max_new_tokens, steps.longest - len(ids)), source)
-        for source, ids in enumerate(input_ids)
-    ]
+    steps = _steps(model, prompts, encoder_outputs, attention_mask, prefix)
+    rows = [Row(ids, min(config.max_new_tokens, steps.longest - len(ids)), source) for source, ids in enumerate(prompts)]
     _check_single(rows, config, prefix, draft)
     reserve(steps.caches, max(len(row.prompt) + row.limit for row in rows))
     if config.num_beams > 1:
@@ -104,11 +104,28 @@ def stream(
             fix="leave them out, or use generate",
         )
     rules = _rules(config, ends, processors, stop)
-    steps = _steps(model, [ids], encoder_outputs, attention_mask, prefix)
-    row = Row(list(map(int, ids)), min(config.max_new_tokens, steps.longest - len(ids)))
+    (prompt,) = _lists([ids])
+    steps = _steps(model, [prompt], encoder_outputs, attention_mask, prefix)
+    row = Row(prompt, min(config.max_new_tokens, steps.longest - len(prompt)))
     reserve(steps.caches, len(row.prompt) + row.limit)
     for _, token in _walk(model, steps, [row], rules, prefix, draft):
         yield token
+
+
+def _lists(input_ids: Any) -> list[list[int]]:
+    """Prompts as lists of numbers; tensors and arrays are taken too.
+
+    Raises:
+        ArgumentError: something else, such as the tokens of one text that are in no list of texts.
+    """
+    rows = [row.tolist() if hasattr(row, "tolist") else row for row in input_ids]
+    for i, row in enumerate(rows):
+        if isinstance(row, (str, int)) or not all(isinstance(token, (int, np.integer)) for token in row):
+            raise ArgumentError(
+                f"input_ids[{i}] is {kind_of(row)}, not the tokens of a text",
+                fix="pass a list of texts, each a list of token numbers: [[1, 2, 3]]",
+            )
+    return [[int(token) for token in row] for row in rows]
 
 
 def _rules(config: GenerationConfig, ends: Collection[int], processors: Sequence[Processor], stop: Any) -> Rules:

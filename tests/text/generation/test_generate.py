@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import nyala
 import pytest
-from nyala.errors import ArgumentError, NumericError, ShapeError
+from nyala.errors import ArgumentError, IndexRangeError, NumericError, ShapeError
 from nyala.text.generation import GenerationConfig, PrefixCache, generate, stream
 from nyala.text.generation.sampling import choose
 from nyala.text.models import llama
@@ -128,6 +128,18 @@ def test_what_was_read_is_not_read_again(model) -> None:
     assert prefix.saved == 8
     with pytest.raises(ArgumentError, match="2 texts at once"):
         generate(model, [[1], [2]], config, prefix=prefix)
+
+
+def test_prompts_may_be_tensors_and_nothing_else(model) -> None:
+    config = GenerationConfig(max_new_tokens=3)
+    expected = generate(model, [[1, 2], [3, 4]], config)
+    for given in (nyala.tensor([[1, 2], [3, 4]]), np.array([[1, 2], [3, 4]]), [np.array([1, 2]), (3, 4)]):
+        assert generate(model, given, config) == expected
+    for wrong, said in (([1, 2], "an int"), (["ab"], "a str"), ([[1.5]], "a list"), (np.array([1, 2]), "an int")):
+        with pytest.raises(ArgumentError, match=rf"input_ids\[0\] is {said}, not the tokens of a text"):
+            generate(model, wrong, config)
+    with pytest.raises(IndexRangeError, match=r"token id 40 .*the vocabulary has 40 tokens"):
+        generate(model, [[1, 40]], config)
 
 
 def test_broken_weights_are_told() -> None:

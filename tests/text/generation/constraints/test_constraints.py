@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import nyala
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from nyala.errors import ArgumentError
 from nyala.hub.files import folder_files
@@ -65,7 +66,7 @@ def test_what_is_drawn_matches_the_expression(pattern: str) -> None:
         assert re.fullmatch(pattern, found), found
 
 
-@settings(max_examples=150, deadline=None)
+@examples(max_examples=150, deadline=None)
 @given(st.text("abé猫01 \n", max_size=6))
 def test_the_automaton_accepts_what_re_accepts(text: str) -> None:
     for pattern in ("[ab]+(é|01)*", ".*", "(a|ab)(b|)0?", "[^a]{2}.?", "(é猫?){0,2}[0-9]*"):
@@ -93,7 +94,7 @@ def test_expressions_that_cannot_be_told_are_refused(pattern: Any, message: str)
         regex(pattern)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(max_examples=60, deadline=None)
 @given(st.integers(0, 0x10FFFF), st.integers(0, 0x3000))
 def test_byte_ranges_are_the_characters(low: int, width: int) -> None:
     high = min(low + width, 0x10FFFF)
@@ -242,7 +243,8 @@ def test_a_constraint_holds_for_batches_and_beams() -> None:
     tiny = {"vocab_size": VOCABULARY.size, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     model = llama.build({**tiny, "initializer_range": 0.5, "max_position_embeddings": 99}).eval()
     constraint = Constraint(json_schema(PERSON), VOCABULARY, [END])
-    for config in (GenerationConfig(), GenerationConfig(num_beams=3), GenerationConfig(temperature=2.0, repetition_penalty=1.5)):
+    for settings in ({}, {"num_beams": 3}, {"temperature": 2.0, "repetition_penalty": 1.5}):
+        config = GenerationConfig(max_new_tokens=32, **settings)
         for made in generate(model, [[5, 6, 7], [8]], config, (END,), processors=[constraint]):
             assert is_person(json.loads(b"".join(VOCABULARY.texts[t] or b"" for t in made.tokens)))
 
