@@ -10,7 +10,7 @@ import numpy as np
 import nyala
 import pytest
 from nyala import checkpoint
-from nyala.errors import ArgumentError, DataError, IndexRangeError, NyalaError, ShapeError
+from nyala.errors import ArgumentError, DataError, NyalaError, ShapeError
 from nyala.hub.load import load
 from nyala.text.models import bert
 
@@ -147,47 +147,6 @@ def test_every_parameter_gets_a_gradient(golden: tuple[Any, dict[str, np.ndarray
     nyala.manual_seed(0)
     sum(o.square().sum() for o in outputs(model(**inputs(frozen))).values() if o is not None).backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
-
-
-def test_checkpointing_replays_dropout_exactly() -> None:
-    model, frozen = build("bert_classifier")
-    model.train()
-
-    def gradients() -> dict[str, np.ndarray]:
-        nyala.manual_seed(3)
-        model.zero_grad()
-        model(**inputs(frozen)).square().sum().backward()
-        return {n: p.grad.numpy() for n, p in model.named_parameters()}
-
-    plain = gradients()
-    model.enable_checkpointing()
-    again = gradients()
-    assert all(np.array_equal(plain[n], again[n]) for n in plain)
-
-
-def test_a_new_head_on_the_bare_model() -> None:
-    model = load(str(GOLDENS / "text" / "bert"), num_classes=4).model
-    assert isinstance(model, bert.BertForSequenceClassification)
-    assert model.classifier.weight.shape == (4, 24)
-    bare, _ = build("bert")
-    for name, value in bare.state_dict().items():
-        assert np.array_equal(model.state_dict()[f"bert.{name}"].numpy(), value.numpy()), name
-
-
-def test_layers_count_up_from_the_embeddings() -> None:
-    model, _ = build("bert_classifier")
-    depths = [model.layer_of(n) for n, _ in model.named_parameters()]
-    assert depths == sorted(depths) and (depths[0], depths[-1]) == (0, 3)
-
-
-def test_bad_tokens_name_their_sample() -> None:
-    model, frozen = build("bert")
-    ids = frozen["input_ids"].copy()
-    ids[1, 2] = 61
-    with pytest.raises(IndexRangeError, match=r"token id 61 in sample 1, the vocabulary has 61 tokens"):
-        model(nyala.from_numpy(ids))
-    with pytest.raises(IndexRangeError, match="token id -1 in sample 0"):
-        model(nyala.tensor([[-1]]))
 
 
 @pytest.mark.parametrize(
