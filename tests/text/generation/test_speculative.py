@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import nyala
@@ -106,3 +107,16 @@ def test_the_published_chat_model_says_the_same_with_guesses() -> None:
     plain = pipe(prompt, max_new_tokens=16)
     assert pipe(prompt, max_new_tokens=16, draft="lookup") == plain
     assert pipe(prompt, max_new_tokens=16, draft=pipe) == plain
+
+
+def test_windows_let_go_what_must_be_read_again() -> None:
+    folder = Path(__file__).parents[2] / "goldens" / "text" / "qwen2_sliding"
+    model = nyala.load(str(folder)).model
+    draft, prefix, config = ModelDraft(model), PrefixCache(), GenerationConfig(max_new_tokens=20)
+    long = generate(model, [[5, 6, 7]], config)[0].tokens
+    for ids in ([5, 6, 7], [5, 6, 7, *long], [5, 6, 7, *long[:18], 9], [5, 6, 8], [5, 6, 7]):
+        plain = generate(model, [ids], config)[0].tokens
+        assert generate(model, [ids], config, prefix=prefix)[0].tokens == plain
+        assert generate(model, [ids], config, draft=draft)[0].tokens == plain
+        assert generate(model, [ids], config, draft=LookupDraft(count=6))[0].tokens == plain
+    assert prefix.saved > 20
