@@ -322,7 +322,7 @@ def linear(x: Any, weight: Any, bias: Any = None, after: After | None = None, pa
         rows, results = x, out
     else:
         rows, results = x.reshape(-1, depth), out.reshape(-1, len(weight))
-    if after is not None and after.residual is not None:
+    if after is not None and after.residual is not None and after.residual.shape != out.shape:
         after = after._replace(residual=np.broadcast_to(after.residual, out.shape))
     codes, held = ends(bias, after)
     if len(rows) <= FEW and weight.size >= _WIDE and weight.strides[1] == 4:
