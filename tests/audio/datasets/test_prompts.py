@@ -53,7 +53,7 @@ def test_what_there_is_not_is_told() -> None:
     for read in (Voices, SpokenNumbers):
         with pytest.raises(ArgumentError, match="no split 'dev'"):
             read("dev")
-    with pytest.raises(ArgumentError, match="no voice 'alison-en'. Remedy: did you mean 'allison-en'"):
+    with pytest.raises(ArgumentError, match=r"no voice 'alison-en'\. Remedy: did you mean 'allison-en'"):
         voice_folder("alison-en")
 
 
