@@ -22,7 +22,8 @@ PICTURES = ("resnet_basic", "resnet_bottleneck", "efficientnet_lite")
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
 DECODERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")
-SPEECH = ("wav2vec2", "hubert", "wavlm")
+SPEECH = ("wav2vec2", "hubert", "wavlm", "whisper", "ast")
+SOUND_INPUTS = ("input_values", "input_features", "decoder_input_ids", "attention_mask")
 SEQ2SEQ = ("t5", "flan_t5", "bart", "bart_bare", "bart_classifier", "marian", "marian_apart")
 
 
@@ -91,10 +92,10 @@ def tiny() -> list[list[object]]:
 
 
 def speech(name: str) -> list[object]:
-    """The line of a tiny random speech encoder; its results at padding are transformers' too."""
+    """The line of a tiny random model of sounds; its results at padding are transformers' too."""
     folder = GOLDENS / "audio" / name
     frozen = dict(checkpoint.load_file(folder / "goldens.safetensors"))
-    inputs = {k: nyala.from_numpy(np.array(frozen[k])) for k in ("input_values", "attention_mask") if k in frozen}
+    inputs = {k: nyala.from_numpy(np.array(frozen[k])) for k in SOUND_INPUTS if k in frozen}
     kept = frozen["logits" if "logits" in frozen else "last_hidden_state"]
     frozen["attention_mask"] = np.ones(kept.shape[:2], np.int64)
     return row(name, nyala.load(str(folder)).model, frozen, inputs, "transformers")
