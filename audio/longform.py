@@ -132,7 +132,8 @@ class Listener:
         cut, taken = cut_up(found, self.seek / SAMPLE_RATE, seconds, self.tokens)
         if fresh:
             cut, taken = self._settled(cut, taken, seconds)
-        cut = self._with_words(cut, vectors, self.seek / SAMPLE_RATE, seconds)
+        own = min(taken, seconds)  # what follows is the next window's
+        cut = self._with_words(cut, vectors, self.seek / SAMPLE_RATE, own)
         self.seek += max(0 if fresh else HOP, min(len(samples), round(taken * SAMPLE_RATE)))
         self._remember(found, cut)
         return [s for s in cut if s.text and s.end > s.start]
