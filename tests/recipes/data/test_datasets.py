@@ -115,6 +115,12 @@ def test_too_few_samples_for_a_test_part(tmp_path: Path) -> None:
         datasets.load(Data(name=str(path)), 0)
 
 
+def test_classes_too_small_to_be_cut_one_by_one(tmp_path: Path) -> None:
+    rows = [{"text": f"{label} {i}", "label": label} for label in "abcdef" for i in range(2)]
+    source = datasets.load(Data(name=str(lines(tmp_path / "a.jsonl", rows)), test_fraction=0.2), 0)
+    assert [len(part) for part in (source.train, source.validation, source.test)] == [9, 1, 2]
+
+
 def test_the_shipped_mail_sample() -> None:
     source = datasets.load(Data(name="spam-sample"), 0)
     assert source.labels == ["ham", "spam"] and len(source.train) + len(source.validation) >= 900 and len(source.test) >= 300
