@@ -19,6 +19,7 @@ EXAMPLES = """  nyala chat                                         with SmolLM2
   nyala chat smollm2 -m "What is the capital of France?"
   printf 'Hello!\\nAnd in French?\\n' | nyala chat       a line is a turn
   nyala chat -m "A city as JSON" --json-schema city.json"""
+_LENGTH = 512
 _COMMANDS = {
     "/help": "these lines",
     "/system TEXT": "what the model is told before all (begins anew)",
@@ -34,11 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--message", action="append", metavar="TEXT", help="say this, print the answer and end; repeatable")
     parser.add_argument("--system", metavar="TEXT", help="what the model is told before all")
     parser.add_argument("--template", metavar="FILE", help="a Jinja2 template in place of the published one")
-    decoding.add_options(parser, 512)
+    decoding.add_options(parser, _LENGTH)
 
 
 def execute(args: argparse.Namespace) -> int:
-    settings = decoding.settings(args)
+    settings = {"max_new_tokens": _LENGTH, **decoding.settings(args)}
     pipeline = _pipeline(args)
     talk = Talk(pipeline, settings, args.system)
     interactive = not args.message and sys.stdin.isatty()

@@ -24,8 +24,8 @@ _NUMBERS: dict[str, tuple[type, str, str]] = {
 
 
 def add_options(parser: argparse.ArgumentParser, tokens: int) -> None:
-    """The options on how text is written; ``tokens`` at most unless said otherwise."""
-    parser.add_argument("--max-new-tokens", type=int, metavar="N", default=tokens, help=f"tokens at most ({tokens})")
+    """The options on how text is written; ``tokens`` is what is told of its length."""
+    parser.add_argument("--max-new-tokens", type=int, metavar="N", help=f"tokens at most ({tokens}, or as published)")
     for name, (kind, metavar, said) in _NUMBERS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=said)
     parser.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; \\n is a new line; repeatable")
@@ -57,7 +57,7 @@ def loaded(args: argparse.Namespace) -> Any:
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
     """What was said on the command line, in the pipeline's settings; what was not said is left to it."""
-    found: dict[str, Any] = {"max_new_tokens": args.max_new_tokens}
+    found: dict[str, Any] = {} if args.max_new_tokens is None else {"max_new_tokens": args.max_new_tokens}
     found |= {name: value for name in _NUMBERS if (value := getattr(args, name)) is not None}
     if args.stop:
         found["stop"] = tuple(text.replace("\\n", "\n").replace("\\t", "\t") for text in args.stop)

@@ -21,6 +21,7 @@ EXAMPLES = """  nyala generate smollm2 "The capital of France is"
   nyala generate smollm2 "A person: " --json-schema person.json
   nyala generate smollm2 --file prompts.txt --json     a text a line
   cat story.txt | nyala generate smollm2 -"""
+_LENGTH = 128
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,13 +33,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--length-penalty", type=float, metavar="X", help="with --num-beams: above 0 favours longer texts (1)")
     parser.add_argument("--logprobs", type=int, metavar="N", help="tell each token's probability, and N alternatives")
     parser.add_argument("--cut", action="store_true", help="leave out the beginning of texts that are too long")
-    decoding.add_options(parser, 128)
+    decoding.add_options(parser, _LENGTH)
 
 
 def execute(args: argparse.Namespace) -> int:
     texts = _texts(args)
     settings = {**decoding.settings(args), **_search(args)}
     pipeline = decoding.loaded(args)
+    if hasattr(pipeline, "chat_stream"):  # what rewrites texts was published with lengths of its own
+        settings.setdefault("max_new_tokens", _LENGTH)
+    elif strange := [name for name in ("regex", "json_schema", "draft", "too_long") if name in settings]:
+        raise ArgumentError(
+            f"--{strange[0].replace('_', '-').replace('too-long', 'cut')} with {args.name}",
+            why="it rewrites texts, and this is for models that continue them",
+            fix="leave it out, or choose a model such as smollm2",
+        )
     several = len(texts) > 1 or any(name in settings for name in ("num_return_sequences", "num_beams", "logprobs"))
     clock = decoding.Clock()
     if several or args.json:
