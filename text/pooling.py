@@ -73,7 +73,7 @@ class Dense:
             arrays = checkpoint.load_pth(files[old])
         else:
             arrays = checkpoint.load_file(files.require(f"{folder}/model.safetensors", "fill the layer behind the pooling"))
-        wanted = {"linear.weight": (config.get("out_features"), config.get("in_features"))}
+        wanted: dict[str, tuple[Any, ...]] = {"linear.weight": (config.get("out_features"), config.get("in_features"))}
         wanted |= {"linear.bias": (config.get("out_features"),)} if config.get("bias", True) else {}
         found = {name: array.shape for name, array in arrays.items()}
         if found != wanted:
