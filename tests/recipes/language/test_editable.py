@@ -12,7 +12,7 @@ from nyala.recipes.language.editable import to_toml
 
 CHANGES = {
     "as it is": [],
-    "an optional table of defaults": ["train.early_stop={}", "train.watchdog={window=7}"],
+    "an optional table of defaults": ["data.validation_fraction=0.1", "train.early_stop={}", "train.watchdog={window=7}"],
     "another optimizer": ["optim.type=muon", "optim.adamw_lr=0.1", "schedule={type='one_cycle', pct_start=0.2}"],
     "lists and names": [
         "data.columns.text=['a', 'b']",
