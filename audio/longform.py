@@ -172,7 +172,8 @@ class Listener:
 
     def _quiet_windows(self, heard: Windows) -> list[Samples]:
         """The next windows, each cut where it is quietest near its end."""
-        found, place = [], self.seek
+        found: list[Samples] = []
+        place = self.seek
         while len(found) < self.request.batch_size and len(samples := heard.at(place)[: self.pipeline.window]):
             more = heard.more(place + len(samples))
             taken = samples[: quietest(samples)].copy() if more else samples.copy()
@@ -304,7 +305,8 @@ def spread(cut: Sequence[Segment], words: Sequence[Word], offset: float, tokens:
     """Words of a window, given to the segments that their letters stand in."""
     found, at = [], 0
     for segment in cut:
-        own, letters, wanted = [], 0, len(tokens.decode(segment.tokens).strip())
+        own: list[Word] = []
+        letters, wanted = 0, len(tokens.decode(segment.tokens).strip())
         while at < len(words) and letters < wanted:
             word = words[at]
             letters += len(word.text if own else word.text.lstrip())

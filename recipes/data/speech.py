@@ -126,7 +126,7 @@ def spelled(text: str, letters: Letters) -> str:
     """A text in the alphabet's case, without marks that the alphabet lacks; letters that it lacks stay.
 
     Example:
-        >>> spelled("Don't stop -- me, now!", Letters(("-", " ", *"DONTSPEMW'"), 0, " "))
+        >>> spelled("Don't stop -- me, now!", Letters(("_", " ", *"DONTSPEMW'"), 0, " "))
         "DON'T STOP ME NOW"
     """
     plain, known = letters.normalized(text.replace("\u2019", "'")), set(letters.names) - letters.marks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def read(recipe: Data) -> Raw | None:
     return of_utterances(found, hashes)
 
 
-def of_utterances(parts: dict[str, Sequence[Utterance]], hashes: dict[str, str]) -> Raw:
+def of_utterances(parts: Mapping[str, Sequence[Utterance]], hashes: dict[str, str]) -> Raw:
     """Parts of sounds with transcripts, which have no classes."""
     made = {name: Part(sounds, np.zeros(len(sounds), np.int64)) for name, sounds in parts.items()}
     return Raw("speech", [], made["train"], made.get("test"), hashes, validation=made.get("validation"))
@@ -128,7 +128,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _in_folder(folder: Path) -> dict[str, Path]:
-    """The files of rows of a folder by part: ``train.csv`` and its like, or the one list of its sounds."""
+    """The files of rows of a folder by part: ``train.csv`` and its like, or a list by a customary name."""
     from .folders import MANIFESTS, SPLITS
 
     tables = [path for path in sorted(folder.iterdir()) if _is_table(path)]
