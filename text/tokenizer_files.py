@@ -252,7 +252,7 @@ def _from_gguf(files: Files) -> tuple[Any, Settings]:
     whole = before == "llama-bpe"  # a piece that is a token stays one, whatever the merges say
     backend = tokenizers.Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges, ignore_merges=whole))
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=_CUTS[before] is None)
-    first = {"smollm": [pre_tokenizers.Digits(individual_digits=True)]}.get(before, [])
+    first: list[Any] = {"smollm": [pre_tokenizers.Digits(individual_digits=True)]}.get(before, [])
     if pattern := _CUTS[before]:
         first = [pre_tokenizers.Split(Regex(pattern), behavior="isolated")]
     backend.pre_tokenizer, backend.decoder = pre_tokenizers.Sequence([*first, level]), decoders.ByteLevel()

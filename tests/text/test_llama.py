@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import nyala
 import pytest
+from nyala import nn
 from nyala.errors import ArgumentError, DataError, ShapeError
 from nyala.text.models import llama
 from nyala.text.models.rope import rope_frequencies
@@ -48,3 +49,12 @@ def test_the_published_chat_model_speaks() -> None:
         assert pipe.preprocess.ids(text) == ids
         assert pipe.preprocess.decode(ids) == text
     assert pipe(frozen["prompt"], max_new_tokens=24) == frozen["greedy"]
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_it_says_the_same_with_weights_in_few_bits(dtype: str) -> None:
+    pipe, text = nyala.load("SmolLM2-135M-Instruct-Q4_1"), "The three primary colours are"
+    expected = pipe(text, max_new_tokens=12)
+    nn.quantize(pipe.model, dtype)
+    assert pipe(text, max_new_tokens=12) == expected
