@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import nyala
 import pytest
 from nyala import nn
-from nyala.errors import ArgumentError, DataError, ShapeError
+from nyala.errors import ArgumentError, DataError
 from nyala.text.models import llama
 from nyala.text.models.rope import rope_frequencies
 
