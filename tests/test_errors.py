@@ -516,7 +516,7 @@ TABLE = [
         "Remedy: start a new run with another recipe, for this one would come to the same step again: lower optim.lr, set "
         "train.clip_norm, add schedule.warmup, or look at these samples.…"),
     Bad("pictures for a model of texts", lambda e: e.run(f"model.name={e.bert}"), RecipeError, 2,
-        "model.name: … is a text model and the data are pictures. Remedy: choose a vision model: `nyala list --domain "
+        "model.name: … is for text and the data are pictures. Remedy: choose a model for vision: `nyala list --domain "
         "vision`.…"),
     Bad("classes that the model must keep", lambda e: e.run("model.new_head=false"), RecipeError, 2,
         "model.new_head is false, but … tells 5 classes apart and the data have 2. Remedy: set model.new_head=true.…"),

@@ -169,7 +169,7 @@ def test_a_run_that_cannot_begin_leaves_no_folder(workshop: Any, here: Path) -> 
     told(
         nyala("run", workshop.recipe_file(), f"model.name={workshop.bert}", "--json"),
         2,
-        "is a text model and the data are pictures",
+        "is for text and the data are pictures",
     )
     assert content(here) == set()
     (here / "note.txt").write_text("mine")

@@ -232,7 +232,7 @@ def _check_kind(pipeline: Pipeline, name: str, kind: str) -> None:
     of = kinds.of(kind)
     domain = type(pipeline).__module__.split(".")[1]
     if domain != of.domain:
-        raise DataError(f"{name} is a {domain} model and the data are {of.plural}", fix=f"give {domain} data, or another model")
+        raise DataError(f"{name} is for {domain} and the data are {of.plural}", fix=f"give {domain} data, or another model")
 
 
 def _labels(pipeline: Pipeline, name: str) -> list[str]:

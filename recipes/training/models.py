@@ -71,8 +71,8 @@ def check_kind(recipe: Model, kind: Kind) -> None:
         domain = registry.domain_of(registry.architecture_of(read_config(files, None), files.origin))
     if domain != kind.domain:
         raise RecipeError(
-            f"model.name: {recipe.name} is a {domain} model and the data are {kind.plural}",
-            fix=f"choose a {kind.domain} model: `nyala list --domain {kind.domain}`",
+            f"model.name: {recipe.name} is for {domain} and the data are {kind.plural}",
+            fix=f"choose a model for {kind.domain}: `nyala list --domain {kind.domain}`",
         )
 
 

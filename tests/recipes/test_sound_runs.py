@@ -260,7 +260,7 @@ def test_mistakes_across_keys(override: str, message: str, recipe: Path) -> None
 
 def test_other_kinds_of_models_are_refused(recipe: Path, tiny_bert: Path, tiny_model: Path) -> None:
     for model, kind in ((tiny_bert, "text"), (tiny_model, "vision")):
-        with pytest.raises(RecipeError, match=f"is a {kind} model and the data are sounds"):
+        with pytest.raises(RecipeError, match=f"is for {kind} and the data are sounds"):
             setup.prepare(config.load(recipe, [f"model.name={model}"]).recipe)
 
 

@@ -49,7 +49,7 @@ def test_dropout_differs_from_step_to_step_and_rates_can_be_set(recipe: Path, tm
 
 
 def test_a_model_for_other_data_and_options_for_pictures_are_refused(recipe: Path, tiny_model: Path) -> None:
-    with pytest.raises(RecipeError, match="is a vision model and the data are texts"):
+    with pytest.raises(RecipeError, match="is for vision and the data are texts"):
         setup.prepare(config.load(recipe, [f"model.name={tiny_model}"]).recipe)
     with pytest.raises(RecipeError, match=r"(?s)train.mixup: texts cannot be blended.*model.image_size: the data are texts"):
         setup.prepare(config.load(recipe, ["train.mixup=0.2", "model.image_size=32"]).recipe)

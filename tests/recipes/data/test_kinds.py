@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_said(tagged, pairs, tmp_path, tiny_bert, tiny_mode
         (pairs, tiny_bert, ["train.best.metric=f1"], "train.best.metric: pairs of texts have mrr, accuracy, .*loss, not f1"),
         (tagged, tiny_bert, ["data.sampling=balanced"], "data.sampling: tagged texts have no classes to balance"),
         (tagged, tiny_bert, ['data.augment=[{type="word_dropout"}]'], "word_dropout is not for tagged texts"),
-        (tagged, tiny_model, [], "is a vision model and the data are tagged texts"),
+        (tagged, tiny_model, [], "is for vision and the data are tagged texts"),
     ]
     for data, model, overrides, message in refused:
         with pytest.raises(RecipeError, match=f"(?s){message}"):

@@ -120,7 +120,7 @@ def test_the_rules_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["{model}", "--data", "{data}", "optim.lrr=1", "--epochs", "0"], "has 2 mistakes"),
         (["{model}", "--data", "{data}", "--time", "soon"], "'soon' is no time"),
         (["{model}", "--data", "{data}", "--target", "kind", "--test", "{data}/gone"], "data.test: there is no file or folder"),
-        (["{bert}", "--data", "{data}"], "is a text model and the data are pictures"),
+        (["{bert}", "--data", "{data}"], "is for text and the data are pictures"),
     ],
 )
 def test_mistakes_are_told_before_anything_runs(

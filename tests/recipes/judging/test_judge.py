@@ -118,7 +118,7 @@ def _labelled(tiny_model: Path) -> Path:
 def test_texts_for_a_picture_model_are_refused(run: Any, tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text('{"text": "a", "label": "blue"}\n{"text": "b", "label": "red"}\n')
-    with pytest.raises(DataError, match="is a vision model and the data are texts"):
+    with pytest.raises(DataError, match="is for vision and the data are texts"):
         nyala.evaluate(run.folder, path)
 
 
