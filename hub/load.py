@@ -242,7 +242,8 @@ def _config_in(files: Files) -> dict[str, Any]:
         raise UnknownNameError(
             f"nyala reads no GGUF files of the architecture {kind!r}", fix="load it as safetensors, in transformers' layout"
         )
-    return dict(module.config_from_gguf(head.metadata, head.shapes))
+    stretching = {name: values.tolist() for name, values in head.read(n for n in head.shapes if n == "rope_freqs.weight").items()}
+    return dict(module.config_from_gguf({**head.metadata, **stretching}, head.shapes))
 
 
 # What CTranslate2 calls its kinds of models -> the architecture that reads them.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,19 @@ class Gguf:
         Raises:
             StorageError: the file cannot be read.
         """
+        return self.read(self.shapes)
+
+    def read(self, names: Iterable[str]) -> dict[str, Array]:
+        """Some of the tensors, as ``load`` gives them.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
         with storage_errors(self.path, "read"), open_binary(self.path) as file:
             view = np.frombuffer(map_file(self.path, file, writable=False), np.uint8)
         found = {}
-        for name, (start, size) in self._places.items():
+        for name in names:
+            start, size = self._places[name]
             found[name] = _KINDS[self._kinds[name]].widen(view[start : start + size]).reshape(self.shapes[name])
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from ...core.errors import DataError
 from ...core.keymap import Alias, Ignore
 from .gated import GatedConfig
+from .rope import rope_frequencies
 
 
 def published_rules(
@@ -102,6 +103,9 @@ def gated_gguf_config(kind: str, metadata: Mapping[str, Any], names: Collection[
     config["rope_theta"] = float(metadata.get(f"{kind}.rope.freq_base", 10000.0))
     if metadata.get(f"{kind}.rope.scaling.type") == "linear":
         config["rope_scaling"] = {"rope_type": "linear", "factor": float(metadata.get(f"{kind}.rope.scaling.factor", 1.0))}
+    if "rope_freqs.weight" in metadata:
+        width = metadata.get(f"{kind}.rope.dimension_count", config["hidden_size"] // config["num_attention_heads"])
+        config["rope_scaling"] = _stretching(metadata["rope_freqs.weight"], int(width), config["rope_theta"])
     given = {ours: metadata[f"{kind}.{theirs}"] for ours, theirs in more.items() if f"{kind}.{theirs}" in metadata}
     return {**config, **given}
 
@@ -121,3 +125,22 @@ def gguf_config(kind: str, metadata: Mapping[str, Any], names: Collection[str], 
     config["vocab_size"] = len(metadata["tokenizer.ggml.tokens"])
     config["tie_word_embeddings"] = "output.weight" not in names
     return config
+
+
+def _stretching(divisors: Sequence[float], width: int, theta: float) -> dict[str, Any]:
+    """Llama 3's stretching of the angles, of which a GGUF file holds by what each is divided.
+
+    Raises:
+        DataError: it is another one.
+    """
+    # but for the factor, these numbers are the same in all of them
+    numbers = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+    found = {"rope_type": "llama3", "factor": float(max(divisors, default=1.0)), **numbers}
+    expected = rope_frequencies(width, theta) / rope_frequencies(width, theta, found)
+    if len(expected) != len(divisors) or not np.allclose(divisors, expected, rtol=1e-3):
+        raise DataError(
+            "the GGUF file stretches its angles in a way that is not known here",
+            why="it is not Llama 3's",
+            fix="load safetensors",
+        )
+    return found

@@ -19,6 +19,7 @@ from nyala.hub import registry
 from nyala.hub.files import Files
 from nyala.hub.load import read_weights
 from nyala.text.models import gemma3, gpt2, gpt_neox, llama, qwen2, qwen3
+from nyala.text.models.rope import rope_frequencies
 from nyala.text.tokenizer import Tokenizer
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
@@ -427,3 +428,17 @@ def test_texts_are_cut_as_gguf_files_say(before: str, pieces: list[str], first: 
     cut = [piece for piece, _ in tokenizer.backend.pre_tokenizer.pre_tokenize_str("Ab 12345's!!")]
     assert cut == pieces
     assert tokenizer.ids("A") == [*first, 36]
+
+
+def test_stretched_angles_in_gguf_files_are_llama_3s() -> None:
+    path = GOLDENS / "gguf" / "llama.gguf"
+    head = checkpoint.read_gguf(path)
+    metadata = {**head.metadata, "llama.rope.freq_base": 500000.0, "llama.embedding_length": 256}  # heads 64 wide
+    told = {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+    told = {"rope_type": "llama3", **told}
+    divisors = rope_frequencies(64, 500000.0) / rope_frequencies(64, 500000.0, told)
+    found = llama.config_from_gguf({**metadata, "rope_freqs.weight": divisors.astype(np.float32).tolist()}, head.shapes)
+    assert found["rope_scaling"] == told
+    with pytest.raises(DataError, match="not known here"):
+        llama.config_from_gguf({**metadata, "rope_freqs.weight": [1.0, 2.0, 3.0]}, head.shapes)
+    assert list(head.read(["output_norm.weight"])) == ["output_norm.weight"]
