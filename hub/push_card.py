@@ -11,9 +11,14 @@ from .cards import Card
 from .push_run import RunFacts
 
 # Task of nyala -> the hub's own word for it.
-_HUB_TASKS = {"sentence-embedding": "sentence-similarity"}
+_HUB_TASKS = {"sentence-embedding": "sentence-similarity", "speech-recognition": "automatic-speech-recognition"}
 _METRICS = {"macro_f1": "f1", "top1": "accuracy"}
-_NAMES = {"macro_f1": "macro F1", "ece": "expected calibration error"}
+_NAMES = {
+    "macro_f1": "macro F1",
+    "ece": "expected calibration error",
+    "wer": "word error rate",
+    "cer": "character error rate",
+}
 _SHOWN_LABELS = 30
 
 
