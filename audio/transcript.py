@@ -42,7 +42,7 @@ class Segment:
         start, end: seconds from the beginning of the sound.
         text: what was said.
         tokens: as the model wrote them.
-        avg_logprob, no_speech_prob, temperature: of the window it stood in; see :class:`~nyala.audio.decoding.Decoded`.
+        avg_logprob, no_speech_prob, temperature: of the window it stood in; see :class:`~nyala.audio.whisper.decoding.Decoded`.
         words: with their times, where they were asked for or come for nothing.
     """
 

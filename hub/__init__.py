@@ -9,18 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .auditing import audit as audit
-    from .bundling import bundle as bundle
-    from .cards import Card as Card
-    from .catalogue import find as find
-    from .catalogue import list_models as list_models
-    from .files import Files as Files
-    from .load import pull as pull
-    from .locking import lock as lock
-    from .pipeline import Pipeline as Pipeline
-    from .pushing import Plan as Plan
-    from .pushing import push as push
-    from .verification import verify as verify
+    from .auditing import audit
+    from .bundling import bundle
+    from .cards import Card
+    from .catalogue import find, list_models
+    from .files import Files
+    from .load import pull
+    from .locking import lock
+    from .pipeline import Pipeline
+    from .pushing import Plan, push
+    from .verification import verify
 
 # Name -> module of this folder; loaded when first used, so `import nyala` stays quick.
 _FACE = {

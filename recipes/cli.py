@@ -15,7 +15,8 @@ from typing import NoReturn
 
 from ..core.errors import NyalaError, did_you_mean
 from ..core.progress import set_progress, tell_through
-from .commands import COMMANDS, console
+from .commands import COMMANDS
+from .commands.shared import console
 
 _EPILOG = """examples:
   nyala list                                   models and recipes

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core import random
 from ...core.errors import ArgumentError
-from ..sounds import samples_of
+from ..pipelines.sounds import samples_of
 from .utterances import Utterance, spoken
 
 _RATE = 8_000

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...core import nn
-from . import speech_heads as heads
-from .speech_encoder import Encoder, FeatureProjection, SpeechConfig, SpeechModel, layer_settings
+from .shared import speech_heads as heads
+from .shared.speech_encoder import Encoder, FeatureProjection, SpeechConfig, SpeechModel, layer_settings
 
 
 @dataclass(frozen=True)

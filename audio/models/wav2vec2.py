@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 from ...core import nn
 from ...core.nn import functional as F
 from ...core.tensor import Tensor
-from . import speech_heads as heads
-from .speech_encoder import Encoder, SpeechConfig, SpeechModel, layer_settings
+from .shared import speech_heads as heads
+from .shared.speech_encoder import Encoder, SpeechConfig, SpeechModel, layer_settings
 
 
 @dataclass(frozen=True)

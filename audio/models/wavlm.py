@@ -19,8 +19,8 @@ from ...core.nn import functional as F
 from ...core.ops.attention import attend, join_heads, split_heads
 from ...core.ops.elementwise import where
 from ...core.tensor import Tensor
-from . import speech_heads as heads
-from .speech_encoder import LAYER_NAMES, Encoder, SpeechConfig, SpeechModel
+from .shared import speech_heads as heads
+from .shared.speech_encoder import LAYER_NAMES, Encoder, SpeechConfig, SpeechModel
 
 
 @dataclass(frozen=True)

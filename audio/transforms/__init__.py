@@ -7,11 +7,8 @@ Example:
     (2, 80, 30)
 """
 
-from .kaldi import kaldi_fbank as kaldi_fbank
-from .resample import FINE as FINE
-from .resample import Filter as Filter
-from .resample import Resampler as Resampler
-from .resample import resample as resample
-from .whisper import whisper_mel as whisper_mel
+from .kaldi import kaldi_fbank
+from .resample import FINE, Filter, Resampler, resample
+from .whisper import whisper_mel
 
 __all__ = ["FINE", "Filter", "Resampler", "kaldi_fbank", "resample", "whisper_mel"]

@@ -11,7 +11,7 @@ import numpy as np
 from ...core.create import from_numpy
 from ...core.errors import DataError
 from ...core.tensor import Tensor
-from ..sounds import name_of, samples_of
+from ..pipelines.sounds import name_of, samples_of
 
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 

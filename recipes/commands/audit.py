@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import console
+from .shared import console
 
 NAME = "audit"
 HELP = "check what the cards say against the hub: repository, commit, sizes, hashes, licence"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import console
+from .shared import console
 
 NAME = "bundle"
 HELP = "pack models with all they need into one file, for a machine without a network"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...core.errors import ArgumentError, DataError, NyalaError, did_you_mean
-from . import console, decoding
+from .shared import console, decoding
 
 NAME = "chat"
 HELP = "talk with a chat model"

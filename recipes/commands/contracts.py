@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 
-from . import console
+from .shared import console
 
 NAME = "contracts"
 HELP = "check a model's promises: accumulation, padding, batches, saving, checkpointing, adapters, export"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import console
+from .shared import console
 
 NAME = "doctor"
 HELP = "check this machine: Python, BLAS, threads, cache, disk, GPU, network"

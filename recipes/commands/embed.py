@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.atomic import atomic_write
 from ...core.errors import ArgumentError, DataError
-from . import console
+from .shared import console
 
 NAME = "embed"
 HELP = "turn texts into vectors, or find the texts nearest to a query"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import console
+from .shared import console
 
 NAME = "evaluate"
 HELP = "judge a model on labelled data: scores with intervals, classes, calibration, the worst mistakes"

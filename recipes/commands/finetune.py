@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ArgumentError
-from . import console
+from .shared import console
 
 if TYPE_CHECKING:
     from ..finetune import Finetuned, Proposal

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...core.errors import ArgumentError, DataError
-from . import console, decoding
+from .shared import console, decoding
 
 NAME = "generate"
 HELP = "let a language model continue texts"

@@ -6,7 +6,7 @@ import argparse
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from . import console
+from .shared import console
 
 if TYPE_CHECKING:
     from ...hub.cards import Card

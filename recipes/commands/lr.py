@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import ArgumentError
-from . import console
+from .shared import console
 
 if TYPE_CHECKING:
     from ..language.config import Loaded

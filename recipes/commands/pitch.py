@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.atomic import atomic_write
 from ...hub.results import PICTURES
-from . import console, sounds
+from .shared import console, sounds
 
 NAME = "pitch"
 HELP = "find out how high a voice or an instrument sounds"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from . import console
+from .shared import console
 
 if TYPE_CHECKING:
     from ..plan import Plan

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ArgumentError
-from . import console
+from .shared import console
 
 NAME = "predict"
 HELP = "use a model or a finished run on pictures, sounds or text"

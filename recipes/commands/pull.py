@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import console
+from .shared import console
 
 if TYPE_CHECKING:
     from ...hub.files import Files

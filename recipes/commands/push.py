@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ...core.errors import ArgumentError
-from . import console
+from .shared import console
 
 if TYPE_CHECKING:
     from ...hub.pushing import Plan

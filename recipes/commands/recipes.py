@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import console
+from .shared import console
 
 if TYPE_CHECKING:
     from ..language.config import Loaded, RecipeMistakesError

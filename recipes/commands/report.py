@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from . import console
+from .shared import console
 
 NAME = "report"
 HELP = "write the page of a run, finished or not, or one page that compares several"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import NyalaError
-from . import console
+from .shared import console
 
 if TYPE_CHECKING:
     from ..folder.run import Run

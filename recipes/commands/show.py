@@ -6,7 +6,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from . import console, recipes
+from . import recipes
+from .shared import console
 
 NAME = "show"
 HELP = "show a model's card, or a recipe with the origin of each value"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ArgumentError, NyalaError
-from . import console, sounds
+from .shared import console, sounds
 
 NAME = "transcribe"
 HELP = "write down what is said in sound files"
@@ -95,8 +95,8 @@ def _targets(args: argparse.Namespace) -> list[Path | None]:
 
 
 def _options(args: argparse.Namespace, pipeline: Any) -> dict[str, Any]:
-    from ...audio.ctc_recognition import CTCRecognition
-    from ...audio.recognition import SpeechRecognition
+    from ...audio.pipelines.recognition import SpeechRecognition
+    from ...audio.pipelines.spelling import CTCRecognition
 
     if not isinstance(pipeline, SpeechRecognition | CTCRecognition):
         raise ArgumentError(
@@ -140,8 +140,8 @@ def _blocks(stream: Any) -> Iterator[Any]:
 
 def _beam(args: argparse.Namespace, pipeline: Any) -> Any:
     """How a model that spells searches, where that is asked for."""
-    from ...audio.ctc_beam import Beam
-    from ...audio.ngram import NGram, Vocabulary
+    from ...audio.ctc.beam import Beam
+    from ...audio.ctc.ngram import NGram, Vocabulary
 
     spells = hasattr(pipeline, "letters")
     asked = [

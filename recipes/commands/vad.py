@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core.atomic import atomic_write
 from ...hub.results import PICTURES
-from . import console, sounds
+from .shared import console, sounds
 
 NAME = "vad"
 HELP = "find out when somebody speaks in sound files"

@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from . import console
+from .shared import console
 
 NAME = "verify"
 HELP = "check a model's bytes and golden answer offline, or repeat a run and name the first step that differs"

@@ -14,7 +14,7 @@ from ...core.nn import Module
 from ...hub import registry
 from ...hub.pipeline import Pipeline, pipeline_class
 from ...text.datasets.packing import pack
-from ...text.masking import Masker
+from ...text.tokenizers.masking import Masker
 from ..language.schema import Masking, Model, RandomPart, Spans, Train
 from ..training import objectives
 from ..training.objectives import Objective, class_weights

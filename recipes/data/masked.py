@@ -14,8 +14,8 @@ from ...core.create import from_numpy
 from ...core.errors import DataError, RecipeError
 from ...core.random import Key
 from ...text.datasets.packing import pack
-from ...text.masking import Masker
-from ...text.tagging import NO_TAG
+from ...text.pipelines.tagging import NO_TAG
+from ...text.tokenizers.masking import Masker
 from ..language.schema import Augment, Masking
 from .datasets import Part, Raw, Source
 from .tasks import Task, check_tokens

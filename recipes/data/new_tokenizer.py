@@ -9,8 +9,8 @@ from typing import Any
 from ...core.errors import ArgumentError, RecipeError
 from ...hub.files import Files
 from ...hub.pipeline import Pipeline
-from ...text.batching import longest_of
-from ...text.tokenizer_training import train_tokenizer
+from ...text.pipelines.batching import longest_of
+from ...text.tokenizers.training import train_tokenizer
 from ..language.schema import Model
 from .datasets import Source
 

@@ -14,9 +14,9 @@ from ...core.create import from_numpy
 from ...core.errors import DataError
 from ...core.random import Key
 from ...text.datasets.packing import pack
-from ...text.models.seq2seq import shift_right
-from ...text.spans import SpanCorruption
-from ...text.text2text import TARGET_LENGTH, TASKS, target_tokenizer
+from ...text.models.shared.seq2seq import shift_right
+from ...text.pipelines.text2text import TARGET_LENGTH, TASKS, target_tokenizer
+from ...text.tokenizers.spans import SpanCorruption
 from ..language.schema import Augment, Model, Spans
 from . import augment
 from .datasets import Part, Source
@@ -30,7 +30,7 @@ class Told(Task):
     """What is read, and what is to be written: two rows of tokens each.
 
     Args:
-        pipeline: of an encoder-decoder; see :class:`~nyala.text.text2text.Text2Text`.
+        pipeline: of an encoder-decoder; see :class:`~nyala.text.pipelines.text2text.Text2Text`.
     """
 
     def __init__(self, pipeline: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...audio.letters import Letters
+from ...audio.ctc.letters import Letters
 from ...audio.scores import words
 from ...core.create import from_numpy
 from ...core.errors import DataError, RecipeError
@@ -56,7 +56,7 @@ class Dictation(Task):
     """For Whisper: log-mel pictures of a whole window, and the tokens of the prompt, the text and its end.
 
     Args:
-        pipeline: for speech recognition; see :class:`~nyala.audio.recognition.SpeechRecognition`.
+        pipeline: for speech recognition; see :class:`~nyala.audio.pipelines.recognition.SpeechRecognition`.
     """
 
     def __init__(self, pipeline: Any) -> None:
@@ -90,7 +90,7 @@ class Spelling(Task):
     Targets are int64 (N, 1 + letters): the first number of a row says how many frames are of its sound.
 
     Args:
-        pipeline: for speech recognition; see :class:`~nyala.audio.ctc_recognition.CTCRecognition`.
+        pipeline: for speech recognition; see :class:`~nyala.audio.pipelines.spelling.CTCRecognition`.
         letters: the alphabet.
     """
 
@@ -192,7 +192,7 @@ def covers(recipe: Model, source: Source) -> bool:
 
 def heard(raw: Any, rate: int, most: int | None, augments: Sequence[Augment], key: Key | None) -> np.ndarray:
     """The samples of an utterance, (T,) float32, changed at random by ``key``; never longer than ``most``."""
-    from ...audio.sounds import samples_of
+    from ...audio.pipelines.sounds import samples_of
 
     samples = samples_of(opened(raw.sound), rate)
     if most is not None and len(samples) > most:

@@ -13,7 +13,7 @@ import numpy as np
 from ...core.create import from_numpy
 from ...core.errors import IndexRangeError
 from ...core.random import Key
-from ...text.tagging import NO_TAG, first_pieces
+from ...text.pipelines.tagging import NO_TAG, first_pieces
 from ..language.schema import Augment, RandomPart, RandomResizedCrop
 from . import augment
 
@@ -75,14 +75,14 @@ class Sounds(Task):
     """Sounds: read and resampled, changed as samples, then the preprocessing that came with the weights.
 
     Args:
-        preprocess: a :class:`~nyala.audio.frontends.FrontEnd`.
+        preprocess: a :class:`~nyala.audio.transforms.frontends.FrontEnd`.
     """
 
     def __init__(self, preprocess: Any) -> None:
         self.preprocess = preprocess
 
     def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> np.ndarray:
-        from ...audio.sounds import samples_of
+        from ...audio.pipelines.sounds import samples_of
 
         made, augments = self.preprocess, augments if key is not None else ()
         part = bool(augments) and isinstance(augments[0], RandomPart)
@@ -141,7 +141,7 @@ class TaggedTexts(Task):
     """Words with tags: each word's first token carries its tag. Words behind the longest input are cut off.
 
     Args:
-        tokenizer: of the model; see :class:`~nyala.text.tokenizer.Tokenizer`.
+        tokenizer: of the model; see :class:`~nyala.text.tokenizers.tokenizer.Tokenizer`.
         vocabulary: rows of the model's embedding.
         tags: names by number.
     """

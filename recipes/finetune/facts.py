@@ -241,7 +241,7 @@ def _sides(part: Part) -> tuple[list[int], bool]:
 
 
 def _positions(model: Any) -> int:
-    from ...text.batching import longest_of
+    from ...text.pipelines.batching import longest_of
 
     return longest_of(model)
 

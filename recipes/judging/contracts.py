@@ -91,7 +91,7 @@ def inputs_for(pipeline: Pipeline, seed: int = 0) -> dict[str, Tensor]:
         pictures = draw.normal((ROWS, int(getattr(config, "in_chans", 3)), height, width)).astype(np.float32)
         return {"": from_numpy(pictures).to(device)}
     if domain == "text":
-        from ...text.batching import longest_of
+        from ...text.pipelines.batching import longest_of
 
         length = min(_TOKENS, longest_of(pipeline.model))
         ids = draw.integers(min(5, config.vocab_size - 1), config.vocab_size, (ROWS, length)).astype(np.int64)

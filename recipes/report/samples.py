@@ -77,7 +77,7 @@ def show_sound(raw: Any) -> dict[str, Any]:
         raw: a path, an open file, or a pair (samples, rate).
     """
     from ...audio.io import SoundReader, write
-    from ...audio.sounds import is_source, samples_of
+    from ...audio.pipelines.sounds import is_source, samples_of
 
     rate = raw[1] if isinstance(raw, tuple) else 16_000
     if is_source(raw):

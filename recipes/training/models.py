@@ -104,7 +104,7 @@ def _sized(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
         return replace(pipeline, preprocess=replace(pipeline.preprocess, **changed)) if changed else pipeline  # type: ignore[type-var]
     if kind.domain != "text" or isinstance(pipeline.preprocess, Unavailable):
         return pipeline
-    from ...text.batching import longest_of
+    from ...text.pipelines.batching import longest_of
 
     longest, tokenizer = longest_of(pipeline.model), pipeline.preprocess
     if (recipe.max_length or 0) > longest:

@@ -92,7 +92,7 @@ class Scripted(nn.Module):
 @pytest.fixture
 def scripted(tmp_path: Path) -> Any:
     """lines -> a pipeline that writes them."""
-    from nyala.audio.recognition import SpeechRecognition
+    from nyala.audio.pipelines.recognition import SpeechRecognition
     from nyala.hub.files import folder_files
 
     (tmp_path / "tokenizer.json").write_text(tokenizer_json())

@@ -117,7 +117,7 @@ def picture_input(folder: Path, count: int) -> Call:
 def tokenizing(folder: Path, length: int) -> Call:
     """A thousand e-mails to padded batches of at most ``length`` tokens."""
     from nyala.hub.files import Files
-    from nyala.text.tokenizer import Tokenizer
+    from nyala.text.tokenizers.tokenizer import Tokenizer
 
     files = Files({"vocab.txt": mail_vocabulary(folder / "vocab.txt")}, origin="benchmark")
     tokenizer, texts = Tokenizer.from_files(files, length).replace(too_long="cut"), mails()

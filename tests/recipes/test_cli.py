@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from nyala.errors import NetworkError, RecipeError
-from nyala.recipes import cli
-from nyala.recipes.commands import COMMANDS, console
+from nyala.recipes import cli, commands
+from nyala.recipes.commands import COMMANDS
+from nyala.recipes.commands.shared import console
 
 
 def run(*argv: str) -> int:
@@ -30,7 +31,7 @@ def test_every_command_explains_itself(command: object, capsys: pytest.CaptureFi
 
 
 def test_every_command_module_is_offered() -> None:
-    files = {path.stem for path in Path(console.__file__).parent.glob("*.py")} - {"__init__", "console", "decoding", "sounds"}
+    files = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - {"__init__"}
     assert {c.__name__.rpartition(".")[2] for c in COMMANDS} == files
     assert {"list", "show", "pull", "predict", "recipes", "run", "resume", "verify", "doctor"} <= {c.NAME for c in COMMANDS}
     assert len({c.NAME for c in COMMANDS}) == len(COMMANDS)

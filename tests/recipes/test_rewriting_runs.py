@@ -21,7 +21,7 @@ from nyala.recipes.language.schema import Data
 from nyala.recipes.proof.verify import verify
 from nyala.recipes.training import setup, trainer
 from nyala.recipes.training.objectives import Rewritten
-from nyala.text.text2text import Text2Text
+from nyala.text.pipelines.text2text import Text2Text
 
 NAMES, FRUITS = ("ann", "bob", "eve", "joe", "kim", "lee"), ("apples", "cherries", "figs", "kiwis", "lemons", "plums")
 RECIPE = """schema = 1

@@ -15,7 +15,7 @@ import nyala
 import pytest
 from nyala import nn
 from nyala.audio import io as sound
-from nyala.audio.frontends import Fbank
+from nyala.audio.transforms.frontends import Fbank
 from nyala.core import random
 from nyala.errors import DataError, GradError, RecipeError
 from nyala.recipes.data import datasets, tasks

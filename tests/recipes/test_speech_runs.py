@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import nyala
 import pytest
+from nyala.audio.ctc.letters import Letters
 from nyala.audio.datasets.utterances import Utterance
-from nyala.audio.letters import Letters
 from nyala.core.random import key
 from nyala.errors import DataError, RecipeError, UnknownNameError
 from nyala.recipes.data import speech

@@ -72,7 +72,7 @@ def test_words_with_their_times_and_beams(capsys):
 
 
 def test_live_samples_are_written_down(capsys, monkeypatch):
-    from nyala.audio.sounds import samples_of
+    from nyala.audio.pipelines.sounds import samples_of
 
     samples = (samples_of(PROMPTS / "demo-congrats.flac", 16_000) * 32_767).astype("<i2")[: 16 * 16_000]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(samples.tobytes())))

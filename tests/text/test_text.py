@@ -15,8 +15,8 @@ from nyala.errors import ArgumentError, DataError, MissingFileError
 from nyala.hub.files import Files, folder_files
 from nyala.hub.load import load
 from nyala.text.datasets import LabelledText, Spam, read_jsonl
-from nyala.text.pooling import Pooling
-from nyala.text.tokenizer import Tokenizer
+from nyala.text.pipelines.pooling import Pooling
+from nyala.text.tokenizers.tokenizer import Tokenizer
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "sat", "##s", "dog", ".", ",", "on", "the", "mat"]

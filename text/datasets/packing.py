@@ -66,7 +66,7 @@ def pack(
 
     Args:
         texts: any number of them.
-        tokenizer: a :class:`~nyala.text.tokenizer.Tokenizer`.
+        tokenizer: a :class:`~nyala.text.tokenizers.tokenizer.Tokenizer`.
         length: tokens of a window, those around it included.
         between: a token behind each text.
         around: tokens before and behind each window.

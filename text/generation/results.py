@@ -94,7 +94,7 @@ class Continuations(Results, Sequence[str]):
 
     def draw(self) -> Image:
         """Each text with what was made up in colour."""
-        from ..drawing import marked
+        from ..pipelines.drawing import marked
 
         rows = [(p + d.text, [(len(p), len(p + d.text), "generated")] if d.text else []) for p, d in self._pairs()]
         return marked(rows)

@@ -22,7 +22,7 @@ from ...core.nn import functional as F
 from ...core.nn.activation import activation
 from ...core.ops.shape import cat
 from ...core.tensor import Tensor
-from .seq2seq import Seq2Seq, Seq2SeqLM, check_ids, where_seen
+from .shared.seq2seq import Seq2Seq, Seq2SeqLM, check_ids, where_seen
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class Body(Seq2Seq):
 
 
 class BartModel(Body):
-    """Encoder and decoder without a head; shapes as :class:`~nyala.text.models.seq2seq.Seq2Seq`.
+    """Encoder and decoder without a head; shapes as :class:`~nyala.text.models.shared.seq2seq.Seq2Seq`.
 
     Example:
         >>> import nyala

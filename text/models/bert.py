@@ -16,7 +16,7 @@ from ...core import nn
 from ...core.create import arange, zeros
 from ...core.errors import DataError, ShapeError
 from ...core.tensor import Tensor
-from . import encoder
+from .shared import encoder
 
 BertOutput = encoder.EncoderOutput
 

@@ -22,7 +22,8 @@ from ...core.nn.activation import activation
 from ...core.ops.attention import attend, join_heads, split_heads
 from ...core.ops.elementwise import where
 from ...core.tensor import Tensor
-from . import bert, encoder
+from . import bert
+from .shared import encoder
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 from ...core import nn
 from ...core.nn import functional as F
 from ...core.tensor import Tensor
-from . import bert, encoder
+from . import bert
+from .shared import encoder
 
 
 @dataclass(frozen=True)

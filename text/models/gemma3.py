@@ -19,10 +19,10 @@ from ...core.keymap import KeyMap
 from ...core.nn import functional as F
 from ...core.nn import init
 from ...core.tensor import Tensor
-from .decoder import CausalLM, Family, SequenceClassifier
-from .gated import SLIDING, GatedConfig, GatedDecoder, check_layer_types, gated_layer
-from .gguf import gated_gguf_config, published_rules
-from .rope import rope_settings
+from .shared.decoder import CausalLM, Family, SequenceClassifier
+from .shared.gated import SLIDING, GatedConfig, GatedDecoder, check_layer_types, gated_layer
+from .shared.gguf import gated_gguf_config, published_rules
+from .shared.rope import rope_settings
 
 
 @dataclass(frozen=True)

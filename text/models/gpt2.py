@@ -17,8 +17,8 @@ from ...core.errors import ArgumentError, DataError, ShapeError
 from ...core.keymap import Alias, Ignore, KeyMap, Transpose
 from ...core.nn.activation import activation
 from ...core.tensor import Tensor
-from .decoder import CausalLM, Decoder, DecoderConfig, Family, SequenceClassifier
-from .gguf import gguf_config
+from .shared.decoder import CausalLM, Decoder, DecoderConfig, Family, SequenceClassifier
+from .shared.gguf import gguf_config
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from ...core.errors import ArgumentError
 from ...core.keymap import Alias, Ignore, KeyMap
 from ...core.nn.activation import activation
 from ...core.tensor import Tensor
-from .decoder import CausalLM, Decoder, DecoderConfig, Family, SequenceClassifier
-from .gguf import gguf_config
-from .rope import Stretching, rope_frequencies, rope_settings
+from .shared.decoder import CausalLM, Decoder, DecoderConfig, Family, SequenceClassifier
+from .shared.gguf import gguf_config
+from .shared.rope import Stretching, rope_frequencies, rope_settings
 
 
 @dataclass(frozen=True)

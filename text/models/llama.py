@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 from ...core import nn
 from ...core.keymap import KeyMap
-from .decoder import CausalLM, Family, SequenceClassifier
-from .gated import GatedConfig, GatedDecoder, gated_layer
-from .gguf import gated_gguf_config, published_rules
+from .shared.decoder import CausalLM, Family, SequenceClassifier
+from .shared.gated import GatedConfig, GatedDecoder, gated_layer
+from .shared.gguf import gated_gguf_config, published_rules
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ...core.keymap import Ignore, KeyMap, Prefix, Tied
 from ...core.tensor import Tensor
 from . import bart
 from .bart import COPIES, HEAD_PARTS, Body, Coder, LanguageModel, class_of, initialise, no_bias
-from .seq2seq import Seq2Seq
+from .shared.seq2seq import Seq2Seq
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class SinusoidalPositions(nn.Module):
 
 
 class MarianModel(Body):
-    """Encoder and decoder without a head; shapes as :class:`~nyala.text.models.seq2seq.Seq2Seq`.
+    """Encoder and decoder without a head; shapes as :class:`~nyala.text.models.shared.seq2seq.Seq2Seq`.
 
     Example:
         >>> import nyala

@@ -16,7 +16,7 @@ from ...core.errors import ArgumentError, DataError
 from ...core.nn import functional as F
 from ...core.nn.activation import activation
 from ...core.tensor import Tensor
-from . import encoder
+from .shared import encoder
 
 _FULL, _WINDOW = "full_attention", "sliding_attention"
 

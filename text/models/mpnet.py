@@ -16,7 +16,8 @@ from ...core import nn
 from ...core.errors import DataError
 from ...core.ops.elementwise import where
 from ...core.tensor import Tensor
-from . import bert, encoder, roberta
+from . import bert, roberta
+from .shared import encoder
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ...core.nn import functional as F
 from ...core.nn.activation import activation
 from ...core.nn.blocks import place
 from ...core.tensor import Tensor
-from .seq2seq import Seq2Seq, Seq2SeqLM, as_added, check_ids, where_seen
+from .shared.seq2seq import Seq2Seq, Seq2SeqLM, as_added, check_ids, where_seen
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class _Parts(Seq2Seq):
 
 
 class T5Model(_Parts):
-    """Encoder and decoder without a head; shapes as :class:`~nyala.text.models.seq2seq.Seq2Seq`.
+    """Encoder and decoder without a head; shapes as :class:`~nyala.text.models.shared.seq2seq.Seq2Seq`.
 
     Example:
         >>> import nyala

@@ -14,7 +14,7 @@ from ....core.create import from_numpy, zeros
 from ....core.nn import Module
 from ....core.nn import functional as F
 from ....core.tensor import Tensor
-from ....text.tagging import NO_TAG
+from ....text.pipelines.tagging import NO_TAG
 from ...data.batches import Batch
 from ..evaluate import eval_mode
 from .base import Objective

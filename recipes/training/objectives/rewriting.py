@@ -12,7 +12,7 @@ import numpy as np
 from ....core.autograd import no_grad
 from ....core.create import from_numpy
 from ....text.generation import GenerationConfig, generate
-from ....text.rouge import rouge
+from ....text.scores.rouge import rouge
 from ...data.batches import Batch
 from ...data.speech import UNTOLD
 from ..evaluate import eval_mode

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ....audio.ctc import greedy
-from ....audio.decoding import Limits, Rules, write_all
-from ....audio.letters import Letters
+from ....audio.ctc.letters import Letters
+from ....audio.ctc.paths import greedy
 from ....audio.scores import distance, words
+from ....audio.whisper.decoding import Limits, Rules, write_all
 from ....core.autograd import no_grad
 from ....core.create import from_numpy
 from ....core.nn import Module
@@ -34,7 +34,7 @@ class Dictated(ToldTokens):
     """Whisper: each token is told from the sound and the tokens before it; all count alike.
 
     Attributes:
-        tokens: the model's; see :class:`~nyala.audio.tokens.Tokens`.
+        tokens: the model's; see :class:`~nyala.audio.whisper.tokens.Tokens`.
         rules: which tokens it may write.
     """
 

@@ -14,8 +14,8 @@ from ....core.create import from_numpy
 from ....core.nn import Module
 from ....core.nn import functional as F
 from ....core.tensor import Tensor
-from ....text import tags
-from ....text.tagging import NO_TAG
+from ....text.pipelines.tagging import NO_TAG
+from ....text.scores import tags
 from ...data.batches import Batch
 from .. import scores
 from ..evaluate import eval_mode, log_softmax

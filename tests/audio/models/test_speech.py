@@ -11,7 +11,8 @@ import numpy as np
 import nyala
 import pytest
 from nyala import checkpoint
-from nyala.audio.models import speech_encoder, wav2vec2
+from nyala.audio.models import wav2vec2
+from nyala.audio.models.shared import speech_encoder
 from nyala.audio.models.wavlm import buckets
 from nyala.core import random
 from nyala.errors import ArgumentError, DataError, ShapeError

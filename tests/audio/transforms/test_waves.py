@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nyala import checkpoint
-from nyala.audio.models.speech_encoder import SpeechConfig
+from nyala.audio.models.shared.speech_encoder import SpeechConfig
 from nyala.audio.transforms.waves import Waves
 from nyala.errors import DataError
 

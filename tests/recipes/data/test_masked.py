@@ -15,7 +15,7 @@ from nyala.recipes.folder import run as runs
 from nyala.recipes.language import config
 from nyala.recipes.training import setup, trainer
 from nyala.recipes.training.objectives import HiddenTokens
-from nyala.text.tagging import NO_TAG
+from nyala.text.pipelines.tagging import NO_TAG
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from nyala.errors import ArgumentError
 from nyala.hub.files import folder_files
 from nyala.text.datasets.packing import Packed, pack
-from nyala.text.tokenizer import Tokenizer
+from nyala.text.tokenizers.tokenizer import Tokenizer
 
 FOLDER = Path(__file__).parents[2] / "goldens" / "text" / "tokenizers"
 TEXTS = ["The cat sat on the mat.", "", "Antelopes of southern Africa graze at dawn"] * 5

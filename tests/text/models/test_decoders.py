@@ -19,8 +19,8 @@ from nyala.hub import registry
 from nyala.hub.files import Files
 from nyala.hub.load import read_weights
 from nyala.text.models import gemma3, gpt2, gpt_neox, llama, qwen2, qwen3
-from nyala.text.models.rope import rope_frequencies
-from nyala.text.tokenizer import Tokenizer
+from nyala.text.models.shared.rope import rope_frequencies
+from nyala.text.tokenizers.tokenizer import Tokenizer
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
 FOLDERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")

@@ -16,8 +16,8 @@ from nyala.core.nn import lora, peft
 from nyala.errors import ArgumentError, CheckpointError, DataError, IndexRangeError, NyalaError, ShapeError
 from nyala.hub import registry
 from nyala.hub.load import load
-from nyala.text import answering
 from nyala.text.models import deberta
+from nyala.text.pipelines import answering
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
 BARE = ("roberta", "distilbert", "mpnet", "modernbert", "deberta", "electra", "albert")

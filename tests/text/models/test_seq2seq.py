@@ -12,7 +12,7 @@ import nyala
 import pytest
 from nyala import checkpoint
 from nyala.hub import registry
-from nyala.text.models.seq2seq import shift_right
+from nyala.text.models.shared.seq2seq import shift_right
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
 LANGUAGE = ("t5", "flan_t5", "bart", "marian", "marian_apart")

@@ -21,7 +21,7 @@ from nyala.text.generation.constraints import Automaton, Constraint, Vocabulary,
 from nyala.text.generation.constraints.utf8 import byte_ranges, complement, merged
 from nyala.text.generation.rows import Row
 from nyala.text.models import llama
-from nyala.text.tokenizer import Tokenizer
+from nyala.text.tokenizers.tokenizer import Tokenizer
 
 GOLDENS = Path(__file__).parents[3] / "goldens" / "text"
 END = 0

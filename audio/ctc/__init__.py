@@ -1,0 +1,1 @@
+"""From a letter for each frame to text: alphabets, search, language models, alignment."""

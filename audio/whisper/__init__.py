@@ -1,0 +1,1 @@
+"""From what Whisper's encoder heard to text: tokens, search, times of words, long sounds."""

@@ -1,0 +1,116 @@
+"""What the commands on sounds share: their inputs, standard input, a bar, and one file or a folder for what comes out."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ....core.errors import ArgumentError, NyalaError
+from ....hub.results import picture_path
+from . import console
+
+
+def add_sounds(parser: argparse.ArgumentParser, model: str, kind: str) -> None:
+    """The arguments that all of them have."""
+    parser.add_argument(
+        "inputs", nargs="+", metavar="FILE", help="sound files: WAV, FLAC, OGG, MP3, AIFF, ...; - for standard input"
+    )
+    parser.add_argument("--model", default=model, metavar="NAME", help=f"{kind} ({model})")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def targets(output: str | None, inputs: Sequence[str], endings: Sequence[str]) -> list[Path | None]:
+    """Where the result of each sound is written: into one file by its ending, or beside others into a folder.
+
+    Args:
+        output: what ``--output`` says.
+        inputs: the sounds.
+        endings: of the files that can be written; the first is for folders.
+
+    Raises:
+        ArgumentError: an ending that is none of these, one file for several sounds, or two sounds of one name.
+    """
+    if output is None:
+        return [None] * len(inputs)
+    place = Path(output)
+    if place.suffix.lower() in endings:
+        if len(inputs) > 1:
+            raise ArgumentError(f"--output {output} for {len(inputs)} sounds", fix="name a folder")
+        picture_path(place.with_suffix(".png"))  # whether its folder is there, before the work
+        return [place]
+    if place.suffix and not place.is_dir():
+        raise ArgumentError(
+            f"--output {output}: nothing is written as {place.suffix}", fix=f"use {', '.join(endings)} or a folder"
+        )
+    if place.exists() and not place.is_dir():
+        raise ArgumentError(f"--output {output} is a file", fix="name a folder")
+    found = [place / f"{'stdin' if name == '-' else Path(name).stem}{endings[0]}" for name in inputs]
+    twice = next((t for t in found if found.count(t) > 1), None)
+    if twice:
+        raise ArgumentError(f"two inputs would be written to {twice}", fix="take them one after the other, into two folders")
+    place.mkdir(parents=True, exist_ok=True)
+    return list(found)
+
+
+def each(args: argparse.Namespace, work: Callable[[Any, Callable[[float, float], None]], Any]) -> tuple[list[Any], int]:
+    """``work(sound, progress)`` on each input: the results in their order (None where it failed), and the exit code.
+
+    An input that fails is told of and left out, unless it is the only one.
+    """
+    found, failed = [], 0
+    for source in args.inputs:
+        try:
+            with bar(source, args.quiet) as progress, opened(source) as sound:
+                found.append(work(sound, progress))
+        except NyalaError as error:
+            if len(args.inputs) == 1:
+                raise
+            console.complain(f"nyala {args.command}: {error}")
+            failed = max(failed, error.exit_code)
+            found.append(None)
+    return found, failed
+
+
+def checked(pipeline: Any, task: str, model: str) -> Any:
+    """The pipeline, if it is one for the task.
+
+    Raises:
+        ArgumentError: it is for another.
+    """
+    from ....hub.pipeline import pipeline_class
+
+    if not isinstance(pipeline, pipeline_class(task)):
+        raise ArgumentError(f"{model} is for something else", fix=f"nyala list --task {task} shows what does this")
+    return pipeline
+
+
+@contextmanager
+def opened(source: str) -> Iterator[Any]:
+    """The path; or standard input, copied into a file, because sound is read at any place of it."""
+    if source != "-":
+        yield source
+        return
+    with tempfile.NamedTemporaryFile(prefix="stdin-") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        file.flush()
+        yield file.name
+
+
+@contextmanager
+def bar(source: str, quiet: bool) -> Iterator[Callable[[float, float], None]]:
+    """How much of a sound is heard: a bar on a terminal, a line every ten seconds in a log."""
+    from ... import progress
+
+    with progress.choose(quiet=quiet) as show:
+
+        def told(done: float, total: float) -> None:
+            show.count(round(done), max(1, round(total)), f"hearing {Path(source).name}, seconds")
+
+        yield told

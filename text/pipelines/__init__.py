@@ -1,0 +1,1 @@
+"""What `nyala.load` returns for models of text, one task a file."""

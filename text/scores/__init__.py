@@ -1,0 +1,1 @@
+"""How good written or tagged text is."""
