@@ -1,1 +1,1 @@
-"""Sound: front ends so far; see the README of this folder."""
+"""Sound: files, front ends, datasets, architectures, pipelines."""

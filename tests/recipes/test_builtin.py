@@ -54,7 +54,7 @@ def in_small(name: str, request: pytest.FixtureRequest) -> list[str]:
     if name in ("text/mail-summaries", "text/mail-spans"):
         sizes = {"vocab_size": 400, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2}
         shape = [f"model.sizes.{key}={value}" for key, value in sizes.items()]
-        return [*TINY, *shape, "model.tokenizer.vocab_size=400", "model.max_length=32"]
+        return [*TINY, *shape, "model.random_init=true", "model.tokenizer.vocab_size=400", "model.max_length=32"]
     model = request.getfixturevalue("tiny_llama" if "smollm2" in name else "tiny_bert")
     return [*TINY, f"model.name={model}", "model.max_length=16"]
 
