@@ -105,18 +105,31 @@ def _union(value: Any, kind: mi.UnionType, path: str) -> Iterator[Problem]:
         yield from _struct(value, tagged[value["type"]], path)
 
 
+_FORMS: dict[type[mi.Type], type] = {
+    mi.ListType: list,
+    mi.DictType: Mapping,
+    mi.StructType: Mapping,
+    mi.LiteralType: str,
+    mi.StrType: str,
+    mi.IntType: int,
+}
+_WORDS: dict[type[mi.Type], str] = {
+    mi.ListType: "a list",
+    mi.DictType: "a table",
+    mi.StructType: "a table",
+    mi.StrType: "a string",
+    mi.IntType: "a whole number",
+}
+
+
 def _alternatives(value: Any, kinds: Sequence[mi.Type], path: str) -> Iterator[Problem]:
     """Walks by the one of ``kinds`` that the value's form belongs to."""
-    forms = {mi.ListType: list, mi.DictType: Mapping, mi.StructType: Mapping, mi.LiteralType: str, mi.StrType: str}
-    forms[mi.IntType] = int
-    fitting = [kind for kind in kinds if isinstance(value, forms.get(type(kind), object))]
+    fitting = [kind for kind in kinds if isinstance(value, _FORMS.get(type(kind), object))]
     if len(kinds) == 1 or fitting:
         yield from _walk(value, (fitting or kinds)[0], path)
     else:
-        words = {mi.ListType: "a list", mi.DictType: "a table", mi.StructType: "a table", mi.StrType: "a string"}
-        words[mi.IntType] = "a whole number"
         known = [repr(v) for kind in kinds if isinstance(kind, mi.LiteralType) for v in kind.values]
-        wanted = [*known, *(words[type(kind)] for kind in kinds if type(kind) in words)]
+        wanted = [*known, *(_WORDS[type(kind)] for kind in kinds if type(kind) in _WORDS)]
         yield Problem(path, f"expected {' or '.join(wanted)}, got {_shown(value)}")
 
 
