@@ -335,6 +335,24 @@ class Transpose:
         return self._turn(arrays, None if self.axes is None else [int(i) for i in np.argsort(self.axes)])
 
 
+@dataclass(frozen=True)
+class Reshape:
+    """``Reshape("*.grn.weight", published=(1, 1, 1, -1), ours=(-1,))``: the same numbers in the same order, in other axes."""
+
+    pattern: str
+    published: Sequence[int]
+    ours: Sequence[int]
+
+    def _shaped(self, arrays: Arrays, shape: Sequence[int]) -> Arrays:
+        return {n: a.reshape(*shape) if fnmatchcase(n, self.pattern) else a for n, a in arrays.items()}
+
+    def to_ours(self, arrays: Arrays) -> Arrays:
+        return self._shaped(arrays, self.ours)
+
+    def to_published(self, arrays: Arrays) -> Arrays:
+        return self._shaped(arrays, self.published)
+
+
 class Split:
     """One published tensor is several of ours, such as a fused qkv.
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nyala.core.errors import ArgumentError, CheckpointError
-from nyala.core.keymap import Alias, Concat, Ignore, KeyMap, Prefix, Rename, Split, Tied, Transpose, WeightNorm
+from nyala.core.keymap import Alias, Concat, Ignore, KeyMap, Prefix, Rename, Reshape, Split, Tied, Transpose, WeightNorm
 
 
 def numbers(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -303,3 +303,9 @@ def test_any_table_of_renames_is_undone_or_refused(names, pairs):
         return
     again = table.to_ours(back)
     assert {name: int(a) for name, a in again.items()} == {name: int(a) for name, a in ours.items()}
+
+
+def test_reshape_gives_the_same_numbers_other_axes():
+    names = KeyMap(Reshape("*.grn.*", published=(1, 1, 1, -1), ours=(-1,)))
+    ours = there_and_back(names, numbers(a__grn__weight=(1, 1, 1, 5), a__norm__weight=(5,)))
+    assert ours["a.grn.weight"].shape == ours["a.norm.weight"].shape == (5,)

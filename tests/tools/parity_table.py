@@ -18,7 +18,10 @@ from nyala.hub import registry
 from nyala.hub.results import table
 
 GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
-PICTURES = ("resnet_basic", "resnet_bottleneck", "efficientnet_lite")
+PICTURES = (
+    "resnet_basic", "resnet_bottleneck", "efficientnet_lite",
+    "convnext", "convnextv2", "convnext_transformers", "convnextv2_transformers",
+)  # fmt: skip
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
 DECODERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")
@@ -73,12 +76,7 @@ def ours(name: str, parameters: dict[str, Any]) -> str:
 
 def tiny() -> list[list[object]]:
     """The tiny random models of timm and transformers."""
-    rows = []
-    for name in PICTURES:
-        folder = GOLDENS / "vision" / name
-        frozen = checkpoint.load_file(folder / "goldens.safetensors")
-        x = nyala.tensor(frozen["input"], requires_grad=True)
-        rows.append(row(name, nyala.load(str(folder)).model, frozen, {"x": x}, "timm"))
+    rows = [picture(name) for name in PICTURES]
     heads = sorted(p.parent.name for p in (GOLDENS / "text").glob("*/goldens.safetensors"))
     for name in (*TEXTS, *(h for h in heads if h.startswith((*ENCODERS, "bert_answers")))):
         folder = GOLDENS / "text" / name
@@ -89,6 +87,18 @@ def tiny() -> list[list[object]]:
     rows += [decoder(name) for name in DECODERS] + [seq2seq(name) for name in SEQ2SEQ]
     heads = sorted(p.parent.name for p in (GOLDENS / "audio").glob("*/goldens.safetensors"))
     return rows + [speech(name) for name in heads if name.startswith(SPEECH)]
+
+
+def picture(name: str) -> list[object]:
+    """The line of a tiny random model of pictures, whose gradients were frozen under the names in the file."""
+    folder = GOLDENS / "vision" / name
+    frozen = dict(checkpoint.load_file(folder / "goldens.safetensors"))
+    pipe = nyala.load(str(folder))
+    keys = registry.get(registry.architecture_of(pipe.config)).key_map(pipe.config, [])
+    named = {k.removeprefix("grad."): v for k, v in frozen.items() if k.startswith("grad.")}
+    kept = {f"grad.{k}": v for k, v in keys.to_ours(named).items()} | {"logits": frozen["logits"]}
+    reference = "transformers" if "model_type" in pipe.config else "timm"
+    return row(name, pipe.model, kept, {"x": nyala.tensor(frozen["input"], requires_grad=True)}, reference)
 
 
 def speech(name: str) -> list[object]:

@@ -52,3 +52,37 @@ def timm_config(config: Any, implied: Any, num_features: int) -> dict[str, Any]:
     }
     head = {"architecture": config.architecture, "num_classes": config.num_classes, "num_features": num_features}
     return {**head, "global_pool": "avg", **({"model_args": arguments} if arguments else {})}
+
+
+# ---- transformers' layout
+
+
+def transformers_bare(config: Mapping[str, Any]) -> bool:
+    """Whether a ``config.json`` in transformers' layout describes the model without a head."""
+    return any(name.endswith("Model") for name in config.get("architectures") or ())
+
+
+def transformers_classes(config: Mapping[str, Any]) -> int:
+    """How many classes a ``config.json`` in transformers' layout describes: none without a head, two where it says nothing.
+
+    Example:
+        >>> transformers_classes({"architectures": ["ConvNextForImageClassification"], "id2label": {"0": "cat"}})
+        1
+    """
+    if "num_labels" in config:  # who loads it wants a head of this size
+        return int(config["num_labels"])
+    return 0 if transformers_bare(config) else len(config.get("id2label") or (0, 1))
+
+
+def transformers_labels(name: str, num_classes: int) -> dict[str, Any]:
+    """The keys of transformers' ``config.json`` that name the class and its labels.
+
+    Args:
+        name: how transformers' classes of the architecture begin, e.g. ``"ConvNext"``.
+        num_classes: 0 for the model without a head.
+    """
+    if not num_classes:
+        return {"architectures": [f"{name}Model"]}
+    names = {str(i): f"LABEL_{i}" for i in range(num_classes)}
+    labels = {"id2label": names, "label2id": {v: int(k) for k, v in names.items()}}
+    return {"architectures": [f"{name}ForImageClassification"], **labels}

@@ -1,0 +1,131 @@
+"""Goldens of the convolutional networks beside ResNet and EfficientNet-Lite: as ``make_goldens_vision.py`` has them.
+
+Those in transformers' layout (``config.json`` has a ``model_type``) hold ``last_hidden_state`` as ``features``; their gradients
+and buffers have transformers' names.
+
+``python tests/tools/make_goldens_convnets.py [NAME ...]`` makes all, or those named. ``--check FOLDER`` reads what nyala
+exported to ``FOLDER/NAME`` with the original library: no key may be missing or unexpected, and the logits must be the goldens'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision_shim  # noqa: F401 - must come before timm, which imports torchvision
+import transformers
+from golden_recorder import narrow
+from make_goldens_vision import VISION, gradients, randomise, save, tiny_goldens
+from safetensors.torch import load_file
+from timm import create_model
+from torch import nn
+
+DATA = {
+    "input_size": [3, 48, 48],
+    "interpolation": "bicubic",
+    "crop_pct": 0.875,
+    "mean": [0.5, 0.4, 0.3],
+    "std": [0.2, 0.25, 0.3],
+}
+SLIM: dict[str, Any] = {"depths": [1, 2, 1, 1], "dims": [8, 12, 16, 24]}
+TIMM: dict[str, dict[str, Any]] = {
+    "convnext": {"architecture": "convnext_tiny", "model_args": {**SLIM, "ls_init_value": 1.0}},
+    "convnextv2": {"architecture": "convnextv2_atto", "model_args": SLIM},
+}
+HIDDEN = {"depths": [1, 2, 1, 1], "hidden_sizes": [8, 12, 16, 24]}
+TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "convnext_transformers": ("ConvNext", {**HIDDEN, "layer_scale_init_value": 1.0}),
+    "convnextv2_transformers": ("ConvNextV2", HIDDEN),
+}
+
+
+class Logits(nn.Module):
+    """A model of transformers as timm's are called."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x).logits
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model.base_model(x).last_hidden_state
+
+
+def everything(model: nn.Module) -> None:
+    """As ``randomise``, and the parameters of all other kinds of modules."""
+    randomise(model)
+    generator = torch.Generator().manual_seed(8)
+    for module in model.modules():
+        if not isinstance(module, (nn.BatchNorm2d, nn.Conv2d, nn.Linear)):
+            for name, value in module.named_parameters(recurse=False):
+                if name.endswith("bias"):
+                    value.data.normal_(0, 0.3, generator=generator)
+                else:
+                    value.data.uniform_(0.5, 1.5, generator=generator)
+
+
+def from_timm(name: str, architecture: str, model_args: dict[str, Any]) -> None:
+    folder = VISION / name
+    folder.mkdir(parents=True, exist_ok=True)
+    model = create_model(architecture, num_classes=10, **model_args)
+    everything(model)
+    config = {"architecture": architecture, "num_classes": 10, "model_args": model_args}
+    config["pretrained_cfg"] = {**DATA, "num_classes": 10}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    save(model.state_dict(), folder / "model.safetensors", {"format": "pt"})
+    save(tiny_goldens(model), folder / "goldens.safetensors")
+
+
+def from_transformers(name: str, kind: str, arguments: dict[str, Any]) -> None:
+    folder = VISION / name
+    config = getattr(transformers, f"{kind}Config")(num_labels=10, **arguments)
+    model = getattr(transformers, f"{kind}ForImageClassification")(config)
+    everything(model)
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    goldens = tiny_goldens(Logits(model))
+    save({key.replace(".model.", "."): value for key, value in goldens.items()}, folder / "goldens.safetensors")
+
+
+def check(folder: Path) -> None:
+    for exported in sorted(folder.iterdir()):
+        config = json.loads((exported / "config.json").read_text())
+        if "model_type" in config:
+            kind = TRANSFORMERS[exported.name][0]
+            model, report = getattr(transformers, f"{kind}ForImageClassification").from_pretrained(
+                exported, output_loading_info=True
+            )
+            assert not report["missing_keys"] and not report["unexpected_keys"], (exported, report)
+            model = Logits(model)
+        else:
+            model = create_model(config["architecture"], num_classes=10, **TIMM[exported.name]["model_args"])
+            model.load_state_dict(load_file(exported / "model.safetensors"), strict=True)
+        frozen = load_file(VISION / exported.name / "goldens.safetensors")
+        logits, _ = gradients(model.double().eval(), frozen["input"].double())
+        torch.testing.assert_close(narrow(logits), frozen["logits"], rtol=1e-5, atol=1e-5)
+        print(f"{exported.name}: read, and the same logits")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=[*TIMM, *TRANSFORMERS])
+    parser.add_argument("--check", type=Path)
+    args = parser.parse_args()
+    torch.use_deterministic_algorithms(True)
+    if args.check:
+        check(args.check)
+        return
+    for name in args.names:
+        if name in TIMM:
+            from_timm(name, **TIMM[name])
+        else:
+            from_transformers(name, *TRANSFORMERS[name])
+
+
+if __name__ == "__main__":
+    main()
