@@ -34,6 +34,7 @@ _TASKS = {
     "T5WithLMHeadModel": "text2text-generation",
     "LMHeadModel": "text-generation",
     "ForImageClassification": "image-classification",
+    "ForImageClassificationWithTeacher": "image-classification",
     "ForAudioClassification": "audio-classification",
     "WhisperForConditionalGeneration": "speech-recognition",
     "ForConditionalGeneration": "text2text-generation",
@@ -412,8 +413,8 @@ def task_of(config: Mapping[str, Any], files: Files, card: Card | None, new_clas
     Args:
         new_classes: size of a new classifier, if the model got one.
     """
-    is_text = "model_type" in config
-    is_sound = is_text and registry.domain_of(registry.architecture_of(config)) == "audio"
+    domain = registry.domain_of(registry.architecture_of(config)) if "model_type" in config else "vision"
+    is_text, is_sound = domain != "vision", domain == "audio"
     if new_classes:
         if is_sound:
             return "speech-recognition" if _spells(config) else "audio-classification"
@@ -422,7 +423,9 @@ def task_of(config: Mapping[str, Any], files: Files, card: Card | None, new_clas
     if card is not None:
         return card.task
     if not is_text:
-        return "image-classification"
+        if published_classes(config):
+            return "image-classification"
+        return str(getattr(registry.get(registry.architecture_of(config)), "TASK", "image-embedding"))
     for name in config.get("architectures") or []:
         for ending, task in _TASKS.items():
             if name.endswith(ending):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Task -> "module:class". Each class offers ``from_files(model, files, card, config) -> Pipeline``.
 TASKS: dict[str, str] = {
     "image-classification": "vision.pipelines:ImageClassification",
+    "zero-shot-image-classification": "vision.zero_shot:ZeroShotImages",
+    "image-embedding": "vision.embedding:ImageEmbedding",
     "sentence-embedding": "text.pipelines.embedding:TextEmbedding",
     "feature-extraction": "text.pipelines.embedding:TextEmbedding",
     "text-classification": "text.pipelines.classification:TextClassification",

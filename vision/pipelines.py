@@ -100,7 +100,7 @@ def _labels(config: dict[str, Any], card: Card | None, count: int) -> list[str]:
     """Names of the classes: timm's label descriptions, transformers' id2label, the card's, else their numbers."""
     if isinstance(config.get("id2label"), dict) and len(config["id2label"]) == count:
         return [str(config["id2label"][str(i)]) for i in range(count)]
-    if len(config.get("label_names") or ()) == count:
+    if count and len(config.get("label_names") or ()) == count:
         described = config.get("label_descriptions") or {}
         return [str(described.get(n, n)) for n in config["label_names"]]
     names = card.label_names() if card else []

@@ -100,7 +100,7 @@ class Model(Module):
                 f"{type(self).__name__} has no linear classifier to replace",
                 fix="override reset_head, or set classifier_name",
             )
-        width = old.in_features if isinstance(old, Linear) else self._head_width
+        width = old.in_features if isinstance(old, Linear) else self._head_width or int(getattr(self, "num_features", 0))
         new: Module = Identity()
         if num_classes:
             new = Linear(width, num_classes, bias=not isinstance(old, Linear) or old.bias is not None)

@@ -22,6 +22,10 @@ PICTURES = (
     "resnet_basic", "resnet_bottleneck", "efficientnet_lite",
     "convnext", "convnextv2", "convnext_transformers", "convnextv2_transformers",
 )  # fmt: skip
+VITS = (
+    "vit", "vit_avg", "deit_distilled", "deit3", "dinov2_timm", "dinov2_reg4_timm", "vit_transformers", "vit_pooler",
+    "deit_teacher", "dinov2", "dinov2_swiglu", "dinov2_classifier", "dinov2_registers", "dinov2_registers_classifier",
+)  # fmt: skip
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
 DECODERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")
@@ -77,6 +81,7 @@ def ours(name: str, parameters: dict[str, Any]) -> str:
 def tiny() -> list[list[object]]:
     """The tiny random models of timm and transformers."""
     rows = [picture(name) for name in PICTURES]
+    rows += [vision_transformer(name) for name in VITS]
     heads = sorted(p.parent.name for p in (GOLDENS / "text").glob("*/goldens.safetensors"))
     for name in (*TEXTS, *(h for h in heads if h.startswith((*ENCODERS, "bert_answers")))):
         folder = GOLDENS / "text" / name
@@ -99,6 +104,18 @@ def picture(name: str) -> list[object]:
     kept = {f"grad.{k}": v for k, v in keys.to_ours(named).items()} | {"logits": frozen["logits"]}
     reference = "transformers" if "model_type" in pipe.config else "timm"
     return row(name, pipe.model, kept, {"x": nyala.tensor(frozen["input"], requires_grad=True)}, reference)
+
+
+def vision_transformer(name: str) -> list[object]:
+    """The line of a tiny random vision transformer, whose gradients were frozen under the names in the file."""
+    folder = GOLDENS / "vision" / name
+    frozen = checkpoint.load_file(folder / "goldens.safetensors")
+    pipe = nyala.load(str(folder))
+    theirs = {k.removeprefix("grad."): v for k, v in frozen.items() if k.startswith("grad.")}
+    ours = registry.get(registry.architecture_of(pipe.config)).key_map(pipe.config, list(theirs)).to_ours(theirs)
+    kept = {"logits": frozen["logits"], **{f"grad.{k}": np.ascontiguousarray(v) for k, v in ours.items()}}
+    reference = "transformers" if "model_type" in pipe.config else "timm"
+    return row(name, pipe.model, kept, {"x": nyala.from_numpy(frozen["input"])}, reference)
 
 
 def speech(name: str) -> list[object]:

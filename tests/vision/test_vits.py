@@ -1,0 +1,180 @@
+"""Vision transformers: parity with timm and transformers on tiny random models, and what they offer besides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import nyala
+import pytest
+from nyala import checkpoint
+from nyala.errors import ArgumentError, NyalaError, ShapeError
+from nyala.hub import registry
+from nyala.hub.load import load
+
+GOLDENS = Path(__file__).parents[1] / "goldens" / "vision"
+TIMM = ("vit", "vit_avg", "deit_distilled", "deit3", "dinov2_timm", "dinov2_reg4_timm")
+TRANSFORMERS = (
+    "vit_transformers", "vit_pooler", "deit_teacher", "dinov2", "dinov2_swiglu", "dinov2_classifier", "dinov2_registers",
+    "dinov2_registers_classifier",
+)  # fmt: skip
+NAMES = (*TIMM, *TRANSFORMERS)
+FULL = json.loads((GOLDENS / "vit_keys.json").read_text())
+
+
+def relative(actual: Any, expected: np.ndarray) -> float:
+    """Largest difference, over the largest value."""
+    return float(np.abs(np.asarray(actual, np.float64) - expected).max() / max(np.abs(expected).max(), 1e-12))
+
+
+def read(name: str) -> tuple[Any, dict[str, np.ndarray], dict[str, Any]]:
+    """A tiny model, what its library computes with it, and its config."""
+    pipe = load(str(GOLDENS / name))
+    return pipe.model, checkpoint.load_file(GOLDENS / name / "goldens.safetensors"), pipe.config
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_results_equal_the_librarys(name: str) -> None:
+    model, frozen, _ = read(name)
+    with nyala.no_grad():
+        assert relative(model.forward_features(nyala.from_numpy(frozen["input"])), frozen["features"]) < 1e-5
+        assert relative(model(nyala.from_numpy(frozen["input"])), frozen["logits"]) < 1e-5
+        assert relative(model(nyala.from_numpy(frozen["odd_input"])), frozen["odd_logits"]) < 1e-5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_equal_the_librarys(name: str) -> None:
+    model, frozen, config = read(name)
+    logits = model(nyala.from_numpy(frozen["input"]))
+    weights = np.cos(0.7 * np.arange(logits.numel()) + 0.3).reshape(logits.shape).astype(np.float32)
+    (logits * nyala.tensor(weights)).sum().backward()
+    module = registry.get(registry.architecture_of(config))
+    published = {k.removeprefix("grad."): v for k, v in frozen.items() if k.startswith("grad.")}
+    expected = module.key_map(config, list(published)).to_ours(published)
+    found = {n: p.grad for n, p in model.named_parameters() if n != "mask_token"}
+    assert set(found) == set(expected)
+    largest = max(np.abs(v).max() for v in expected.values())
+    for key, value in expected.items():  # of the keys' biases the true gradient is zero
+        assert relative(found[key], value) < 1e-4 or np.abs(found[key].numpy() - value).max() < 1e-6 * largest, key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_key_map_is_a_bijection(name: str) -> None:
+    model, _, config = read(name)
+    module = registry.get(registry.architecture_of(config))
+    published = checkpoint.load_file(GOLDENS / name / "model.safetensors")
+    ours = {k: v.numpy() for k, v in model.state_dict().items()}
+    again = module.key_map(module.export_config(model), list(ours)).to_published(ours)
+    assert set(again) == set(published)
+    assert all(np.array_equal(again[k], published[k]) for k in published)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_export_describes_the_same_model(name: str) -> None:
+    model, _, config = read(name)
+    module = registry.get(registry.architecture_of(config))
+    assert module.build(module.export_config(model)).config == model.config
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_the_full_model_has_exactly_timms_tensors(name: str) -> None:
+    config = {"architecture": name, "num_classes": 0 if "dinov2" in name else 1000}
+    with nyala.nn.init.skip_random():  # of the giant two layers, to spare memory
+        model = registry.get(f"timm:{name}").build(config, **({"depth": 2} if "giant" in name else {}))
+    kept = {k: tuple(s) for k, s in FULL[name].items() if not k.startswith("blocks") or int(k.split(".")[1]) < len(model.blocks)}
+    assert {k: tuple(v.shape) for k, v in model.state_dict().items()} == kept
+
+
+@pytest.mark.parametrize("name", ["vit", "deit_distilled", "dinov2_registers", "vit_pooler"])
+def test_a_new_head_trains(name: str) -> None:
+    model, frozen, _ = read(name)
+    model.reset_head(7)
+    out = model.train()(nyala.from_numpy(frozen["input"]))
+    assert out.shape == (2, 7)
+    out.square().sum().backward()
+    missing = [n for n, p in model.named_parameters() if p.grad is None or not np.abs(p.grad.numpy()).sum() > 0]
+    assert missing == (["mask_token"] if model.config.mask_token else [])
+
+
+@pytest.mark.parametrize("name", ["vit_transformers", "vit_pooler", "dinov2", "deit3"])
+def test_loading_with_new_classes(name: str) -> None:
+    pipe = load(str(GOLDENS / name), num_classes=3)
+    assert pipe.model(nyala.zeros(1, 3, 32, 32)).shape == (1, 3)
+
+
+def test_other_channels() -> None:
+    model = registry.get("timm:vit_tiny_patch16_224").build(
+        {"architecture": "vit_tiny_patch16_224", "num_classes": 4}, in_chans=1, img_size=32, depth=1
+    )
+    assert model(nyala.zeros(1, 1, 32, 32)).shape == (1, 4)
+
+
+def test_checkpointing_changes_no_gradient() -> None:
+    model, frozen, _ = read("dinov2_reg4_timm")
+
+    def gradients() -> dict[str, np.ndarray]:
+        model.zero_grad()
+        model.train()(nyala.from_numpy(frozen["input"])).square().sum().backward()
+        return {n: p.grad.numpy() for n, p in model.named_parameters()}
+
+    plain = gradients()
+    model.enable_checkpointing()
+    again = gradients()
+    assert all(np.array_equal(plain[n], again[n]) for n in plain)
+
+
+def test_hidden_patches_are_replaced() -> None:
+    model, frozen, _ = read("dinov2")
+    x = nyala.from_numpy(frozen["input"])
+    hide = nyala.tensor(np.arange(16)[None] < 4)
+    with nyala.no_grad():
+        changed = x.numpy().copy()
+        changed[:, :, :8, :] = 9  # the first row of patches
+        assert np.array_equal(
+            model.forward_features(x, hide).numpy(), model.forward_features(nyala.from_numpy(changed), hide).numpy()
+        )
+        assert relative(model.forward_features(x, hide), frozen["features"]) > 1e-2
+    with pytest.raises(ArgumentError, match="no mask token"):
+        read("vit")[0].forward_features(x, hide)
+
+
+def test_layers_count_up_and_features_have_names() -> None:
+    model, frozen, _ = read("vit")
+    assert [model.layer_of(n) for n in ("cls_token", "patch_embed.proj.weight", "blocks.1.norm1.bias", "head.bias")] == [
+        0,
+        0,
+        2,
+        3,
+    ]
+    groups = model.param_groups(weight_decay=0.1, layer_decay=0.5, lr=1.0)
+    assert min(g["lr"] for g in groups) == pytest.approx(0.5**3)
+    with nyala.no_grad():
+        _, found = model.forward_intermediates(nyala.from_numpy(frozen["input"]), names=["blocks.0"])
+    assert found["blocks.0"].shape == (2, 17, 16)
+
+
+def test_wrong_pictures_are_told() -> None:
+    model, _, _ = read("vit")
+    with pytest.raises(ShapeError, match="one patch has 8 x 8"):
+        model(nyala.zeros(1, 3, 4, 32))
+    with pytest.raises(ShapeError):
+        model(nyala.zeros(1, 1, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"architecture": "vit_bse_patch16_224"}, "did you mean 'vit_base_patch16_224'"),
+        ({"architecture": "vit_base_patch16_224", "model_args": {"dept": 1}}, "did you mean 'depth'"),
+        ({"architecture": "vit_base_patch16_224", "global_pool": "map"}, "global_pool='map'"),
+        ({"model_type": "vit", "architectures": ["ViTForMaskedImageModeling"]}, "ViTForMaskedImageModeling"),
+        ({"model_type": "vit", "patch_size": [16, 8]}, "patches are squares"),
+    ],
+)
+def test_bad_configurations(config: dict[str, Any], text: str) -> None:
+    from nyala.vision.models import vit
+
+    with pytest.raises(NyalaError, match=text):
+        vit.build(config)
