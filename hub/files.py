@@ -16,6 +16,7 @@ from ..core.part import FilePart, open_binary
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _PICKLED = (".pth", ".pt", ".bin")
 GGUF = ".gguf"
+ONNX = ".onnx"
 CTRANSLATE2 = "model.bin"
 
 
@@ -115,7 +116,7 @@ class Files(Mapping[str, Path | FilePart]):
         for name in WEIGHTS:
             if name in self._paths:
                 return name
-        others = sorted(name for name in self._paths if name.endswith((".safetensors", GGUF, *_PICKLED)))
+        others = sorted(name for name in self._paths if name.endswith((".safetensors", GGUF, ONNX, *_PICKLED)))
         if len(others) == 1:
             return others[0]
         if others:

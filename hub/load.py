@@ -15,7 +15,7 @@ from ..core.errors import ArgumentError, CheckpointError, DataError, MissingFile
 from . import adapters, registry
 from .cards import Card
 from .client import Resolved, fetch, fetch_resolved, resolve
-from .files import CTRANSLATE2, GGUF, WEIGHTS, Files
+from .files import CTRANSLATE2, GGUF, ONNX, WEIGHTS, Files
 from .pipeline import Pipeline, pipeline_class
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ def load(
     config = read_config(files, resolved.card)
     architecture = registry.architecture_of(config, str(files.get("config.json", "the card's config")))
     module = registry.get(architecture)
+    if task == "zero-shot-classification" and registry.domain_of(architecture) == "vision":
+        task = "zero-shot-image-classification"
     config, published = _with_head_for(task or _vectors_of(config, files), config, module)
     classes = num_classes if num_classes is not None and num_classes != published else None
     patterns = list(new_head)
@@ -386,6 +388,8 @@ def _read_arrays(files: Files, name: str) -> Arrays:
         return checkpoint.load_file(path)
     if name.endswith(GGUF):
         return checkpoint.read_gguf(path).load()
+    if name.endswith(ONNX):
+        return checkpoint.read_onnx(path).load()
     if name == CTRANSLATE2 and checkpoint.is_ctranslate2(path):
         return checkpoint.read_ctranslate2(path).load()
     return checkpoint.load_pth(path)

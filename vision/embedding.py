@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from ..core.autograd import no_grad
 from ..core.errors import ArgumentError, DataError
 from ..hub.pipeline import Pipeline
-from ..hub.results import Results, table
+from ..hub.results import Results, shortened, table
 from .io import load_image
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class ImageVectors(Results, Sequence[Any]):
         if len(self) < 2:
             rows = [[self.name(i), " ".join(f"{v:.4f}" for v in row[:4]) + " ..."] for i, row in enumerate(self.array)]
             return table(["picture", "vector"], rows)
-        return table(["picture", "nearest", "cosine"], [[self.name(i), self.name(b), s] for i, (b, s) in enumerate(self._best())])
+        names = [shortened(self.name(i), 44) for i in range(len(self))]
+        return table(["picture", "nearest", "cosine"], [[names[i], names[b], s] for i, (b, s) in enumerate(self._best())])
 
     def to_dict(self) -> list[dict[str, Any]]:
         """For each picture its vector."""
@@ -91,7 +93,8 @@ class ImageVectors(Results, Sequence[Any]):
         rows = []
         for i, source in enumerate(self.inputs):
             found = [(b, s) for b, s in self.nearest(self.array[i], 6) if b != i][:5]
-            rows.append((load_image(source), [self.name(b) for b, _ in found], [max(s, 0.0) for _, s in found]))
+            labels = [PurePath(self.name(b)).name for b, _ in found]
+            rows.append((load_image(source), labels, [max(s, 0.0) for _, s in found]))
         return classification(rows)
 
 
@@ -112,10 +115,9 @@ class ImageEmbedding(Pipeline):
     @classmethod
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> ImageEmbedding:
         """Preprocessing as for classification."""
-        from .pipelines import ImageClassification
+        from .pipelines import preprocessing_of
 
-        prepare = ImageClassification.from_files(model, files, card, {**config, "label_names": None, "id2label": None}).preprocess
-        return cls(model, prepare, _as_is, card, files, config)
+        return cls(model, preprocessing_of(files, card, config), _as_is, card, files, config)
 
     def __call__(self, inputs: Any) -> Any:
         """One picture -> its vector; a list -> :class:`ImageVectors`.

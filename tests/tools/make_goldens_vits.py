@@ -66,7 +66,7 @@ def randomise(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         size = 0.3 if parameter.ndim < 2 or "token" in name or "pos" in name else 1.5 / parameter[0].numel() ** 0.5
         parameter.data.normal_(0, size, generator=generator)
-        if parameter.ndim == 1 and ("norm" in name and name.endswith("weight") or "gamma" in name or "lambda" in name):
+        if parameter.ndim == 1 and (("norm" in name and name.endswith("weight")) or "gamma" in name or "lambda" in name):
             parameter.data.add_(1)
 
 

@@ -21,6 +21,8 @@ GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 PICTURES = (
     "resnet_basic", "resnet_bottleneck", "efficientnet_lite",
     "convnext", "convnextv2", "convnext_transformers", "convnextv2_transformers",
+    "efficientnet", "efficientnet_tf", "efficientnetv2", "efficientnetv2_b", "mobilenetv2", "mobilenetv3", "mobilenetv3_tf",
+    "mobilenetv4",
 )  # fmt: skip
 VITS = (
     "vit", "vit_avg", "deit_distilled", "deit3", "dinov2_timm", "dinov2_reg4_timm", "vit_transformers", "vit_pooler",
@@ -159,14 +161,15 @@ def seq2seq(name: str) -> list[object]:
 
 def published() -> list[list[object]]:
     """The published weights: golden answers of their cards."""
-    lite, mini = nyala.load("tf_efficientnet_lite0"), nyala.load("all-MiniLM-L6-v2")
+    lite, mini, dino = (nyala.load(name) for name in ("tf_efficientnet_lite0", "all-MiniLM-L6-v2", "dinov2-small-focus"))
     c, i, j = np.meshgrid(np.arange(3), np.arange(224), np.arange(224), indexing="ij")
     waves = (np.sin(0.1 * (c + 1) * i) * np.cos(0.07 * (c + 1) * j)).astype(np.float32)
-    golden = lite.card.golden
-    with nyala.no_grad():
-        logits = lite.model(nyala.from_numpy(waves[None])).numpy()[0, : len(golden.output)]
-    shown = f"{relative(logits, np.array(golden.output)):.1e}"
-    rows: list[list[object]] = [["tf_efficientnet_lite0 (published)", "timm", shown, "-", "-"]]
+    rows: list[list[object]] = []
+    for pipe, reference in ((lite, "timm"), (dino, "transformers")):
+        golden = pipe.card.golden
+        with nyala.no_grad():
+            said = pipe.model(nyala.from_numpy(waves[None])).numpy()[0, : len(golden.output)]
+        rows.append([f"{pipe.name} (published)", reference, f"{relative(said, np.array(golden.output)):.1e}", "-", "-"])
     frozen = checkpoint.load_file(GOLDENS / "real" / "minilm.safetensors")["embeddings"]
 
     sentences = json.loads(checkpoint.read_header(GOLDENS / "real" / "minilm.safetensors").metadata["sentences"])

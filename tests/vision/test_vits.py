@@ -178,3 +178,16 @@ def test_bad_configurations(config: dict[str, Any], text: str) -> None:
 
     with pytest.raises(NyalaError, match=text):
         vit.build(config)
+
+
+def test_a_backbone_out_of_an_onnx_file_has_its_positions_joined() -> None:
+    from nyala.vision.models import vit
+
+    config = json.loads((GOLDENS / "dinov2" / "config.json").read_text())
+    published = checkpoint.load_file(GOLDENS / "dinov2" / "model.safetensors")
+    table = published["embeddings.position_embeddings"]
+    exported = {f"backbone.{k}": v for k, v in published.items() if k != "embeddings.position_embeddings"}
+    exported |= {"onnx::Concat_3": table[:, :1], "onnx::Reshape_4": table[:, 1:], "decoder.conv.weight": table}
+    ours = vit.key_map(config, list(exported)).to_ours(exported)
+    assert set(ours) == set(vit.build(config).state_dict())
+    assert np.array_equal(ours["pos_embed"], table)

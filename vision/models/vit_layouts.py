@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ...core.errors import DataError
-from ...core.keymap import Concat, Ignore, KeyMap, Prefix, Rename
+from ...core.keymap import Concat, Ignore, KeyMap, Prefix, Rename, Rule
 from .vit import Config
 
 # transformers' key -> ours, where the value is the same
@@ -122,7 +123,21 @@ _TOKENS = {
 }
 
 
-def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:  # noqa: ARG001 - the config tells them
+_FOLDED_CLASS, _FOLDED_PATCHES = re.compile(r"onnx::Concat_\d+"), re.compile(r"onnx::Reshape_\d+")
+
+
+def _exported(names: Collection[str]) -> list[Rule]:
+    """A backbone that was exported to ONNX with a decoder behind it: the exporter has cut the position vectors in two."""
+    if not any(name.startswith("backbone.") for name in names):
+        return []
+    parts = [[name for name in names if kind.fullmatch(name)] for kind in (_FOLDED_CLASS, _FOLDED_PATCHES)]
+    joined: list[Rule] = []
+    if [len(found) for found in parts] == [1, 1]:
+        joined = [Concat([parts[0][0], parts[1][0]], "embeddings.position_embeddings", axis=1)]
+    return [Ignore("decoder.*"), *joined, Prefix("backbone.", written=False)]
+
+
+def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:
     """transformers' names, with or without the prefix of the class's name."""
     shape = read(config)
     block = dict(_BLOCK)
@@ -146,4 +161,4 @@ def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyM
     unread = [] if shape.pooler else [Ignore("pooler.*")]
     unread += [] if shape.mask_token else [Ignore("embeddings.mask_token")]
     prefix = Prefix(f"{shape.architecture}.", written=not bare, outside=outside)
-    return KeyMap(prefix, *unread, Concat(parts, "encoder.layer.{i}.attn.qkv.{p}"), *rules)
+    return KeyMap(*_exported(published_names), prefix, *unread, Concat(parts, "encoder.layer.{i}.attn.qkv.{p}"), *rules)
