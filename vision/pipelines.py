@@ -61,11 +61,10 @@ class ImageClassification(Pipeline):
 
     @classmethod
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> ImageClassification:
-        """Preprocessing from ``pretrained_cfg`` or the card; labels from the configuration or the card."""
-        described = config.get("pretrained_cfg") or (card.preprocessing if card else {})
-        classes = int(model.config.num_classes)
+        """Preprocessing from ``pretrained_cfg``, ``preprocessor_config.json`` or the card; labels from configuration or card."""
+        classes = int(getattr(model.config, "num_classes", None) or model.config.num_labels)
         labels = tuple(_labels(config, card, classes))
-        return cls(model, ImagePreprocess.from_config(described), _as_is, card, files, config, labels)
+        return cls(model, preprocessing_of(files, card, config), _as_is, card, files, config, labels)
 
     def logits(self, inputs: Sequence[Any]) -> np.ndarray[Any, Any]:
         """(N, classes) float32: what the model says, before any softmax."""
@@ -90,6 +89,13 @@ class ImageClassification(Pipeline):
             return PictureClasses([], [])
         found = predictions(self.logits(sources), self.labels, top_k or self.top_k)
         return PictureClasses(found, sources) if several else found[0]
+
+
+def preprocessing_of(files: Files, card: Card | None, config: dict[str, Any]) -> ImagePreprocess:
+    """What the files of a model say of its preprocessing: timm's ``pretrained_cfg``, transformers' file, or the card."""
+    if "pretrained_cfg" not in config and "preprocessor_config.json" in files:
+        return ImagePreprocess.from_processor(files.read_json("preprocessor_config.json"))
+    return ImagePreprocess.from_config(config.get("pretrained_cfg") or (card.preprocessing if card else {}))
 
 
 def _as_is(output: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """From a picture to what a model takes: resize, crop, scale, normalise, exactly as the weights were evaluated.
 
-Source: timm's evaluation transform (``create_transform(is_training=False)``), to the bit of the uint8 crop.
+Source: timm's evaluation transform (``create_transform(is_training=False)``) and transformers' image processors on Pillow, to the
+bit of the uint8 crop.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
+_MODES = ("center", "floor", "squash")
+_BY_NUMBER = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers, as transformers writes them
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class ImagePreprocess:
         interpolation: Pillow's filter: "nearest", "bilinear", "bicubic", "lanczos"; always antialiased as Pillow does.
         crop_pct: side of the crop over side of the resized picture, in (0, 1].
         mean, std: of each channel, on the scale 0..1.
+        crop_mode: "center", timm's middle; "floor", transformers', where what is left over is odd; "squash" cuts nothing out, but
+            scales each side for itself.
 
     Example:
         >>> prepare = ImagePreprocess((8, 8))
@@ -44,8 +49,11 @@ class ImagePreprocess:
     crop_pct: float = 0.875
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    crop_mode: str = "center"
 
     def __post_init__(self) -> None:
+        if self.crop_mode not in _MODES:
+            raise ArgumentError(f"crop_mode {self.crop_mode!r}", fix=f"use one of {', '.join(_MODES)}")
         if self.interpolation not in _FILTERS:
             raise ArgumentError(f"interpolation {self.interpolation!r}", fix=f"use one of {', '.join(_FILTERS)}")
         sides = min(self.size) > 0 and self.size[0] * self.size[1] <= MAX_PIXELS
@@ -69,6 +77,7 @@ class ImagePreprocess:
                 crop_pct=float(config.get("crop_pct") or default.crop_pct),
                 mean=tuple(float(m) for m in config.get("mean", default.mean)),
                 std=tuple(float(s) for s in config.get("std", default.std)),
+                crop_mode=str(config.get("crop_mode") or default.crop_mode),
             )
         except ArgumentError:
             raise
@@ -79,6 +88,45 @@ class ImagePreprocess:
             KeyError,
         ) as error:  # null, a text, three sides: the file may come from anywhere
             raise DataError(f"preprocessing that makes no sense: {error}", fix="check the card or the config.json") from error
+
+    @staticmethod
+    def from_processor(config: Mapping[str, Any]) -> ImagePreprocess:
+        """Read transformers' ``preprocessor_config.json``.
+
+        Raises:
+            DataError: a step that is left out, or a value that is no number or size.
+            ArgumentError: numbers that make no sense.
+
+        Example:
+            >>> ImagePreprocess.from_processor({"size": {"height": 8, "width": 8}, "image_mean": [0.5] * 3}).crop_mode
+            'squash'
+        """
+        default, fix = ImagePreprocess(), "correct the preprocessor_config.json"
+        left_out = next((k for k in ("do_resize", "do_rescale", "do_normalize") if config.get(k) is False), None)
+        if left_out:
+            raise DataError(f"{left_out} is false in the preprocessor_config.json", why="nyala does all three steps", fix=fix)
+        try:
+            short, size = _sides(config.get("size", 224))
+            cuts = config.get("do_center_crop", short is not None and "crop_size" in config)
+            crop = _sides(config.get("crop_size") or size)[1] if cuts else None
+            if crop is None and isinstance(config.get("size", 224), int):
+                short = None  # one number without a crop means a square
+            if short is not None and crop is None:
+                raise DataError("size has a shortest_edge, and nothing is cut out: pictures would have many sizes", fix=fix)
+            squash = short is None and (crop is None or crop == size)
+            shorter = min(size) if short is None else short
+            return ImagePreprocess(
+                size=crop or size,
+                interpolation=_BY_NUMBER[config.get("resample", 3)],
+                crop_pct=1.0 if squash or crop is None else _share(min(crop), shorter),
+                mean=tuple(float(m) for m in config.get("image_mean") or default.mean),
+                std=tuple(float(s) for s in config.get("image_std") or default.std),
+                crop_mode="squash" if squash else "floor",
+            )
+        except (AttributeError, TypeError, ValueError, KeyError) as error:
+            if isinstance(error, (ArgumentError, DataError)):
+                raise
+            raise DataError(f"preprocessing that makes no sense: {error!r}", fix=fix) from error
 
     def crop(self, source: Any) -> np.ndarray[Any, Any]:
         """The part of a picture that the model sees: (H, W, 3) uint8."""
@@ -128,6 +176,8 @@ class ImagePreprocess:
     def _resized(self, image: Image, name: str) -> Image:
         from PIL import Image as pil
 
+        if self.crop_mode == "squash":
+            return image.resize(self.size[::-1], getattr(pil.Resampling, self.interpolation.upper()))
         # square inputs scale by the shorter side, others to cover the target
         scaled = [math.floor(n / self.crop_pct) for n in self.size]
         width, height = image.size
@@ -154,7 +204,8 @@ class ImagePreprocess:
         height, width = self.size
         if image.width < width or image.height < height:
             image = _padded(image, width, height)
-        top, left = round((image.height - height) / 2.0), round((image.width - width) / 2.0)
+        middle = math.floor if self.crop_mode == "floor" else round
+        top, left = middle((image.height - height) / 2.0), middle((image.width - width) / 2.0)
         return image.crop((left, top, left + width, top + height))
 
     def to_config(self) -> dict[str, Any]:
@@ -163,10 +214,24 @@ class ImagePreprocess:
             "input_size": [3, *self.size],
             "interpolation": self.interpolation,
             "crop_pct": self.crop_pct,
-            "crop_mode": "center",
+            "crop_mode": "squash" if self.crop_mode == "squash" else "center",
             "mean": list(self.mean),
             "std": list(self.std),
         }
+
+
+def _sides(size: Any) -> tuple[int | None, tuple[int, int]]:
+    """transformers' size: the shorter side where it is that, and (height, width)."""
+    if isinstance(size, Mapping) and "height" in size:
+        return None, (index(size["height"]), index(size["width"]))
+    short = index(size["shortest_edge"] if isinstance(size, Mapping) else size)
+    return short, (short, short)
+
+
+def _share(crop: int, short: int) -> float:
+    """The ``crop_pct`` that has the shorter side at ``short`` exactly, whatever division rounds to."""
+    share = crop / short
+    return share if math.floor(crop / share) == short else crop / (short + 0.5)
 
 
 def _padded(image: Image, width: int, height: int) -> Image:

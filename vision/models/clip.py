@@ -1,9 +1,8 @@
 """CLIP (Radford et al., "Learning transferable visual models from natural language supervision", arXiv:2103.00020).
 
 Loads checkpoints in transformers' layout: ``openai/clip-vit-base-patch32``, ``openai/clip-vit-base-patch16``,
-``openai/clip-vit-large-patch14``, ``laion/CLIP-ViT-B-32-laion2B-s34B-b79K``, ``wkcn/TinyCLIP-ViT-8M-16-Text-3M-YFCC15M``; a classifier
-on the tower for pictures is transformers' ``CLIPForImageClassification``. Our module names are the published ones, misspelt
-``pre_layrnorm`` included.
+``openai/clip-vit-large-patch14``, ``laion/CLIP-ViT-B-32-laion2B-s34B-b79K``; a classifier on the tower for pictures is
+transformers' ``CLIPForImageClassification``. Our module names are the published ones, misspelt ``pre_layrnorm`` included.
 """
 
 from __future__ import annotations

@@ -21,8 +21,10 @@ from ...core.tensor import Tensor
 
 _NAMES = {
     **{role: f"self_attn.{role}_proj" for role in ("q", "k", "v", "out")},
-    **{"attn_drop": "self_attn.dropout", "mlp_drop": "mlp.dropout", "norm1": "layer_norm1", "norm2": "layer_norm2"},
-    **{"drop1": "dropout1", "drop2": "dropout2"},
+    "attn_drop": "self_attn.dropout",
+    "mlp_drop": "mlp.dropout",
+    "norm1": "layer_norm1",
+    "norm2": "layer_norm2",
 }
 
 
@@ -258,6 +260,10 @@ class TwoTowers(TowerModel):
     """Two towers, and how their vectors are compared; subclasses define ``get_image_features`` and ``scores``."""
 
     text_model: Any
+    whole_length: ClassVar[bool] = False
+    """Whether each text is filled up to the longest length, and the padding is read too."""
+    each_alone: ClassVar[bool] = False
+    """Whether a logit says how likely text and picture belong together; otherwise a picture's logits compete."""
 
     def get_text_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """(M, T) int64 -> (M, D), not of length 1."""
