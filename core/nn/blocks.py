@@ -17,6 +17,7 @@ from ..ops.attention import attend, join_heads, split_heads
 from ..tensor import Tensor
 from .activation import activation
 from .dropout import Dropout, DropPath
+from .gated_step import take_step
 from .linear import Linear
 from .module import Module
 from .norm import LayerNorm
@@ -67,6 +68,11 @@ class _Part:
 
     def __contains__(self, role: str) -> bool:
         return role in self._paths
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Of the layers."""
+        return tuple(self._paths)
 
     def layer(self, owner: Module, role: str) -> Any:
         """The layer of that role now: it may have been replaced."""
@@ -359,6 +365,10 @@ class TransformerBlock(Module):
                 why="the context would be ignored" if context is not None else "there is nothing to attend to",
                 fix="pass context= to blocks built with cross, and to those alone",
             )
+        if cache is not None and x.shape[1] == 1 and mask is None and context is None:
+            stepped = take_step(self, x, cache)
+            if stepped is not None:
+                return stepped
         if self.parallel:
             seen = self._damped("1", self.attn_part(self, self._layer("norm1")(x), None, mask, cache))
             return x + seen + self._damped("2", self.mlp_part(self, self._layer("norm2")(x)))

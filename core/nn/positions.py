@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..devices import module_of
 from ..errors import ArgumentError, ShapeError
 from ..graph import state
@@ -86,6 +88,29 @@ class KVCache:
             room[-1][:, :, : self.length] = held.array[place]
         self._room = room
         self.keys, self.values = (t._like(r[:, :, : self.length]) for t, r in zip(old, room, strict=True))
+
+    def room_for_one(self, batch: int, heads: int, width: int) -> tuple[Any, Any] | None:
+        """Keys and values (batch, heads, more than ``length`` steps, width) in which a kernel may write the next step itself.
+
+        ``added_one`` tells that it has. None where no steps are held, or others than such of float32 in main memory.
+        """
+        if not self._room or self.keys is None or self.values is None:
+            return None
+        keys, values = self._room
+        for room in (keys, values):
+            if type(room) is not np.ndarray or room.dtype != np.float32:
+                return None
+            if room.shape[0] != batch or room.shape[1] != heads or room.shape[3] != width:
+                return None
+        if self.length >= keys.shape[2]:
+            self._grow(self.keys.array, self.values.array, self.length + 1)
+            keys, values = self._room
+        return keys, values
+
+    def added_one(self) -> None:
+        """Count the step that was written where ``room_for_one`` said."""
+        self.length += 1
+        self.keys, self.values = (Tensor._made(room[:, :, : self.length], None, 0) for room in self._room)
 
     def _check(self, k: Tensor, v: Tensor) -> None:
         for name, new, old in (("keys", k, self.keys), ("values", v, self.values)):
@@ -257,11 +282,15 @@ class Rotary:
                 why=f"it turns the first {self.dim} features of (N, heads, T, D)",
                 fix="check the width of the heads",
             )
-        stop, place = start + x.shape[2], (x.device, x.dtype)
+        return rotate(x, *self.angles(x, start, start + x.shape[2]), self.interleaved)
+
+    def angles(self, x: Tensor, start: int, stop: int) -> tuple[Any, Any]:
+        """Cosines and sines, (stop - start, dim / 2), of these positions: arrays of x's dtype on its device."""
+        place = x.device, x.dtype
         if self._last is None or self._last[0] != (start, stop, place):  # all layers of a model ask for the same
             cos, sin = self._table(x, stop)
             self._last = (start, stop, place), cos[start:stop], sin[start:stop]
-        return rotate(x, self._last[1], self._last[2], self.interleaved)
+        return self._last[1:]
 
     def _table(self, x: Tensor, length: int) -> tuple[Any, Any]:
         """Cosines and sines of the positions below ``length`` at least, (positions, dim / 2), made once."""

@@ -34,6 +34,7 @@ KERNELS |= {
     "cross_entropy_backward": ".norm.cross_entropy:cross_entropy_backward",
     "attention": ".attention.attention:attention",
     "attention_backward": ".attention.backward:attention_backward",
+    "gated_step": ".decoding.gated:gated_step",
     "rotate": ".attention.positions:rotate",
     "linear_bf16": ".matrix.quantized:linear_bf16",
     "linear_int8": ".matrix.quantized:linear_int8",

@@ -211,9 +211,7 @@ def _keep(tops: Any, sums: Any, rows: Any, statistics: Any, apart: Any) -> None:
 
 
 @njit(signatures=[types.void(*[FOUR] * 3, WRITTEN, MARKS, FOUR, types.float32, types.int64, DROP, WRITTEN)], **EXACT)
-def _forward(
-    q: Any, k: Any, v: Any, out: Any, allowed: Any, mask: Any, scale: Any, start: Any, drop: Any, statistics: Any
-) -> None:
+def attend(q: Any, k: Any, v: Any, out: Any, allowed: Any, mask: Any, scale: Any, start: Any, drop: Any, statistics: Any) -> None:
     """The arrays of ``attention``; empty ones for none, and ``start`` -1."""
     shape = shape_of(q, k, v)
     arrays = places(q), places(k), places(v), places(out), stretched(allowed), stretched(mask)
@@ -239,7 +237,7 @@ def attention(
     batch, heads, length, _ = q.shape
     out = np.empty((batch, length, heads, v.shape[3]), _f).transpose(0, 2, 1, 3)
     found = np.empty((2, batch, heads, length), _f) if statistics else None
-    _forward(
+    attend(
         q, k, v, out, *masks(allowed, mask), _f(scale), -1 if start is None else start, drop_of(dropout),
         _NOTHING if found is None else found,
     )  # fmt: skip

@@ -16,7 +16,7 @@ _GRAIN = 1 << 13  # numbers that are worth a task
 
 
 @njit(**EXACT)
-def _turn(x: Any, cos: Any, sin: Any, interleaved: Any, out: Any) -> None:
+def turn(x: Any, cos: Any, sin: Any, interleaved: Any, out: Any) -> None:
     pairs = cos.size
     if interleaved:
         for i in range(pairs):
@@ -38,7 +38,7 @@ def _task(t: Any, x: Any, cos: Any, sin: Any, interleaved: Any, out: Any, span: 
     for place in range(t * span, min(batch * steps, (t + 1) * span)):
         n, i = place // steps, place % steps
         for h in range(heads):
-            _turn(x[n, h, i], cos[i], sin[i], interleaved, out[n, i, h])
+            turn(x[n, h, i], cos[i], sin[i], interleaved, out[n, i, h])
 
 
 _TABLE = any_layout(2, order="C")

@@ -174,17 +174,38 @@ _SIGNATURES = [
 ]
 
 
+@njit(**EXACT)
+def columns_at(
+    x: Any, x_step: Any, rows: Any, weight: Any, step: Any, scaling: Any, c: Any, size: Any, after: Any
+) -> None:  # fmt: skip
+    """As ``columns_few`` of addresses.
+
+    ``scaling``: (address of scales or 0, steps of outputs and groups, terms of a group, bytes of a weight).
+    ``size``: (terms, results of a row, results of a row that a task computes).
+    """
+    _, count, span = size
+    parallel_for(_task, (count + span - 1) // span, (x, x_step, rows, weight, step, scaling, c, size, after))
+
+
+@njit(signatures=[types.int64(types.int64, types.int64)], **EXACT)
+def _span(count: Any, threads: Any) -> Any:
+    return min(_MOST, max(_LEAST, ((count + threads - 1) // threads + LANES - 1) // LANES * LANES))
+
+
 @njit(signatures=_SIGNATURES, **EXACT)
 def _product(x: Any, weight: Any, scales: Any, group: Any, threads: Any, c: Any, after: Any) -> None:
     count, depth = weight.shape
     factors = np.int64(scales.ctypes.data) if scales.size else np.int64(0)
     scaling = (factors, scales.strides[0], scales.strides[1], group, weight.itemsize)
-    span = min(_MOST, max(_LEAST, ((count + threads - 1) // threads + LANES - 1) // LANES * LANES))
-    given = (
-        x.ctypes.data, x.strides[0], x.shape[0], weight.ctypes.data, weight.strides[1], scaling, c.ctypes.data,
-        (depth, count, span), after,
+    size = depth, count, _span(count, threads)
+    columns_at(
+        x.ctypes.data, x.strides[0], x.shape[0], weight.ctypes.data, weight.strides[1], scaling, c.ctypes.data, size, after
     )  # fmt: skip
-    parallel_for(_task, (count + span - 1) // span, given)
+
+
+def span_of(count: int) -> int:
+    """How many of ``count`` results of a row a task computes."""
+    return int(_span(count, _THREADS))
 
 
 def by_columns(weight: Any) -> bool:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
+from numba import types
 
 from ...reference import norm as reference
 from ..lanes.pointers import floats
 from ..lanes.rows import NONE, TILE, add_up, all_float32, as_rows, spread_rows, vector
-from ..running.compiled import EXACT, SUMS, njit
+from ..running.compiled import EXACT, SUMS, compiled_callback, njit
 from ..running.parallel import parallel_for
 
 _f = np.float32
@@ -181,13 +183,24 @@ def _rms_tile(t: Any, size: Any, x: Any, weight: Any, eps: Any, y: Any, inverses
         floats(inverses + 4 * r, 1)[0] = inverse
 
 
+def _rms_rows(x: Any, rows: Any, width: Any, weight: Any, eps: Any, y: Any, inverses: Any) -> None:
+    tile = max(1, TILE // width)
+    parallel_for(_rms_tile, (rows + tile - 1) // tile, ((rows, width, tile), x, weight, eps, y, inverses))
+
+
+_RMS_ROWS = types.void(*[types.int64] * 4, types.float32, *[types.int64] * 2)
+_compiled_rms = compiled_callback(_RMS_ROWS, _rms_rows)  # once for all kernels: a second copy might split its sums otherwise
+llvm.add_symbol("nyala_rms_rows", _compiled_rms.address)
+rms_rows = types.ExternalFunction("nyala_rms_rows", _RMS_ROWS)
+"""``rms_rows(x, rows, width, weight, eps, y, inverses)``: addresses of numbers in C order; ``weight`` 0 for none."""
+
+
 @njit(**SUMS)
 def _rms(x: Any, weight: Any, eps: Any, y: Any, inverses: Any) -> None:
     rows, width = x.shape
-    tile = max(1, TILE // width)
-    w = weight.ctypes.data if weight.size else 0
-    given = ((rows, width, tile), x.ctypes.data, w, eps, y.ctypes.data, inverses.ctypes.data)
-    parallel_for(_rms_tile, (rows + tile - 1) // tile, given)
+    rms_rows(
+        x.ctypes.data, rows, width, weight.ctypes.data if weight.size else 0, eps, y.ctypes.data, inverses.ctypes.data
+    )  # fmt: skip
 
 
 def rms_norm(x: Any, weight: Any, eps: float) -> tuple[Any, Any]:

@@ -1,0 +1,1 @@
+"""Decoding steps: whole layers in one call."""
