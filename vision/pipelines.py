@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.tensor import Tensor
+from ..hub import registry
 from ..hub.pipeline import Pipeline
 from ..hub.results import Classifications, predictions, table
 from .io import load_image
@@ -92,10 +93,15 @@ class ImageClassification(Pipeline):
 
 
 def preprocessing_of(files: Files, card: Card | None, config: dict[str, Any]) -> ImagePreprocess:
-    """What the files of a model say of its preprocessing: timm's ``pretrained_cfg``, transformers' file, or the card."""
+    """What the files of a model say of its preprocessing: timm's ``pretrained_cfg``, transformers' file, or the card.
+
+    Where none of them does, what the architecture was trained on, if its module says it in ``preprocessing(config)``.
+    """
     if "pretrained_cfg" not in config and "preprocessor_config.json" in files:
         return ImagePreprocess.from_processor(files.read_json("preprocessor_config.json"))
-    return ImagePreprocess.from_config(config.get("pretrained_cfg") or (card.preprocessing if card else {}))
+    described = config.get("pretrained_cfg") or (card.preprocessing if card else {})
+    usual = getattr(registry.get(registry.architecture_of(config)), "preprocessing", None) if "model_type" in config else None
+    return ImagePreprocess.from_processor(usual(config)) if usual and not described else ImagePreprocess.from_config(described)
 
 
 def _as_is(output: Tensor) -> Tensor:

@@ -214,7 +214,7 @@ class ImagePreprocess:
             "input_size": [3, *self.size],
             "interpolation": self.interpolation,
             "crop_pct": self.crop_pct,
-            "crop_mode": "squash" if self.crop_mode == "squash" else "center",
+            "crop_mode": self.crop_mode,
             "mean": list(self.mean),
             "std": list(self.std),
         }

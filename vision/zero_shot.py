@@ -13,16 +13,11 @@ from ..core.tensor import Tensor
 from ..hub.pipeline import Pipeline, Unavailable, no_grad
 from ..hub.results import Prediction
 from .captions import Captions
-from .pipelines import PictureClasses
-from .preprocess import ImagePreprocess
+from .pipelines import PictureClasses, preprocessing_of
 
 if TYPE_CHECKING:
-    from ..core.nn import Module
     from ..hub.cards import Card
     from ..hub.files import Files
-
-# How OpenAI's CLIP was evaluated (Radford et al., arXiv:2103.00020); a folder with a preprocessor_config.json says its own.
-_USUAL = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,7 +60,7 @@ class ZeroShotImages(Pipeline):
             captions: Any = Captions.from_files(files, longest, model.whole_length)
         except MissingFileError:
             captions = Unavailable("tokenizer.json", "turn texts into tokens", files.origin)
-        return cls(model, preprocessing(files, model), _as_is, card, files, config, captions)
+        return cls(model, preprocessing_of(files, card, config), _as_is, card, files, config, captions)
 
     def __call__(
         self,
@@ -159,18 +154,12 @@ class ZeroShotImages(Pipeline):
         if twice is not None:
             raise ArgumentError(f"the label {twice!r} is given twice", fix="give each label once")
         if len(names) < (1 if self.model.each_alone else 2):
-            raise ArgumentError(f"{len(names)} label(s)", why="there is nothing to choose from", fix='labels=["cat", "dog"]')
+            raise ArgumentError(
+                f"{len(names)} label(s)", why="there is nothing to choose from", fix='labels=["cat", "dog"], or --labels cat,dog'
+            )
         wrong = next((t for t in templates if "{}" not in t), None) if templates else ""
         if wrong is not None:
             raise ArgumentError(f"template={wrong!r}", why="{} stands for the label in it", fix='e.g. "a photo of a {}."')
-
-
-def preprocessing(files: Files, model: Module) -> ImagePreprocess:
-    """What ``preprocessor_config.json`` says; without one, CLIP's own at the size the positions were trained on."""
-    if "preprocessor_config.json" in files:
-        return ImagePreprocess.from_processor(files.read_json("preprocessor_config.json"))
-    side = model.config.vision_config.image_size
-    return ImagePreprocess((side, side), crop_pct=1.0, crop_mode="floor", **_USUAL)  # type: ignore[arg-type]
 
 
 def _unit(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

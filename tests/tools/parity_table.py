@@ -25,9 +25,11 @@ PICTURES = (
     "mobilenetv4",
 )  # fmt: skip
 VITS = (
-    "vit", "vit_avg", "deit_distilled", "deit3", "dinov2_timm", "dinov2_reg4_timm", "vit_transformers", "vit_pooler",
+    "vit", "vit_avg", "deit_distilled", "deit3", "dinov2_timm", "dinov2_reg4_timm", "swin", "vit_transformers", "vit_pooler",
     "deit_teacher", "dinov2", "dinov2_swiglu", "dinov2_classifier", "dinov2_registers", "dinov2_registers_classifier",
+    "swin", "swin_transformers", "swin_bare",
 )  # fmt: skip
+TOWERS = ("clip", "clip_classifier", "siglip", "siglip_classifier")
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
 DECODERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")
@@ -49,7 +51,7 @@ def cotangent(shape: tuple[int, ...]) -> nyala.Tensor:
 def row(name: str, model: Any, frozen: dict[str, np.ndarray], inputs: dict[str, Any], reference: str) -> list[object]:
     """One line of the table."""
     out = model(**inputs)
-    result = getattr(out, "last_hidden_state", getattr(out, "logits", out))
+    result = getattr(out, "last_hidden_state", getattr(out, "logits", getattr(out, "logits_per_image", out)))
     if hasattr(out, "start_logits"):
         result = nyala.stack([out.start_logits, out.end_logits], -1)
         frozen = {**frozen, "logits": np.stack([frozen["start_logits"], frozen["end_logits"]], -1)}
@@ -84,6 +86,7 @@ def tiny() -> list[list[object]]:
     """The tiny random models of timm and transformers."""
     rows = [picture(name) for name in PICTURES]
     rows += [vision_transformer(name) for name in VITS]
+    rows += [towers(name) for name in TOWERS]
     heads = sorted(p.parent.name for p in (GOLDENS / "text").glob("*/goldens.safetensors"))
     for name in (*TEXTS, *(h for h in heads if h.startswith((*ENCODERS, "bert_answers")))):
         folder = GOLDENS / "text" / name
@@ -94,6 +97,18 @@ def tiny() -> list[list[object]]:
     rows += [decoder(name) for name in DECODERS] + [seq2seq(name) for name in SEQ2SEQ]
     heads = sorted(p.parent.name for p in (GOLDENS / "audio").glob("*/goldens.safetensors"))
     return rows + [speech(name) for name in heads if name.startswith(SPEECH)]
+
+
+def towers(name: str) -> list[object]:
+    """The line of a tiny random CLIP or SigLIP: the logits of each picture and text, or of a classifier."""
+    folder = GOLDENS / "vision" / name
+    frozen = checkpoint.load_file(folder / "goldens.safetensors")
+    model = nyala.load(str(folder)).model
+    names = ("pixel_values", "input_ids", "attention_mask")
+    inputs = {k: nyala.from_numpy(np.array(frozen[k])) for k in names if k in frozen}
+
+    kept = {k: v for k, v in frozen.items() if k == "logits" or k.startswith("grad.")}
+    return row(name, model, kept, inputs, "transformers")
 
 
 def picture(name: str) -> list[object]:

@@ -115,6 +115,19 @@ def test_siglip_judges_each_label_for_itself(tmp_path: Path, frozen: dict[str, n
     assert alone.score == pytest.approx(dict(zip(found.labels, found.scores, strict=True))["cat"], rel=1e-5)
 
 
+def test_weights_without_a_description_are_prepared_as_in_training(tmp_path: Path) -> None:
+    for name, mean, mode in (("clip", 0.48145466, "floor"), ("siglip", 0.5, "squash")):
+        shutil.copy(GOLDENS / name / "config.json", tmp_path / "config.json")
+        prepare = nyala.load(str(tmp_path), random_init=True).preprocess
+        assert (prepare.size, prepare.mean[0], prepare.crop_mode, prepare.crop_pct) == ((16, 16), mean, mode, 1.0)
+
+
+def test_vectors_alone(pipe: Any, frozen: dict[str, np.ndarray]) -> None:
+    found = nyala.load(str(CLIP), task="image-embedding")(pictures(frozen))
+    unit = found.array / np.linalg.norm(found.array, axis=1, keepdims=True)
+    assert np.allclose(unit, pipe.embed_images(pictures(frozen)), rtol=1e-5, atol=1e-6)
+
+
 def test_a_classifier_loads_with_its_preprocessing(tmp_path: Path, frozen: dict[str, np.ndarray]) -> None:
     for name in ("config.json", "model.safetensors"):
         shutil.copy(GOLDENS / "clip_classifier" / name, tmp_path / name)

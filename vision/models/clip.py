@@ -135,7 +135,7 @@ class CLIPModel(towers.TwoTowers):
         self.logit_scale = nn.Parameter(tensor(config.logit_scale_init_value))
         _initialise(self, config)
 
-    def forward_head(self, hidden: Tensor) -> Tensor:
+    def forward_head(self, hidden: Tensor, pre_logits: bool = False) -> Tensor:  # noqa: ARG002 - there are no logits of a picture
         """(N, 1 + patches, D) -> (N, projection_dim)."""
         return self.visual_projection(self.vision_model.pool(hidden))
 
@@ -185,6 +185,13 @@ def _initialise(model: nn.Model, config: Config) -> None:
 
 CLASSES: dict[str, type[nn.Model]] = {"CLIPModel": CLIPModel, "CLIPForImageClassification": CLIPForImageClassification}
 HEADS = {"zero-shot-image-classification": "CLIPModel", "image-classification": "CLIPForImageClassification"}
+
+
+def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What OpenAI's CLIP was trained on, as ``preprocessor_config.json`` would say it, for weights that came without."""
+    side = Config.from_dict(config).vision_config.image_size
+    mean, std = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+    return {"size": {"shortest_edge": side}, "crop_size": side, "image_mean": mean, "image_std": std, "resample": 3}
 
 
 def build(config: Mapping[str, Any], **overrides: Any) -> nn.Model:

@@ -135,7 +135,8 @@ class SiglipModel(towers.TwoTowers):
     """Both towers. Each pair of a picture and a text is judged for itself.
 
     Shape: ``input_ids`` (M, T) int64, filled up to the longest length, ``pixel_values`` (N, C, H, W)
-    -> :class:`.towers.PairOutput`; ``logits_per_image`` (N, M) are cosines times exp(``logit_scale``) plus ``logit_bias``; their sigmoids are probabilities.
+    -> :class:`.towers.PairOutput`; ``logits_per_image`` (N, M) are cosines times exp(``logit_scale``) plus ``logit_bias``, and
+    their sigmoids are probabilities.
 
     Example:
         >>> import nyala
@@ -160,7 +161,7 @@ class SiglipModel(towers.TwoTowers):
         self.logit_scale, self.logit_bias = nn.Parameter(zeros(1)), nn.Parameter(zeros(1))
         _initialise(self)
 
-    def forward_head(self, hidden: Tensor) -> Tensor:
+    def forward_head(self, hidden: Tensor, pre_logits: bool = False) -> Tensor:  # noqa: ARG002 - there are no logits of a picture
         """(N, patches, D) -> (N, D)."""
         return self.vision_model.head(hidden)
 
@@ -199,6 +200,12 @@ def _initialise(model: nn.Model) -> None:
 
 CLASSES: dict[str, type[nn.Model]] = {"SiglipModel": SiglipModel, "SiglipForImageClassification": SiglipForImageClassification}
 HEADS = {"zero-shot-image-classification": "SiglipModel", "image-classification": "SiglipForImageClassification"}
+
+
+def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What SigLIP was trained on, as ``preprocessor_config.json`` would say it, for weights that came without."""
+    side = Config.from_dict(config).vision_config.image_size
+    return {"size": {"height": side, "width": side}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
 
 
 def build(config: Mapping[str, Any], **overrides: Any) -> nn.Model:

@@ -277,7 +277,7 @@ class TwoTowers(TowerModel):
         """Unit vectors (M, D) and (N, D) -> logits (M, N)."""
         raise NotImplementedError(f"{type(self).__name__}.scores")
 
-    def forward(self, input_ids: Tensor, pixel_values: Tensor, attention_mask: Tensor | None = None) -> PairOutput:
+    def forward(self, input_ids: Tensor, pixel_values: Tensor, attention_mask: Tensor | None = None) -> PairOutput:  # type: ignore[override]
         pictures = unit(self.get_image_features(pixel_values))
         texts = unit(self.get_text_features(input_ids, attention_mask))
         logits = self.scores(texts, pictures)
@@ -299,9 +299,13 @@ class PictureClassifier(TowerModel):
         self.vision_model = tower
         self.classifier = nn.Linear(config.vision_config.hidden_size, config.num_labels)
 
-    def forward_head(self, hidden: Tensor) -> Tensor:
-        """(N, T, D) -> (N, num_labels)."""
-        return self.classifier(hidden[:, self.skipped :].mean(dim=1))
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(pixel_values))
+
+    def forward_head(self, hidden: Tensor, pre_logits: bool = False) -> Tensor:
+        """(N, T, D) -> (N, num_labels), or the mean (N, D) where ``pre_logits``."""
+        pooled = hidden[:, self.skipped :].mean(dim=1)
+        return pooled if pre_logits else self.classifier(pooled)
 
 
 def class_of(config: Mapping[str, Any], overrides: Iterable[str], classes: Mapping[str, type[nn.Model]]) -> type[nn.Model]:
