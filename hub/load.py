@@ -122,8 +122,7 @@ def load(
     config = read_config(files, resolved.card)
     architecture = registry.architecture_of(config, str(files.get("config.json", "the card's config")))
     module = registry.get(architecture)
-    if task == "zero-shot-classification" and registry.domain_of(architecture) == "vision":
-        task = "zero-shot-image-classification"
+    task = _in_domain(task, architecture)
     config, published = _with_head_for(task or _vectors_of(config, files), config, module)
     classes = num_classes if num_classes is not None and num_classes != published else None
     patterns = list(new_head)
@@ -313,6 +312,14 @@ def _head_override(config: Mapping[str, Any], classes: int | None) -> dict[str, 
     if classes is None:
         return {}
     return {"num_labels" if "model_type" in config else "num_classes": classes}
+
+
+def _in_domain(task: str | None, architecture: str) -> str | None:
+    """A task by the name that it has for this kind of input: pictures have a zero-shot classification of their own."""
+    return _OF_PICTURES.get(task or "", task) if registry.domain_of(architecture) == "vision" else task
+
+
+_OF_PICTURES = {"zero-shot-classification": "zero-shot-image-classification"}
 
 
 def _with_head_for(task: str | None, config: dict[str, Any], module: registry.Architecture) -> tuple[dict[str, Any], int]:

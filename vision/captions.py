@@ -114,10 +114,10 @@ def _without_punctuation(text: str) -> str:
     """In small letters and without punctuation, as SigLIP's captions were in training.
 
     Example:
-        >>> _without_punctuation(" A photo of a Cat. ")
+        >>> _without_punctuation(" A photo  of a Cat. ")
         'a photo of a cat'
     """
-    return text.lower().translate(_NO_PUNCTUATION).strip()
+    return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
 
 
 def _backend(files: Files) -> Any:
