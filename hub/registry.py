@@ -45,6 +45,8 @@ ARCHITECTURES: dict[str, str] = {
     "transformers:vit": "vision.models.vit",
     "transformers:deit": "vision.models.vit",
     "transformers:dinov2*": "vision.models.vit",
+    "timm:swin_*_patch*": "vision.models.swin",
+    "transformers:swin": "vision.models.swin",
     "transformers:bert": "text.models.bert",
     "transformers:roberta": "text.models.roberta",
     "transformers:xlm-roberta": "text.models.roberta",

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,14 @@ TIMM: dict[str, tuple[str, dict[str, Any]]] = {
     "dinov2_timm": ("vit_small_patch14_dinov2", _SMALL),
     "dinov2_reg4_timm": ("vit_small_patch14_reg4_dinov2", _SMALL),
 }
+_SWIN = {"img_size": 32, "patch_size": 2, "embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2), "window_size": 5}
+TIMM["swin"] = ("swin_tiny_patch4_window7_224", {**_SWIN, "drop_path_rate": 0.0})
 _TINY = {
     "image_size": 32, "patch_size": 8, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+}  # fmt: skip
+_SWIN_TINY = {
+    "image_size": 32, "patch_size": 2, "embed_dim": 8, "depths": [2, 2], "num_heads": [1, 2], "window_size": 5,
+    "drop_path_rate": 0.0,
 }  # fmt: skip
 TRANSFORMERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "vit_transformers": ("ViTConfig", "ViTForImageClassification", {**_TINY, "intermediate_size": 32, "num_labels": 5}),
@@ -57,7 +64,15 @@ TRANSFORMERS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {**_TINY, "num_labels": 5},
     ),
 }
-FULL = ("vit_base_patch16_224", "deit3_small_patch16_224", "vit_small_patch14_dinov2", "vit_giant_patch14_dinov2")
+TRANSFORMERS["swin_transformers"] = ("SwinConfig", "SwinForImageClassification", {**_SWIN_TINY, "num_labels": 5})
+TRANSFORMERS["swin_bare"] = ("SwinConfig", "SwinModel", _SWIN_TINY)
+FULL = (
+    "swin_base_patch4_window12_384",
+    "vit_base_patch16_224",
+    "deit3_small_patch16_224",
+    "vit_small_patch14_dinov2",
+    "vit_giant_patch14_dinov2",
+)
 
 
 def randomise(model: nn.Module) -> None:
@@ -84,7 +99,8 @@ def by_timm(name: str, architecture: str, arguments: dict[str, Any]) -> None:
     folder = VISION / name
     folder.mkdir(parents=True, exist_ok=True)
     classes = 0 if name.startswith("dinov2") else 5
-    model = create_model(architecture, num_classes=classes, dynamic_img_size=True, **arguments)
+    swin = architecture.startswith("swin")
+    model = create_model(architecture, num_classes=classes, **({} if swin else {"dynamic_img_size": True}), **arguments)
     randomise(model)
     config = {"architecture": architecture, "num_classes": classes, "num_features": 16, "model_args": arguments}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -95,13 +111,16 @@ def by_timm(name: str, architecture: str, arguments: dict[str, Any]) -> None:
     named = dict(model.named_parameters())
     found = torch.autograd.grad((logits * cotangent(logits.shape)).sum(), list(named.values()))
     with torch.no_grad():
-        goldens = {"features": model.forward_features(x.double()), "odd_logits": model(odd.double()), "logits": logits}
+        goldens = {"features": model.forward_features(x.double()), "logits": logits}
+        if swin:  # which is made for one size at a time
+            model.set_input_size(tuple(odd.shape[2:]), window_size=arguments["window_size"])
+        goldens["odd_logits"] = model(odd.double())
     kept = {f"grad.{n}": narrow(g) for n, g in zip(named, found, strict=True)}
     save({"input": x, "odd_input": odd, **{k: narrow(v) for k, v in goldens.items()}, **kept}, folder / "goldens.safetensors")
 
 
 def result(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    resampled = {} if "dinov2" in model.config.model_type else {"interpolate_pos_encoding": True}
+    resampled = {"interpolate_pos_encoding": True} if model.config.model_type in ("vit", "deit") else {}
     out = model(x, **resampled)
     return out.logits if hasattr(out, "logits") else out.pooler_output
 
@@ -144,9 +163,10 @@ def write_keys() -> None:
 
 def main() -> None:
     torch.use_deterministic_algorithms(True)
-    for name, arguments in TIMM.items():
+    wanted = sys.argv[1:]
+    for name, arguments in ((n, a) for n, a in TIMM.items() if not wanted or n in wanted):
         by_timm(name, *arguments)
-    for name, described in TRANSFORMERS.items():
+    for name, described in ((n, a) for n, a in TRANSFORMERS.items() if not wanted or n in wanted):
         by_transformers(name, *described)
     write_keys()
 
