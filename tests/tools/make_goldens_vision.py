@@ -52,9 +52,9 @@ def build(architecture: str, model_args: dict[str, Any]) -> nn.Module:
     return create_model(architecture, num_classes=10, **model_args)
 
 
-def randomise(model: nn.Module) -> None:
+def randomise(model: nn.Module, seed: int = 7) -> None:
     """Every parameter and every running statistic gets a value of its own, far from what an initialiser would choose."""
-    generator = torch.Generator().manual_seed(7)
+    generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.weight.data.uniform_(0.5, 1.5, generator=generator)
@@ -72,13 +72,13 @@ def picture(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def gradients(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def gradients(model: nn.Module, x: torch.Tensor, shown: int = SHOWN) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     x = x.clone().requires_grad_()
     named = {"input": x, **dict(model.named_parameters())}
     logits = model(x)
     found = torch.autograd.grad((logits * cotangent(logits.shape)).sum(), list(named.values()))
     return logits, {
-        f"grad.{name}": narrow(g) for name, g in zip(named, found, strict=True) if name == "input" or g.numel() < SHOWN
+        f"grad.{name}": narrow(g) for name, g in zip(named, found, strict=True) if name == "input" or g.numel() < shown
     }
 
 
@@ -106,17 +106,17 @@ def tiny(name: str, architecture: str, model_args: dict[str, Any]) -> None:
     save(tiny_goldens(model), folder / "goldens.safetensors")
 
 
-def tiny_goldens(model: nn.Module) -> dict[str, torch.Tensor]:
+def tiny_goldens(model: nn.Module, shown: int = SHOWN) -> dict[str, torch.Tensor]:
     """What the tests compare with; the model stays in float64."""
     model = model.double().eval()
     x, odd = picture(4, 3, 48, 48, seed=1), picture(1, 3, 75, 53, seed=2)
-    logits, kept = gradients(model, x.double())
+    logits, kept = gradients(model, x.double(), shown)
     goldens = {"input": x, "odd_input": odd, "logits": narrow(logits), **kept}
     with torch.no_grad():
         goldens |= {"features": narrow(model.forward_features(x.double())), "odd_logits": narrow(model(odd.double()))}
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         return goldens
-    logits, kept = gradients(model.train(), x.double())
+    logits, kept = gradients(model.train(), x.double(), shown)
     goldens |= {"train.logits": narrow(logits), **{f"train.{key}": value for key, value in kept.items()}}
     goldens |= {f"train.state.{key}": narrow(value) for key, value in model.named_buffers()}
     return goldens

@@ -18,6 +18,8 @@ GOLDENS = Path(__file__).parents[1] / "goldens" / "vision"
 TINY = (
     "resnet_basic", "resnet_bottleneck", "efficientnet_lite",
     "convnext", "convnextv2", "convnext_transformers", "convnextv2_transformers",
+    "efficientnet", "efficientnet_tf", "efficientnetv2", "efficientnetv2_b", "mobilenetv2", "mobilenetv3", "mobilenetv3_tf",
+    "mobilenetv4",
 )  # fmt: skip
 FULL = {"resnet18": 11_689_512, "resnet50": 25_557_032, "tf_efficientnet_lite0": 4_652_008}
 

@@ -1,14 +1,16 @@
-"""EfficientNet-Lite (Tan and Le, arXiv:1905.11946; the Lite variants were released in 2020 for phones and CPUs).
+"""EfficientNet (Tan and Le, arXiv:1905.11946), its Lite variants (2020, for phones and CPUs), EfficientNetV2 (arXiv:2104.00298)
+and MobileNetV2 (Sandler et al., arXiv:1801.04381), which have one plan.
 
-Loads timm's ``tf_efficientnet_lite0`` ... ``lite4`` and state dicts of the efficientnet_lite_pytorch library, which hold the
-same tensors under other names. Lite means: no squeeze-and-excite, ReLU6 everywhere, stem and head of fixed width. The weights
-were trained in TensorFlow: padding is "same" as TensorFlow has it (more behind than before), and batch norm has eps 1e-3.
+Loads timm's checkpoints: ``tf_efficientnet_lite0`` ... ``lite4``, ``efficientnet_b0`` ... ``b4`` (also with ``tf_``),
+``efficientnetv2_rw_s``, ``tf_efficientnetv2_b0`` ... ``b3``, ``_s``, ``_m``, ``_l``, ``mobilenetv2_100`` and its other widths;
+and state dicts of the efficientnet_lite_pytorch library, which hold Lite's tensors under other names. Lite means: no
+squeeze-and-excite, ReLU6 everywhere, stem and head of fixed width. What begins with ``tf_`` was trained in TensorFlow: padding is
+"same" as TensorFlow has it (more behind than before), and batch norm has eps 1e-3.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,41 +20,86 @@ from ...core.keymap import KeyMap, Rename
 from ...core.nn import functional as F
 from ...core.tensor import Tensor
 from .config import timm_arguments, timm_config
+from .mobile import Spec, Style, Trunk, activated, convolution, decode, norm
 
-# architecture -> (width multiplier, depth multiplier)
-ARCHITECTURES: dict[str, tuple[float, float]] = {
-    "tf_efficientnet_lite0": (1.0, 1.0),
-    "tf_efficientnet_lite1": (1.0, 1.1),
-    "tf_efficientnet_lite2": (1.1, 1.2),
-    "tf_efficientnet_lite3": (1.2, 1.4),
-    "tf_efficientnet_lite4": (1.4, 1.8),
+
+@dataclass(frozen=True)
+class Family:
+    """What the sizes of one family share."""
+
+    stages: tuple[str, ...]
+    activation: str = "silu"
+    stem_size: int = 32
+    num_features: int = 1280
+    fixed: bool = False
+    """Whether stem and head keep their width, and the first and last stage their length."""
+    round_limit: float = 0.9
+
+
+_B = (
+    "ds_r1_k3_s1_e1_c16", "ir_r2_k3_s2_e6_c24", "ir_r2_k5_s2_e6_c40", "ir_r3_k3_s2_e6_c80", "ir_r3_k5_s1_e6_c112",
+    "ir_r4_k5_s2_e6_c192", "ir_r1_k3_s1_e6_c320",
+)  # fmt: skip
+_MOBILE = (
+    "ds_r1_k3_s1_c16", "ir_r2_k3_s2_e6_c24", "ir_r3_k3_s2_e6_c32", "ir_r4_k3_s2_e6_c64", "ir_r3_k3_s1_e6_c96",
+    "ir_r3_k3_s2_e6_c160", "ir_r1_k3_s1_e6_c320",
+)  # fmt: skip
+_V2_S = (
+    "cn_r2_k3_s1_e1_c24_skip", "er_r4_k3_s2_e4_c48", "er_r4_k3_s2_e4_c64", "ir_r6_k3_s2_e4_c128_se0.25",
+    "ir_r9_k3_s1_e6_c160_se0.25", "ir_r15_k3_s2_e6_c256_se0.25",
+)  # fmt: skip
+FAMILIES: dict[str, Family] = {
+    "lite": Family(_B, "relu6", fixed=True),
+    "b": Family(tuple(f"{stage}_se0.25" for stage in _B)),
+    "mobilenetv2": Family(_MOBILE, "relu6"),
+    "mobilenetv2d": Family(_MOBILE, "relu6", fixed=True),
+    "v2_b": Family((
+        "cn_r1_k3_s1_e1_c16_skip", "er_r2_k3_s2_e4_c32", "er_r2_k3_s2_e4_c48", "ir_r3_k3_s2_e4_c96_se0.25",
+        "ir_r5_k3_s1_e6_c112_se0.25", "ir_r8_k3_s2_e6_c192_se0.25",
+    ), round_limit=0.0),
+    "v2_s": Family(_V2_S, stem_size=24),
+    "v2_rw_s": Family(
+        ("er_r2_k3_s1_e1_c24", *_V2_S[1:-1], "ir_r15_k3_s2_e6_c272_se0.25"), stem_size=24, num_features=1792
+    ),
+    "v2_m": Family((
+        "cn_r3_k3_s1_e1_c24_skip", "er_r5_k3_s2_e4_c48", "er_r5_k3_s2_e4_c80", "ir_r7_k3_s2_e4_c160_se0.25",
+        "ir_r14_k3_s1_e6_c176_se0.25", "ir_r18_k3_s2_e6_c304_se0.25", "ir_r5_k3_s1_e6_c512_se0.25",
+    ), stem_size=24),
+    "v2_l": Family((
+        "cn_r4_k3_s1_e1_c32_skip", "er_r7_k3_s2_e4_c64", "er_r7_k3_s2_e4_c96", "ir_r10_k3_s2_e4_c192_se0.25",
+        "ir_r19_k3_s1_e6_c224_se0.25", "ir_r25_k3_s2_e6_c384_se0.25", "ir_r7_k3_s1_e6_c640_se0.25",
+    )),
+}  # fmt: skip
+_SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8))  # widths and lengths of sizes 0 to 4
+# architecture -> (family, width multiplier, depth multiplier)
+ARCHITECTURES: dict[str, tuple[str, float, float]] = {
+    **{f"tf_efficientnet_lite{i}": ("lite", *scale) for i, scale in enumerate(_SCALES)},
+    **{f"{origin}efficientnet_b{i}": ("b", *scale) for origin in ("", "tf_") for i, scale in enumerate(_SCALES)},
+    **{f"tf_efficientnetv2_b{i}": ("v2_b", *scale) for i, scale in enumerate(_SCALES[:4])},
+    **{f"{origin}efficientnetv2_{size}": (f"v2_{size}", 1.0, 1.0) for origin in ("", "tf_") for size in "sml"},
+    "efficientnetv2_rw_s": ("v2_rw_s", 1.0, 1.0),
+    **{f"mobilenetv2_{percent:03}": ("mobilenetv2", percent / 100, 1.0) for percent in (35, 50, 75, 100, 140)},
+    "mobilenetv2_110d": ("mobilenetv2d", 1.1, 1.2),
+    "mobilenetv2_120d": ("mobilenetv2d", 1.2, 1.4),
 }
-# repeats, kernel size, stride, expansion, channels of each stage before scaling
-STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
 
 
 @dataclass(frozen=True)
 class Config:
-    """What shapes an EfficientNet-Lite."""
+    """What shapes an EfficientNet."""
 
     architecture: str = "tf_efficientnet_lite0"
     """Name in timm's registry."""
+    family: str = "lite"
+    """Key of ``FAMILIES``."""
     channel_multiplier: float = 1.0
     """Factor of the stages' widths."""
     depth_multiplier: float = 1.0
-    """Factor of the stages' lengths; the first and the last keep theirs."""
+    """Factor of the stages' lengths."""
     stem_size: int = 32
-    """Width of the first convolution."""
+    """Width of the first convolution, before scaling where the family scales it."""
     num_features: int = 1280
-    """Width of the last convolution, which the classifier reads."""
+    """Width of the last convolution, which the classifier reads, before scaling where the family scales it."""
     in_chans: int = 3
     """Channels of the input."""
     num_classes: int = 1000
@@ -63,144 +110,67 @@ class Config:
     """Stochastic depth of the last block; earlier ones have proportionally less."""
     bn_eps: float = 1e-3
     """Added to variances in batch norm."""
+    pad_type: str = "same"
+    """"same" for TensorFlow's padding, "" for PyTorch's."""
 
     @staticmethod
     def from_dict(config: Mapping[str, Any], **overrides: Any) -> Config:
         """Read timm's ``config.json``; ``overrides`` replace its values.
 
         Raises:
-            UnknownNameError: not an EfficientNet-Lite.
+            UnknownNameError: not an EfficientNet that nyala knows.
         """
         name = str(config.get("architecture", "tf_efficientnet_lite0")).partition(".")[0]
         if name not in ARCHITECTURES:
-            raise UnknownNameError(f"no EfficientNet-Lite is called {name!r}", fix=did_you_mean(name, ARCHITECTURES))
-        width, depth = ARCHITECTURES[name]
-        return replace(Config(name, width, depth), **timm_arguments(Config, config, overrides))
+            raise UnknownNameError(f"no EfficientNet is called {name!r}", fix=did_you_mean(name, ARCHITECTURES))
+        family, width, depth = ARCHITECTURES[name]
+        shared, tensorflow = FAMILIES[family], name.startswith("tf_")
+        implied = Config(
+            name, family, width, depth, shared.stem_size, shared.num_features,
+            bn_eps=1e-3 if tensorflow else 1e-5, pad_type="same" if tensorflow else "",
+        )  # fmt: skip
+        return replace(implied, **timm_arguments(Config, config, overrides))
+
+    @property
+    def style(self) -> Style:
+        """What the blocks have in common."""
+        family = FAMILIES[self.family]
+        return Style(family.activation, self.bn_eps, self.pad_type == "same", self.channel_multiplier, family.round_limit)
+
+    def specs(self) -> list[list[Spec]]:
+        """The blocks of each stage."""
+        family = FAMILIES[self.family]
+        return decode([[stage] for stage in family.stages], self.depth_multiplier, family.fixed)
+
+    def scaled(self, channels: int) -> int:
+        """The width of stem or head."""
+        return channels if FAMILIES[self.family].fixed else self.style.channels(channels)
 
 
-def round_channels(channels: float, divisor: int = 8) -> int:
-    """To a multiple of ``divisor``, but not below 90 % of ``channels``.
-
-    Example:
-        >>> round_channels(24 * 1.1), round_channels(4)
-        (24, 8)
-    """
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
-
-
-class SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's "same" padding: the output has size ceil(input / stride) for any input size."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4:
-            return super().forward(x)  # which says what is wrong
-        pads = tuple(_same(n, k, s) for n, k, s in zip(x.shape[2:], self.kernel_size, self.stride, strict=True))
-        return F.conv2d(x, self.weight, self.bias, self.stride, pads, self.dilation, self.groups)
-
-
-def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
-
-
-class DepthwiseSeparable(nn.Module):
-    """A depthwise convolution and a 1x1 convolution: the first stage's block."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, config: Config, drop_path: float) -> None:
-        super().__init__()
-        self.conv_dw = SameConv2d(inputs, inputs, kernel, stride, groups=inputs, bias=False)
-        self.bn1 = nn.BatchNorm2d(inputs, config.bn_eps)
-        self.conv_pw = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs, config.bn_eps)
-        self.drop_path = nn.DropPath(drop_path)
-        self.has_skip = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.bn1(self.conv_dw(x), activation="relu6")
-        y = self.bn2(self.conv_pw(y))
-        return self.drop_path(y) + x if self.has_skip else y
-
-
-class InvertedResidual(nn.Module):
-    """1x1 up, depthwise, 1x1 down without activation, and a way around (Sandler et al., arXiv:1801.04381)."""
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int, config: Config, drop_path: float
-    ) -> None:
-        super().__init__()
-        middle = round_channels(inputs * expansion)
-        self.conv_pw = nn.Conv2d(inputs, middle, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(middle, config.bn_eps)
-        self.conv_dw = SameConv2d(middle, middle, kernel, stride, groups=middle, bias=False)
-        self.bn2 = nn.BatchNorm2d(middle, config.bn_eps)
-        self.conv_pwl = nn.Conv2d(middle, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs, config.bn_eps)
-        self.drop_path = nn.DropPath(drop_path)
-        self.has_skip = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.bn1(self.conv_pw(x), activation="relu6")
-        y = self.bn2(self.conv_dw(y), activation="relu6")
-        y = self.bn3(self.conv_pwl(y))
-        return self.drop_path(y) + x if self.has_skip else y
-
-
-def _blocks(config: Config) -> nn.Sequential:
-    """All stages, each a Sequential of blocks."""
-    repeats = [n if i in (0, len(STAGES) - 1) else math.ceil(n * config.depth_multiplier) for i, (n, *_) in enumerate(STAGES)]
-    total, done, inputs, stages = sum(repeats), 0, config.stem_size, []
-    for count, (_, kernel, stride, expansion, channels) in zip(repeats, STAGES, strict=True):
-        outputs = round_channels(channels * config.channel_multiplier)
-        blocks: list[nn.Module] = []
-        for i in range(count):
-            step, drop = stride if i == 0 else 1, config.drop_path_rate * done / total
-            if expansion == 1:
-                blocks.append(DepthwiseSeparable(inputs, outputs, kernel, step, config, drop))
-            else:
-                blocks.append(InvertedResidual(inputs, outputs, kernel, step, expansion, config, drop))
-            inputs, done = outputs, done + 1
-        stages.append(nn.Sequential(*blocks))
-    return nn.Sequential(*stages)
-
-
-class EfficientNetLite(nn.Model):
-    """A stem, seven stages of inverted residuals, a 1x1 convolution, average pooling and a linear classifier.
+class EfficientNet(Trunk):
+    """A stem, stages of inverted residuals, a 1x1 convolution, average pooling and a linear classifier.
 
     Shape: (N, in_chans, H, W) -> (N, num_classes).
 
     Example:
         >>> import nyala
-        >>> model = EfficientNetLite(Config(channel_multiplier=0.1, num_classes=10)).eval()
+        >>> model = EfficientNet(Config(channel_multiplier=0.1, num_classes=10)).eval()
         >>> model(nyala.zeros(1, 3, 32, 32)).shape
         (1, 10)
     """
 
-    classifier_name = "classifier"
-
     def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.conv_stem = SameConv2d(config.in_chans, config.stem_size, 3, 2, bias=False)
-        self.bn1 = nn.BatchNorm2d(config.stem_size, config.bn_eps)
-        self.blocks = _blocks(config)
-        last = round_channels(STAGES[-1][-1] * config.channel_multiplier)
-        self.conv_head = nn.Conv2d(last, config.num_features, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(config.num_features, config.bn_eps)
-        self.num_features = config.num_features
-        self.classifier = nn.Linear(config.num_features, config.num_classes) if config.num_classes else nn.Identity()
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
-                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+        super().__init__(config, config.scaled(config.stem_size), config.specs(), config.style)
+        head = config.scaled(config.num_features)
+        self.num_features = max(head, config.num_features) if config.family == "mobilenetv2" else head
+        self.conv_head = convolution(self.trunk_channels, self.num_features, 1, 1, config.style)
+        self.bn2 = norm(self.num_features, config.style)
+        self.classifier = nn.Linear(self.num_features, config.num_classes) if config.num_classes else nn.Identity()
+        self.initialise()
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_features, H / 32, W / 32)."""
-        x = self.bn1(self.conv_stem(x), activation="relu6")
-        x = self.blocks(x)
-        return self.bn2(self.conv_head(x), activation="relu6")
+        return activated(self.bn2, self.conv_head(self.forward_trunk(x)), self.activation)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """(N, num_features, H, W) -> (N, num_classes), or the pooled features where ``pre_logits``."""
@@ -208,24 +178,10 @@ class EfficientNetLite(nn.Model):
         x = F.dropout(x, self.config.drop_rate, self.training)
         return x if pre_logits else self.classifier(x)
 
-    def checkpointed_blocks(self) -> Iterator[nn.Module]:
-        """The blocks of all stages."""
-        for stage in self.blocks.children():
-            yield from stage.children()
 
-    def layer_of(self, name: str) -> int:
-        """How deep a parameter lies: 0 for the stem, 1.. for the blocks in order, then the last convolution and the head."""
-        lengths = [len(stage) for stage in self.blocks]
-        part, _, rest = name.partition(".")
-        if part == "blocks":
-            stage, block = (int(n) for n in rest.split(".")[:2])
-            return sum(lengths[:stage]) + block + 1
-        return 0 if part in ("conv_stem", "bn1") else sum(lengths) + (1 if part in ("conv_head", "bn2") else 2)
-
-
-def build(config: Mapping[str, Any], **overrides: Any) -> EfficientNetLite:
+def build(config: Mapping[str, Any], **overrides: Any) -> EfficientNet:
     """The model that timm's ``config.json`` describes; ``overrides`` such as ``num_classes=10`` replace its values."""
-    return EfficientNetLite(Config.from_dict(config, **overrides))
+    return EfficientNet(Config.from_dict(config, **overrides))
 
 
 def _library_names(config: Config) -> list[Rename]:
@@ -238,12 +194,11 @@ def _library_names(config: Config) -> list[Rename]:
         Rename("_fc.{rest...}", "classifier.{rest...}"),
     ]
     number = 0
-    for stage, (count, *_, expansion, _) in enumerate(STAGES):
-        repeats = count if stage in (0, len(STAGES) - 1) else math.ceil(count * config.depth_multiplier)
-        for block in range(repeats):
+    for stage, blocks in enumerate(config.specs()):
+        for block, spec in enumerate(blocks):
             theirs, ours = f"_blocks.{number}", f"blocks.{stage}.{block}"
             parts = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-            if expansion != 1:
+            if spec.kind == "ir":
                 parts = {
                     "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
                     "_project_conv": "conv_pwl", "_bn2": "bn3",
@@ -259,6 +214,6 @@ def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyM
     return KeyMap(*renames)
 
 
-def export_config(model: EfficientNetLite) -> dict[str, Any]:
+def export_config(model: EfficientNet) -> dict[str, Any]:
     """The ``config.json`` from which ``build`` makes the same model."""
     return timm_config(model.config, Config.from_dict({"architecture": model.config.architecture}), model.num_features)
