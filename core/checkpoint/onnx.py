@@ -83,6 +83,15 @@ def read_onnx(path: str | Path | FilePart) -> Onnx:
     Raises:
         CheckpointError: not such a file, damaged, its numbers in other files, or with a kind of numbers that is not read here.
         StorageError: the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> raw = b"\\x3a\\x13\\x2a\\x11\\x08\\x02\\x10\\x01\\x42\\x01a\\x4a\\x08" + np.float32([1, 2]).tobytes()
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> path = Path(folder.name, "m.onnx")
+        >>> _ = path.write_bytes(raw)
+        >>> read_onnx(path).load()["a"].tolist()
+        [1.0, 2.0]
     """
     path = path if isinstance(path, FilePart) else Path(path)
     with storage_errors(path, "read"), open_binary(path) as file:

@@ -145,8 +145,8 @@ def _from_transformers(config: Mapping[str, Any], overrides: Mapping[str, Any]) 
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     labels = said.get("num_labels")
     count = int(len(said.get("id2label") or ()) or 2) if labels is None else int(labels)
-    head = {"num_classes": count if layout == "SwinForImageClassification" else 0, "layout": layout}
-    return replace(Config("swin"), **values, **head)
+    classes = count if layout == "SwinForImageClassification" else 0
+    return replace(Config("swin"), num_classes=classes, layout=layout, **values)
 
 
 @lru_cache(maxsize=64)
@@ -157,8 +157,8 @@ def _strangers(down: int, across: int, window: tuple[int, int], shift: tuple[int
         at = np.arange(side)
         part = (at >= side - size).astype(np.int64) + (at >= side - by if by else at >= side)
         number = number * 3 + (part[:, None] if axis == 0 else part[None])
-    places = number.reshape(down // window[0], window[0], across // window[1], window[1]).transpose(0, 2, 1, 3)
-    places = places.reshape(-1, window[0] * window[1])
+    parts = number.reshape(down // window[0], window[0], across // window[1], window[1]).transpose(0, 2, 1, 3)
+    places = parts.reshape(-1, window[0] * window[1])
     return np.where(places[:, None] == places[:, :, None], 0.0, _FAR).astype(np.float32)
 
 
