@@ -100,8 +100,23 @@ def test_the_full_model_has_exactly_timms_tensors(name: str) -> None:
     assert model.num_parameters() == FULL[name]
 
 
-@pytest.mark.parametrize(("name", "count"), [("resnet34", 21_797_672), ("resnet101", 44_549_160), ("resnet152", 60_192_808)])
-def test_the_larger_resnets_have_their_published_size(name: str, count: int) -> None:
+PUBLISHED = [
+    ("resnet34", 21_797_672),
+    ("resnet101", 44_549_160),
+    ("resnet152", 60_192_808),
+    ("convnext_atto", 3_695_520),
+    ("convnextv2_atto", 3_708_400),
+    ("mobilenetv2_100", 3_504_872),
+    ("mobilenetv3_small_100", 2_542_856),
+    ("mobilenetv3_large_100", 5_483_032),
+    ("mobilenetv4_conv_small", 3_774_024),
+    ("efficientnet_b0", 5_288_548),
+    ("tf_efficientnetv2_b0", 7_139_704),
+]
+
+
+@pytest.mark.parametrize(("name", "count"), PUBLISHED)
+def test_full_models_have_their_published_size(name: str, count: int) -> None:
     with nyala.nn.init.skip_random():
         model = registry.get(f"timm:{name}").build({"architecture": name})
     assert model.num_parameters() == count
@@ -201,3 +216,19 @@ def test_bad_configurations(config: dict[str, Any], text: str) -> None:
 
     with pytest.raises(NyalaError, match=text):
         resnet.build(config)
+
+
+@pytest.mark.parametrize("name", ["convnext_tinier", "mobilenetv3_small_99", "efficientnetv2_xs"])
+def test_unknown_sizes_lead_to_the_nearest(name: str) -> None:
+    with pytest.raises(NyalaError, match=f"is called '{name}'.*did you mean"):
+        registry.get(f"timm:{name}").build({"architecture": name})
+
+
+def test_a_head_is_added_to_what_was_published_without() -> None:
+    config = json.loads((GOLDENS / "convnext_transformers" / "config.json").read_text())
+    bare = {**config, "architectures": ["ConvNextModel"]}
+    module = registry.get("transformers:convnext")
+    assert module.build(bare).config.num_classes == 0
+    assert module.build(bare, num_labels=7).config.num_classes == 7
+    names = module.key_map(bare, []).to_published(dict.fromkeys(["stem.0.weight", "head.norm.bias"], np.zeros(1)))
+    assert list(names) == ["embeddings.patch_embeddings.weight", "layernorm.bias"]

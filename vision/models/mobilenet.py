@@ -120,8 +120,11 @@ class Config:
         if name not in ARCHITECTURES:
             raise UnknownNameError(f"no MobileNet is called {name!r}", fix=did_you_mean(name, ARCHITECTURES))
         family, width, depth = ARCHITECTURES[name]
-        tensorflow = {"bn_eps": 1e-3, "pad_type": "same"} if name.startswith("tf_") else {}
-        implied = Config(name, family, width, depth, FAMILIES[family].num_features, **tensorflow)
+        tensorflow = name.startswith("tf_")
+        implied = Config(
+            name, family, width, depth, FAMILIES[family].num_features,
+            bn_eps=1e-3 if tensorflow else 1e-5, pad_type="same" if tensorflow else "",
+        )  # fmt: skip
         return replace(implied, **timm_arguments(Config, config, overrides))
 
     @property
