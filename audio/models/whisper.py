@@ -17,10 +17,11 @@ import numpy as np
 
 from ...core import nn
 from ...core.create import arange, from_numpy
-from ...core.errors import ArgumentError, DataError, IndexRangeError, ShapeError
+from ...core.errors import ArgumentError, DataError, ShapeError
 from ...core.keymap import Ignore, KeyMap, Prefix
 from ...core.nn import functional as F
 from ...core.nn.activation import activation
+from ...core.nn.embedding import check_token_ids
 from ...core.tensor import Tensor
 from .whisper_ctranslate2 import FromCTranslate2, config_from_ctranslate2
 
@@ -444,17 +445,7 @@ def _check_ids(input_ids: Tensor, config: Config, start: int) -> None:
             f"{start + input_ids.shape[1]} tokens in a row, the decoder has {config.max_target_positions} positions",
             fix="cut the prompt",
         )
-    if not input_ids.numel():
-        return
-    low, high = int(input_ids.min().item()), int(input_ids.max().item())
-    if low < 0 or high >= config.vocab_size:
-        bad = low if low < 0 else high
-        sample = int((input_ids == bad).any(dim=1).to("int64").argmax().item())
-        raise IndexRangeError(
-            f"token id {bad} in sample {sample}, the vocabulary has {config.vocab_size} tokens (0 to {config.vocab_size - 1})",
-            why="the tokenizer belongs to another model",
-            fix="use the tokenizer that came with these weights",
-        )
+    check_token_ids(input_ids, config.vocab_size)
 
 
 def _mask(input_ids: Tensor, attention_mask: Tensor | None, start: int) -> Tensor | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, IndexRangeError
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -75,3 +75,28 @@ class Embedding(Module):
     def extra_repr(self) -> str:
         padding = f", padding_idx={self.padding_idx}" if self.padding_idx is not None else ""
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+def check_token_ids(ids: Tensor, vocab_size: int, what: str = "") -> None:
+    """Name the sample of a token that is not in the vocabulary, before anything is computed.
+
+    Args:
+        ids: (N, T) integers.
+        vocab_size: rows of the token table.
+        what: the argument's name, where a model takes several.
+
+    Raises:
+        IndexRangeError: an id below 0, or not below ``vocab_size``.
+    """
+    if not ids.numel():
+        return
+    low, high = int(ids.min().item()), int(ids.max().item())
+    if low < 0 or high >= vocab_size:
+        bad = low if low < 0 else high
+        sample = int((ids == bad).any(dim=1).to("int64").argmax().item())
+        place = f"sample {sample} of {what}" if what else f"sample {sample}"
+        raise IndexRangeError(
+            f"token id {bad} in {place}, the vocabulary has {vocab_size} tokens (0 to {vocab_size - 1})",
+            why="the tokenizer belongs to another model",
+            fix="use the tokenizer that came with these weights",
+        )

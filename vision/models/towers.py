@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Self
 
 from ...core import nn
 from ...core.create import arange, zeros
-from ...core.errors import ArgumentError, DataError, IndexRangeError, ShapeError, kind_of
+from ...core.errors import ArgumentError, DataError, ShapeError, kind_of
 from ...core.keymap import Ignore, KeyMap
 from ...core.nn import functional as F
 from ...core.nn.activation import activation
+from ...core.nn.embedding import check_token_ids
 from ...core.ops.shape import cat
 from ...core.tensor import Tensor
 
@@ -208,13 +209,7 @@ class TokenEmbeddings(nn.Module):
                 why=f"the tower for texts takes (M, T) with 1 to {longest} tokens",
                 fix="encode texts with the pipeline's tokenizer",
             )
-        low, high = (int(end.item()) for end in (input_ids.min(), input_ids.max()))
-        if low < 0 or high >= self.config.vocab_size:
-            raise IndexRangeError(
-                f"token id {low if low < 0 else high}, the vocabulary has {self.config.vocab_size} tokens",
-                why="the tokenizer belongs to another model",
-                fix="use the tokenizer that came with these weights",
-            )
+        check_token_ids(input_ids, self.config.vocab_size)
         return self.token_embedding(input_ids) + self.position_embedding(arange(places, device=input_ids.device))
 
 

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Self
 
 from ....core import nn
 from ....core.create import arange
-from ....core.errors import ArgumentError, DataError, IndexRangeError, ShapeError
+from ....core.errors import ArgumentError, DataError, ShapeError
 from ....core.keymap import Ignore, KeyMap, Prefix
 from ....core.nn import functional as F
+from ....core.nn.embedding import check_token_ids
 from ....core.tensor import Tensor
 from ...pipelines.pooling import last_vectors
 
@@ -301,17 +302,7 @@ def check_ids(input_ids: Tensor, vocab_size: int) -> None:
     """
     if input_ids.ndim != 2 or not input_ids.shape[1]:
         raise ShapeError(f"input_ids of shape {input_ids.shape}", why="a decoder takes (N, T), T at least 1", fix="reshape them")
-    if not input_ids.numel():
-        return
-    low, high = int(input_ids.min().item()), int(input_ids.max().item())
-    if low < 0 or high >= vocab_size:
-        bad = low if low < 0 else high
-        sample = int((input_ids == bad).any(dim=1).to("int64").argmax().item())
-        raise IndexRangeError(
-            f"token id {bad} in sample {sample}, the vocabulary has {vocab_size} tokens (0 to {vocab_size - 1})",
-            why="the tokenizer belongs to another model",
-            fix="use the tokenizer that came with these weights",
-        )
+    check_token_ids(input_ids, vocab_size)
 
 
 # ---- from a configuration to a model ---------------------------------------------------------------------------------

@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Self
 
 from ....core import nn
 from ....core.create import zeros
-from ....core.errors import ArgumentError, DataError, IndexRangeError, ShapeError
+from ....core.errors import ArgumentError, DataError, ShapeError
 from ....core.keymap import Alias, Ignore, KeyMap, Prefix
 from ....core.nn import functional as F
 from ....core.nn.activation import activation
 from ....core.nn.blocks import place
+from ....core.nn.embedding import check_token_ids
 from ....core.tensor import Tensor
 
 
@@ -192,27 +193,12 @@ def checked_mask(input_ids: Tensor, attention_mask: Tensor | None, config: Encod
         raise ShapeError(f"input_ids of shape {input_ids.shape}", why=why, fix=fix)
     if not input_ids.shape[1]:
         raise ShapeError(f"input_ids of shape {input_ids.shape} hold no token", fix="pass at least one token a text")
-    _check_ids(input_ids, config.vocab_size)
+    check_token_ids(input_ids, config.vocab_size)
     if attention_mask is None:
         return None
     if attention_mask.shape != input_ids.shape:
         raise ShapeError(f"attention_mask {attention_mask.shape} for input_ids {input_ids.shape}", fix="make their shapes equal")
     return (attention_mask != 0).unsqueeze(1).unsqueeze(2)  # (N, T) -> (N, 1, 1, T)
-
-
-def _check_ids(input_ids: Tensor, vocab_size: int) -> None:
-    """Name the sample of a token that is not in the vocabulary, before anything is computed."""
-    if not input_ids.numel():
-        return
-    low, high = int(input_ids.min().item()), int(input_ids.max().item())
-    if low < 0 or high >= vocab_size:
-        bad = low if low < 0 else high
-        sample = int((input_ids == bad).any(dim=1).to("int64").argmax().item())
-        raise IndexRangeError(
-            f"token id {bad} in sample {sample}, the vocabulary has {vocab_size} tokens (0 to {vocab_size - 1})",
-            why="the tokenizer belongs to another model",
-            fix="use the tokenizer that came with these weights",
-        )
 
 
 # ---- models with heads

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ....core import nn
-from ....core.errors import ArgumentError, IndexRangeError, ModuleError, ShapeError
+from ....core.errors import ArgumentError, ModuleError, ShapeError
+from ....core.nn.embedding import check_token_ids
 from ....core.ops.elementwise import where
 from ....core.tensor import Tensor
 
@@ -142,17 +143,7 @@ def check_ids(ids: Tensor, vocab_size: int, what: str = "input_ids", positions: 
             f"{start + ids.shape[1]} tokens in a row in {what}, the model has {positions} positions",
             fix="cut the text, e.g. with the tokenizer's max_length",
         )
-    if not ids.numel():
-        return
-    low, high = int(ids.min().item()), int(ids.max().item())
-    if low < 0 or high >= vocab_size:
-        bad = low if low < 0 else high
-        sample = int((ids == bad).any(dim=1).to("int64").argmax().item())
-        raise IndexRangeError(
-            f"token id {bad} in sample {sample} of {what}, the vocabulary has {vocab_size} tokens (0 to {vocab_size - 1})",
-            why="the tokenizer belongs to another model",
-            fix="use the tokenizer that came with these weights",
-        )
+    check_token_ids(ids, vocab_size, what)
 
 
 def where_seen(attention_mask: Tensor | None, shape: Sequence[int], what: str = "attention_mask") -> Tensor | None:
