@@ -1,0 +1,5 @@
+"""Changes of pictures together with what is known about places in them."""
+
+from .sample import Sample
+
+__all__ = ["Sample"]
