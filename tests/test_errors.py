@@ -79,8 +79,8 @@ TABLE = [
         "Remedy: did you mean 'transformers:bert'? "
         "Otherwise choose a model of a known architecture.…"),
     Bad("option of an architecture", lambda e: nyala.load(e.resnet, drop_rat=0.1), ArgumentError, 2,
-        "resnet18 has no option 'drop_rat': it has architecture, block, channels, drop_rate, in_chans, layers, "
-        "num_classes, stem_channels. Remedy: did you mean 'drop_rate'?…"),
+        "resnet18 has no option 'drop_rat': it has architecture, base_width, block, cardinality, channels, drop_rate, "
+        "first_stride, in_chans, layers, num_classes, stem_channels, stride_in_1x1. Remedy: did you mean 'drop_rate'?…"),
     Bad("new head that is nowhere", lambda e: nyala.load(e.resnet, new_head=["clasifier.*"]), ArgumentError, 2,
         "new_head: no parameter fits 'clasifier.*': the last ones are layer4.0.downsample.1.running_var, "
         "layer4.0.downsample.1.num_batches_tracked, fc.weight, fc.bias. Remedy: correct it.…"),

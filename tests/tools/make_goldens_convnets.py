@@ -35,6 +35,7 @@ DATA = {
 }
 SLIM: dict[str, Any] = {"depths": [1, 2, 1, 1], "dims": [8, 12, 16, 24]}
 NARROW: dict[str, Any] = {"channel_multiplier": 0.05}
+THIN: dict[str, Any] = {"layers": [1, 2, 1, 1], "channels": [4, 4, 8, 8]}
 TIMM: dict[str, dict[str, Any]] = {
     "convnext": {"architecture": "convnext_tiny", "model_args": {**SLIM, "ls_init_value": 1.0}},
     "convnextv2": {"architecture": "convnextv2_atto", "model_args": SLIM},
@@ -46,6 +47,8 @@ TIMM: dict[str, dict[str, Any]] = {
     "mobilenetv3": {"architecture": "mobilenetv3_small_100", "model_args": NARROW},
     "mobilenetv3_tf": {"architecture": "tf_mobilenetv3_large_100", "model_args": {**NARROW, "depth_multiplier": 0.5}},
     "mobilenetv4": {"architecture": "mobilenetv4_conv_small", "model_args": NARROW},
+    "resnext": {"architecture": "resnext50_32x4d", "model_args": {**THIN, "cardinality": 4, "base_width": 16}},
+    "wide_resnet": {"architecture": "wide_resnet50_2", "model_args": THIN},
 }
 # Families whose public constructors fix the multipliers: what builds them, and what the constructor adds besides.
 TENSORFLOW = {"bn_eps": 1e-3, "pad_type": "same"}
@@ -63,6 +66,15 @@ HIDDEN = {"depths": [1, 2, 1, 1], "hidden_sizes": [8, 12, 16, 24]}
 TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
     "convnext_transformers": ("ConvNext", {**HIDDEN, "layer_scale_init_value": 1.0}),
     "convnextv2_transformers": ("ConvNextV2", HIDDEN),
+    "resnet_transformers": ("ResNet", {"depths": [1, 2, 1, 1], "hidden_sizes": [16, 16, 32, 32], "embedding_size": 8}),
+    "resnet_transformers_basic": (
+        "ResNet",
+        {**HIDDEN, "layer_type": "basic", "embedding_size": 8, "downsample_in_first_stage": True},
+    ),
+    "resnet_transformers_1x1": (
+        "ResNet",
+        {"depths": [1, 1], "hidden_sizes": [16, 32], "embedding_size": 8, "downsample_in_bottleneck": True},
+    ),
 }
 
 

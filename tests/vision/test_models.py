@@ -19,7 +19,7 @@ TINY = (
     "resnet_basic", "resnet_bottleneck", "efficientnet_lite",
     "convnext", "convnextv2", "convnext_transformers", "convnextv2_transformers",
     "efficientnet", "efficientnet_tf", "efficientnetv2", "efficientnetv2_b", "mobilenetv2", "mobilenetv3", "mobilenetv3_tf",
-    "mobilenetv4",
+    "mobilenetv4", "resnext", "wide_resnet", "resnet_transformers", "resnet_transformers_basic", "resnet_transformers_1x1",
 )  # fmt: skip
 FULL = {"resnet18": 11_689_512, "resnet50": 25_557_032, "tf_efficientnet_lite0": 4_652_008}
 
@@ -104,6 +104,9 @@ PUBLISHED = [
     ("resnet34", 21_797_672),
     ("resnet101", 44_549_160),
     ("resnet152", 60_192_808),
+    ("resnext50_32x4d", 25_028_904),
+    ("resnext101_32x8d", 88_791_336),
+    ("wide_resnet50_2", 68_883_240),
     ("convnext_atto", 3_695_520),
     ("convnextv2_atto", 3_708_400),
     ("mobilenetv2_100", 3_504_872),
