@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import IntegrityError
+from ...core.scores.calibration import Fit, Reliability, Temperature
+from ...core.scores.intervals import NOTHING, Estimate, percentiles, resamples, wilson
 from ..folder import metrics
 from ..training import scores
-from .calibration import Fit, Reliability, Temperature
-from .intervals import NOTHING, Estimate, percentiles, resamples, wilson
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...core.scores.intervals import Estimate, of_record
 from ...hub.results import shortened, table
 from ..training import scores
 from ..training.objectives import Result
-from .intervals import Estimate, of_record
 
 SHOWN = 18  # samples of each kind
 

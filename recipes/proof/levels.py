@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ...core.scores import intervals
+from ...core.scores.intervals import Estimate
 from ..folder import metrics
 from ..folder import run as runs
-from ..judging import intervals
-from ..judging.intervals import Estimate
 from ..report.view import SCORES
 from ..training import scores
 from . import manifest

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..judging.intervals import Estimate, percentiles, resamples
+from ...core.scores.intervals import Estimate, percentiles, resamples
 from ..progress import duration
 from . import charts, parts
 from .charts import Line

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from ..judging.calibration import BINS, Reliability
+from ...core.scores.calibration import BINS, Reliability
 
 _SIDE, _LEFT, _TOP, _BOTTOM = 300, 46, 12, 44
 

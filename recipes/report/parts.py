@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ...core.scores.intervals import Estimate
 from ..judging.assessment import Assessment
-from ..judging.intervals import Estimate
 from ..judging.judge_text import calibration_sentence
 from ..judging.measurement import Measurement
 from ..training import scores

@@ -14,12 +14,12 @@ import msgspec
 
 from ...core.atomic import atomic_write, storage_errors
 from ...core.errors import DataError, IntegrityError, NyalaError, RecipeError
+from ...core.scores.calibration import Temperature
 from ..data import datasets
 from ..data.tasks import opened
 from ..folder import metrics
 from ..folder import run as runs
 from ..judging.assessment import Assessment, labels_of
-from ..judging.calibration import Temperature
 from ..judging.measurement import Measurement
 from ..language import config
 from ..language.schema import Recipe

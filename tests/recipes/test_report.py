@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nyala.core.scores.calibration import Reliability
 from nyala.recipes import cli, report
 from nyala.recipes.judging.assessment import Assessment
-from nyala.recipes.judging.calibration import Reliability
 from nyala.recipes.report import Sample, charts, compare, diagrams, parts, samples
 from nyala.recipes.report.page import run_page
 

@@ -9,11 +9,11 @@ import numpy as np
 import nyala
 import pytest
 from nyala.core import random
+from nyala.core.scores.intervals import of_record
 from nyala.errors import ArgumentError, DataError
 from nyala.recipes import cli, report
 from nyala.recipes.folder import metrics
 from nyala.recipes.folder import run as runs
-from nyala.recipes.judging.intervals import of_record
 from nyala.recipes.judging.measurement import Measurement
 from nyala.recipes.language import config
 from nyala.recipes.training import trainer

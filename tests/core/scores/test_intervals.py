@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from nyala.core import random
-from nyala.recipes.judging.intervals import NOTHING, Z, percentiles, resamples, wilson
+from nyala.core.scores.intervals import NOTHING, Z, percentiles, resamples, wilson
 
 
 @pytest.mark.parametrize(("hits", "of"), [(0, 10), (1, 10), (5, 10), (10, 10), (81, 263), (1, 1), (999, 1000)])

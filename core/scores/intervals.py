@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core import random
+from .. import random
 
 Z = 1.959963984540054  # the normal distribution's 97.5 % point
 WORK = 20_000_000  # drawn samples in all: large data need fewer repetitions, for each is the steadier

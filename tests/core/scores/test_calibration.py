@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from nyala.core import random
-from nyala.recipes.judging.calibration import BINS, GRID, Fit, Reliability
+from nyala.core.scores.calibration import BINS, GRID, Fit, Reliability
 
 
 def test_the_calibration_error_by_hand() -> None:
