@@ -18,14 +18,15 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 
-from ..core.atomic import fsync_folder, storage_errors
+from ..core.atomic import atomic_write, fsync_folder, storage_errors
 from ..core.errors import IntegrityError, NetworkError, NyalaError
+from .integrity import sha256_file
 from .mutex import locked
 from .progress import Show, download_bar
 from .sources.huggingface import status_of
 from .sources.patience import Patience, within
 from .sources.transfer import ShortAnswerError, size_of
-from .storage import cache_folder, is_offline, require_space
+from .storage import cache_folder, is_offline, logger, require_space
 
 _TIMEOUT = 20.0
 _CHUNK = 1 << 16
@@ -42,13 +43,28 @@ class Download:
         content_sha256: of the file's bytes; for a ``.gz`` file of what it unpacks to, since mirrors may pack differently.
         folder: folder inside the cache.
         max_bytes: a larger answer is refused.
+        sha256: of the file's own bytes, packed as they are, instead of ``content_sha256``. Where neither is known, what comes
+            first is kept, its hash is noted beside it, and it is checked against that from then on.
+        verified: whether the hash was computed from bytes that were read here; otherwise it is one that others publish.
     """
 
     name: str
     urls: tuple[str, ...]
-    content_sha256: str
-    folder: str
+    content_sha256: str = ""
+    folder: str = ""
     max_bytes: int = 1 << 31
+    sha256: str = ""
+    verified: bool = True
+
+    @property
+    def pinned(self) -> str:
+        """The hash that it must have; empty where none is known."""
+        return self.sha256 or self.content_sha256
+
+    @property
+    def path(self) -> Path:
+        """Where it lies in the cache, once it is there."""
+        return cache_folder() / self.folder / self.name
 
 
 def fetch(download: Download) -> Path:
@@ -59,8 +75,8 @@ def fetch(download: Download) -> Path:
         IntegrityError: a mirror served other content, and no mirror the right one.
         StorageError: the cache cannot be written, or has no room.
     """
-    path = cache_folder() / download.folder / download.name
-    if path.is_file() and content_sha256(path) == download.content_sha256:
+    path = download.path
+    if path.is_file() and is_wanted(download, path):
         return path
     if is_offline():
         raise NetworkError(
@@ -70,7 +86,7 @@ def fetch(download: Download) -> Path:
         )
     with locked(path.with_name(f".{download.name}.lock"), download.name):
         if path.is_file():
-            if content_sha256(path) == download.content_sha256:
+            if is_wanted(download, path):
                 return path  # another process has fetched it meanwhile
             path.unlink()
         return _from_mirrors(download, path)
@@ -92,10 +108,11 @@ def _from_mirrors(download: Download, path: Path) -> Path:
             reasons.append(f"{url}: {_in_words(error)}")
         else:
             wrong = True
-            reasons.append(f"{url}: its content has another sha256 than the pinned {download.content_sha256[:12]}...")
+            reasons.append(f"{url}: its content has another sha256 than the pinned {download.pinned[:12]}...")
     kind = IntegrityError if wrong else NetworkError
     raise kind(
         f"{download.name} could not be fetched. " + "; ".join(reasons),
+        why="the pinned hash is one that others publish" if wrong and not download.verified else "",
         fix=f"check the network, or put the file into {path.parent}",
     )
 
@@ -103,15 +120,39 @@ def _from_mirrors(download: Download, path: Path) -> Path:
 def _is_right(download: Download, url: str, part: Path, *, patient: bool) -> bool:
     """Bring the part file to its end and look whether it is the file; if not, it is deleted."""
     for went_on in (size_of(part) > 0, False):  # where an earlier process began, it may be to blame: once more from nothing
-        if size_of(part) and content_sha256(part) == download.content_sha256:
+        if download.pinned and size_of(part) and is_wanted(download, part):
             return True  # that process was killed after the last byte
         _receive(download, url, part, patient=patient)
-        if content_sha256(part) == download.content_sha256:
+        if not download.pinned:
+            _note(download, part)
+        if is_wanted(download, part):
             return True
         part.unlink()
         if not went_on:
             return False
     return False
+
+
+def is_wanted(download: Download, path: Path) -> bool:
+    """Whether a file has the hash that it should have; where none is known, the one that was noted when it came, if any."""
+    if download.sha256:
+        return sha256_file(path) == download.sha256
+    if download.content_sha256:
+        return content_sha256(path) == download.content_sha256
+    with storage_errors(path, "read"):
+        note = _noted(download)
+        return not note.is_file() or sha256_file(path) == note.read_text(encoding="ascii", errors="replace").strip()
+
+
+def _noted(download: Download) -> Path:
+    return download.path.with_name(f"{download.name}.sha256")
+
+
+def _note(download: Download, part: Path) -> None:
+    """Writes down what came under a name that no hash is known for."""
+    found = sha256_file(part)
+    logger.warning("no sha256 is known for %s; what came has %s and is checked against that from now on", download.name, found)
+    atomic_write(_noted(download), found + "\n")
 
 
 def _keep(part: Path, path: Path) -> Path:

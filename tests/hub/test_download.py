@@ -181,3 +181,23 @@ def test_offline_says_so(mirror, monkeypatch):
 def test_a_mirror_that_is_not_there():
     with pytest.raises(NetworkError, match="Connection refused"):
         fetch(wanted("http://127.0.0.1:9/x"))
+
+
+def test_a_hash_of_the_packed_bytes(mirror):
+    own = hashlib.sha256(PACKED).hexdigest()
+    other = gzip.compress(gzip.decompress(PACKED), compresslevel=1, mtime=7)
+    settings = {"content_sha256": "", "sha256": own, "verified": False}
+    assert fetch(wanted(mirror("one.gz", other), mirror("two.gz", PACKED), **settings)).read_bytes() == PACKED
+    with pytest.raises(IntegrityError, match=f"pinned {own[:12]}.*the pinned hash is one that others publish"):
+        fetch(wanted(mirror("one.gz", other), **settings, name="e.gz"))
+
+
+def test_where_no_hash_is_known_the_first_one_holds(mirror, caplog):
+    download = wanted(mirror("d.gz", PACKED), content_sha256="", verified=False)
+    mirror.world.hub.fault("cut", match="d.gz", at=1000)
+    path = fetch(download)
+    assert path.read_bytes() == PACKED, "a part is not taken for the file"
+    assert "no sha256 is known for d.gz" in caplog.text
+    assert fetch(download) == path
+    path.write_bytes(CONTENT)  # changed on the disk
+    assert fetch(download).read_bytes() == PACKED

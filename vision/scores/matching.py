@@ -121,4 +121,4 @@ def _take(overlap: Array, free: Array, aside: Array, least: Array) -> tuple[Arra
     own = open_ & ~aside[:, None, :]
     usable = np.where(own.any(-1, keepdims=True), own, open_)
     value = np.where(usable, overlap, -1.0)
-    return usable.any(-1), len(overlap) - 1 - value[..., ::-1].argmax(-1)
+    return np.asarray(usable.any(-1)), len(overlap) - 1 - value[..., ::-1].argmax(-1)
