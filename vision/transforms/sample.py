@@ -103,12 +103,12 @@ class Sample:
         sample = self
         if self.keypoints is not None and self.keypoints.shape[2] == 3:
             points = self.keypoints.copy()
-            inside = (points[..., :2] >= 0) & (points[..., :2] < np.float32([self.width, self.height]))
+            inside = (points[..., :2] >= 0) & (points[..., :2] < np.array([self.width, self.height], np.float32))
             points[..., 2] *= inside.all(axis=-1)
             sample = sample.replace(keypoints=points)
         if self.boxes is None:
             return sample
-        boxes = self.boxes.clip(0, np.tile(np.float32([self.width, self.height]), 2))
+        boxes = self.boxes.clip(0, np.array([self.width, self.height] * 2, np.float32))
         return sample.replace(boxes=boxes).keep(((boxes[:, 2:] - boxes[:, :2]) >= least).all(axis=1))
 
 

@@ -59,6 +59,7 @@ KERNELS |= {
     "max_pool": ".signal.pool:max_pool",
     "scatter_planes": ".signal.pool:scatter_planes",
     "resample": ".signal.resample:resample",
+    "resample_bytes": ".signal.resample_bytes:resample_bytes",
 }
 
 _ELEMENTWISE = {

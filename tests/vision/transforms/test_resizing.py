@@ -1,0 +1,84 @@
+"""Resizing equals Pillow's to the bit, for every filter, on parts, and for many pictures at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import PIL
+import pytest
+from nyala.core import kernels
+from nyala.core.kernels import reference
+from nyala.errors import ArgumentError, DataError
+from nyala.vision.transforms.resizing import FILTERS, resize
+from PIL import Image
+
+ROWS_FIRST = int(PIL.__version__.split(".")[0]) >= 13
+SIZES = [
+    (20, 30, 8, 8),
+    (40, 33, 13, 24),
+    (7, 5, 40, 3),
+    (90, 2, 31, 64),
+    (1, 1, 5, 7),
+    (64, 64, 64, 20),
+    (33, 64, 70, 64),
+    (97, 61, 30, 61),
+]
+PLAIN = type("Plain", (), {"resample_bytes": staticmethod(reference.KERNELS["resample_bytes"])})
+
+
+def pillow(pixels: np.ndarray, size: tuple[int, int], name: str, box: Any = None) -> np.ndarray:
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    resized = np.asarray(image.resize(size[::-1], getattr(Image.Resampling, name.upper()), box=box))
+    return resized.reshape(*size, -1)
+
+
+def pictures(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_equals_pillow(name: str, sizes: tuple[int, int, int, int]) -> None:
+    height, width, *target = sizes
+    rows_first = target[0] < height and height - target[0] > 2 * (width - target[1])
+    if rows_first and not ROWS_FIRST:
+        pytest.skip("this Pillow combines columns first here")
+    size = target[0], target[1]
+    for channels in (3, 1):
+        pixels = pictures(height, width, channels)
+        for image in (pixels, (pixels > 127).astype(np.uint8) * 255):  # hard edges overshoot
+            assert np.array_equal(resize(image, size, name), pillow(image, size, name))
+            box = (0.25 * width, 0.1 * height, 0.9 * width, height)
+            assert np.array_equal(resize(image, size, name, box), pillow(image, size, name, box))
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_many_at_once_are_as_one_by_one_on_both_backends(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pictures(3, 21, 34, 3)
+    boxes = [(0, 0, 34, 21), (3, 2, 12, 19), (1.5, 0, 33.5, 20.5)]
+    for size in ((16, 9), (5, 40)):
+        single = np.stack([resize(x, size, name, box) for x, box in zip(images, boxes, strict=True)])
+        assert np.array_equal(resize(images, size, name, boxes), single)
+        with monkeypatch.context() as patched:
+            patched.setattr(kernels, "of", lambda _: PLAIN)
+            assert np.array_equal(resize(images, size, name, boxes), single)
+            assert np.array_equal(resize(images, size, name)[1], resize(images[1], size, name))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ((pictures(4, 4, 3), (0, 4)), ArgumentError, "0 x 4 pixels"),
+        ((pictures(4, 4, 3), (4, 2), "cubic"), ArgumentError, "use one of nearest"),
+        ((pictures(4, 4, 3), (4, 2), "box", (0, 0, 5, 4)), ArgumentError, "reaches beyond"),
+        ((pictures(4, 4, 3), (4, 2), "box", (2, 0, 2, 4)), ArgumentError, "empty"),
+        ((pictures(2, 4, 4, 3), (4, 2), "box", [(0, 0, 1, 1)] * 3), ArgumentError, "3 parts of 2 pictures"),
+        ((np.zeros((4, 4, 3), np.float32), (2, 2)), DataError, "float32"),
+        ((pictures(4, 4), (2, 2)), DataError, r"\(4, 4\)"),
+        ((pictures(0, 4, 3), (2, 2)), DataError, r"\(0, 4, 3\)"),
+    ],
+)
+def test_bad_input_is_named(arguments: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        resize(*arguments)
