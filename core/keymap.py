@@ -215,6 +215,24 @@ class Prefix:
         return self._named(arrays, self.written)
 
 
+class Within:
+    """``Within("backbone.", key_map)``: names with a prefix, on both sides, go through the map of that part."""
+
+    def __init__(self, prefix: str, part: KeyMap) -> None:
+        self.prefix, self.part = prefix, part
+
+    def _through(self, arrays: Arrays, turn: Callable[[Arrays], Arrays]) -> Arrays:
+        inside = {n.removeprefix(self.prefix): a for n, a in arrays.items() if n.startswith(self.prefix)}
+        outside = {n: a for n, a in arrays.items() if not n.startswith(self.prefix)}
+        return outside | {f"{self.prefix}{n}": a for n, a in turn(inside).items()}
+
+    def to_ours(self, arrays: Arrays) -> Arrays:
+        return self._through(arrays, self.part.to_ours)
+
+    def to_published(self, arrays: Arrays) -> Arrays:
+        return self._through(arrays, self.part.to_published)
+
+
 class WeightNorm:
     """Weight normalisation: ``x.weight_g`` and ``x.weight_v`` are read as ``x.parametrizations.weight.original0`` and ``1``.
 

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 TASKS: dict[str, str] = {
     "image-classification": "vision.pipelines:ImageClassification",
     "zero-shot-image-classification": "vision.zero_shot:ZeroShotImages",
+    "image-segmentation": "vision.segmentation:ImageSegmentation",
+    "object-detection": "vision.detection.pipeline:ObjectDetection",
     "image-embedding": "vision.embedding:ImageEmbedding",
+    "depth-estimation": "vision.depth:DepthEstimation",
     "sentence-embedding": "text.pipelines.embedding:TextEmbedding",
     "feature-extraction": "text.pipelines.embedding:TextEmbedding",
     "text-classification": "text.pipelines.classification:TextClassification",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nyala.core.errors import ArgumentError, CheckpointError
-from nyala.core.keymap import Alias, Concat, Ignore, KeyMap, Prefix, Rename, Reshape, Split, Tied, Transpose, WeightNorm
+from nyala.core.keymap import Alias, Concat, Ignore, KeyMap, Prefix, Rename, Reshape, Split, Tied, Transpose, WeightNorm, Within
 
 
 def numbers(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -81,6 +81,12 @@ def test_a_prefix_is_read_with_and_without(published, ours, carried):
     assert list(made) == ["bert.encoder.w" if ours else "encoder.w", "classifier.w"]
     assert list(names.to_published(made)) == ["bert.encoder.w" if carried else "encoder.w", "classifier.w"]
     names.check_bijection(made.keys(), [(1,), (1,)])
+
+
+def test_a_part_has_a_map_of_its_own():
+    names = KeyMap(Within("backbone.", KeyMap(Rename("layer.{i}.{p}", "blocks.{i}.{p}"))), Rename("neck.{p}", "neck.conv.{p}"))
+    ours = there_and_back(names, numbers(backbone__layer__0__w=(2,), layer__0__w=(2,), neck__w=(1,)))
+    assert set(ours) == {"backbone.blocks.0.w", "layer.0.w", "neck.conv.w"}
 
 
 def test_a_name_with_and_without_its_prefix_is_a_collision():
