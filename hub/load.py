@@ -35,6 +35,8 @@ _TASKS = {
     "LMHeadModel": "text-generation",
     "ForImageClassification": "image-classification",
     "ForImageClassificationWithTeacher": "image-classification",
+    "ForObjectDetection": "object-detection",
+    "ForSemanticSegmentation": "image-segmentation",
     "ForAudioClassification": "audio-classification",
     "WhisperForConditionalGeneration": "speech-recognition",
     "ForConditionalGeneration": "text2text-generation",
@@ -429,13 +431,15 @@ def task_of(config: Mapping[str, Any], files: Files, card: Card | None, new_clas
     if new_classes:
         if is_sound:
             return "speech-recognition" if _spells(config) else "audio-classification"
-        tags = is_text and any(name.endswith("ForTokenClassification") for name in config.get("architectures") or [])
-        return "token-classification" if tags else "text-classification" if is_text else "image-classification"
+        if not is_text:
+            return _named_task(config) or "image-classification"
+        tags = any(name.endswith("ForTokenClassification") for name in config.get("architectures") or [])
+        return "token-classification" if tags else "text-classification"
     if card is not None:
         return card.task
     if not is_text:
         if published_classes(config):
-            return "image-classification"
+            return _named_task(config) or "image-classification"
         return str(getattr(registry.get(registry.architecture_of(config)), "TASK", "image-embedding"))
     for name in config.get("architectures") or []:
         for ending, task in _TASKS.items():
@@ -447,3 +451,9 @@ def task_of(config: Mapping[str, Any], files: Files, card: Card | None, new_clas
     if is_sound:
         return str(getattr(registry.get(registry.architecture_of(config)), "TASK", "sound-embedding"))
     return "sentence-embedding" if "modules.json" in files else "feature-extraction"
+
+
+def _named_task(config: Mapping[str, Any]) -> str | None:
+    """The task that the end of a transformers' class tells, if any."""
+    names = config.get("architectures") or []
+    return next((task for name in names for ending, task in _TASKS.items() if name.endswith(ending)), None)

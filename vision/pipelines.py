@@ -64,7 +64,7 @@ class ImageClassification(Pipeline):
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> ImageClassification:
         """Preprocessing from ``pretrained_cfg``, ``preprocessor_config.json`` or the card; labels from configuration or card."""
         classes = int(getattr(model.config, "num_classes", None) or model.config.num_labels)
-        labels = tuple(_labels(config, card, classes))
+        labels = tuple(labels_of(config, card, classes))
         return cls(model, preprocessing_of(files, card, config), _as_is, card, files, config, labels)
 
     def logits(self, inputs: Sequence[Any]) -> np.ndarray[Any, Any]:
@@ -108,7 +108,7 @@ def _as_is(output: Tensor) -> Tensor:
     return output
 
 
-def _labels(config: dict[str, Any], card: Card | None, count: int) -> list[str]:
+def labels_of(config: dict[str, Any], card: Card | None, count: int) -> list[str]:
     """Names of the classes: timm's label descriptions, transformers' id2label, the card's, else their numbers."""
     if isinstance(config.get("id2label"), dict) and len(config["id2label"]) == count:
         return [str(config["id2label"][str(i)]) for i in range(count)]

@@ -18,6 +18,7 @@ EXAMPLES = """  nyala predict tf_efficientnet_lite0 cat.jpg
   nyala predict models.nyala#minilm "a text"       one model of a bundle
   nyala predict minilm "Shares fell on Tuesday" --labels sports,finance,weather
   nyala predict google-bert/bert-base-uncased "Paris is the [MASK] of France."
+  nyala predict SEGMENTATION_MODEL street.jpg --output out.png --masks masks   a class for every pixel
   nyala predict QUESTION_MODEL "Who wrote it?" "The letter was written by Ada in 1843."   a question, then texts
   nyala predict RANKING_MODEL "how to boil eggs" "Six minutes will do." "Hens lay eggs."  a query, then texts"""
 
@@ -27,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture or sound files, or texts")
     parser.add_argument("--labels", metavar="A,B,...", help="classes that the model was not trained on: sort texts into these")
     parser.add_argument("--output", metavar="FILE.png", help="draw the results into this picture")
+    parser.add_argument(
+        "--masks", metavar="FOLDER", help="of a model for segmentation: write each picture's classes as a PNG there"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -50,6 +54,8 @@ def execute(args: argparse.Namespace) -> int:
     else:
         pipeline = load(args.name)
         results = pipeline.from_arguments(args.inputs)
+    if args.masks:
+        _write_masks(args.masks, args.inputs, results, pipeline)
     if args.output:
         results.save(args.output)
         console.say(f"drew {args.output}")
@@ -58,3 +64,22 @@ def execute(args: argparse.Namespace) -> int:
     else:
         print(results)
     return 0
+
+
+def _write_masks(folder: str, inputs: list[str], results: Any, pipeline: Any) -> None:
+    """The class of every pixel of each picture, as numbers, in a PNG of the picture's name.
+
+    Raises:
+        ArgumentError: results that have no masks, or two pictures of one name.
+    """
+    if not all(hasattr(one, "save_mask") for one in results):
+        fix = "choose a model for image-segmentation, or leave --masks out"
+        raise ArgumentError(f"{pipeline.name} gives no masks", fix=fix)
+    names = [f"{Path(name).stem}.png" for name in inputs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise ArgumentError(f"two masks would be called {twice}", fix="give the pictures names of their own")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, one in zip(names, results, strict=True):
+        one.save_mask(Path(folder) / name)
+    console.say(f"wrote {len(names)} mask(s) into {folder}")
