@@ -1,4 +1,4 @@
-"""Fashion-MNIST: the shipped sample and local copies; folders of pictures."""
+"""Fashion-MNIST: the shipped sample and local copies; the IDX format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nyala.errors import ArgumentError, DataError
-from nyala.vision.datasets import FashionMNIST, ImageFolder
+from nyala.vision.datasets import FashionMNIST
 from nyala.vision.datasets.idx import read_idx
 
 
@@ -58,23 +58,3 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x05abcde")[:-9])
     with pytest.raises(DataError, match="damaged"):
         read_idx(path)
-
-
-def test_a_folder_of_classes(tmp_path: Path) -> None:
-    for name in ("dog/b.PNG", "cat/a.jpg", "cat/deep/c.webp", "cat/notes.txt", ".git/x.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    data = ImageFolder(tmp_path)
-    assert data.classes == ("cat", "dog")
-    assert [(p.name, label) for p, label in data.samples] == [("a.jpg", 0), ("c.webp", 0), ("b.PNG", 1)]
-    assert [label for _, label in ImageFolder(tmp_path, ("bird", "cat", "dog"))] == [1, 1, 2]
-    for classes, text in ((("cat",), "has class 'dog'.*the classes are cat"),):
-        with pytest.raises(DataError, match=text):
-            ImageFolder(tmp_path, classes)
-    (tmp_path / "fox").mkdir()
-    with pytest.raises(DataError, match="fox holds no pictures"):
-        ImageFolder(tmp_path)
-    with pytest.raises(DataError, match="there is no folder"):
-        ImageFolder(tmp_path / "none")
-    with pytest.raises(DataError, match="has no subfolders"):
-        ImageFolder(tmp_path / "fox")
