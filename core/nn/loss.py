@@ -99,6 +99,41 @@ class CrossEntropyLoss(_WeightedLoss):
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
 
+class DiceLoss(_Loss):
+    """How little the probabilities of each class overlap with its mask; see ``F.dice_loss``.
+
+    Shape: input (N, C, ...), before softmax; target (N, ...) of class numbers.
+    """
+
+    function = "dice_loss"
+    settings = (
+        "include_background", "squared_pred", "jaccard", "smooth_nr", "smooth_dr", "batch", "ignore_index",
+    )  # fmt: skip
+
+    def __init__(
+        self, include_background: bool = True, squared_pred: bool = False, jaccard: bool = False, reduction: str = "mean",
+        smooth_nr: float = 1e-5, smooth_dr: float = 1e-5, batch: bool = False, ignore_index: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(reduction)
+        self.include_background, self.squared_pred, self.jaccard = include_background, squared_pred, jaccard
+        self.smooth_nr, self.smooth_dr, self.batch, self.ignore_index = smooth_nr, smooth_dr, batch, ignore_index
+
+
+class FocalLoss(_WeightedLoss):
+    """Cross entropy that looks away from what is easy; see ``F.focal_loss``.
+
+    Shape: input (N, C, ...), before softmax; target (N, ...) of class numbers.
+    """
+
+    function, settings = "focal_loss", ("gamma", "weight", "ignore_index")
+
+    def __init__(
+        self, gamma: float = 2.0, weight: Tensor | None = None, ignore_index: int | None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(weight, reduction)
+        self.gamma, self.ignore_index = gamma, ignore_index
+
+
 class NLLLoss(_WeightedLoss):
     """-input[target], from log-probabilities and class numbers."""
 

@@ -20,9 +20,11 @@ import transformers
 from golden_recorder import cotangent, narrow
 from make_goldens_convnets import Logits, everything, steadily
 from make_goldens_vision import VISION, picture, save
+from monai.losses import DiceLoss, FocalLoss
 from monai.networks.nets import UNet
 from safetensors.torch import load_file
 from torch import nn
+from torchvision.ops import sigmoid_focal_loss
 
 STAGES = {"depths": [1, 2, 1, 1], "hidden_sizes": [8, 8, 12, 16]}
 SEGFORMER = {**STAGES, "num_attention_heads": [1, 2, 2, 4], "sr_ratios": [4, 2, 2, 1], "mlp_ratios": [2, 2, 2, 2]}
@@ -119,6 +121,45 @@ def from_monai(name: str, settings: dict[str, Any]) -> None:
     save(goldens(model, picture(2, channels, *shape, seed=1), picture(1, channels, *odd, seed=2)), folder / "goldens.safetensors")
 
 
+DICE: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "foreground": {"include_background": False, "batch": True},
+    "squared": {"squared_pred": True, "reduction": "none", "smooth_nr": 1.0, "smooth_dr": 2.0},
+    "jaccard": {"jaccard": True, "reduction": "sum"},
+    "ignoring": {"ignore_index": 255},
+}
+
+
+def losses() -> None:
+    """Dice as MONAI has it, and torchvision's focal loss: values and gradients of small inputs."""
+    scores, one = picture(2, 4, 5, 6, seed=1).double(), picture(2, 1, 5, 6, seed=2).double()
+    generator = torch.Generator().manual_seed(3)
+    target, binary = (torch.randint(0, k, (2, 5, 6), generator=generator) for k in (4, 2))
+    voided = target.clone()
+    voided[:, 1, 2:4] = 255
+    found = {"scores": scores, "one": one, "target": target, "binary": binary, "voided": voided}
+
+    def record(name: str, loss: Any, x: torch.Tensor) -> None:
+        x = x.clone().requires_grad_()
+        value = loss(x)
+        found[name] = value.reshape(value.shape or (1,)).detach()
+        found[f"{name}.grad"] = torch.autograd.grad((value * cotangent(value.shape)).sum(), x)[0]
+
+    for name, settings in DICE.items():
+        truth = (voided if name == "ignoring" else target)[:, None]
+        record(
+            f"dice.{name}", lambda x, s=settings, t=truth: DiceLoss(to_onehot_y=True, softmax=True, **s)(x, t).squeeze(), scores
+        )
+    record("dice.binary", lambda x: DiceLoss(sigmoid=True)(x, binary[:, None]), one)
+    record("focal.sigmoid", lambda x: sigmoid_focal_loss(x, binary[:, None].double()), one)
+    record("focal.unweighted", lambda x: sigmoid_focal_loss(x, binary[:, None].double(), -1, 1.5, "mean"), one)
+    weight = torch.tensor([0.5, 1.0, 2.0, 3.0]).double()
+    plain = FocalLoss(to_onehot_y=True, use_softmax=True, gamma=1.5, reduction="none")
+    record("focal.classes", lambda x: plain(x, target[:, None]).sum(1), scores)
+    record("focal.weighted", lambda x: (plain(x, target[:, None]) * weight.reshape(1, 4, 1, 1)).sum(1), scores)
+    save(found, VISION / "losses.safetensors")
+
+
 def read_back(exported: Path) -> nn.Module:
     """What nyala wrote, read with the original library."""
     if exported.name in MONAI:
@@ -146,7 +187,7 @@ def check(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=[*TRANSFORMERS, *MONAI])
+    parser.add_argument("names", nargs="*", default=[*TRANSFORMERS, *MONAI, "losses"])
     parser.add_argument("--check", type=Path)
     args = parser.parse_args()
     torch.use_deterministic_algorithms(True)
@@ -154,7 +195,9 @@ def main() -> None:
         check(args.check)
         return
     for name in args.names:
-        if name in MONAI:
+        if name == "losses":
+            losses()
+        elif name in MONAI:
             from_monai(name, MONAI[name])
         else:
             from_transformers(name, *TRANSFORMERS[name])
