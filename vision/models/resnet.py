@@ -226,19 +226,24 @@ def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyM
     """timm's and torchvision's names are ours; transformers' are others."""
     if "model_type" not in config:
         return KeyMap()
-    rules = [
-        Rename("embedder.embedder.convolution.{p}", "conv1.{p}"),
-        Rename("embedder.embedder.normalization.{p}", "bn1.{p}"),
-        Rename("classifier.1.{p}", "fc.{p}"),
-    ]
-    for i in range(len(Config.from_dict(config).layers)):
-        theirs, ours = f"encoder.stages.{i}.layers.{{j}}", f"layer{i + 1}.{{j}}"
-        for k in range(3):
-            rules.append(Rename(f"{theirs}.layer.{k}.convolution.{{p}}", f"{ours}.conv{k + 1}.{{p}}"))
-            rules.append(Rename(f"{theirs}.layer.{k}.normalization.{{p}}", f"{ours}.bn{k + 1}.{{p}}"))
-        rules.append(Rename(f"{theirs}.shortcut.convolution.{{p}}", f"{ours}.downsample.0.{{p}}"))
-        rules.append(Rename(f"{theirs}.shortcut.normalization.{{p}}", f"{ours}.downsample.1.{{p}}"))
+    rules = [Rename("classifier.1.{p}", "fc.{p}"), *transformers_names(len(Config.from_dict(config).layers))]
     return KeyMap(Prefix("resnet.", written=not transformers_bare(config), outside=("classifier.*",)), *rules)
+
+
+def transformers_names(stages: int, theirs: str = "", ours: str = "") -> list[Rename]:
+    """transformers' names of a ResNet without a head; ``theirs`` and ``ours`` stand before the names, as in a detector."""
+    rules = [
+        Rename(f"{theirs}embedder.embedder.convolution.{{p}}", f"{ours}conv1.{{p}}"),
+        Rename(f"{theirs}embedder.embedder.normalization.{{p}}", f"{ours}bn1.{{p}}"),
+    ]
+    for i in range(stages):
+        block, own = f"{theirs}encoder.stages.{i}.layers.{{j}}", f"{ours}layer{i + 1}.{{j}}"
+        for k in range(3):
+            rules.append(Rename(f"{block}.layer.{k}.convolution.{{p}}", f"{own}.conv{k + 1}.{{p}}"))
+            rules.append(Rename(f"{block}.layer.{k}.normalization.{{p}}", f"{own}.bn{k + 1}.{{p}}"))
+        rules.append(Rename(f"{block}.shortcut.convolution.{{p}}", f"{own}.downsample.0.{{p}}"))
+        rules.append(Rename(f"{block}.shortcut.normalization.{{p}}", f"{own}.downsample.1.{{p}}"))
+    return rules
 
 
 def export_config(model: ResNet) -> dict[str, Any]:
