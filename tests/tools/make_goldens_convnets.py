@@ -22,7 +22,8 @@ from golden_recorder import narrow
 from make_goldens_vision import VISION, gradients, picture, randomise, save, tiny_goldens
 from safetensors.torch import load_file
 from timm import create_model
-from timm.models import efficientnet, mobilenetv3
+from timm.layers import ClassifierHead
+from timm.models import efficientnet, mobilenetv3, vgg
 from torch import nn
 
 SHOWN = 1_500  # elements: gradients of larger parameters are left out
@@ -35,6 +36,8 @@ DATA = {
 }
 SLIM: dict[str, Any] = {"depths": [1, 2, 1, 1], "dims": [8, 12, 16, 24]}
 NARROW: dict[str, Any] = {"channel_multiplier": 0.05}
+LINE: dict[str, Any] = {"depth": 6, "w0": 8, "wa": 6.0, "wm": 1.7, "group_size": 4, "stem_width": 8}
+VGG: dict[str, Any] = {"depths": [2, 2, 2, 2], "channels": [6, 8, 12, 8], "head_hidden_size": 16, "mlp_ratio": 1.5}
 THIN: dict[str, Any] = {"layers": [1, 2, 1, 1], "channels": [4, 4, 8, 8]}
 TIMM: dict[str, dict[str, Any]] = {
     "convnext": {"architecture": "convnext_tiny", "model_args": {**SLIM, "ls_init_value": 1.0}},
@@ -49,7 +52,31 @@ TIMM: dict[str, dict[str, Any]] = {
     "mobilenetv4": {"architecture": "mobilenetv4_conv_small", "model_args": NARROW},
     "resnext": {"architecture": "resnext50_32x4d", "model_args": {**THIN, "cardinality": 4, "base_width": 16}},
     "wide_resnet": {"architecture": "wide_resnet50_2", "model_args": THIN},
+    "vgg": {"architecture": "vgg11", "model_args": VGG},
+    "vgg_bn": {"architecture": "vgg13_bn", "model_args": VGG},
+    "densenet": {"architecture": "densenet121", "model_args": {"growth_rate": 4, "block_config": [1, 2, 3, 1], "bn_size": 2}},
+    "regnetx": {"architecture": "regnetx_002", "model_args": LINE},
+    "regnety": {"architecture": "regnety_008_tv", "model_args": {**LINE, "group_size": 12, "se_ratio": 0.5}},
 }
+
+
+def small_vgg(
+    architecture: str,  # noqa: ARG001 - called as timm's builders are
+    num_classes: int,
+    depths: list[int],
+    channels: list[int],
+    head_hidden_size: int,
+    mlp_ratio: float,
+    **norm: Any,
+) -> nn.Module:
+    """timm's VGG with other widths, which it has written down in its code."""
+    layers = [c for count, width in zip(depths, channels, strict=True) for c in [*[width] * count, "M"]]
+    model = vgg.VGG(layers, num_classes=num_classes, **norm)
+    model.pre_logits = vgg.ConvMlp(channels[-1], head_hidden_size, 7, mlp_ratio, drop_rate=0.0)
+    model.head = ClassifierHead(head_hidden_size, num_classes, pool_type="avg")
+    return model
+
+
 # Families whose public constructors fix the multipliers: what builds them, and what the constructor adds besides.
 TENSORFLOW = {"bn_eps": 1e-3, "pad_type": "same"}
 BUILDERS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -61,6 +88,8 @@ BUILDERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "mobilenetv3_small_100": (mobilenetv3._gen_mobilenet_v3, {}),
     "tf_mobilenetv3_large_100": (mobilenetv3._gen_mobilenet_v3, TENSORFLOW),
     "mobilenetv4_conv_small": (mobilenetv3._gen_mobilenet_v4, {}),
+    "vgg11": (small_vgg, {}),
+    "vgg13_bn": (small_vgg, {"norm_layer": nn.BatchNorm2d}),
 }
 HIDDEN = {"depths": [1, 2, 1, 1], "hidden_sizes": [8, 12, 16, 24]}
 TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -70,6 +99,14 @@ TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet_transformers_basic": (
         "ResNet",
         {**HIDDEN, "layer_type": "basic", "embedding_size": 8, "downsample_in_first_stage": True},
+    ),
+    "regnety_transformers": (
+        "RegNet",
+        {"depths": [1, 2, 1], "hidden_sizes": [16, 16, 24], "embedding_size": 16, "groups_width": 8},
+    ),
+    "regnetx_transformers": (
+        "RegNet",
+        {"depths": [1, 2], "hidden_sizes": [12, 20], "embedding_size": 8, "groups_width": 4, "layer_type": "x"},
     ),
     "resnet_transformers_1x1": (
         "ResNet",
@@ -115,7 +152,8 @@ def steadily(model: nn.Module) -> None:
         _, plain = gradients(kept, x)
         moved = [gradients(kept, x + size * noise)[1] for size in (2e-6, -2e-6, 4e-6, -4e-6)]
         largest = max(value.abs().max() for value in plain.values())
-        if all((other[name] - value).abs().max() < 3e-4 * largest for other in moved for name, value in plain.items()):
+        alive = all(value.any() for value in plain.values())  # no layer whose ReLUs are all zero
+        if alive and all((other[name] - value).abs().max() < 3e-4 * largest for other in moved for name, value in plain.items()):
             return
     raise SystemExit("no steady values: make the model shallower")
 

@@ -23,6 +23,7 @@ PICTURES = (
     "convnext", "convnextv2", "convnext_transformers", "convnextv2_transformers",
     "efficientnet", "efficientnet_tf", "efficientnetv2", "efficientnetv2_b", "mobilenetv2", "mobilenetv3", "mobilenetv3_tf",
     "mobilenetv4", "resnext", "wide_resnet", "resnet_transformers", "resnet_transformers_basic", "resnet_transformers_1x1",
+    "vgg", "vgg_bn", "densenet", "regnetx", "regnety", "regnety_transformers", "regnetx_transformers",
 )  # fmt: skip
 VITS = (
     "vit", "vit_avg", "deit_distilled", "deit3", "dinov2_timm", "dinov2_reg4_timm", "swin", "vit_transformers", "vit_pooler",

@@ -20,6 +20,7 @@ TINY = (
     "convnext", "convnextv2", "convnext_transformers", "convnextv2_transformers",
     "efficientnet", "efficientnet_tf", "efficientnetv2", "efficientnetv2_b", "mobilenetv2", "mobilenetv3", "mobilenetv3_tf",
     "mobilenetv4", "resnext", "wide_resnet", "resnet_transformers", "resnet_transformers_basic", "resnet_transformers_1x1",
+    "vgg", "vgg_bn", "densenet", "regnetx", "regnety", "regnety_transformers", "regnetx_transformers",
 )  # fmt: skip
 FULL = {"resnet18": 11_689_512, "resnet50": 25_557_032, "tf_efficientnet_lite0": 4_652_008}
 
@@ -107,6 +108,12 @@ PUBLISHED = [
     ("resnext50_32x4d", 25_028_904),
     ("resnext101_32x8d", 88_791_336),
     ("wide_resnet50_2", 68_883_240),
+    ("vgg11", 132_863_336),
+    ("vgg16_bn", 138_365_992),
+    ("densenet121", 7_978_856),
+    ("densenet161", 28_681_000),
+    ("regnetx_002", 2_684_792),
+    ("regnety_032", 19_436_338),
     ("convnext_atto", 3_695_520),
     ("convnextv2_atto", 3_708_400),
     ("mobilenetv2_100", 3_504_872),
@@ -192,7 +199,11 @@ def test_layers_count_up_from_the_stem(golden: tuple[Any, dict[str, np.ndarray]]
 
 def test_intermediate_features_by_name(golden: tuple[Any, dict[str, np.ndarray]]) -> None:
     model, frozen = golden
-    name = next(n for n in ("layer2", "blocks.2", "stages.1") if n in dict(model.named_modules()))
+    name = next(
+        n
+        for n in ("layer2", "blocks.2", "stages.1", "features.2", "features.denseblock2", "s2")
+        if n in dict(model.named_modules())
+    )
     with nyala.no_grad():
         _, found = model.forward_intermediates(nyala.from_numpy(frozen["input"]), names=[name])
     assert found[name].ndim == 4
@@ -200,9 +211,9 @@ def test_intermediate_features_by_name(golden: tuple[Any, dict[str, np.ndarray]]
 
 def test_wrong_channels_name_the_place(golden: tuple[Any, dict[str, np.ndarray]]) -> None:
     model, _ = golden
-    with pytest.raises(ShapeError, match=r"at (conv1|conv_stem|stem.0) \("):
+    with pytest.raises(ShapeError, match=r"at (conv1|conv_stem|stem.0|stem.conv|features.0|features.conv0) \("):
         model(nyala.zeros(1, 4, 32, 32))
-    with pytest.raises(ShapeError, match=r"at (conv1|conv_stem|stem.0) \("):
+    with pytest.raises(ShapeError, match=r"at (conv1|conv_stem|stem.0|stem.conv|features.0|features.conv0) \("):
         model(nyala.zeros(3, 32))
 
 
