@@ -42,8 +42,8 @@ class GatedStep:
     def __init__(self, block: TransformerBlock, layers: dict[str, Module]) -> None:
         self.layer, self.packs = _layer(block, layers), dict[str, Any]()
         self._norms: tuple[Any, ...] = layers["norm1"], layers["norm2"]
-        self._settings = self._now(block)
         self._layers = list(layers.values())
+        self._settings = self._now(block)
         self._places = _places(block, self._layers)
         tensors = [t for m in self._layers for t in (*m._parameters.values(), *m._buffers.values()) if t is not None]
         self._tensors = [(t, t.array) for t in tensors]
@@ -56,6 +56,7 @@ class GatedStep:
         attention, (first, second) = block.attn_part, self._norms
         return (
             attention.position, attention.scale, attention.is_causal, attention.window, block.mlp_part.act, first.eps, second.eps,
+            *(getattr(m, "activations", None) for m in self._layers),
         )  # fmt: skip
 
     def holds(self, block: TransformerBlock) -> bool:
@@ -148,9 +149,10 @@ def _layer(block: TransformerBlock, layers: dict[str, Any]) -> GatedLayer:
 
 def _product(layer: Any) -> Product:
     weight, bias = layer.weight.array, None if layer.bias is None else layer.bias.array
+    rounds = type(layer) is QuantizedLinear and layer.activations != "float32"
     if type(layer) is Linear or layer.scales is None:
-        return Product(weight, None, 1, bias)
-    return Product(weight, layer.scales.array, layer.group_size or weight.shape[1], bias)
+        return Product(weight, None, 1, bias, rounds)
+    return Product(weight, layer.scales.array, layer.group_size or weight.shape[1], bias, rounds)
 
 
 def _places(block: Module, layers: list[Module]) -> list[tuple[dict[str, Module | None], str, Module]]:

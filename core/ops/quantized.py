@@ -55,13 +55,18 @@ def quantize_int8(weight: Tensor, group_size: int | None = None) -> tuple[Tensor
 
 
 def quantized_linear(
-    input: Tensor, weight: Tensor, scales: Tensor | None = None, bias: Tensor | None = None, group_size: int | None = None
-) -> Tensor:
+    input: Tensor, weight: Tensor, scales: Tensor | None = None, bias: Tensor | None = None, group_size: int | None = None,
+    activations: str = "float32",
+) -> Tensor:  # fmt: skip
     """input @ weight.T + bias with a weight (out, in) of int8 with ``scales`` (out, groups), or of bfloat16.
 
-    Computed in float32, with the bits of ``linear`` and the widened weight.
+    With ``activations`` "float32" computed in float32, with the bits of ``linear`` and the widened weight. With the weight's own
+    dtype there, the input is rounded to it first: to int8 with a scale for each row, 127 for its largest number, whose products
+    are added as whole numbers; or to bfloat16, whose products are added in float32 as ``linear`` adds them. A row's result is
+    its own either way, whatever stands beside it.
 
     Raises:
+        ArgumentError: ``activations`` is neither "float32" nor the weight's dtype.
         GradError: the input wants a gradient.
         ShapeError: the last dimension of the input is not the weight's second.
     """
@@ -77,11 +82,14 @@ def quantized_linear(
             fix="check the width of the layer before, or the model these weights belong to",
         )
     check_same("quantized_linear", input=input, weight=weight)
+    check_activations("quantized_linear", activations, weight.dtype)
     x, w, b = input.array, weight.array, None if bias is None else bias.array
     table, group = kernels.of(x), weight.shape[1] if group_size is None else group_size
-    s = None if scales is None else scales.array
+    s, both = None if scales is None else scales.array, activations != "float32"
 
     def compute(after: After | None) -> Any:
+        if both:
+            return table.linear_bf16_both(x, w, b, after) if s is None else table.linear_int8_both(x, w, s, group, b, after)
         if s is not None:
             return table.linear_int8(x, w, s, group, b, after)
         return table.linear_bf16(x, w, b, after) if w.dtype == bfloat16 else table.linear(x, w, b, after)
@@ -89,3 +97,13 @@ def quantized_linear(
     if state.unfinished is None or x.dtype != np.float32:
         return Tensor._made(compute(None), None, 0)
     return postponed(compute, (*x.shape[:-1], w.shape[0]), x)
+
+
+def check_activations(name: str, activations: str, dtype: Any) -> None:
+    """That what comes in is computed with in float32, or as the weights of ``dtype`` are."""
+    if activations not in ("float32", np.dtype(dtype).name):
+        raise ArgumentError(
+            f"{name}: activations={activations!r} with weights of {np.dtype(dtype).name}",
+            why="what comes in is multiplied as float32, or rounded to the weights' own dtype",
+            fix=f"use 'float32' or {np.dtype(dtype).name!r}",
+        )

@@ -55,12 +55,12 @@ def text_training(name: str, rows: int, length: int) -> Call:
 
 
 def _decoder(name: str, weights: str) -> Any:
-    """A Llama whose weights are float32, or bfloat16 or int8 with what is computed from them in float32."""
+    """A Llama whose weights are float32; or bfloat16 or int8, and what its linear layers get is rounded to the same, as in torch."""
     from nyala.text.models import llama
 
     config = {"architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True, **DECODERS[name]}
     model = llama.build(config).eval()
-    return model if weights == "float32" else nyala.nn.quantize(model, weights)
+    return model if weights == "float32" else nyala.nn.quantize(model, weights, activations=weights)
 
 
 def prefill(name: str, length: int, weights: str) -> Call:

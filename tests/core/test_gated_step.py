@@ -12,7 +12,7 @@ from nyala import nn
 from nyala.core.kernels import CPU, reference
 from nyala.core.nn import blocks, gated_step
 
-KINDS = [None, "bfloat16", "int8"]
+KINDS = [None, "bfloat16", "int8", "bfloat16 both", "int8 both"]
 
 
 def block_of(kind: str | None, kv_heads: int = 2, bias: bool = False, group_size: int | None = None, **rotary: Any) -> Any:
@@ -25,7 +25,10 @@ def block_of(kind: str | None, kv_heads: int = 2, bias: bool = False, group_size
         attention={"num_kv_heads": kv_heads, "position": nn.Rotary(24, **rotary), "is_causal": True, "bias": bias},
         mlp={"act": "silu", "gated": True, "bias": bias},
     ).eval()
-    return made if kind is None else nn.quantize(made, kind, group_size)
+    if kind is None:
+        return made
+    dtype, _, both = kind.partition(" ")
+    return nn.quantize(made, dtype, group_size, activations=dtype if both else "float32")
 
 
 def steps(block: Any, count: int = 5, batch: int = 2, before: int = 61) -> tuple[Any, Any, Any]:
@@ -72,8 +75,9 @@ def test_has_the_bits_of_the_long_way(
         np.testing.assert_array_equal(a, b)
 
 
-def test_scales_of_groups(taken: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    block = block_of("int8", group_size=32)
+@pytest.mark.parametrize("kind", ["int8", "int8 both"])
+def test_scales_of_groups(kind: str, taken: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    block = block_of(kind, group_size=32)
     found = steps(block)[0]
     assert all(taken)
     np.testing.assert_array_equal(found, long_way(monkeypatch, block)[0])

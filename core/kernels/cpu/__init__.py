@@ -37,7 +37,9 @@ KERNELS |= {
     "gated_step": ".decoding.gated:gated_step",
     "rotate": ".attention.positions:rotate",
     "linear_bf16": ".matrix.quantized:linear_bf16",
+    "linear_bf16_both": ".matrix.quantized:linear_bf16_both",
     "linear_int8": ".matrix.quantized:linear_int8",
+    "linear_int8_both": ".matrix.quantized:linear_int8_both",
     "attention_weights": ".norm.softmax:attention_weights",
     "attention_weights_backward": ".norm.softmax:attention_weights_backward",
     "philox": ".elementwise.philox:philox",
@@ -60,6 +62,7 @@ KERNELS |= {
     "scatter_planes": ".signal.pool:scatter_planes",
     "resample": ".signal.resample:resample",
     "resample_bytes": ".signal.resample_bytes:resample_bytes",
+    "warp_bytes": ".signal.warp_bytes:warp_bytes",
 }
 
 _ELEMENTWISE = {

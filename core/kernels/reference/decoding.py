@@ -9,7 +9,7 @@ from .attention import attention
 from .linalg import linear
 from .norm import rms_norm
 from .positions import rotate
-from .quantized import linear_bf16, linear_int8
+from .quantized import linear_bf16, linear_bf16_both, linear_int8, linear_int8_both
 
 __all__ = ["gated_step"]
 
@@ -22,12 +22,14 @@ class Product(NamedTuple):
         scales: (out, groups) float32 of an int8 weight; None for others.
         group: terms of a row that share a scale.
         bias: (out,), or None.
+        rounds: whether what comes in is rounded to the weight's dtype.
     """
 
     weight: Any
     scales: Any = None
     group: int = 1
     bias: Any = None
+    rounds: bool = False
 
 
 class GatedLayer(NamedTuple):
@@ -83,7 +85,8 @@ def _heads(x: Any, heads: int) -> Any:
 
 def _product(x: Any, by: Product, after: After | None = None) -> Any:
     if by.scales is not None:
-        return linear_int8(x, by.weight, by.scales, by.group, by.bias, after)
+        kernel = linear_int8_both if by.rounds else linear_int8
+        return kernel(x, by.weight, by.scales, by.group, by.bias, after)
     if by.weight.dtype == x.dtype:
         return linear(x, by.weight, by.bias, after)
-    return linear_bf16(x, by.weight, by.bias, after)
+    return (linear_bf16_both if by.rounds else linear_bf16)(x, by.weight, by.bias, after)

@@ -1,16 +1,21 @@
-"""Products with weights that are kept in fewer bits and widened to float32 to be computed with."""
+"""Products with weights that are kept in fewer bits, and widened to float32 to be computed with, or met by numbers as short."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from .after import After
+from ...devices import module_of
+from ...dtypes import bfloat16
+from .after import After, apply
 from .half import widened
 from .linalg import linear
 
-__all__ = ["linear_bf16", "linear_int8"]
+__all__ = ["linear_bf16", "linear_bf16_both", "linear_int8", "linear_int8_both"]
+
+_MOST = 1 << 16  # terms of a sum of int8 products that are added in whole numbers
 
 
 def linear_int8(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, after: After | None = None) -> Any:
@@ -24,6 +29,54 @@ def linear_int8(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, 
 def linear_bf16(x: Any, weight: Any, bias: Any = None, after: After | None = None) -> Any:
     """``linear`` with a weight (out, in) of bfloat16, computed in float32."""
     return _wide(x, widened(weight), bias, after)
+
+
+def linear_int8_both(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, after: After | None = None) -> Any:
+    """``linear_int8`` of x in int8 too, each row with a scale of its own: its largest number becomes 127.
+
+    Products are added in whole numbers, exactly, for each group, or 65536 terms of it; each sum is taken times its weight's
+    scale, these are added in order, and the row's scale comes last. A row that is not finite gives NaN.
+    """
+    wide, xp = widened(x).astype(np.float32, copy=False), module_of(x)
+    numbers, factors = _by_rows(wide, xp)
+    total, whole = None, weight.astype(np.float64)
+    for k, end, number in _parts(weight.shape[1], group):
+        sums = numbers[..., k:end] @ whole[:, k:end].T  # whole numbers below 2**53: exact
+        part = sums.astype(np.float32) * scales[:, number]
+        total = part if total is None else total + part
+    if total is None:
+        total = xp.zeros((*x.shape[:-1], len(weight)), np.float32)
+    y = total * factors
+    return apply(y if bias is None else y + widened(bias), after, -1).astype(x.dtype, copy=False)
+
+
+def linear_bf16_both(x: Any, weight: Any, bias: Any = None, after: After | None = None) -> Any:
+    """``linear_bf16`` of x rounded to bfloat16 too."""
+    return linear_bf16(rounded(x), weight, bias, after)
+
+
+def rounded(x: Any) -> Any:
+    """x with every number the nearest that bfloat16 has, in its own dtype."""
+    return x.astype(bfloat16).astype(x.dtype, copy=False)
+
+
+def _by_rows(x: Any, xp: Any) -> tuple[Any, Any]:
+    """(whole numbers from -127 to 127, as float64; scales (..., 1) float32) of float32 rows."""
+    largest = abs(x).max(axis=-1, keepdims=True) if x.shape[-1] else xp.zeros((*x.shape[:-1], 1), np.float32)
+    finite, scale = xp.isfinite(largest), largest / np.float32(127)
+    usable = finite & (scale > 0)
+    shares = xp.where(usable, x, 0) / xp.where(usable, scale, 1)
+    scale = xp.where(finite, xp.where(usable, scale, 1), xp.nan)
+    return xp.clip(xp.rint(shares), -127, 127).astype(np.float64), scale.astype(np.float32)
+
+
+def _parts(depth: int, group: int) -> Iterator[tuple[int, int, int]]:
+    """(first term, end, group) of what is added in whole numbers."""
+    k = 0
+    while k < depth:
+        end = min(depth, (k // group + 1) * group, k + _MOST)
+        yield k, end, k // group
+        k = end
 
 
 def dequantized(weight: Any, scales: Any, group: int) -> Any:

@@ -17,27 +17,38 @@ from ..attention.positions import turn
 from ..matrix.after import CODES
 from ..matrix.columns import by_columns, columns_at, span_of
 from ..matrix.gemv import FEW, few_rows, reader
+from ..matrix.microkernel import COLUMNS
+from ..matrix.packing import round_floats
+from ..matrix.short import int8_at
 from ..matrix.stream import FLOAT32
 from ..norm.layer_norm import rms_rows
 from ..running.compiled import EXACT, any_layout, njit
 
 _f = np.float32
 _SILU = CODES["silu"]
-_NUMBERS = 12  # that describe a product
+_NUMBERS = 13  # that describe a product
 _NONE, _KEPT = masks(None, None), drop_of(None)
 _NO_STATISTICS = np.empty((0, 0, 0, 0), _f)
 
 
 @njit(**EXACT)
 def _product(table: Any, number: Any, x: Any, rows: Any, c: Any, residual: Any, activation: Any) -> None:
-    """c (rows, out) = x (rows, in) by product ``number``, plus what lies at ``residual``, then the activation; addresses."""
+    """c (rows, out) = x (rows, in) by product ``number``, plus what lies at ``residual``, then the activation; addresses.
+
+    Where the product rounds to bfloat16, x is rounded in place.
+    """
     one = table[_NUMBERS * number : _NUMBERS * (number + 1)]
     depth, columns, bias = one[9], one[8], one[7]
     if one[0]:
         few_rows(
             one[0], x, 4 * depth, rows, one[1], one[2], 0, 0, 0, 1, 4, c, depth, columns, bias, 0, 0, residual, activation
         )  # fmt: skip
+    elif one[12] and one[11] == 1:
+        scaling, plan = (one[3], one[4], one[5], one[6]), (rows, one[10])
+        int8_at(x, 4 * depth, rows, one[1], one[2], scaling, c, depth, columns, plan, (bias, 0, 0, residual, activation))
     else:
+        if one[12]:
+            round_floats(x, rows * depth)
         scaling, size = (one[3], one[4], one[5], one[6], one[11]), (depth, columns, one[10])
         columns_at(x, 4 * depth, rows, one[1], one[2], scaling, c, size, (bias, 0, 0, residual, activation))
 
@@ -139,10 +150,11 @@ def _numbers(by: Product) -> tuple[int, ...] | None:
     columns, depth = weight.shape
     if weight.dtype == _f:
         fits = weight.strides[1] == 4 and weight.flags.aligned
-        row = (reader(FLOAT32), weight.ctypes.data, weight.strides[0], 0, 0, 0, 1, beside, columns, depth, 0, 4)
+        row = (reader(FLOAT32), weight.ctypes.data, weight.strides[0], 0, 0, 0, 1, beside, columns, depth, 0, 4, 0)
         return row if fits else None
     if not by_columns(weight) or (scales is not None and scales.dtype != _f):
         return None
     factors = (0, 0, 0) if scales is None else (scales.ctypes.data, *scales.strides)
     place = weight.ctypes.data, weight.strides[1]
-    return (0, *place, *factors, by.group, beside, columns, depth, span_of(columns), weight.itemsize)
+    span = -(-span_of(columns) // COLUMNS) * COLUMNS if by.rounds else span_of(columns)
+    return (0, *place, *factors, by.group, beside, columns, depth, span, weight.itemsize, int(by.rounds))

@@ -13,20 +13,24 @@ from numba.extending import intrinsic
 from ..running.compiled import EXACT, njit
 
 
-@intrinsic
-def _to_floats(typing_context, address):
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], ir.FloatType().as_pointer())
+def _pointer(kind: Any, number: Any) -> Any:
+    """What makes an address one of numbers of a kind, as Numba and as LLVM call it."""
 
-    return types.CPointer(types.float32)(types.int64), generate
+    @intrinsic
+    def to_pointer(typing_context, address):
+        def generate(context, builder, signature, arguments):
+            return builder.inttoptr(arguments[0], number.as_pointer())
+
+        return types.CPointer(kind)(types.int64), generate
+
+    return to_pointer
 
 
-@intrinsic
-def _to_integers(typing_context, address):
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-
-    return types.CPointer(types.int64)(types.int64), generate
+_to_floats = _pointer(types.float32, ir.FloatType())
+_to_integers = _pointer(types.int64, ir.IntType(64))
+_to_words = _pointer(types.int32, ir.IntType(32))
+_to_halves = _pointer(types.uint16, ir.IntType(16))
+_to_octets = _pointer(types.int8, ir.IntType(8))
 
 
 @njit(**EXACT)
@@ -39,6 +43,24 @@ def floats(address: Any, count: Any) -> Any:
 def integers(address: Any, count: Any) -> Any:
     """``count`` int64 numbers at an address, as an array."""
     return carray(_to_integers(address), count)
+
+
+@njit(**EXACT)
+def words(address: Any, count: Any) -> Any:
+    """``count`` int32 numbers at an address, as an array."""
+    return carray(_to_words(address), count)
+
+
+@njit(**EXACT)
+def halves(address: Any, count: Any) -> Any:
+    """``count`` uint16 numbers at an address, as an array."""
+    return carray(_to_halves(address), count)
+
+
+@njit(**EXACT)
+def octets(address: Any, count: Any) -> Any:
+    """``count`` int8 numbers at an address, as an array."""
+    return carray(_to_octets(address), count)
 
 
 @njit(**EXACT)

@@ -188,7 +188,8 @@ def columns_at(
 
 
 @njit(signatures=[types.int64(types.int64, types.int64)], **EXACT)
-def _span(count: Any, threads: Any) -> Any:
+def span_at(count: Any, threads: Any) -> Any:
+    """``span_of`` with so many threads."""
     return min(_MOST, max(_LEAST, ((count + threads - 1) // threads + LANES - 1) // LANES * LANES))
 
 
@@ -197,7 +198,7 @@ def _product(x: Any, weight: Any, scales: Any, group: Any, threads: Any, c: Any,
     count, depth = weight.shape
     factors = np.int64(scales.ctypes.data) if scales.size else np.int64(0)
     scaling = (factors, scales.strides[0], scales.strides[1], group, weight.itemsize)
-    size = depth, count, _span(count, threads)
+    size = depth, count, span_at(count, threads)
     columns_at(
         x.ctypes.data, x.strides[0], x.shape[0], weight.ctypes.data, weight.strides[1], scaling, c.ctypes.data, size, after
     )  # fmt: skip
@@ -205,7 +206,7 @@ def _product(x: Any, weight: Any, scales: Any, group: Any, threads: Any, c: Any,
 
 def span_of(count: int) -> int:
     """How many of ``count`` results of a row a task computes."""
-    return int(_span(count, _THREADS))
+    return int(span_at(count, _THREADS))
 
 
 def by_columns(weight: Any) -> bool:

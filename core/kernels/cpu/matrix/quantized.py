@@ -1,11 +1,12 @@
 """Products with int8 and bfloat16 weights. Few rows read the weight as it lies; many rows get it widened, slab by slab.
 
 A weight may lie by rows or, which is quicker for few rows, by columns: ``QuantizedLinear`` keeps it so. Either way the bits are
-those of ``linear`` with the widened weight.
+those of ``linear`` with the widened weight. Where what comes in is rounded too, ``short`` has the products of many rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from ...reference import quantized as reference
 from ...reference.after import After
 from ..running.compiled import EXACT, any_layout, njit
 from ..running.parallel import parallel_for
-from .after import ends, suits
+from .after import Ends, ends, suits
 from .columns import by_columns, columns_few
 from .gemv import FEW, few_rows, reader
 from .matmul import linear
+from .short import bfloat16_rows, int8_rows
 from .stream import BFLOAT16, INT8
 
 _f = np.float32
@@ -122,16 +124,44 @@ def _in_line(weight: Any) -> Any:
     return weight if lies else np.ascontiguousarray(weight)
 
 
+def linear_int8_both(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, after: After | None = None) -> Any:
+    """As the reference."""
+    if not _ready(x, weight, bias, after) or scales.dtype != _f:
+        return reference.linear_int8_both(x, weight, scales, group, bias, after)
+    weight = _by_columns(weight)
+    return _computed(lambda rows, c, codes: int8_rows(rows, weight, scales, group, c, codes), x, weight, bias, after)
+
+
+def linear_bf16_both(x: Any, weight: Any, bias: Any = None, after: After | None = None) -> Any:
+    """As the reference."""
+    if not _ready(x, weight, bias, after) or x.size // x.shape[-1] <= FEW:
+        return linear_bf16(reference.rounded(x), weight, bias, after)
+    weight = _by_columns(weight).view(np.uint16)
+    return _computed(lambda rows, c, codes: bfloat16_rows(rows, weight, c, codes), x, weight, bias, after)
+
+
+def _by_columns(weight: Any) -> Any:
+    return weight if weight.strides[0] == weight.itemsize else np.asfortranarray(weight)
+
+
 def _few(kernel: Any, kind: int, x: Any, weight: Any, scales: Any, group: int, bias: Any, after: After | None) -> Any:
+    def run(rows: Any, c: Any, codes: Ends) -> None:
+        if by_columns(weight):
+            columns_few(rows, weight, scales, group, c, codes)
+        else:
+            kernel(reader(kind), rows, weight, scales, group, c, codes)
+
+    return _computed(run, x, weight, bias, after)
+
+
+def _computed(run: Callable[[Any, Any, Ends], None], x: Any, weight: Any, bias: Any, after: After | None) -> Any:
+    """What ``run(rows of x, rows of the result, what comes after)`` writes."""
     out = np.empty((*x.shape[:-1], len(weight)), _f)
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
     if after is not None and after.residual is not None and after.residual.shape != out.shape:
         after = after._replace(residual=np.broadcast_to(after.residual, out.shape))
     codes, held = ends(bias, after)
-    if by_columns(weight):
-        columns_few(rows, weight, scales, group, out.reshape(-1, len(weight)), codes)
-    else:
-        kernel(reader(kind), rows, weight, scales, group, out.reshape(-1, len(weight)), codes)
+    run(rows, out.reshape(-1, len(weight)), codes)
     del held  # the addresses in ``codes`` were good until here
     return out
 
