@@ -84,8 +84,9 @@ def carry_out_folds(group: Path, args: argparse.Namespace) -> int:
 def _print(run: Run, metrics: dict[str, Any]) -> None:
     from ..training import scores
 
-    others = [f"{scores.title(name)} {value:.4f}" for name, value in metrics.items() if name not in ("accuracy", "weights_step")]
-    print(f"test accuracy  {metrics['accuracy']:.4f}   ({', '.join(others)})")
+    first = next(name for name in ("accuracy", "f1", *metrics) if name in metrics)
+    others = [f"{scores.title(name)} {value:.4f}" for name, value in metrics.items() if name not in (first, "weights_step")]
+    print(f"{'test ' + scores.title(first):<15}{metrics[first]:.4f}   ({', '.join(others)})")
     print(f"run folder     {run.folder}")
     print(f"report         {run.folder / 'report.html'}")
     print(f"use it         nyala predict {run.folder} INPUT")

@@ -23,7 +23,7 @@ class Batch:
 
     Attributes:
         inputs: what the model is called with: a Tensor with N rows, or named ones.
-        labels: int64 (N,).
+        labels: int64 (N,), or what the kind of data has in their place.
         indices: the samples' numbers in their part, int64 (N,).
     """
 
@@ -32,7 +32,7 @@ class Batch:
     indices: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.indices)
 
 
 class Prepared(data.Dataset):

@@ -246,6 +246,12 @@ def _mail_texts() -> Raw:
     return _mail("mail_texts", structured.of_texts)
 
 
+def _mail_questions() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_questions", structured.of_questions)
+
+
 def _mail_subjects() -> Raw:
     from .readers import structured
 
@@ -292,6 +298,7 @@ def _recordings(read: str) -> Raw:
 
 REGISTERED: dict[str, Callable[[], Raw]] = {
     "mail-marks": _mail_marks,
+    "mail-questions": _mail_questions,
     "mail-subjects": _mail_subjects,
     "mail-summaries": _mail_summaries,
     "mail-texts": _mail_texts,

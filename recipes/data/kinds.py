@@ -14,11 +14,12 @@ from ...core.nn import Module
 from ...hub import registry
 from ...hub.pipeline import Pipeline, pipeline_class
 from ...text.datasets.packing import pack
+from ...text.pipelines import answering
 from ...text.tokenizers.masking import Masker
 from ..language.schema import Masking, Model, RandomPart, Spans, Train
 from ..training import objectives
 from ..training.objectives import Objective, class_weights
-from . import augment, masked, rewriting, speech, tasks
+from . import asking, augment, masked, rewriting, speech, tasks
 from .datasets import Part, Source
 
 
@@ -62,6 +63,10 @@ class Kind(ABC):
 
     def settled(self, pipeline: Any, recipe: Model) -> Any:  # noqa: ARG002 - for kinds whose pipelines have settings
         """The pipeline with what the recipe says of its results."""
+        return pipeline
+
+    def informed(self, pipeline: Any, source: Source) -> Any:  # noqa: ARG002 - for kinds whose pipelines answer as the data do
+        """The pipeline with what the data say of its results."""
         return pipeline
 
     def new_head(self, config: Mapping[str, Any]) -> bool:  # noqa: ARG002 - for kinds whose head is no classifier
@@ -150,6 +155,25 @@ class Tags(Kind):
         return objectives.Tags(tuple(labels), recipe.label_smoothing, class_weights(recipe.class_weights, every, labels))
 
 
+class Questions(Kind):
+    """Questions and the texts that answer them, word for word, or do not."""
+
+    plural, task_name, augments = "questions", answering.TASK, ()
+    metrics, by_class = objectives.Answers.metrics, False
+
+    def informed(self, pipeline: Any, source: Source) -> Any:
+        return replace(pipeline, no_answer=_unanswered(source.train))
+
+    def task(self, pipeline: Any, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return asking.Asking(pipeline)
+
+    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        return objectives.Answers(any(map(_unanswered, (source.train, source.validation, source.test))))
+
+    def new_head(self, config: Mapping[str, Any]) -> bool:
+        return _new_head(config, self.task_name, "answer questions", ("ForQuestionAnswering", "ForQuestionAnsweringSimple"))
+
+
 class Pairs(Kind):
     """Pairs of texts that belong together."""
 
@@ -224,19 +248,7 @@ class MaskedTexts(Kind):
         return objectives.HiddenTokens(recipe.label_smoothing)
 
     def new_head(self, config: Mapping[str, Any]) -> bool:
-        """A model that was not published with such a head gets one that is to be learnt.
-
-        Raises:
-            RecipeError: an architecture that has no such head.
-        """
-        architecture = registry.architecture_of(config)
-        if self.task_name not in getattr(registry.get(architecture), "HEADS", {}):
-            raise RecipeError(
-                f"model.name: {architecture.partition(':')[2]} cannot guess hidden words",
-                why="it reads from left to right, or has no such head",
-                fix="choose an encoder such as all-MiniLM-L6-v2, or leave data.masked out",
-            )
-        return not any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in config.get("architectures") or [])
+        return _new_head(config, self.task_name, "guess hidden words", ("ForMaskedLM", "ForPreTraining"))
 
 
 class Rewrites(Kind):
@@ -275,6 +287,27 @@ class CutTexts(Rewrites):
 _WINDOW = 256
 
 
+def _unanswered(part: Part) -> bool:
+    return any(not one.answers for one in part.inputs)
+
+
+def _new_head(config: Mapping[str, Any], task: str, said: str, endings: tuple[str, ...]) -> bool:
+    """A model that was not published with such a head gets one that is to be learnt.
+
+    Raises:
+        RecipeError: an architecture that has no such head.
+    """
+    architecture = registry.architecture_of(config)
+    if task not in getattr(registry.get(architecture), "HEADS", {}):
+        fix = "choose an encoder such as all-MiniLM-L6-v2"
+        raise RecipeError(
+            f"model.name: {architecture.partition(':')[2]} cannot {said}",
+            why="it reads from left to right, or has no such head",
+            fix=f"{fix}, or leave data.masked out" if task == "fill-mask" else fix,
+        )
+    return not any(name.endswith(endings) for name in config.get("architectures") or [])
+
+
 def _texts(pipeline: Pipeline) -> tasks.Texts:
     return tasks.Texts(pipeline.preprocess, int(pipeline.model.config.vocab_size))
 
@@ -286,6 +319,7 @@ KINDS: dict[str, Kind] = {
     "masked": MaskedTexts(),
     "text": Texts(),
     "tags": Tags(),
+    "questions": Questions(),
     "pairs": Pairs(),
     "corpus": Corpora(),
     "seq2seq": Rewrites(),

@@ -28,7 +28,8 @@ class Facts:
 
     Attributes:
         kind: of the data: ``image``, ``sound``, ``speech`` (sounds with transcripts), ``text``, ``tags`` (a tag for each word),
-            ``pairs`` (of texts that belong together) or ``corpus`` (texts to be continued).
+            ``questions``, ``pairs`` (of texts that belong together), ``corpus`` (texts to be continued), ``masked`` (with hidden
+            tokens), ``seq2seq`` (texts to be rewritten) or ``spans`` (with stretches cut out).
         classes: their names.
         train, validation, test: samples of each part, after splitting.
         counts: training samples of each class; empty where a sample has no class of its own.
@@ -42,6 +43,7 @@ class Facts:
         spells: the model spells what it hears (CTC).
         covered: its own alphabet has all letters of the transcripts.
         frames: the model looks at frames of sounds, not at their samples.
+        fresh: the head is new, and its weights drawn at random.
         layerdrop: probability that the model leaves out a layer in training.
         model: its name.
         parameters: how many it has.
@@ -83,6 +85,7 @@ class Facts:
     spells: bool = False
     covered: bool = False
     frames: bool = False
+    fresh: bool = True
     layerdrop: float = 0.0
     notes: list[str] = field(default_factory=list)
     pins: dict[str, str] = field(default_factory=dict)
@@ -169,6 +172,7 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         covered=source.kind == "speech" and speech.covers(recipe.model, source),
         heard=_heard(prepared) if source.kind == "sound" else 0.0,
         frames=hasattr(prepared, "n_mels"),
+        fresh=not is_text or bool(classes) or kind.new_head(models.config_of(recipe.model)),
         layerdrop=float(getattr(model.config, "layerdrop", 0.0)),
         notes=[*raw.notes, *_shared(source)],
         pins=_pins(recipe, raw.commit, pipeline),
@@ -190,9 +194,11 @@ def _tokens(pipeline: Any, part: Part) -> list[int]:
 
 
 def _texts(sample: Any) -> list[str]:
-    """The texts of a sample: one, the words of a tagged one, or both of a pair."""
+    """The texts of a sample: one, the words of a tagged one, a question before its text, or both of a pair."""
     if isinstance(sample, str):
         return [sample]
+    if hasattr(sample, "question"):
+        return [f"{sample.question} {sample.context}"]
     if hasattr(sample, "source"):
         return [sample.source]
     return [" ".join(sample.words)] if hasattr(sample, "words") else [sample.anchor, sample.positive]

@@ -27,6 +27,10 @@ def _kind(name: str) -> Callable[[Plan], bool]:
     return lambda plan: plan.facts.kind == name
 
 
+def _among(*names: str) -> Callable[[Plan], bool]:
+    return lambda plan: plan.facts.kind in names
+
+
 def _always(_: Plan) -> bool:
     return True
 
@@ -82,7 +86,20 @@ METHODS = Rule(
             ),
         ),
         Row("pairs of texts", _kind("pairs"), FULL, {}, "texts are compared with each other: there is no new head to wait for"),
-        Row("texts to be rewritten", _kind("seq2seq"), FULL, {}, "what reads and what writes learn together; no head is new"),
+        Row(
+            "texts to be rewritten, or with stretches cut out",
+            _among("seq2seq", "spans"),
+            FULL,
+            {},
+            "what reads and what writes learn together; no head is new",
+        ),
+        Row(
+            "texts with hidden tokens",
+            _kind("masked"),
+            FULL,
+            {},
+            "every text has much to guess, hidden anew each time: every layer learns the language",
+        ),
         Row(
             f"pictures, fewer than {FEW} training samples a class",
             lambda p: _image(p) and p.facts.per_class < FEW,
@@ -111,8 +128,9 @@ METHODS = Rule(
 # ---- how ----------------------------------------------------------------------------------------------------------
 
 
-def _text_rate(plan: Plan) -> float:
-    return 1e-4 if plan.facts.width <= NARROW else 3e-5
+def _faster(plan: Plan) -> dict[str, float]:
+    """What is new, which has further to go."""
+    return dict.fromkeys(plan.facts.top, 10.0) if plan.facts.fresh else {}
 
 
 RATES = Rule(
@@ -133,8 +151,8 @@ RATES = Rule(
             "the encoder compares texts already, and forgets at higher rates",
         ),
         Row(
-            "texts to be rewritten",
-            _kind("seq2seq"),
+            "texts to be rewritten, or with stretches cut out",
+            _among("seq2seq", "spans"),
             f"AdamW, 3e-4 up to {NARROW} wide, 5e-5 above",
             {"optim.type": "adamw", "optim.lr": lambda p: 3e-4 if p.facts.width <= NARROW else 5e-5},
             "an encoder-decoder ({width} wide) that writes already",
@@ -164,15 +182,18 @@ RATES = Rule(
             f"texts and sounds, features of at most {NARROW}",
             lambda p: p.facts.width <= NARROW,
             "AdamW, 1e-4; 10 times that for what is new",
-            {"optim.type": "adamw", "optim.lr": 1e-4, "optim.lr_scale": lambda p: dict.fromkeys(p.facts.top, 10.0)},
-            "a small encoder ({width} wide); what is new in it learns 10 times as fast",
+            {"optim.type": "adamw", "optim.lr": 1e-4, "optim.lr_scale": _faster},
+            lambda p: "a small encoder ({width} wide)" + ("; what is new in it learns 10 times as fast" if p.facts.fresh else ""),
         ),
         Row(
             "texts and sounds, wider features",
             _always,
             "AdamW, 3e-5; 10 times that for what is new",
-            {"optim.type": "adamw", "optim.lr": 3e-5, "optim.lr_scale": lambda p: dict.fromkeys(p.facts.top, 10.0)},
-            "a large encoder ({width} wide) forgets at higher rates; what is new in it learns 10 times as fast",
+            {"optim.type": "adamw", "optim.lr": 3e-5, "optim.lr_scale": _faster},
+            lambda p: (
+                "a large encoder ({width} wide) forgets at higher rates"
+                + ("; what is new in it learns 10 times as fast" if p.facts.fresh else "")
+            ),
         ),
     ),
 )
@@ -224,6 +245,13 @@ BATCHES = Rule(
             "sounds are long: a Whisper looks at 30 s of each",
         ),
         Row(
+            "texts with hidden tokens, or with stretches cut out",
+            _among("masked", "spans"),
+            "8 windows; halved until it fits into half of the free memory, and then accumulated",
+            {"data.batch_size": 8},
+            "a window is full of tokens, and each that is hidden has an output for every word there is",
+        ),
+        Row(
             "pictures, pairs of texts",
             lambda p: _image(p) or p.facts.kind == "pairs",
             "a twentieth of the samples, 8 to 32; halved until it fits into half of the free memory, and then accumulated",
@@ -248,8 +276,8 @@ def _side(plan: Plan) -> int:
     return min(facts.native, max(96, 32 * math.ceil(2 * facts.side / 32)))
 
 
-def _length(plan: Plan) -> int:
-    return min(plan.facts.positions, 256, max(16, 16 * math.ceil(plan.facts.tokens / 16)))
+def _length(plan: Plan, most: int = 256) -> int:
+    return min(plan.facts.positions, most, max(16, 16 * math.ceil(plan.facts.tokens / 16)))
 
 
 def _sound(plan: Plan) -> bool:
@@ -265,8 +293,8 @@ SIZES = Rule(
     "size of inputs",
     (
         Row(
-            "texts to be continued",
-            _kind("corpus"),
+            "texts to be continued, with hidden tokens, or with stretches cut out",
+            _among("corpus", "masked", "spans"),
             "windows of 256 tokens, or of what the model has positions for",
             {"model.max_length": lambda p: min(256, p.facts.positions)},
             "long enough for a paragraph, short enough for the memory",
@@ -292,6 +320,13 @@ SIZES = Rule(
             "what 95 of 100 sounds fit into, in steps of a quarter of a second, at most 10 s and what the weights hear",
             {"model.max_seconds": _heard},
             "95 of 100 sounds last at most {seconds:.2f} s, and the weights hear {heard:.2f} s",
+        ),
+        Row(
+            "questions",
+            _kind("questions"),
+            "what 95 of 100 questions with texts fit into, in steps of 16, at most 384 and what the model has positions for",
+            {"model.max_length": lambda p: _length(p, 384)},
+            "95 of 100 have at most {tokens} tokens; longer texts are read in windows that overlap",
         ),
         Row(
             "texts",
@@ -392,6 +427,13 @@ LENGTHS = Rule(
             "what is read twice is learnt by heart",
         ),
         Row(
+            "texts with hidden tokens, or with stretches cut out",
+            _among("masked", "spans"),
+            "3 epochs",
+            {"train.epochs": 3},
+            "other tokens are hidden each time",
+        ),
+        Row(
             "pairs of texts",
             _kind("pairs"),
             "2 to 3 epochs",
@@ -434,8 +476,8 @@ CARE = Rule(
     "steadiness",
     (
         Row(
-            "pairs of texts, texts to be continued or rewritten, sounds with transcripts",
-            lambda p: p.facts.kind in ("pairs", "corpus", "seq2seq", "speech"),
+            "pairs of texts, questions, texts to be continued, guessed or rewritten, sounds with transcripts",
+            _among("pairs", "questions", "corpus", "masked", "spans", "seq2seq", "speech"),
             "gradient's norm at most 1",
             {"train.clip_norm": 1.0},
             "one odd batch must not throw the weights off",
@@ -487,6 +529,20 @@ BALANCE = Rule(
             "the best weights chosen by the loss",
             {"train.best.metric": "loss"},
             "how well the next word is foreseen",
+        ),
+        Row(
+            "texts with hidden tokens, or with stretches cut out",
+            _among("masked", "spans"),
+            "the best weights chosen by the loss",
+            {"train.best.metric": "loss"},
+            "how well what is missing is foreseen",
+        ),
+        Row(
+            "questions",
+            _kind("questions"),
+            "the best weights chosen by F1",
+            {"train.best.metric": "f1"},
+            "how many words the answers have in common with the right ones",
         ),
         Row(
             "pairs of texts",

@@ -238,7 +238,7 @@ def _fit_memory(plan: Plan, first: Loaded, source: Any, pipeline: Any) -> None:
 def _longest(source: Any) -> int:
     """The training sample that takes the most memory."""
     inputs = source.train.inputs
-    if source.kind in ("text", "tags", "pairs", "seq2seq"):
+    if source.kind in ("text", "tags", "questions", "pairs", "seq2seq"):
         return max(range(len(inputs)), key=lambda i: len(str(inputs[i])))
     return int(np.argmax(seconds_of_sounds(inputs))) if source.kind == "speech" else 0
 

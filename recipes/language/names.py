@@ -16,6 +16,7 @@ DATASETS = (
     "fashion-mnist",
     "spam-sample",
     "mail-marks",
+    "mail-questions",
     "mail-subjects",
     "mail-summaries",
     "mail-texts",

@@ -114,5 +114,7 @@ def configuration(pipeline: Pipeline, model: Module, labels: Sequence[str]) -> d
     elif labels and not hasattr(pipeline, "letters"):  # letters have a file of their own
         config["id2label"] = {str(i): name for i, name in enumerate(labels)}
         config["label2id"] = {name: i for i, name in enumerate(labels)}
-    prefixes = {name: {"prefix": prefix} for name, prefix in getattr(pipeline, "prefixes", {}).items() if prefix}
-    return {**config, "task_specific_params": prefixes} if prefixes else config
+    special = {name: {"prefix": prefix} for name, prefix in getattr(pipeline, "prefixes", {}).items() if prefix}
+    if hasattr(pipeline, "to_task"):
+        special |= pipeline.to_task()
+    return {**config, "task_specific_params": special} if special else config

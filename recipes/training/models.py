@@ -40,7 +40,7 @@ def load(recipe: Model, kind: Kind, classes: int, seed: int) -> tuple[Pipeline, 
         new_head = recipe.new_head and classes > 0
         if new_head:
             given["num_classes"] = classes
-        elif kind.new_head(_config(recipe)):
+        elif kind.new_head(config_of(recipe)):
             given["new_head"] = [HEAD]
         pipeline = hub_load(recipe.name, random_init=recipe.random_init, task=kind.task_name, **given)
         if new_head:  # loading keeps a published head that has the right size by chance
@@ -49,7 +49,7 @@ def load(recipe: Model, kind: Kind, classes: int, seed: int) -> tuple[Pipeline, 
     return prepared(recipe, pipeline, kind), list(pipeline.model.head_names())
 
 
-def _config(recipe: Model) -> dict[str, Any]:
+def config_of(recipe: Model) -> dict[str, Any]:
     """What the model's ``config.json`` says, before any weight is read; of an architecture alone, what its card says."""
     resolved = resolve(recipe.name)
     if recipe.random_init and resolved.card is not None and resolved.card.config:
@@ -78,7 +78,7 @@ def check_kind(recipe: Model, kind: Kind) -> None:
 
 def _check_head(recipe: Model, classes: int) -> None:
     """The classifier that is to be kept tells as many classes apart as the data have; known before any weight is read."""
-    found = published_classes(_config(recipe))
+    found = published_classes(config_of(recipe))
     if found != classes:
         raise RecipeError(
             f"model.new_head is false, but {recipe.name} tells {found} classes apart and the data have {classes}",

@@ -95,7 +95,7 @@ def prepare(recipe: Recipe) -> Setup:
         why = f"{recipe.data.name} has {len(source.labels)}"
         raise RecipeError(f"model.num_classes is {classes}", why=why, fix="leave it out, or make it at least that")
     pipeline, head = models.load(recipe.model, kind, classes, recipe.seed)
-    pipeline = new_tokenizer.with_new_tokenizer(pipeline, source, recipe.model)
+    pipeline = kind.informed(new_tokenizer.with_new_tokenizer(pipeline, source, recipe.model), source)
     model, source = pipeline.model, kind.fitted(source, pipeline, recipe.model)
     adapter = adapters.attach(model, recipe.model, head, recipe.seed)
     if adapter is None:

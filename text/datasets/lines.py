@@ -28,8 +28,18 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path} is damaged: {error}", fix="get the file again") from error
 
 
+def whole_text(path: Path) -> str:
+    """All of a file.
+
+    Raises:
+        DataError: as of :func:`numbered_lines`.
+    """
+    return "".join(line for _, line in numbered_lines(path))
+
+
 def kind_of_row(path: Path) -> str:
-    """What a file of JSON lines holds, by the keys of its first: ``"tags"``, ``"seq2seq"``, ``"pairs"``, or ``"text"`` for none.
+    """What a file of JSON lines holds, by the keys of its first: ``"tags"``, ``"questions"``, ``"seq2seq"``, ``"pairs"``, or
+    ``"text"`` for none.
 
     Raises:
         DataError: no such file, not UTF-8, or a damaged archive.
@@ -42,6 +52,8 @@ def kind_of_row(path: Path) -> str:
     keys = set(row) if isinstance(row, dict) else set()
     if {"tokens", "tags"} <= keys:
         return "tags"
+    if "label" not in keys and {"question", "context"} <= keys:
+        return "questions"
     if "label" not in keys and any(set(names) <= keys for names in REWRITE_KEYS):
         return "seq2seq"
     return "pairs" if "label" not in keys and any(set(names) <= keys for names in PAIR_KEYS) else "text"

@@ -1,7 +1,7 @@
-"""Two more tasks on the shipped e-mails: which subject belongs to a message, and where links, sums and dates are.
+"""More tasks on the shipped e-mails: which subject belongs to a message, where links, sums and dates are, and questions.
 
-The subjects are what people wrote. The marks are made by the rules below, so a model that learns them learns these rules: a
-small, real-text stand-in for a hand-made corpus.
+The subjects are what people wrote. The marks and the answers are made by the rules below, so a model that learns them learns these
+rules: a small, real-text stand-in for a hand-made corpus.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from .pairs import Pair
+from .questions import Question
 from .rewrites import Rewrite
 from .spam import Spam
 from .tagged import Tagged
@@ -103,3 +104,44 @@ def tagged(line: str) -> Tagged:
         tags.append("O" if hit is None else f"{'I' if hit == last else 'B'}-{hit[2]}")
         last = hit
     return Tagged(tuple(words), tuple(tags))
+
+
+# What can be asked of a message: the questions, in turn, and the rule whose only match in the message is the answer.
+_ASKED = (
+    (("Which link is in the message?", "What is the address of the page?"), _RULES["LINK"]),
+    (("Which e-mail address is given?", "Where can one write to?"), _RULES["ADDRESS"]),
+    (("How much money is it about?", "Which sum is named?"), _RULES["MONEY"]),
+    (("Which date is named?", "On which day is it?"), _RULES["DATE"]),
+    (("At what time was it?", "Which time of day is named?"), re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?(?:\s?[APap]\.?[Mm]\b)?")),
+    (("Which percentage is named?", "How many per cent is it?"), re.compile(r"\b\d+(?:\.\d+)?\s?(?:%|percent)")),
+    (
+        ("Who is quoted?", "Whose message is answered?"),
+        re.compile(r"(?:[A-Z][\w.'-]+ ){0,3}[A-Z][\w.'-]+(?= (?:wrote|writes)\b)"),
+    ),
+)
+
+
+def mail_questions(split: str) -> list[Question]:
+    """What can be asked of the shipped e-mails: each kind of thing that is named in a message just once, in every place it stands;
+    and of every other such message one question that it does not answer.
+
+    Args:
+        split: "train" or "test".
+
+    Example:
+        >>> one = mail_questions("train")[0]
+        >>> one.question, one.answers[0][0]
+        ('What is the address of the page?', 'http://www.newsisfree.com/click/-1,8381145,215/')
+    """
+    found: list[Question] = []
+    asked_of = 0
+    for number, text in enumerate(Spam(split).texts):
+        matches = [[(m.group(), m.start()) for m in rule.finditer(text)] for _, rule in _ASKED]
+        answered = [i for i, hits in enumerate(matches) if len({what for what, _ in hits}) == 1]
+        found += [Question(_ASKED[i][0][(number + i) % 2], text, tuple(matches[i])) for i in answered]
+        absent = [i for i, hits in enumerate(matches) if not hits]
+        asked_of += bool(answered)
+        if answered and absent and asked_of % 2:
+            i = absent[number % len(absent)]
+            found.append(Question(_ASKED[i][0][number % 2], text, ()))
+    return found

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ...hub.cards import Card
     from ...hub.files import Files
 
+TASK = "question-answering"
+LONGEST = 30  # tokens of an answer
+_NO_ANSWER = "handle_impossible_answer"  # as transformers' pipeline calls it
 _STRIDE = 128  # tokens that windows have in common: an answer that one cuts apart stands whole in the next
 
 
@@ -74,22 +77,37 @@ class QuestionAnswering(TextPipeline):
     """A question and a text of any length -> the stretch of the text that answers it.
 
     The text is read in windows that overlap; probabilities are taken over all of them at once.
+
+    Attributes:
+        no_answer: "no answer" is an answer too, unless a call says otherwise: the model was trained so (SQuAD 2).
     """
+
+    no_answer: bool = False
 
     @classmethod
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> QuestionAnswering:
-        """Tokenizer from the files."""
+        """Tokenizer from the files; whether there may be no answer from ``task_specific_params``, as nyala's runs write them."""
         longest = longest_of(model)
         length = min(Pooling.max_length(files) or 384, longest)
-        return cls(model, tokenizer_of(files, length, model), as_is, card, files, config)
+        tasks = config.get("task_specific_params")
+        own = tasks.get(TASK) if isinstance(tasks, dict) else None
+        none = isinstance(own, dict) and own.get(_NO_ANSWER) is True
+        return cls(model, tokenizer_of(files, length, model), as_is, card, files, config, no_answer=none)
 
-    def __call__(self, inputs: Any, context: str | None = None, *, no_answer: bool = False, max_answer_tokens: int = 30) -> Any:
+    def to_task(self) -> dict[str, dict[str, Any]]:
+        """What ``from_files`` reads of a configuration's ``task_specific_params``."""
+        return {TASK: {_NO_ANSWER: True}} if self.no_answer else {}
+
+    def __call__(
+        self, inputs: Any, context: str | None = None, *, no_answer: bool | None = None, max_answer_tokens: int = LONGEST
+    ) -> Any:
         """A question and its context -> :class:`Answer`; a list of pairs -> :class:`Answers`.
 
         Args:
             inputs: the question, with ``context``; or pairs, as tuples or ``{"question": ..., "context": ...}``.
             context: the text that answers it.
-            no_answer: "no answer" is an answer too, for models that were trained so (SQuAD 2): its text is empty.
+            no_answer: "no answer" is an answer too, for models that were trained so (SQuAD 2): its text is empty. By default as the
+                model was trained, where its files say it.
             max_answer_tokens: an answer is no longer.
 
         Raises:
@@ -101,12 +119,13 @@ class QuestionAnswering(TextPipeline):
         asked = [(inputs, context)] if context is not None else list(map(_pair, _listed(inputs)))
         for i, (question, text) in enumerate(asked):
             _check_pair(question, text, i)
-        windows = [self._windows(question, text) for question, text in asked]
+        none = self.no_answer if no_answer is None else no_answer
+        windows = [self.windows(question, text) for question, text in asked]
         rows = [window for group in windows for window in group]
         self.check(rows, [question for (question, _), group in zip(asked, windows, strict=True) for _ in group])
         ends = iter(self._ends(rows))
         found = [
-            _answer(text, group, [next(ends) for _ in group], no_answer, max_answer_tokens)
+            likeliest(text, group, [next(ends) for _ in group], none, max_answer_tokens)
             for (_, text), group in zip(asked, windows, strict=True)
         ]
         return found[0] if context is not None else Answers(found, asked)
@@ -117,7 +136,8 @@ class QuestionAnswering(TextPipeline):
             raise DataError("a question and no text", fix="give the question first, then the text that answers it")
         return self([(inputs[0], text) for text in inputs[1:]])  # type: ignore[no-any-return]
 
-    def _windows(self, question: str, context: str) -> list[Window]:
+    def windows(self, question: str, context: str) -> list[Window]:
+        """The context in stretches that the model can read at once, the question before each."""
         tokenizer = self.tokenizer()
         asked = len(tokenizer.backend.encode(question, add_special_tokens=False).ids)
         room = tokenizer.max_length - asked - tokenizer.backend.num_special_tokens_to_add(True)
@@ -165,13 +185,24 @@ def _check_pair(question: Any, context: Any, number: int) -> None:
             raise DataError(f"the {what} of input {number} is empty", fix="give the question, and the text that answers it")
 
 
-def _answer(
-    context: str, windows: Sequence[Window], ends: Sequence[np.ndarray[Any, Any]], no_answer: bool, longest: int
+def likeliest(
+    context: str,
+    windows: Sequence[Window],
+    ends: Sequence[np.ndarray[Any, Any]],
+    no_answer: bool = False,
+    longest: int = LONGEST,
 ) -> Answer:
     """The likeliest stretch of all windows.
 
     A window's first token, which is none of the context, stands for "no answer here"; the context as a whole has none where that
     is likelier than any stretch in every window (Devlin et al., section 4.3).
+
+    Args:
+        context: the text.
+        windows: of it.
+        ends: for each window the logits of its tokens of being the first and the last, float64 (2, T).
+        no_answer: "no answer" is an answer too.
+        longest: tokens of an answer at most.
     """
     usable = [np.array([o is not None or (no_answer and i == 0) for i, o in enumerate(w.offsets)]) for w in windows]
     scores = [np.where(use, e, -np.inf) for use, e in zip(usable, ends, strict=True)]

@@ -1,4 +1,5 @@
-"""Texts that carry no class: words with tags, pairs that belong together, and corpora. Other files are left to other readers."""
+"""Texts that carry no class: words with tags, questions, pairs that belong together, corpora. Other files are left to other
+readers."""
 
 from __future__ import annotations
 
@@ -39,14 +40,16 @@ def read(recipe: Data) -> Raw | None:
 
 
 def kind_of(path: Path) -> str | None:
-    """What a file holds: ``"tags"``, ``"pairs"``, ``"seq2seq"``, ``"corpus"``, or None for all else."""
-    from ....text.datasets import kind_of_row
+    """What a file holds: ``"tags"``, ``"questions"``, ``"pairs"``, ``"seq2seq"``, ``"corpus"``, or None for all else."""
+    from ....text.datasets import is_squad, kind_of_row
 
     name = path.name.removesuffix(".gz")
     if name.endswith(".txt") and path.is_file():
         return "corpus"
     if path.is_dir() and any(path.glob("*.txt")) and not any(p.is_dir() for p in path.iterdir()):
         return "corpus"
+    if path.is_file() and name.endswith(".json"):
+        return "questions" if is_squad(path) else None
     if not path.is_file() or not name.endswith((".jsonl", *_COLUMNS)):
         return None
     if name.endswith(_COLUMNS):
@@ -78,6 +81,11 @@ def of_pairs(parts: dict[str, Sequence[Any]], hashes: dict[str, str]) -> Raw:
     return _raw("pairs", [], parts, hashes)
 
 
+def of_questions(parts: dict[str, Sequence[Any]], hashes: dict[str, str]) -> Raw:
+    """Parts of questions about texts."""
+    return _raw("questions", [], parts, hashes)
+
+
 def of_rewrites(parts: dict[str, Sequence[Any]], hashes: dict[str, str]) -> Raw:
     """Parts of texts and what is to be written of them."""
     return _raw("seq2seq", [], parts, hashes)
@@ -103,6 +111,12 @@ def _pairs(path: Path) -> Sequence[Any]:
     from ....text.datasets import read_pairs
 
     return read_pairs(path)
+
+
+def _questions(path: Path) -> Sequence[Any]:
+    from ....text.datasets import read_questions
+
+    return read_questions(path)
 
 
 def _rewrites(path: Path) -> Sequence[Any]:
@@ -131,9 +145,10 @@ def _hash(path: Path) -> str:
     return hashing.of_files((p.name, p) for p in sorted(path.glob("*.txt"))) if path.is_dir() else hashing.of_file(path)
 
 
-_READ = {"tags": _tagged, "pairs": _pairs, "seq2seq": _rewrites, "corpus": _corpus}
+_READ = {"tags": _tagged, "questions": _questions, "pairs": _pairs, "seq2seq": _rewrites, "corpus": _corpus}
 _WORDS = {
     "tags": "tagged texts",
+    "questions": "questions",
     "pairs": "pairs of texts",
     "seq2seq": "texts and what is to be written of them",
     "corpus": "a corpus",

@@ -1,5 +1,6 @@
 """What a run minimises and how its result is measured, for each kind of data: one file each, over ``base.Objective``."""
 
+from .answers import Answers
 from .base import Objective, Result
 from .classes import Classes, class_weights
 from .masked import HiddenTokens
@@ -11,6 +12,7 @@ from .tokens import NextTokens
 
 __all__ = [
     "SPEECH_METRICS",
+    "Answers",
     "Classes",
     "CutTokens",
     "Dictated",

@@ -52,7 +52,7 @@ SPEECH = {**SOUND, "kind": "speech", "counts": [], "heard": 0.0}
 SPOKEN = (SPEECH, {**SPEECH, "spells": True})
 
 
-STRUCTURED = tuple({**TEXT, "kind": kind, "counts": []} for kind in ("tags", "pairs", "corpus", "seq2seq"))
+STRUCTURED = tuple({**TEXT, "kind": kind, "counts": []} for kind in ("tags", "pairs", "corpus", "seq2seq", "questions", "masked"))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,18 @@ def test_who_says_what_learns_says_all_of_it(said: str) -> None:
 def test_an_adapter_gets_a_rate_of_its_own() -> None:
     assert decide(facts(**TEXT), {"model.adapter.type": "dora"}).values["optim.lr"] == 1e-3
     assert decide(facts(**STRUCTURED[2]), {}).values["model.adapter.type"] == "lora"
+
+
+def test_texts_that_are_guessed_are_windows_and_a_published_head_learns_no_faster() -> None:
+    for kind in ("masked", "spans"):
+        values = decide(facts(**{**TEXT, "kind": kind, "counts": [], "classes": []}), {}).values
+        assert values["model.max_length"] == 256 and values["train.epochs"] == 3 and values["train.best.metric"] == "loss"
+        assert "train.label_smoothing" not in values and "train.class_weights" not in values
+    masked = {**STRUCTURED[5], "top": ["cls"]}
+    assert decide(facts(**masked), {}).values["optim.lr_scale"] == {"cls": 10.0}
+    assert decide(facts(**masked, fresh=False), {}).values["optim.lr_scale"] == {}
+    asked = decide(facts(**{**STRUCTURED[4], "tokens": 900}), {}).values
+    assert asked["model.max_length"] == 384 and asked["train.best.metric"] == "f1" and "train.label_smoothing" not in asked
 
 
 def test_a_wide_text_encoder_gets_a_smaller_rate() -> None:

@@ -190,3 +190,17 @@ def test_the_users_length_wins(tiny_model: Path, tiny_data: Path) -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200), (20, 20)])
 def test_times(text: str | int, seconds: float) -> None:
     assert seconds_of(text) == seconds
+
+
+def test_hidden_words_and_questions(tiny_bert: Path, tmp_path: Path) -> None:
+    """A head that the weights have not is new, and each kind gets what its objective takes."""
+    (tmp_path / "texts.txt").write_text("\n\n".join(f"the sun of {word} and joy" for word in ("rain", "warm", "kind") * 30))
+    masked = propose(tiny_bert, tmp_path / "texts.txt", overrides={"data.masked": {}, "model.max_length": 16})
+    chosen = masked.loaded.recipe
+    assert masked.facts.kind == "masked" and masked.facts.fresh and chosen.train.best.metric == "loss"
+    assert chosen.train.label_smoothing == 0 and list(chosen.optim.lr_scale.values()) == [10.0]
+    rows = [{"question": "sun joy", "context": f"the {word} of joy", "answer": word} for word in ("sun", "warm", "kind") * 30]
+    (tmp_path / "asked.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    done = nyala.finetune(tiny_bert, tmp_path / "asked.jsonl", epochs=1, overrides={"data.workers": 0})
+    assert set(done.metrics) >= {"f1", "exact_match", "loss"} and not done.pipeline.no_answer
+    assert done.pipeline("sun joy", "the warm of joy").text
