@@ -1,7 +1,7 @@
 """More tasks on the shipped e-mails: which subject belongs to a message, where links, sums and dates are, and questions.
 
-The subjects are what people wrote. The marks and the answers are made by the rules below, so a model that learns them learns these
-rules: a small, real-text stand-in for a hand-made corpus.
+The subjects are what people wrote. The marks and the answers are made by the rules below, so a model that learns them learns
+these rules: a small, real-text stand-in for a hand-made corpus.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def tagged(line: str) -> Tagged:
     return Tagged(tuple(words), tuple(tags))
 
 
+_NAME = r"[A-Z][\w.'-]+"
 # What can be asked of a message: the questions, in turn, and the rule whose only match in the message is the answer.
 _ASKED = (
     (("Which link is in the message?", "What is the address of the page?"), _RULES["LINK"]),
@@ -114,16 +115,13 @@ _ASKED = (
     (("Which date is named?", "On which day is it?"), _RULES["DATE"]),
     (("At what time was it?", "Which time of day is named?"), re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?(?:\s?[APap]\.?[Mm]\b)?")),
     (("Which percentage is named?", "How many per cent is it?"), re.compile(r"\b\d+(?:\.\d+)?\s?(?:%|percent)")),
-    (
-        ("Who is quoted?", "Whose message is answered?"),
-        re.compile(r"(?:[A-Z][\w.'-]+ ){0,3}[A-Z][\w.'-]+(?= (?:wrote|writes)\b)"),
-    ),
+    (("Who is quoted?", "Whose message is answered?"), re.compile(rf"(?:{_NAME} ){{0,3}}{_NAME}(?= (?:wrote|writes)\b)")),
 )
 
 
 def mail_questions(split: str) -> list[Question]:
-    """What can be asked of the shipped e-mails: each kind of thing that is named in a message just once, in every place it stands;
-    and of every other such message one question that it does not answer.
+    """What can be asked of the shipped e-mails: for each message the kinds of things of which it names just one, and for every
+    other such message one question that it does not answer.
 
     Args:
         split: "train" or "test".
@@ -131,7 +129,7 @@ def mail_questions(split: str) -> list[Question]:
     Example:
         >>> one = mail_questions("train")[0]
         >>> one.question, one.answers[0][0]
-        ('What is the address of the page?', 'http://www.newsisfree.com/click/-1,8381145,215/')
+        ('Where can one write to?', 'name@example.com')
     """
     found: list[Question] = []
     asked_of = 0

@@ -106,8 +106,8 @@ class QuestionAnswering(TextPipeline):
         Args:
             inputs: the question, with ``context``; or pairs, as tuples or ``{"question": ..., "context": ...}``.
             context: the text that answers it.
-            no_answer: "no answer" is an answer too, for models that were trained so (SQuAD 2): its text is empty. By default as the
-                model was trained, where its files say it.
+            no_answer: "no answer" is an answer too, for models that were trained so (SQuAD 2): its text is empty. By default
+                as the model was trained, where its files say it.
             max_answer_tokens: an answer is no longer.
 
         Raises:
