@@ -20,6 +20,7 @@ EXAMPLES = """  nyala predict tf_efficientnet_lite0 cat.jpg
   nyala predict google-bert/bert-base-uncased "Paris is the [MASK] of France."
   nyala predict SEGMENTATION_MODEL street.jpg --output out.png --masks masks   a class for every pixel
   nyala predict QUESTION_MODEL "Who wrote it?" "The letter was written by Ada in 1843."   a question, then texts
+  nyala predict google-t5/t5-small "The house is small." --task translation --to de
   nyala predict RANKING_MODEL "how to boil eggs" "Six minutes will do." "Hens lay eggs."  a query, then texts"""
 
 
@@ -27,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a catalogue name, a hub id, a folder, a run folder, or a bundle")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture or sound files, or texts")
     parser.add_argument("--labels", metavar="A,B,...", help="classes that the model was not trained on: sort texts into these")
+    parser.add_argument("--task", help="what the model shall do, where it is not what it was published for: translation, ...")
+    parser.add_argument("--to", metavar="LANGUAGE", help="translate into this language, as the model calls it: de, fra, ...")
     parser.add_argument("--output", metavar="FILE.png", help="draw the results into this picture")
     parser.add_argument(
         "--masks", metavar="FOLDER", help="of a model for segmentation: write each picture's classes as a PNG there"
@@ -48,11 +51,12 @@ def execute(args: argparse.Namespace) -> int:
         )
     if Path(args.name).is_file() and not is_bundle_name(args.name):
         raise ArgumentError(f"{args.name} is a file, not a model", fix="name the model first, then the inputs")
+    pipeline: Any = load(args.name, task=_task(args))
     if args.labels:
-        pipeline: Any = load(args.name, task="zero-shot-classification")
         results = pipeline(args.inputs, [label.strip() for label in args.labels.split(",") if label.strip()])
+    elif args.to:
+        results = pipeline(args.inputs, to=args.to)
     else:
-        pipeline = load(args.name)
         results = pipeline.from_arguments(args.inputs)
     if args.masks:
         _write_masks(args.masks, args.inputs, results, pipeline)
@@ -83,3 +87,22 @@ def _write_masks(folder: str, inputs: list[str], results: Any, pipeline: Any) ->
     for name, one in zip(names, results, strict=True):
         one.save_mask(Path(folder) / name)
     console.say(f"wrote {len(names)} mask(s) into {folder}")
+
+
+def _task(args: argparse.Namespace) -> str | None:
+    """The task that the options ask for; None for the model's own.
+
+    Raises:
+        ArgumentError: options that ask for different ones, or a task that there is not.
+    """
+    from ...hub.pipeline import pipeline_class
+
+    implied = {"--labels": (args.labels, "zero-shot-classification"), "--to": (args.to, "translation")}
+    asked = {option: task for option, (given, task) in implied.items() if given}
+    if args.task:
+        pipeline_class(args.task)  # a misspelt one is said before anything is fetched
+        asked["--task"] = args.task
+    if len(set(asked.values())) > 1:
+        told = " and ".join(f"{option} ({task})" if option != "--task" else f"--task {task}" for option, task in asked.items())
+        raise ArgumentError(f"{told} ask for different things", fix="leave one of them out")
+    return next(iter(asked.values()), None)

@@ -129,7 +129,7 @@ def mail_questions(split: str) -> list[Question]:
     Example:
         >>> one = mail_questions("train")[0]
         >>> one.question, one.answers[0][0]
-        ('Where can one write to?', 'name@example.com')
+        ('How much money is it about?', '$250,000')
     """
     found: list[Question] = []
     asked_of = 0

@@ -258,7 +258,7 @@ class Translation(Text2Text):
             if len(several) > 1:
                 raise ArgumentError(
                     f"this model translates into {', '.join(sorted(several))}",
-                    fix=f"choose with to={min(several)!r}, or with prefix=",
+                    fix=f"choose with to={min(several)!r} (--to {min(several)}), or with prefix=",
                 )
             return next(iter(several.values()))
         return super()._before(prefix, to)

@@ -15,6 +15,7 @@ from nyala.errors import ArgumentError, DataError, IndexRangeError, MissingFileE
 from nyala.text.generation import GenerationConfig, generate
 from nyala.text.generation.published import processors_of, settings_of
 from nyala.text.models import marian, t5
+from nyala.recipes.cli import main
 from nyala.text.pipelines.text2text import Rewritten, Summarization, Text2Text, Translation
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
@@ -125,6 +126,25 @@ def test_a_language_is_chosen(folder: str) -> None:
         pipe("call me", to="it")
     with pytest.raises(ArgumentError, match="both prefix= and to="):
         pipe("call me", to="de", prefix="x")
+
+
+def test_one_folder_serves_several_tasks_on_the_command_line(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*argv: str) -> tuple[int, str]:
+        code = main(["predict", folder, "call me", *argv, "--json"])
+        out, err = capsys.readouterr()
+        return code, json.loads(out)["results"][0]["generated"] if not code else err
+
+    pipes = {task: nyala.load(folder, task=task) for task in ("summarization", "translation")}
+    assert said("--task", "summarization") == (0, pipes["summarization"]("call me"))
+    assert said("--to", "fr") == said("--to", "fr", "--task", "translation") == (0, pipes["translation"]("call me", to="fr"))
+    for argv, error in (
+        (["--task", "translation"], "translates into de, fr"),
+        (["--task", "translatoin"], "did you mean translation"),
+        (["--to", "de", "--task", "summarization"], "--to (translation) and --task summarization ask for different things"),
+        (["--to", "de", "--labels", "a,b"], "ask for different things"),
+    ):
+        code, err = said(*argv)
+        assert code == 2 and error in " ".join(err.split()), err
 
 
 def test_marian_translates_by_itself_and_into_a_language_by_its_mark(tmp_path: Path) -> None:
