@@ -20,6 +20,7 @@ from ..lanes.moves import fetch
 from ..lanes.pointers import integers
 from ..matrix.gemm import DEPTH, finish
 from ..matrix.microkernel import (
+    _F32,
     _I64,
     _VECTOR,
     _VOID,
@@ -27,11 +28,10 @@ from ..matrix.microkernel import (
     LANES,
     ROWS,
     VECTORS,
+    _at,
     _constant,
-    _floats,
     _splat,
     _store,
-    _vector_at,
 )  # fmt: skip
 from ..running.compiled import EXACT, compiled_callback, njit
 
@@ -122,10 +122,12 @@ def _terms(
     phis = _phis(builder, len(places), len(before[0]))
     place = builder.inttoptr(builder.add(given["offsets"], builder.shl(i, _constant(3))), _I64.as_pointer())
     offset = builder.load(place)
-    panel = [builder.load(_vector_at(builder, builder.add(b, _constant(4 * LANES * j))), align=4) for j in range(len(before[0]))]
+    panel = [
+        builder.load(_at(builder, builder.add(b, _constant(4 * LANES * j)), _VECTOR), align=4) for j in range(len(before[0]))
+    ]
     after = []
     for place, sums in zip(places, phis, strict=True):
-        left = _splat(builder, builder.load(_floats(builder, builder.add(place, offset)), align=4))
+        left = _splat(builder, builder.load(_at(builder, builder.add(place, offset), _F32), align=4))
         after.append([builder.call(fma, [left, column, s]) for column, s in zip(panel, sums, strict=True)])
     following, b_after = builder.add(i, _constant(1)), builder.add(b, given["b_step"])
     for phi, start, value in ((i, first, following), (b, b_first, b_after)):
