@@ -38,6 +38,9 @@ TIMM: dict[str, tuple[str, dict[str, Any]]] = {
     "dinov2_reg4_timm": ("vit_small_patch14_reg4_dinov2", _SMALL),
 }
 _SWIN = {"img_size": 32, "patch_size": 2, "embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2), "window_size": 5}
+_DINOV3 = {"patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
+TIMM["dinov3_timm"] = ("vit_small_patch16_dinov3", {**_DINOV3, "img_size": 32})
+TIMM["dinov3_timm_gated"] = ("vit_small_plus_patch16_dinov3_qkvb", {**_DINOV3, "img_size": 32, "mlp_ratio": 2})
 TIMM["swin"] = ("swin_tiny_patch4_window7_224", {**_SWIN, "drop_path_rate": 0.0})
 _TINY = {
     "image_size": 32, "patch_size": 8, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -64,6 +67,13 @@ TRANSFORMERS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {**_TINY, "num_labels": 5},
     ),
 }
+_DINOV3_TINY = {**_TINY, "intermediate_size": 32, "num_register_tokens": 3}
+TRANSFORMERS["dinov3"] = ("DINOv3ViTConfig", "DINOv3ViTModel", _DINOV3_TINY)
+TRANSFORMERS["dinov3_gated"] = (
+    "DINOv3ViTConfig",
+    "DINOv3ViTModel",
+    {**_DINOV3_TINY, "use_gated_mlp": True, "hidden_act": "silu", "key_bias": True, "mlp_bias": False, "num_register_tokens": 1},
+)
 TRANSFORMERS["swin_transformers"] = ("SwinConfig", "SwinForImageClassification", {**_SWIN_TINY, "num_labels": 5})
 TRANSFORMERS["swin_bare"] = ("SwinConfig", "SwinModel", _SWIN_TINY)
 FULL = (
@@ -72,6 +82,8 @@ FULL = (
     "deit3_small_patch16_224",
     "vit_small_patch14_dinov2",
     "vit_giant_patch14_dinov2",
+    "vit_small_plus_patch16_dinov3",
+    "vit_base_patch16_dinov3_qkvb",
 )
 
 
@@ -98,7 +110,7 @@ def save(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] 
 def by_timm(name: str, architecture: str, arguments: dict[str, Any]) -> None:
     folder = VISION / name
     folder.mkdir(parents=True, exist_ok=True)
-    classes = 0 if name.startswith("dinov2") else 5
+    classes = 0 if name.startswith("dino") else 5
     swin = architecture.startswith("swin")
     model = create_model(architecture, num_classes=classes, **({} if swin else {"dynamic_img_size": True}), **arguments)
     randomise(model)
@@ -141,7 +153,8 @@ def by_transformers(name: str, config_class: str, model_class: str, settings: di
     with torch.no_grad():
         goldens["odd_logits"] = result(model, odd.double())
 
-        goldens["features"] = model.base_model(x.double()).last_hidden_state
+        whole = model if model_class.endswith("Model") else model.base_model
+        goldens["features"] = whole(x.double()).last_hidden_state
         for n, p in model.named_parameters():
             p.data = found[n] if n in found else torch.zeros_like(p)
     with tempfile.TemporaryDirectory() as written:  # transformers writes names that are not those of its modules
@@ -155,7 +168,7 @@ def write_keys() -> None:
     shapes = {}
     with torch.device("meta"):
         for name in FULL:
-            model = create_model(name, num_classes=0 if "dinov2" in name else 1000)
+            model = create_model(name, num_classes=0 if "dinov" in name else 1000)
             shapes[name] = {key: list(value.shape) for key, value in model.state_dict().items()}
     lines = (f"{json.dumps(name)}: {json.dumps(keys)}" for name, keys in shapes.items())
     (VISION / "vit_keys.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

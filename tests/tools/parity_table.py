@@ -28,7 +28,7 @@ PICTURES = (
 VITS = (
     "vit", "vit_avg", "deit_distilled", "deit3", "dinov2_timm", "dinov2_reg4_timm", "swin", "vit_transformers", "vit_pooler",
     "deit_teacher", "dinov2", "dinov2_swiglu", "dinov2_classifier", "dinov2_registers", "dinov2_registers_classifier",
-    "swin", "swin_transformers", "swin_bare",
+    "swin_transformers", "swin_bare", "dinov3_timm", "dinov3_timm_gated", "dinov3", "dinov3_gated",
 )  # fmt: skip
 TOWERS = ("clip", "clip_classifier", "siglip", "siglip_classifier")
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
