@@ -27,6 +27,7 @@ TASKS: dict[str, str] = {
     "object-detection": "vision.detection.pipeline:ObjectDetection",
     "image-embedding": "vision.embedding:ImageEmbedding",
     "depth-estimation": "vision.depth:DepthEstimation",
+    "mask-generation": "vision.prompting.pipeline:PromptedMasks",
     "sentence-embedding": "text.pipelines.embedding:TextEmbedding",
     "feature-extraction": "text.pipelines.embedding:TextEmbedding",
     "text-classification": "text.pipelines.classification:TextClassification",
