@@ -213,6 +213,103 @@ def _fashion_mnist(sample: bool) -> Raw:
     return Raw("image", list(read.classes), parts["train"], parts["test"], hashes)
 
 
+def _drawn_shapes() -> Raw:
+    """Made-up pictures with boxes; their hashes are those of every pixel and box."""
+    from ...vision.datasets.shapes import DrawnShapes
+
+    parts, hashes = {}, {}
+    for name, count in (("train", 1000), ("test", 200)):
+        drawn = list(DrawnShapes(name, count))
+        parts[name] = Part(drawn, np.zeros(count, np.int64))
+        pixels = {f"{i}.image": one.image for i, one in enumerate(drawn)}
+        known = {f"{i}.boxes": np.column_stack([one.boxes, one.labels]) for i, one in enumerate(drawn)}
+        hashes[name] = hashing.of_arrays(pixels | known)
+    return Raw("boxes", list(DrawnShapes.classes), parts["train"], parts["test"], hashes)
+
+
+def _mails(sample: str) -> Raw:
+    """Shipped e-mails with a class each."""
+    from ...text import datasets
+
+    kind = getattr(datasets, sample)
+    parts, hashes = {}, {}
+    for name in ("train", "test"):
+        read = kind(name)
+        parts[name] = Part(read.texts, np.array(read.labels, np.int64))
+        hashes[name] = hashing.of_file(kind.file(name))
+    return Raw("text", list(kind.names), parts["train"], parts["test"], hashes)
+
+
+def _mail(read: str, make: Callable[..., Raw], **more: Any) -> Raw:
+    """One of the tasks on the shipped e-mails."""
+    from ...text import datasets
+
+    parts = {name: getattr(datasets, read)(name) for name in ("train", "test")}
+    return make(parts, {name: hashing.of_file(datasets.Spam.file(name)) for name in parts}, **more)
+
+
+def _mail_marks() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_marks", structured.of_tags, where="mail-marks")
+
+
+def _mail_texts() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_texts", structured.of_texts)
+
+
+def _mail_questions() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_questions", structured.of_questions)
+
+
+def _mail_subjects() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_subjects", structured.of_pairs)
+
+
+def _mail_summaries() -> Raw:
+    from .readers import structured
+
+    return _mail("mail_summaries", structured.of_rewrites)
+
+
+def _spoken_words() -> Raw:
+    """Recordings with what is said in them, under the names that they have wherever they lie."""
+    from ...audio.datasets.utterances import SpokenWords
+    from .readers import speech
+
+    found = {name: SpokenWords(name) for name in ("train", "test")}
+    hashes = {
+        name: hashing.of_files((key, one.sound) for key, one in zip(part.names, part.utterances, strict=True))
+        for name, part in found.items()
+    }
+    return speech.of_utterances({name: part.utterances for name, part in found.items()}, hashes)
+
+
+def _digit_strings() -> Raw:
+    from ...audio.datasets.strings import DigitStrings
+    from .readers import speech
+
+    parts = {name: DigitStrings(name) for name in ("train", "test")}
+    hashes = {name: hashing.of_files((path.name, path) for path in part.files) for name, part in parts.items()}
+    return speech.of_utterances(dict(parts), hashes)
+
+
+def _recordings(read: str) -> Raw:
+    """Recordings with a class each, under the names that they have wherever they lie."""
+    from ...audio import datasets
+
+    found = {name: getattr(datasets, read)(name) for name in ("train", "test")}
+    parts = {name: Part(part.files, np.array(part.labels, np.int64)) for name, part in found.items()}
+    hashes = {name: hashing.of_files(zip(part.names, part.files, strict=True)) for name, part in found.items()}
+    return Raw("sound", list(found["train"].classes), parts["train"], parts["test"], hashes)
+
+
 def _mails(sample: str) -> Raw:
     """Shipped e-mails with a class each."""
     from ...text import datasets
@@ -303,6 +400,7 @@ REGISTERED: dict[str, Callable[[], Raw]] = {
     "mail-summaries": _mail_summaries,
     "mail-texts": _mail_texts,
     "mail-topics": lambda: _mails("Topics"),
+    "drawn-shapes": _drawn_shapes,
     "fashion-mnist-sample": lambda: _fashion_mnist(sample=True),
     "fashion-mnist": lambda: _fashion_mnist(sample=False),
     "spam-sample": lambda: _mails("Spam"),

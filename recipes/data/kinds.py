@@ -16,10 +16,11 @@ from ...hub.pipeline import Pipeline, pipeline_class
 from ...text.datasets.packing import pack
 from ...text.pipelines import answering
 from ...text.tokenizers.masking import Masker
-from ..language.schema import Masking, Model, RandomPart, Spans, Train
+from ...vision.detection import SetCriterion
+from ..language.schema import HorizontalFlip, Masking, Model, RandomPart, Spans, Train
 from ..training import objectives
 from ..training.objectives import Objective, class_weights
-from . import asking, augment, masked, rewriting, speech, tasks
+from . import asking, augment, boxes, masked, rewriting, speech, tasks
 from .datasets import Part, Source
 
 
@@ -89,6 +90,19 @@ class Pictures(Kind):
 
     def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
         return tasks.Images(pipeline.preprocess)
+
+
+class BoxedPictures(Kind):
+    """Pictures of several objects, with a box around each."""
+
+    plural, domain, task_name, augments = "pictures with boxes", "vision", "object-detection", (HorizontalFlip,)
+    metrics, by_class = objectives.Boxes.metrics, False
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
+        return boxes.Boxes(pipeline.preprocess, bool(getattr(pipeline.model, "takes_mask", False)))
+
+    def objective(self, pipeline: Any, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        return objectives.Boxes(SetCriterion.of(pipeline.model.config), tuple(labels))
 
 
 class Sounds(Kind):
@@ -314,6 +328,7 @@ def _texts(pipeline: Pipeline) -> tasks.Texts:
 
 KINDS: dict[str, Kind] = {
     "image": Pictures(),
+    "boxes": BoxedPictures(),
     "sound": Sounds(),
     "speech": Speech(),
     "masked": MaskedTexts(),

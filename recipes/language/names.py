@@ -12,6 +12,7 @@ from .check import Problem, unknown_name
 
 DATASETS = (
     "digit-strings",
+    "drawn-shapes",
     "fashion-mnist-sample",
     "fashion-mnist",
     "spam-sample",

@@ -15,7 +15,10 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 Below1 = Annotated[float, Meta(ge=0, lt=1)]
 Alpha = Annotated[float, Meta(ge=0, le=4)]
 Decay = Annotated[float, Meta(gt=0, le=1)]
-Score = Literal["accuracy", "macro_f1", "f1", "exact_match", "mrr", "recall_at_10", "wer", "cer", "rouge1", "rouge_l", "loss"]
+Score = Literal[
+    "accuracy", "macro_f1", "f1", "exact_match", "mrr", "recall_at_10", "wer", "cer", "rouge1", "rouge_l", "map",
+    "map_50", "loss",
+]  # fmt: skip
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

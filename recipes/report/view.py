@@ -16,6 +16,7 @@ from ...core.atomic import atomic_write, storage_errors
 from ...core.errors import DataError, IntegrityError, NyalaError, RecipeError
 from ...core.scores.calibration import Temperature
 from ..data import datasets
+from ..data.boxes import outlined
 from ..data.tasks import opened
 from ..folder import metrics
 from ..folder import run as runs
@@ -29,6 +30,7 @@ from .samples import Sample, pick, show_picture, show_sound, show_text
 SCORES = "scores.json"
 _SHOW: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "image": show_picture,
+    "boxes": lambda raw: show_picture(outlined(raw)),
     "sound": lambda raw: show_sound(opened(raw)),
     "speech": lambda raw: show_sound(opened(raw.sound)),
     "text": show_text,

@@ -42,6 +42,13 @@ class DetectionLoss:
     matched: tuple[Pairs, ...]
 
 
+def picture(output: DetectionOutput, index: int) -> DetectionOutput:
+    """The answers for one picture of a batch, as a batch of one."""
+    part = slice(index, index + 1)
+    earlier = tuple(picture(one, index) for one in output.auxiliary_outputs)
+    return DetectionOutput(output.logits[part], output.pred_boxes[part], auxiliary_outputs=earlier)
+
+
 @dataclass(frozen=True)
 class SetCriterion:
     """The loss of a batch.

@@ -95,7 +95,7 @@ class DetectionPreprocess:
                 raise
             raise DataError(f"preprocessing that makes no sense: {error!r}", fix=_FIX) from error
 
-    def to_processor(self) -> dict[str, Any]:
+    def to_preprocessor(self) -> dict[str, Any]:
         """The ``preprocessor_config.json`` that :meth:`from_processor` reads."""
         if self.size is not None:
             size = {"height": self.size[0], "width": self.size[1]}

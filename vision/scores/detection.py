@@ -187,11 +187,20 @@ class MeanAveragePrecision:
         known = {label: value for label, value in classes.items() if value >= 0}
         return DetectionScores(**scores, map_per_class=known, intervals=self._intervals(scores, seed) if intervals else {})
 
+    def weighted(self, times: Array) -> dict[str, float]:
+        """``map``, ``map_50``, ``map_75`` and ``mar_100`` as if picture i had been there ``times[i]`` times.
+
+        Raises:
+            ShapeError: another number of weights than of pictures.
+        """
+        if times.shape != (self.pictures,):
+            raise ShapeError(f"weights of shape {times.shape} for {self.pictures} pictures", fix="give one number a picture")
+        return self._main(*self._curves(np.asarray(times, np.int64), 0, len(self.max_detection_thresholds) - 1))
+
     def _intervals(self, scores: Mapping[str, float], seed: int) -> dict[str, Estimate]:
         drawn = []
         for draw in resamples(self.pictures, seed):
-            weights = np.bincount(draw, minlength=self.pictures)
-            drawn.append(self._main(*self._curves(weights, 0, len(self.max_detection_thresholds) - 1)))
+            drawn.append(self.weighted(np.bincount(draw, minlength=self.pictures)))
         return {
             name: percentiles(scores[name], np.array([one[name] if one[name] >= 0 else np.nan for one in drawn]))
             for name in ("map", "map_50", "map_75", "mar_100")

@@ -2,6 +2,7 @@
 
 from .answers import Answers
 from .base import Objective, Result
+from .boxes import Boxes
 from .classes import Classes, class_weights
 from .masked import HiddenTokens
 from .pairs import Pairs
@@ -13,6 +14,7 @@ from .tokens import NextTokens
 __all__ = [
     "SPEECH_METRICS",
     "Answers",
+    "Boxes",
     "Classes",
     "CutTokens",
     "Dictated",

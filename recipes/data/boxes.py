@@ -1,0 +1,85 @@
+"""Pictures with boxes: how they become batches for detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...core.random import Key
+from ...vision.detection.preprocess import padded
+from ...vision.transforms.sample import Sample
+from ..language.schema import Augment, HorizontalFlip
+from .tasks import Task
+
+NOTHING = -1  # the class of a row that only fills up
+
+
+class Boxes(Task):
+    """Pictures with boxes: the preprocessing that came with the weights; boxes become shares of the picture.
+
+    Args:
+        preprocess: a :class:`~nyala.vision.detection.DetectionPreprocess`.
+        takes_mask: whether the model is told which pixels fill up a batch.
+    """
+
+    def __init__(self, preprocess: Any, takes_mask: bool) -> None:
+        self.preprocess, self.takes_mask = preprocess, takes_mask
+
+    def prepare(self, raw: Sample, augments: Sequence[Augment] = (), key: Key | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The picture, (3, H, W) float32, and its objects, (M, 5) float32: class, middle, width and height."""
+        pixels, objects = self.preprocess.one(raw.image), objects_of(raw)
+        for place, augment in enumerate(augments if key is not None else ()):
+            if key is not None and isinstance(augment, HorizontalFlip) and key.fold(place).uniform((6,))[0] < augment.p:
+                pixels = np.ascontiguousarray(pixels[:, :, ::-1])
+                objects = objects * np.float32([1, -1, 1, 1, 1]) + np.float32([0, 1, 0, 0, 0])
+        return pixels, objects
+
+    def collate(self, prepared: Sequence[Any], indices: np.ndarray) -> dict[str, Any]:  # noqa: ARG002 - the task's signature
+        given = padded([pixels for pixels, _ in prepared])
+        if not self.takes_mask or bool((given["pixel_mask"] == 1).all().item()):
+            del given["pixel_mask"]
+        return given
+
+    def targets(self, prepared: Sequence[Any], labels: Sequence[int], inputs: Any) -> np.ndarray:  # noqa: ARG002 - ditto
+        """(N, M, 5) float32: the objects of each picture, filled up by rows of the class ``NOTHING``."""
+        most = max((len(objects) for _, objects in prepared), default=0)
+        told = np.full((len(prepared), max(1, most), 5), NOTHING, np.float32)
+        for row, (_, objects) in zip(told, prepared, strict=True):
+            row[: len(objects)] = objects
+        return told
+
+    def show(self, raw: Sample) -> dict[str, Any]:
+        from ..report.samples import show_picture
+
+        return show_picture(outlined(raw))
+
+
+def objects_of(sample: Sample) -> np.ndarray:
+    """Class, middle, width and height of each object, in shares of the picture: (M, 5) float32.
+
+    Example:
+        >>> objects_of(Sample(np.zeros((4, 8, 3), np.uint8), boxes=[[0, 0, 4, 2]], labels=[1])).tolist()
+        [[1.0, 0.25, 0.25, 0.5, 0.5]]
+    """
+    boxes, labels = sample.boxes, sample.labels
+    if boxes is None or labels is None:
+        return np.zeros((0, 5), np.float32)
+    sides = np.float32([sample.width, sample.height])
+    first, second = boxes[:, :2] / sides, boxes[:, 2:] / sides
+    return np.concatenate([labels[:, None].astype(np.float32), (first + second) / 2, second - first], 1)
+
+
+def outlined(sample: Sample) -> np.ndarray:
+    """The picture with thin frames around its objects, as a report shows it."""
+    from PIL import Image, ImageDraw
+
+    from ...vision.palette import colour
+
+    image = Image.fromarray(np.repeat(sample.image, 4 - sample.image.shape[2], 2)[..., :3])
+    pen = ImageDraw.Draw(image)
+    if sample.boxes is not None and sample.labels is not None:
+        for (left, top, right, bottom), label in zip(sample.boxes.round().tolist(), sample.labels.tolist(), strict=True):
+            pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour(label))
+    return np.asarray(image)
