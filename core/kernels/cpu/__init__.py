@@ -63,6 +63,7 @@ KERNELS |= {
     "resample": ".signal.resample:resample",
     "resample_bytes": ".signal.resample_bytes:resample_bytes",
     "warp_bytes": ".signal.warp_bytes:warp_bytes",
+    "warp_bytes": ".signal.warp_bytes:warp_bytes",
 }
 
 _ELEMENTWISE = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...devices import module_of
 
-__all__ = ["resample_bytes"]
+__all__ = ["resample_bytes", "warp_bytes"]
 
 SHIFT = 22  # weights are multiples of 2**-22: 255 times their sum has room in 32 bits
 
@@ -60,3 +60,72 @@ def _along(x: Any, taps: Taps) -> Any:
             values = x[xp.arange(len(x))[:, None], xp.asarray(place)]
         sums += values * weight
     return (sums >> SHIFT).clip(0, 255).astype(np.uint8)
+
+
+def warp_bytes(x: Any, coefficients: np.ndarray[Any, Any], size: tuple[int, int], interpolation: str, fill: Any) -> Any:
+    """Each pixel of the result from where it lies in x, in Pillow's arithmetic (``Geometry.c``); what lies outside is ``fill``.
+
+    Args:
+        x: (N, H, W, C) uint8.
+        coefficients: (N, 8) float64, a to h: (u, v) of the result is at ((a u + b v + c) / (g u + h v + 1),
+            (d u + e v + f) / (g u + h v + 1)) in x, both counted from the corner, so that the first pixel's middle is 0.5.
+        size: height and width of the result.
+        interpolation: "nearest", "bilinear" or "bicubic".
+        fill: (C,) uint8.
+    """
+    xp = module_of(x)
+    out = xp.empty((len(x), *size, x.shape[3]), np.uint8)
+    out[:] = xp.asarray(fill)
+    for n, numbers in enumerate(coefficients):
+        if interpolation == "nearest" and not numbers[6:].any():
+            column, row = _nearest(numbers, size, xp)
+        else:
+            across, down = _places(numbers, size, xp)
+            if interpolation != "nearest":
+                inside = (across >= 0) & (across < x.shape[2]) & (down >= 0) & (down < x.shape[1])
+                values = _between(x[n], across - 0.5, down - 0.5, cubic=interpolation == "bicubic")
+                out[n] = xp.where(inside[:, :, None], values, out[n])
+                continue
+            column, row = xp.floor(across).astype(np.int64), xp.floor(down).astype(np.int64)
+        inside = (column >= 0) & (column < x.shape[2]) & (row >= 0) & (row < x.shape[1])
+        values = x[n][row.clip(0, x.shape[1] - 1), column.clip(0, x.shape[2] - 1)]
+        out[n] = xp.where(inside[:, :, None], values, out[n])
+    return out
+
+
+def _places(numbers: Any, size: tuple[int, int], xp: Any) -> tuple[Any, Any]:
+    a, b, c, d, e, f, g, h = (float(v) for v in numbers)
+    u, v = (xp.arange(size[1]) + 0.5)[None], (xp.arange(size[0]) + 0.5)[:, None]
+    across, down = a * u + b * v + c, d * u + e * v + f
+    if g or h:
+        below = g * u + h * v + 1
+        across, down = across / below, down / below
+    return across, down
+
+
+def _nearest(numbers: Any, size: tuple[int, int], xp: Any) -> tuple[Any, Any]:
+    """Columns and rows under an affine map, in units of 2**-16 as Pillow counts them."""
+    a, b, c, d, e, f = (float(v) for v in numbers[:6])
+    whole = [int(np.floor(v * 65536.0 + 0.5)) for v in (a, b, c + a * 0.5 + b * 0.5, d, e, f + d * 0.5 + e * 0.5)]
+    u, v = xp.arange(size[1])[None], xp.arange(size[0])[:, None]
+    return (whole[0] * u + whole[1] * v + whole[2]) >> 16, (whole[3] * u + whole[4] * v + whole[5]) >> 16
+
+
+def _between(x: Any, across: Any, down: Any, cubic: bool) -> Any:
+    """(H, W, C) at places between its pixels; beyond the edge pixels repeat."""
+    xp = module_of(x)
+    left, top = xp.floor(across).astype(np.int64), xp.floor(down).astype(np.int64)
+    dx, dy = (across - left)[..., None], (down - top)[..., None]
+    rows, columns, first = x.shape[0] - 1, x.shape[1] - 1, -1 if cubic else 0
+    lines = []
+    for r in range(first, first + (4 if cubic else 2)):
+        row = (top + r).clip(0, rows)
+        points = [x[row, (left + k).clip(0, columns)].astype(np.float64) for k in range(first, first + (4 if cubic else 2))]
+        lines.append(_cubic(points, dx) if cubic else points[0] + (points[1] - points[0]) * dx)
+    values = _cubic(lines, dy) if cubic else lines[0] + (lines[1] - lines[0]) * dy
+    return values.clip(0, 255).astype(np.uint8)
+
+
+def _cubic(points: list[Any], d: Any) -> Any:
+    a, b, c, e = points
+    return b + d * ((-a + c) + d * ((2 * (a - b) + c - e) + d * (-a + b - c + e)))
