@@ -63,7 +63,6 @@ KERNELS |= {
     "resample": ".signal.resample:resample",
     "resample_bytes": ".signal.resample_bytes:resample_bytes",
     "warp_bytes": ".signal.warp_bytes:warp_bytes",
-    "warp_bytes": ".signal.warp_bytes:warp_bytes",
 }
 
 _ELEMENTWISE = {
