@@ -1,5 +1,17 @@
-"""How good a model of pictures is: detections, masks, panoptic segments, classes; each with intervals."""
+"""How good a model of pictures is: classes, detections, maps of classes, panoptic segments; each with intervals."""
 
+from .classes import Classification, ClassificationScores
 from .detection import DetectionScores, MeanAveragePrecision
+from .panoptic import PanopticQuality, PanopticScores
+from .segmentation import Segmentation, SegmentationScores
 
-__all__ = ["DetectionScores", "MeanAveragePrecision"]
+__all__ = [
+    "Classification",
+    "ClassificationScores",
+    "DetectionScores",
+    "MeanAveragePrecision",
+    "PanopticQuality",
+    "PanopticScores",
+    "Segmentation",
+    "SegmentationScores",
+]

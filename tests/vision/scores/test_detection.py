@@ -64,7 +64,7 @@ def test_formats_of_boxes_mean_the_same(form: str) -> None:
 
 
 def test_intervals_hold_the_score_and_pictures_drawn_twice_count_twice() -> None:
-    preds, targets = _pictures("bbox")
+    preds, targets = (part[:10] for part in _pictures("bbox"))
     for i, pred in enumerate(preds):  # no ties, whose order among pictures would count
         pred["scores"] = np.array(pred["scores"]) + (np.arange(len(pred["scores"])) + 100 * i) * 1e-6
     metric, twice = MeanAveragePrecision("xywh"), MeanAveragePrecision("xywh")
@@ -73,7 +73,7 @@ def test_intervals_hold_the_score_and_pictures_drawn_twice_count_twice() -> None
     scores = metric.compute(intervals=True)
     for name in ("map", "map_50", "map_75", "mar_100"):
         interval = scores.intervals[name]
-        assert interval.low < interval.value == getattr(scores, name) < interval.high < interval.low + 0.4
+        assert interval.low < interval.value == getattr(scores, name) < interval.high < interval.low + 0.6
     doubled = metric._main(*metric._curves(np.full(len(preds), 2), 0, 2))
     assert doubled == {name: getattr(twice.compute(), name) for name in doubled}
     assert scores.intervals == metric.compute(intervals=True).intervals
