@@ -124,9 +124,9 @@ class DepthMaps(Results, Sequence[DepthMap]):
 
     Example:
         >>> DepthMaps([DepthMap(np.array([[1.0, 3.0]]), metric=True)], ["street.png"])
-        picture      width  height      nearest     farthest
-        ----------  ------  ------  -----------  -----------
-        street.png       2       1  1 m at 0, 0  3 m at 1, 0
+        picture     width  height  nearest      farthest
+        ----------  -----  ------  -----------  -----------
+        street.png      2       1  1 m at 0, 0  3 m at 1, 0
     """
 
     def __init__(self, found: Sequence[DepthMap], inputs: Sequence[Any]) -> None:

@@ -12,16 +12,21 @@
                          points, boxes and masks, under the names of the file
 
 and ``processor.safetensors``: for each case ``CASE.picture`` (H, W, 3) uint8, ``CASE.prepared``, ``CASE.points``, of the points
-(3, 4) and (H / 2, 7), and ``CASE.final``, bool masks of the picture's size made of ``low``.
+(3, 4) and (H / 2, 7), and ``CASE.final``, bool masks of the picture's size made of ``low``; and ``NAME.masks``, ``NAME.scores``
+of everything that is found in ``wide.picture`` with the settings of ``EVERYTHING``.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 import torchvision_shim  # noqa: F401 - must come before what imports torchvision
 import transformers
 from golden_recorder import cotangent, narrow
 from make_goldens_vits import VISION, picture, randomise, save
+from PIL import Image
 
 FOLDER = VISION / "sam"
 _VISION = {
@@ -29,6 +34,8 @@ _VISION = {
     "patch_size": 16, "window_size": 2, "global_attn_indexes": [1], "num_pos_feats": 8,
 }  # fmt: skip
 _PROMPT = {"hidden_size": 16, "image_size": 80, "patch_size": 16, "mask_input_channels": 8}
+# (stability, overlap, least score)
+EVERYTHING = {"good": (0.1, 1.0, 1.5), "apart": (0.1, 0.85, -100.0), "steady": (0.2, 0.97, -100.0)}
 _DECODER = {"hidden_size": 16, "mlp_dim": 24, "num_attention_heads": 2, "iou_head_hidden_dim": 12}
 
 
@@ -83,7 +90,32 @@ def write_processor() -> None:
         final = prepare.post_process_masks([kept["low"]], made["original_sizes"], made["reshaped_input_sizes"])[0][0]
         kept |= {f"{name}.picture": image, f"{name}.prepared": made["pixel_values"][0].float()}
         kept |= {f"{name}.points": made["input_points"].reshape(2, 2).float(), f"{name}.final": final}
-    save(kept, FOLDER / "processor.safetensors")
+    save({**kept, **everything(prepare, kept["wide.picture"])}, FOLDER / "processor.safetensors")
+
+
+def everything(prepare: Any, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    import torchvision
+
+    torchvision.ops.boxes.nms = nms  # whose compiled one is not there
+    pipe = transformers.pipeline("mask-generation", model=transformers.SamModel.from_pretrained(FOLDER), image_processor=prepare)
+    kept = {}
+    for name, (stability, overlap, score) in EVERYTHING.items():
+        found = pipe(
+            Image.fromarray(image.numpy()), points_per_batch=5, points_per_crop=4, stability_score_offset=0.1,
+            stability_score_thresh=stability, crops_nms_thresh=overlap, pred_iou_thresh=score,
+        )  # fmt: skip
+        kept |= {f"{name}.masks": torch.tensor(np.stack(found["masks"])), f"{name}.scores": found["scores"]}
+    return kept
+
+
+def nms(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> torch.Tensor:
+    from torchvision.ops import box_iou
+
+    kept: list[int] = []
+    for i in scores.argsort(descending=True, stable=True).tolist():
+        if all(box_iou(boxes[i][None], boxes[j][None]).item() <= threshold for j in kept):
+            kept.append(i)
+    return torch.tensor(kept)
 
 
 if __name__ == "__main__":

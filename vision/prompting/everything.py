@@ -19,12 +19,10 @@ from .prompts import Array, Prompts
 if TYPE_CHECKING:
     from .pipeline import Embedded, PromptedMasks
 
-_OFFSET = 1.0  # how far the threshold is moved to see whether a mask is steady
-
 
 def everything(
     pipe: PromptedMasks, picture: Embedded, *, points_per_side: int = 32, score: float = 0.88, stability: float = 0.95,
-    overlap: float = 0.7,
+    stability_offset: float = 1.0, overlap: float = 0.7,
 ) -> Masks:  # fmt: skip
     """All that is found in a picture, the best first; three masks are looked at for each of ``points_per_side`` ** 2 points.
 
@@ -34,6 +32,7 @@ def everything(
         points_per_side: cells of the grid, across and down.
         score: masks whose score is not above this go.
         stability: masks go whose area, when the threshold moves, changes so much that smaller over larger is not above this.
+        stability_offset: how far it moves, up and down.
         overlap: of two masks whose boxes overlap by more than this, intersection over union, the better one stays.
 
     Raises:
@@ -41,7 +40,7 @@ def everything(
     """
     if points_per_side < 1:
         raise ArgumentError(f"points_per_side={points_per_side}", fix="use 1 or more")
-    masks, scores = _candidates(pipe, picture, points_per_side, score, stability)
+    masks, scores = _candidates(pipe, picture, points_per_side, score, (stability, stability_offset))
     if not len(masks):
         return Masks(np.zeros((0, 1, *picture.size), bool), np.zeros((0, 1), np.float32), picture.source)
     boxes = np.array([box_around(mask) for mask in masks], np.float32) - (0, 0, 1, 1)  # from pixel to pixel, as SAM counts
@@ -61,7 +60,9 @@ def grid(side: int, height: int, width: int) -> Array:
     return np.stack([x, y], -1).reshape(-1, 1, 2)
 
 
-def _candidates(pipe: PromptedMasks, picture: Embedded, side: int, score: float, stability: float) -> tuple[Array, Array]:
+def _candidates(
+    pipe: PromptedMasks, picture: Embedded, side: int, score: float, stability: tuple[float, float]
+) -> tuple[Array, Array]:
     """(K, H, W) bool and (K,) float32: masks that are good and steady."""
     points = grid(side, *picture.size)
     labels = np.ones(points.shape[:2], np.int64)
@@ -73,15 +74,15 @@ def _candidates(pipe: PromptedMasks, picture: Embedded, side: int, score: float,
         good = np.flatnonzero(said.reshape(-1) > score)
         if len(good):
             chosen = found.flatten(0, 1)[Tensor(good).to(found.device)]
-            steady = _steady(pipe.full_size(picture, chosen.unsqueeze(1))[:, 0], stability)
+            steady = _steady(pipe.full_size(picture, chosen.unsqueeze(1))[:, 0], *stability)
             masks += steady[1]
             scores.append(said.reshape(-1)[good[steady[0]]])
     none = np.zeros((0, *picture.size), bool), np.zeros(0, np.float32)
     return (np.stack(masks), np.concatenate(scores)) if masks else none
 
 
-def _steady(logits: Array, stability: float) -> tuple[Array, list[Array]]:
+def _steady(logits: Array, stability: float, offset: float) -> tuple[Array, list[Array]]:
     """Which of (K, H, W) hardly change with the threshold: their numbers, and their masks."""
-    inner, outer = ((logits > t).reshape(len(logits), -1).sum(1) for t in (_OFFSET, -_OFFSET))
+    inner, outer = ((logits > t).reshape(len(logits), -1).sum(1) for t in (offset, -offset))
     kept = np.flatnonzero(inner > stability * outer)
     return kept, [logits[k] > 0 for k in kept]

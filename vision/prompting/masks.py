@@ -105,7 +105,7 @@ class Masks(Results):
         size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
         shown = np.asarray(image.resize(size, pil.Resampling.NEAREST if factor >= 1 else pil.Resampling.BILINEAR), np.float32)
         shown = shown.copy()
-        order = np.argsort(-self.masks.reshape(len(self), -1).sum(1), kind="stable")  # small ones on top
+        order = np.argsort(-self.masks.sum((1, 2)), kind="stable")  # small ones on top
         for i in order:
             mask = np.asarray(pil.fromarray(self.masks[i]).resize(size, pil.Resampling.NEAREST))
             shown[mask] = 0.45 * shown[mask] + 0.55 * np.array(colour(int(i)), np.float32)

@@ -44,7 +44,7 @@ class Embedded:
 class PromptedMasks(Pipeline):
     """Pictures and points or boxes -> masks. Call it on one picture (:class:`.Masks`) or a list (:class:`.MaskedPictures`).
 
-    Without points and boxes it looks for everything, as :mod:`.everything` does. To ask one picture again, call :meth:`embed` once.
+    Without points and boxes it looks for everything, as :mod:`.everything` does. To ask a picture again, call :meth:`embed` once.
 
     Attributes:
         batch_size: prompts that are answered at once.
