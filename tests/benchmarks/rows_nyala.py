@@ -55,7 +55,7 @@ def text_training(name: str, rows: int, length: int) -> Call:
 
 
 def _decoder(name: str, weights: str) -> Any:
-    """A Llama whose weights are float32; or bfloat16 or int8, and what its linear layers get is rounded to the same, as in torch."""
+    """A Llama with weights in float32; in bfloat16 or int8 what linear layers get is rounded to the same, as in torch."""
     from nyala.text.models import llama
 
     config = {"architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True, **DECODERS[name]}

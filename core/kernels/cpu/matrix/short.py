@@ -5,14 +5,20 @@ row and its column alone. Sums of int8 are exact; those of bfloat16 have the bit
 float32, summed in its blocks and parts.
 """
 
+# ruff: noqa: ARG001 - Numba fixes what an intrinsic and its generator are given
+
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.extending import intrinsic
 
+from ..lanes.moves import load_few, store_few
 from ..lanes.pointers import floats, halves, hold, words
+from ..lanes.simd import LANES, add, load_at, multiply, splat, store_at, vector
 from ..running.compiled import EXACT, any_layout, njit
 from ..running.parallel import parallel_for
 from ..running.threads import thread_count
@@ -32,7 +38,6 @@ from .packing import (
     width_of_vectors,
 )
 
-_PLAIN: dict[str, Any] = EXACT | {"fastmath": False}  # each operation is rounded by itself
 _ENOUGH = 16  # tasks that keep the cores of a large machine busy
 _CHUNK = 64 * ROWS  # rows of a task at most
 _FEWEST = 16 * ROWS  # below which weaving the weight costs too much
@@ -60,6 +65,16 @@ def _plan(rows: Any, columns: Any, threads: Any) -> Any:
     return chunk, COLUMNS
 
 
+@njit(**EXACT)
+def _finish(c: Any, many: Any, size: Any, top: Any, first: Any, width: Any, after: Any) -> None:
+    """What comes after, on ``width`` columns from ``first`` on of ``many`` rows from ``top`` on, which lie at c."""
+    bias, scale, shift, residual, activation = after
+    if bias or scale or residual or activation:
+        step = 4 * size[2]
+        beside = residual + top * step if residual else 0
+        finish(c, step, many, width, first, (bias, scale, shift, beside, activation), step)
+
+
 # ---- int8
 
 
@@ -71,26 +86,43 @@ def _quantize_rows(t: Any, span: Any, x: Any, x_step: Any, size: Any, group: Any
         floats(scales + 4 * r, 1)[0] = scale
 
 
-@njit(**_PLAIN)
-def _scaled(whole: Any, whole_step: Any, rows: Any, sums: Any, parts: Any, factors: Any, c: Any, c_step: Any, fresh: Any) -> None:
-    """c = or += the sums of a part, each times its column's factor; what the weights were raised by is taken off."""
+@intrinsic
+def _whole_at(typing_context, address, raised):
+    """The 16 int32 from an address on, less a number, as floats."""
+
+    def generate(context, builder, signature, arguments):
+        kind = ir.VectorType(ir.IntType(32), LANES)
+        found = builder.load(builder.inttoptr(arguments[0], kind.as_pointer()), align=4)
+        undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        less = builder.insert_element(undefined, arguments[1], first)
+        less = builder.shuffle_vector(less, undefined, ir.Constant(kind, None))
+        return builder.sitofp(builder.sub(found, less), ir.VectorType(ir.FloatType(), LANES))
+
+    return vector(types.int64, types.int32), generate
+
+
+@njit(**EXACT)
+def _scaled(
+    whole: Any, step: Any, rows: Any, sums: Any, parts: Any, factors: Any, c: Any, c_step: Any, wide: Any, kind: Any
+) -> None:  # fmt: skip
+    """c (rows, wide) = or += the sums of a part, each times its column's factor, and in the end its row's.
+
+    What the weights were raised by is taken off. ``factors`` and a row at ``whole`` have room for whole vectors. ``kind``:
+    (whether it is the first part, the rows' factors or 0).
+    """
+    fresh, scales = kind
     for r in range(rows):
         raised = np.int32(np.int32(128) * words(sums + 4 * r * parts, 1)[0])
-        got, out = words(whole + r * whole_step, factors.size), floats(c + r * c_step, factors.size)
-        if fresh:
-            for j in range(factors.size):
-                out[j] = np.float32(np.int32(got[j] - raised)) * factors[j]
-        else:
-            for j in range(factors.size):
-                out[j] = out[j] + np.float32(np.int32(got[j] - raised)) * factors[j]
-
-
-@njit(**_PLAIN)
-def _times_rows(c: Any, c_step: Any, rows: Any, columns: Any, scales: Any) -> None:
-    for r in range(rows):
-        out, scale = floats(c + r * c_step, columns), floats(scales + 4 * r, 1)[0]
-        for j in range(columns):
-            out[j] = out[j] * scale
+        by = splat(floats(scales + 4 * r, 1)[0] if scales else np.float32(1.0))
+        for j in range(0, wide, LANES):
+            value = multiply(_whole_at(whole + r * step + 4 * j, raised), load_at(factors + 4 * j))
+            place, many = c + r * c_step + 4 * j, min(LANES, wide - j)
+            if many == LANES:
+                value = value if fresh else add(load_at(place), value)
+                store_at(place, multiply(value, by))
+            else:
+                value = value if fresh else add(load_few(place, many), value)
+                store_few(place, multiply(value, by), many)
 
 
 @njit(**EXACT)
@@ -99,12 +131,11 @@ def _int8_task(t: Any, left: Any, weight: Any, step: Any, scaling: Any, c: Any, 
     scales, across, along, group = scaling
     rows, depth, columns = size
     chunk, span = plan
-    bias, scale, shift, residual, activation = after
     first, top = t % _up(columns, span) * span, t // _up(columns, span) * chunk
     many, width, c_step = min(chunk, rows - top), min(span, columns - first), 4 * columns
     block = min(128, max(8, _ROOM // (4 * span))) * 4  # terms
-    room, whole = np.empty(block // 4 * _up(width, COLUMNS) * COLUMNS, np.int32), np.empty(many * width, np.int32)
-    factors = np.empty(width, np.float32)
+    room, line = np.empty(block // 4 * _up(width, COLUMNS) * COLUMNS, np.int32), _up(width, LANES) * LANES
+    whole, factors = np.empty(many * line, np.int32), np.empty(line, np.float32)
     x, x_sums, x_scales = x + top * x_step, x_sums + 4 * top * parts, x_scales + 4 * top
     c = c + top * c_step + 4 * first
     start, part = 0, 0
@@ -121,18 +152,20 @@ def _int8_task(t: Any, left: Any, weight: Any, step: Any, scaling: Any, c: Any, 
                 for r in range(0, many, ROWS):
                     micro_int8(
                         min(ROWS, many - r), vectors, x + r * x_step, x_step, 4, place, _up(deep, 4),
-                        whole.ctypes.data + 4 * (r * width + j), 4 * width, 1 if k > start else 0, last,
+                        whole.ctypes.data + 4 * (r * line + j), 4 * line, 1 if k > start else 0, last,
                     )  # fmt: skip
             x += _up(deep, 4) * 4
         for j in range(width):
             factors[j] = floats(scales + (first + j) * across + start // group * along, 1)[0]
-        _scaled(whole.ctypes.data, 4 * width, many, x_sums + 4 * part, parts, factors, c, c_step, part == 0)
+        kind = part == 0, x_scales if end == depth else 0
+        _scaled(
+            whole.ctypes.data, 4 * line, many, x_sums + 4 * part, parts, factors.ctypes.data, c, c_step, width, kind
+        )  # fmt: skip
         start, part = end, part + 1
-    _times_rows(c, c_step, many, width, x_scales)
-    beside = residual + top * c_step if residual else 0
-    finish(c, c_step, many, width, first, (bias, scale, shift, beside, activation), c_step)
+    _finish(c, many, size, top, first, width, after)
     hold(room)
     hold(whole)
+    hold(factors)
 
 
 @njit(**EXACT)
@@ -192,7 +225,7 @@ def _round_rows(t: Any, span: Any, x: Any, x_step: Any, rows: Any, depth: Any, o
 
 
 @njit(**EXACT)
-def _add(c: Any, c_step: Any, more: Any, step: Any, rows: Any, columns: Any) -> None:
+def _add_rows(c: Any, c_step: Any, more: Any, step: Any, rows: Any, columns: Any) -> None:
     for r in range(rows):
         x, y = floats(c + r * c_step, columns), floats(more + r * step, columns)
         for j in range(columns):
@@ -202,31 +235,31 @@ def _add(c: Any, c_step: Any, more: Any, step: Any, rows: Any, columns: Any) -> 
 @njit(**EXACT)
 def _bfloat16_task(t: Any, x: Any, lows: Any, weight: Any, step: Any, c: Any, size: Any, chunk: Any, after: Any) -> None:
     rows, depth, columns = size
-    bias, scale, shift, residual, activation = after
     panels, x_step, c_step = _up(columns, COLUMNS), 4 * _up(depth, 2), 4 * columns
     first, top = t % panels * COLUMNS, t // panels * chunk
     many, width = min(chunk, rows - top), min(COLUMNS, columns - first)
     vectors, last = width_of_vectors(width)
     room = np.empty(DEPTH // 2 * COLUMNS, np.int32)
     more = np.empty(many * width if depth > PART else 0, np.float32)
-    x, c, lows = x + top * x_step, c + top * c_step + 4 * first, lows + 2 * top
+    x, c, lows = x + top * x_step, c + top * c_step + 4 * first, halves(lows + 2 * top, many)
+    lowest = lows.min()
     for k in range(0, depth, DEPTH):
         deep = min(DEPTH, depth - k)
         low = weave_bfloat16(weight + k * step, step, deep, first, width, room.ctypes.data)
+        safe = no_underflow(lowest, low)
         target, target_step = (c, c_step) if k < PART else (more.ctypes.data, 4 * width)
         for r in range(0, many, ROWS):
             now, begun = min(ROWS, many - r), 1 if k % PART else 0
             source, place = x + r * x_step + 2 * k, target + r * target_step
-            if no_underflow(halves(lows + 2 * r, now).min(), low):
+            if safe or no_underflow(lows[r : r + now].min(), low):
                 micro_bfloat16(
                     now, vectors, source, x_step, 4, room.ctypes.data, _up(deep, 2), place, target_step, begun, last
                 )  # fmt: skip
             else:
                 micro_chain(now, vectors, source, x_step, 4, room.ctypes.data, _up(deep, 2), place, target_step, begun, last)
         if k >= PART and (k + deep == depth or (k + deep) % PART == 0):
-            _add(c, c_step, more.ctypes.data, 4 * width, many, width)
-    beside = residual + top * c_step if residual else 0
-    finish(c, c_step, many, width, first, (bias, scale, shift, beside, activation), c_step)
+            _add_rows(c, c_step, more.ctypes.data, 4 * width, many, width)
+    _finish(c, many, size, top, first, width, after)
     hold(room)
     hold(more)
 
