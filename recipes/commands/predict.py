@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ EXAMPLES = """  nyala predict tf_efficientnet_lite0 cat.jpg
   nyala predict minilm "Shares fell on Tuesday" --labels sports,finance,weather
   nyala predict google-bert/bert-base-uncased "Paris is the [MASK] of France."
   nyala predict SEGMENTATION_MODEL street.jpg --output out.png --masks masks   a class for every pixel
+  nyala predict DETECTION_MODEL street.jpg --output boxes.png --threshold 0.7   the objects, surer than 0.7
   nyala predict QUESTION_MODEL "Who wrote it?" "The letter was written by Ada in 1843."   a question, then texts
   nyala predict google-t5/t5-small "The house is small." --task translation --to de
   nyala predict RANKING_MODEL "how to boil eggs" "Six minutes will do." "Hens lay eggs."  a query, then texts"""
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", metavar="A,B,...", help="classes that the model was not trained on: sort texts into these")
     parser.add_argument("--task", help="what the model shall do, where it is not what it was published for: translation, ...")
     parser.add_argument("--to", metavar="LANGUAGE", help="translate into this language, as the model calls it: de, fra, ...")
+    parser.add_argument("--threshold", type=float, help="of a model for detection: tell of objects that are surer than this")
     parser.add_argument("--output", metavar="FILE.png", help="draw the results into this picture")
     parser.add_argument(
         "--masks", metavar="FOLDER", help="of a model for segmentation: write each picture's classes as a PNG there"
@@ -54,6 +57,8 @@ def execute(args: argparse.Namespace) -> int:
     pipeline: Any = load(args.name, task=_task(args))
     if args.labels:
         results = pipeline(args.inputs, [label.strip() for label in args.labels.split(",") if label.strip()])
+    elif args.threshold is not None:
+        results = _surer(pipeline, args.threshold)(args.inputs)
     elif args.to:
         results = pipeline(args.inputs, to=args.to)
     else:
@@ -68,6 +73,17 @@ def execute(args: argparse.Namespace) -> int:
     else:
         print(results)
     return 0
+
+
+def _surer(pipeline: Any, threshold: float) -> Any:
+    """The pipeline with another threshold."""
+    if not hasattr(pipeline, "threshold"):
+        raise ArgumentError(
+            "--threshold is for models that find objects",
+            why=f"{pipeline.name} is for {type(pipeline).__name__}",
+            fix="leave it out",
+        )
+    return replace(pipeline, threshold=threshold)
 
 
 def _write_masks(folder: str, inputs: list[str], results: Any, pipeline: Any) -> None:

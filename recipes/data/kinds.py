@@ -102,6 +102,7 @@ class BoxedPictures(Kind):
         return boxes.Boxes(pipeline.preprocess, bool(getattr(pipeline.model, "takes_mask", False)))
 
     def objective(self, pipeline: Any, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        pipeline.model.auxiliary |= pipeline.model.layered  # as the paper trains it
         return objectives.Boxes(SetCriterion.of(pipeline.model.config), tuple(labels))
 
 

@@ -7,7 +7,8 @@
     logits, boxes, odd_logits, odd_boxes
     grad.PARAMETER       gradients of the sums of both results, each weighted by cos(0.7 * i + 0.3), under the names of the file
 
-``detection.safetensors``: answers and objects, the matching, the losses and their gradients; ``detector_keys.json``: names and
+``detection.safetensors``: answers and objects, the matching, the losses and their gradients; ``detector_pictures.safetensors``:
+pictures, what the processors on Pillow make of them, and what the tiny models find in one; ``detector_keys.json``: names and
 shapes of full-size models.
 """
 
@@ -19,15 +20,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision_shim  # noqa: F401 - must come before transformers, which imports torchvision
 import transformers
 from golden_recorder import GOLDENS, cotangent, narrow
 from make_goldens_vits import picture, save
+from PIL import Image
 from safetensors.torch import load_file
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 from transformers.loss.loss_for_object_detection import ForObjectDetectionLoss
+from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
+from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 VISION = GOLDENS / "vision"
 _SHARED = {"num_labels": 4, "use_timm_backbone": False}
@@ -149,6 +154,43 @@ def losses() -> None:
     torch.set_default_dtype(torch.float32)
 
 
+PROCESSORS = {"detr": DetrImageProcessorPil, "yolos": YolosImageProcessorPil}
+SMALL = {"detr": {"shortest_edge": 40, "longest_edge": 66}, "yolos": {"shortest_edge": 48, "longest_edge": 80}}
+SIDES = ((50, 70), (70, 50), (40, 52), (30, 90), (64, 48))  # of pictures, down and across
+
+
+def pictures() -> None:
+    """What the processors make of smooth noise, the sizes they choose for many pictures, and what is found in one."""
+    generator = torch.Generator().manual_seed(9)
+    saved: dict[str, torch.Tensor] = {}
+    images = []
+    for i, sides in enumerate(SIDES):
+        coarse = torch.rand(1, 3, 9, 9, generator=generator)
+        fine = nn.functional.interpolate(coarse, size=sides, mode="bilinear")[0] * 200
+        image = (fine + 55 * torch.rand(3, *sides, generator=generator)).byte().permute(1, 2, 0).contiguous()
+        images.append(Image.fromarray(image.numpy()))
+        saved[f"picture.{i}"] = image
+    sides = torch.randint(60, 3000, (150, 2), generator=generator)
+    sides[:8] = torch.tensor([[800, 600], [600, 800], [800, 1333], [1333, 800], [1000, 800], [480, 640], [427, 640], [800, 2000]])
+    saved["sides"] = sides
+    for name, kind in PROCESSORS.items():
+        small, usual = kind(size=SMALL[name]), kind()
+        for i, image in enumerate(images):
+            raw = small([image], do_rescale=False, do_normalize=False, do_pad=False, return_tensors="np")["pixel_values"][0]
+            saved[f"{name}.raw.{i}"] = torch.as_tensor(raw).byte()
+        if name == "detr":
+            batch = small(images[:2], return_tensors="np")
+            saved |= {"batch": torch.as_tensor(batch["pixel_values"]), "mask": torch.as_tensor(batch["pixel_mask"]).byte()}
+        resized = [usual.resize(np.zeros((3, *s), np.uint8), usual.size).shape[-2:] for s in sides.tolist()]
+        saved[f"{name}.sides"] = torch.tensor(resized)
+        model = getattr(transformers, f"{name.capitalize()}ForObjectDetection").from_pretrained(VISION / name).eval()
+        with torch.no_grad():
+            out = model(torch.as_tensor(small([images[0]], return_tensors="np")["pixel_values"]))
+        told = small.post_process_object_detection(out, threshold=0.01, target_sizes=[images[0].size[::-1]])[0]
+        saved |= {f"{name}.{k}": v for k, v in told.items()}
+    save(saved, VISION / "detector_pictures.safetensors")
+
+
 def write_keys() -> None:
     shapes: dict[str, Any] = {}
     for name, (kind, settings) in FULL.items():
@@ -168,7 +210,7 @@ def main() -> None:
     for name, described in MODELS.items():
         if not wanted or name in wanted:
             one_model(name, *described)
-    for name, make in (("losses", losses), ("keys", write_keys)):
+    for name, make in (("losses", losses), ("pictures", pictures), ("keys", write_keys)):
         if not wanted or name in wanted:
             make()
 

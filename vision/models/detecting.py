@@ -108,11 +108,18 @@ class Detector(nn.Model):
 
     Attributes:
         takes_mask: whether the model is told which pixels of a batch are no part of a picture.
+        layered: whether the paper trains earlier layers to answer too.
+        auxiliary: whether they do, while training; at first what the configuration says.
     """
 
     takes_mask: ClassVar[bool] = False
+    layered: ClassVar[bool] = False
     class_labels_classifier: nn.Module
     bbox_predictor: nn.Module
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.auxiliary: bool = config.auxiliary_loss
 
     def forward_head(self, x: Tensor) -> DetectionOutput:
         """(N, Q, D), what is known of each answer, -> classes and boxes."""
@@ -121,7 +128,7 @@ class Detector(nn.Model):
     def answers(self, states: list[Tensor]) -> DetectionOutput:
         """What the last of several layers says, with what the others say where that is trained too."""
         last = self.forward_head(states[-1])
-        if not (self.training and self.config.auxiliary_loss):
+        if not (self.training and self.auxiliary):
             return last
         earlier = tuple(self.forward_head(x) for x in states[:-1])
         return DetectionOutput(last.logits, last.pred_boxes, last.last_hidden_state, earlier)

@@ -368,7 +368,7 @@ class DetrForObjectDetection(Detector):
     """
 
     classifier_name = "class_labels_classifier"
-    takes_mask = True
+    takes_mask, layered = True, True
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
