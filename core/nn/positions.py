@@ -246,7 +246,9 @@ class Rotary:
         base: of the angles' geometric series.
         interleaved: whether pairs are neighbours (GPT-J) rather than the two halves (GPT-NeoX, Llama).
         scale: positions are divided by it (Chen et al., arXiv:2306.15595).
-        frequencies: radians that each pair turns by a position, (dim / 2,), where they are no geometric series.
+        frequencies: radians that each pair turns by a position, (dim / 2,), where they are no geometric series; or a function
+            that gives them for the number of positions so far.
+        amplitude: cosines and sines are multiplied by it (Peng et al., arXiv:2309.00071).
 
     Example:
         >>> import nyala
@@ -256,13 +258,14 @@ class Rotary:
     """
 
     def __init__(
-        self, dim: int, base: float = 10000.0, interleaved: bool = False, scale: float = 1.0, frequencies: Any = None
-    ) -> None:
+        self, dim: int, base: float = 10000.0, interleaved: bool = False, scale: float = 1.0, frequencies: Any = None,
+        amplitude: float = 1.0,
+    ) -> None:  # fmt: skip
         if dim % 2:
             raise ArgumentError(f"Rotary: dim={dim}", why="features are turned in pairs", fix="use an even number")
-        if frequencies is not None and len(frequencies) != dim // 2:
+        if frequencies is not None and not callable(frequencies) and len(frequencies) != dim // 2:
             raise ArgumentError(f"Rotary: {len(frequencies)} frequencies for dim={dim}", fix=f"give {dim // 2}")
-        self.frequencies = frequencies
+        self.frequencies, self.amplitude = frequencies, amplitude
         self.dim, self.base, self.interleaved, self.scale = dim, base, interleaved, scale
         self._tables: dict[tuple[str, Any], tuple[Any, Any]] = {}
         self._last: tuple[tuple[int, int, Any], Any, Any] | None = None
@@ -288,8 +291,9 @@ class Rotary:
         """Cosines and sines, (stop - start, dim / 2), of these positions: arrays of x's dtype on its device."""
         place = x.device, x.dtype
         if self._last is None or self._last[0] != (start, stop, place):  # all layers of a model ask for the same
-            cos, sin = self._table(x, stop)
-            self._last = (start, stop, place), cos[start:stop], sin[start:stop]
+            changing = callable(self.frequencies)
+            cos, sin = self._turns(x, start, stop) if changing else (part[start:stop] for part in self._table(x, stop))
+            self._last = (start, stop, place), cos, sin
         return self._last[1:]
 
     def _table(self, x: Tensor, length: int) -> tuple[Any, Any]:
@@ -297,9 +301,14 @@ class Rotary:
         place = x.device, x.dtype
         held = self._tables.get(place)
         if held is None or len(held[0]) < length:
-            xp, count = x._module, max(length, _STEPS, 0 if held is None else 2 * len(held[0]))
-            series = self.base ** (-xp.arange(0, self.dim, 2, dtype=xp.float64) / self.dim)
-            frequency = series if self.frequencies is None else xp.asarray(self.frequencies, xp.float64)
-            angle = (xp.arange(count)[:, None] / self.scale) * frequency
-            held = self._tables[place] = xp.cos(angle).astype(x.dtype), xp.sin(angle).astype(x.dtype)
+            held = self._tables[place] = self._turns(x, 0, max(length, _STEPS, 0 if held is None else 2 * len(held[0])))
         return held
+
+    def _turns(self, x: Tensor, start: int, stop: int) -> tuple[Any, Any]:
+        """Cosines and sines of these positions, (stop - start, dim / 2)."""
+        xp = x._module
+        given = self.frequencies(stop) if callable(self.frequencies) else self.frequencies
+        series = self.base ** (-xp.arange(0, self.dim, 2, dtype=xp.float64) / self.dim)
+        frequency = series if given is None else xp.asarray(given, xp.float64)
+        angle = (xp.arange(start, stop)[:, None] / self.scale) * frequency
+        return (xp.cos(angle) * self.amplitude).astype(x.dtype), (xp.sin(angle) * self.amplitude).astype(x.dtype)

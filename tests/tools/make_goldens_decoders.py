@@ -34,6 +34,12 @@ STRETCHED = {
     "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }  # fmt: skip
+YARN = {"rope_type": "yarn", "rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 16}
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 500.0, "factor": 4.0}
+LONG = {
+    "rope_type": "longrope", "rope_theta": 500.0, "short_factor": [1.0, 1.1, 1.2, 1.5], "long_factor": [1.0, 2.0, 5.0, 8.0],
+    "original_max_position_embeddings": 6,
+}  # fmt: skip
 LINEAR = {"rope_type": "linear", "rope_theta": 500.0, "factor": 4.0}
 CONFIGS = {
     "llama": {"model_type": "llama", **SIZES, **SHARED, "rms_norm_eps": 1e-5, "tie_word_embeddings": False},
@@ -41,6 +47,12 @@ CONFIGS = {
         "model_type": "llama", **SIZES, "tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True,
         "rope_parameters": STRETCHED,
     },
+    "llama_dynamic": {
+        "model_type": "llama", **SIZES, **SHARED, "num_hidden_layers": 1, "max_position_embeddings": 5,
+        "rope_parameters": DYNAMIC,
+    },
+    "llama_longrope": {"model_type": "llama", **SIZES, **SHARED, "num_hidden_layers": 1, "rope_parameters": LONG},
+    "qwen2_yarn": {"model_type": "qwen2", **SIZES, "num_hidden_layers": 1, "num_key_value_heads": 2, "rope_parameters": YARN},
     "qwen2": {"model_type": "qwen2", **SIZES, "num_key_value_heads": 2, "tie_word_embeddings": True, "pad_token_id": 0},
     "qwen2_sliding": {
         "model_type": "qwen2", **SIZES, "num_key_value_heads": 4, "use_sliding_window": True, "sliding_window": 3,
@@ -89,7 +101,7 @@ def write(name: str) -> None:
     for file in (TEXT / name).glob("*.safetensors"):
         file.chmod(0o644)
     # read again: the angles of a converted model are those of the narrow numbers
-    model = kind.from_pretrained(TEXT / name, dtype=torch.float64, attn_implementation="eager").eval()
+    read = lambda: kind.from_pretrained(TEXT / name, dtype=torch.float64, attn_implementation="eager").eval()  # noqa: E731
     generator = torch.Generator().manual_seed(3)
     ids = torch.randint(3, 53, (3, 9), generator=generator)
     mask = (torch.arange(9) >= 9 - torch.tensor([9, 6, 2])[:, None]).long()
@@ -97,7 +109,8 @@ def write(name: str) -> None:
     with torch.no_grad():
         for row in range(3):  # each alone: the reference gives NaN for left padding in float64
             first = int(9 - mask[row].sum())
-            masked[row, first:] = model(input_ids=ids[row : row + 1, first:]).logits[0]
+            masked[row, first:] = read()(input_ids=ids[row : row + 1, first:]).logits[0]
+    model = read()  # anew, as dynamic angles are those of the longest text that a model has seen
     plain = model(input_ids=ids).logits
     goldens = {"input_ids": ids, "attention_mask": mask, "logits": narrow(masked), "plain.logits": narrow(plain)}
     named = dict(model.named_parameters())

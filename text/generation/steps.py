@@ -164,7 +164,7 @@ def as_scores(logits: Any) -> Array:
     return found
 
 
-_POSITIONS = ("max_target_positions", "max_position_embeddings", "n_positions")
+_POSITIONS = ("max_target_positions", "max_tokens", "max_position_embeddings", "n_positions")
 
 
 def positions_of(config: Any) -> int:

@@ -20,7 +20,7 @@ from ...core.nn.activation import activation
 from ...core.tensor import Tensor
 from .shared.decoder import CausalLM, Decoder, DecoderConfig, Family, SequenceClassifier
 from .shared.gguf import gguf_config
-from .shared.rope import Stretching, rope_frequencies, rope_settings
+from .shared.rope import Stretching, reach, rope_settings, rotary
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Config(DecoderConfig):
     rotary_emb_base: float = 10000.0
     """Base of the rotary angles."""
     rope_scaling: Stretching | None = None
-    """How the angles are stretched: ``rope_type`` "linear" or "llama3" with its numbers; None for as they are."""
+    """How the angles are stretched: ``rope_type`` and its numbers, see :func:`~.shared.rope.rotary`; None for as they are."""
     attention_dropout: float = 0.0
     """Dropout of the attention weights."""
     hidden_dropout: float = 0.0
@@ -81,7 +81,12 @@ class Config(DecoderConfig):
                 fix="correct the config.json",
             )
         activation(self.hidden_act)
-        rope_frequencies(self.turned, self.rotary_emb_base, self.rope_scaling)
+        rotary(self.turned, self.rotary_emb_base, self.rope_scaling, self.max_position_embeddings)
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, with stretched angles."""
+        return reach(self.rope_scaling, self.max_position_embeddings)
 
     @property
     def width(self) -> int:
@@ -144,8 +149,7 @@ class GPTNeoXModel(Decoder):
         super().__init__(config)
         self.embed_in = nn.Embedding(config.vocab_size, config.hidden_size)
         self.emb_dropout = nn.Dropout(config.hidden_dropout)
-        angles = rope_frequencies(config.turned, config.rotary_emb_base, config.rope_scaling)
-        position = nn.Rotary(config.turned, config.rotary_emb_base, frequencies=angles)
+        position = rotary(config.turned, config.rotary_emb_base, config.rope_scaling, config.max_position_embeddings)
         self.layers = nn.ModuleList([_layer(config, position) for _ in range(config.num_hidden_layers)])
         self.final_layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.initialise()

@@ -72,7 +72,9 @@ def read(files: Files) -> tuple[Any, Settings]:
         DataError: a file is malformed.
     """
     if "tokenizer.json" not in files and any(name.endswith(".gguf") for name in files):
-        return _from_gguf(files)
+        from . import gguf
+
+        return gguf.read(files)
     settings = Settings.from_files(files)
     for names, reader in _SOURCES.items():
         if all(name in files for name in names):
@@ -144,7 +146,7 @@ def _lines(path: Path | FilePart) -> list[str]:
 # ---- byte-level BPE: vocab.json and merges.txt --------------------------------------------------------------------
 
 # How Qwen cuts a text before it is encoded (Qwen2 technical report, arXiv:2407.10671; as cl100k, but for single digits).
-_QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def _from_merges(files: Files, settings: Settings) -> Any:
@@ -175,7 +177,7 @@ def _as_qwen(backend: Any) -> None:
     from tokenizers import Regex, normalizers, pre_tokenizers, processors
 
     backend.normalizer = normalizers.NFC()
-    cut = pre_tokenizers.Split(Regex(_QWEN), behavior="isolated")
+    cut = pre_tokenizers.Split(Regex(QWEN), behavior="isolated")
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.pre_tokenizer = pre_tokenizers.Sequence([cut, level])
     backend.post_processor = processors.ByteLevel(trim_offsets=False)
@@ -212,65 +214,6 @@ def _merges(path: Path | FilePart, vocabulary: Mapping[str, int]) -> list[tuple[
             raise DataError(f"{path}:{number} does not fit the vocabulary", why=why, fix="get both files from one place")
         found.append((pair[0], pair[1]))
     return found
-
-
-# ---- GGUF ---------------------------------------------------------------------------------------------------------
-
-# How a text is cut before it is encoded, by llama.cpp's names; None for GPT-2's own way.
-_CUTS: dict[str, str | None] = {
-    "gpt-2": None,
-    "smollm": None,
-    "olmo": None,  # GPT-NeoX's, which Pythia has
-    "qwen2": _QWEN,
-    "llama-bpe": _QWEN.replace(r"\p{N}| ?", r"\p{N}{1,3}| ?"),
-}
-_SPECIAL = (3, 4)  # tokens that are no text: control tokens, and those that users added
-
-
-def _from_gguf(files: Files) -> tuple[Any, Settings]:
-    """The byte-level BPE tokenizer in a GGUF file; other kinds have no tokenizer.json's rules in them.
-
-    Raises:
-        DataError: a tokenizer of another kind.
-    """
-    import tokenizers
-    from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
-
-    from ...core.checkpoint import read_gguf
-
-    path = files[files.weights()]
-    metadata = read_gguf(path).metadata
-    kind, before = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "gpt-2")
-    if kind != "gpt2" or before not in _CUTS:
-        raise DataError(
-            f"{path} has a tokenizer of kind {kind!r}, {before!r}",
-            why=f"nyala reads 'gpt2' ones that cut texts as {', '.join(_CUTS)}",
-            fix="add tokenizer.json",
-        )
-    tokens = metadata["tokenizer.ggml.tokens"]
-    merges = [tuple(pair.split(" ", 1)) for pair in metadata["tokenizer.ggml.merges"]]
-    whole = before == "llama-bpe"  # a piece that is a token stays one, whatever the merges say
-    backend = tokenizers.Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges, ignore_merges=whole))
-    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=_CUTS[before] is None)
-    first: list[Any] = {"smollm": [pre_tokenizers.Digits(individual_digits=True)]}.get(before, [])
-    if pattern := _CUTS[before]:
-        first = [pre_tokenizers.Split(Regex(pattern), behavior="isolated")]
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Sequence([*first, level]), decoders.ByteLevel()
-    if before in ("qwen2", "olmo"):
-        backend.normalizer = normalizers.NFC()
-    special = [t for t, k in zip(tokens, metadata["tokenizer.ggml.token_type"], strict=True) if k in _SPECIAL]
-    backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
-    length = next((int(v) for k, v in metadata.items() if k.endswith(".context_length")), None)
-    named = {f"{r}_token": metadata.get(f"tokenizer.ggml.{key}_token_id") for r, key in _GGUF.items()}
-    roles = {role: tokens[i] for role, i in named.items() if i is not None}
-    if "bos_token" in roles and metadata.get("tokenizer.ggml.add_bos_token", before == "llama-bpe"):
-        bos = roles["bos_token"]
-        ends = {"single": f"{bos} $A", "pair": f"{bos} $A $B:1", "special_tokens": [(bos, named["bos_token"])]}
-        backend.post_processor = processors.TemplateProcessing(**ends)
-    return backend, Settings(length, {"pad_token": tokens[0], **roles})
-
-
-_GGUF = {"pad": "padding", "bos": "bos", "eos": "eos", "unk": "unknown", "mask": "mask"}
 
 
 # ---- tokens that were added to a vocabulary -----------------------------------------------------------------------

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SPACE = "\u2581"  # stands for a space, and for the beginning of a text
 UNIGRAM, BPE = 1, 2
-_NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
+_NORMAL, UNKNOWN, _CONTROL, _USER, _UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 _NEVER = -1.0e6  # the log-probability of what is not to be found in texts
 _REMEDY = "get the file again from where it came"
 
@@ -67,7 +67,7 @@ class Model:
                 told |= {_SPECS[number][n]: v for n, v in _fields(path, value) if n in _SPECS[number]}
         if not pieces:
             raise DataError(f"{path} is no SentencePiece model", why="it holds no pieces", fix=_REMEDY)
-        unknown = next((i for i, (_, _, kind) in enumerate(pieces) if kind == _UNKNOWN), -1)
+        unknown = next((i for i, (_, _, kind) in enumerate(pieces) if kind == UNKNOWN), -1)
         kind = told.pop("kind", UNIGRAM)
         if kind not in (UNIGRAM, BPE) or unknown < 0 or not isinstance(told.get("charsmap", b""), bytes):
             why = "nyala reads Unigram and byte-pair models" if kind not in (UNIGRAM, BPE) else "it has no piece for the unknown"
@@ -182,7 +182,7 @@ def _check(model: Model, pieces: Sequence[tuple[str, float]]) -> None:
 def _hidden(pieces: Sequence[tuple[str, float]], model: Model) -> list[tuple[str, float]]:
     """The pieces with those that SentencePiece never finds in texts made too unlikely; the user's own win always."""
     kinds = {text: kind for text, _, kind in model.pieces}
-    lowest = {_CONTROL: _NEVER, _UNUSED: _NEVER, _BYTE: _NEVER}
+    lowest = {_CONTROL: _NEVER, _UNUSED: _NEVER, BYTE: _NEVER}
     return [(text, lowest.get(kinds.get(text, _NORMAL), score)) for text, score in pieces]
 
 
@@ -218,15 +218,22 @@ def _dress(backend: Any, special: Sequence[str], single: str, pair: str, unnorma
         single, pair: what is put around one text and two, as of ``TemplateProcessing``.
         unnormalised: the user's own pieces: found in texts as they are.
     """
-    from tokenizers import AddedToken, processors
+    from tokenizers import AddedToken
 
     backend.add_special_tokens(
         [AddedToken(t, special=True, normalized=False) for t in special if backend.token_to_id(t) is not None]
     )
     backend.add_tokens([AddedToken(t, normalized=False) for t in unnormalised])
-    around = dict.fromkeys(part.partition(":")[0] for part in pair.split() if not part.startswith("$"))
-    if around:
-        ids = [(token, backend.token_to_id(token)) for token in around]
+    return around(backend, single, pair)
+
+
+def around(backend: Any, single: str, pair: str) -> Any:
+    """The tokenizer, with tokens put around one text and two, as of ``TemplateProcessing``."""
+    from tokenizers import processors
+
+    tokens = dict.fromkeys(part.partition(":")[0] for part in pair.split() if not part.startswith("$"))
+    if tokens:
+        ids = [(token, backend.token_to_id(token)) for token in tokens]
         backend.post_processor = processors.TemplateProcessing(single, pair, ids)
     return backend
 
@@ -308,11 +315,19 @@ def from_llama(files: Files, config: Mapping[str, Any]) -> Any:
     model = Model.read(files["tokenizer.model"])
     held = {text for text, _, _ in model.pieces}
     _require(model, held, "<s>", "</s>")
-    before = "<s> " if config.get("add_bos_token", True) else ""
-    after = " </s>" if config.get("add_eos_token", False) else ""
-    special = ["<unk>", "<s>", "</s>"]
-    single = f"{before}$A{after}"
-    return _dress(backend_of(model), special, single, f"{single} {before}$B{after}", _owned(model, *special))
+    return from_pieces(model, "<s>" if config.get("add_bos_token", True) else "", "</s>" if config.get("add_eos_token") else "")
+
+
+def from_pieces(model: Model, first: str, last: str) -> Any:
+    """A model of pieces alone, with a token before and behind each text, or none.
+
+    Args:
+        model: the pieces; controls among them, and the one for what is not known, are no text.
+        first, last: tokens that stand around a text; empty for none.
+    """
+    special = [text for text, _, kind in model.pieces if kind in (UNKNOWN, _CONTROL)]
+    single = f"{first} $A {last}".strip()
+    return _dress(backend_of(model), special, single, f"{single} {first} $B {last}".strip(), _owned(model, *special))
 
 
 def from_marian(files: Files, config: Mapping[str, Any], side: str = "source") -> Any:  # noqa: ARG001 - the readers' signature

@@ -23,7 +23,7 @@ from nyala.text.models.shared.rope import rope_frequencies
 from nyala.text.tokenizers.tokenizer import Tokenizer
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
-FOLDERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")
+FOLDERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial", "qwen2_yarn")
 SIZES = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 4,
@@ -101,6 +101,21 @@ def test_the_published_file_comes_back(golden) -> None:
     assert all(np.array_equal(back[k], files[k].astype(np.float32)) for k in files)
     keys.check_bijection(list(state), [v.shape for v in state.values()])
     assert module.build(config).config == pipe.model.config
+
+
+@pytest.mark.parametrize("name", ["llama_dynamic", "llama_longrope"])
+def test_angles_that_depend_on_the_length_equal_transformers(name: str) -> None:
+    folder = GOLDENS / name
+    one = folder, nyala.load(str(folder)), checkpoint.load_file(folder / "goldens.safetensors")
+    test_gradients_equal_transformers(one)
+    test_the_published_file_comes_back(one)
+    _, pipe, frozen = one
+    ids = np.array(frozen["input_ids"])
+    with nyala.no_grad():
+        assert relative(pipe.model(nyala.from_numpy(ids)), frozen["plain.logits"]) < 1e-5
+        for row, count in enumerate(np.asarray(frozen["attention_mask"]).sum(1)):  # each alone, long and short
+            found = pipe.model(nyala.from_numpy(ids[row : row + 1, 9 - count :])).numpy()[0]
+            assert relative(found, np.asarray(frozen["logits"])[row, 9 - count :]) < 1e-5
 
 
 def test_caches_change_nothing(golden) -> None:

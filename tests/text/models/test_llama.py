@@ -25,10 +25,22 @@ def test_both_spellings_of_the_angles_are_read() -> None:
     np.testing.assert_array_equal(*(rope_frequencies(c.width, c.rope_theta, c.rope_scaling) for c in (old, new)))
     plain = llama.Config.from_dict({**TINY, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}})
     assert plain.rope_scaling is None and plain.rope_theta == 500.0
-    with pytest.raises(DataError, match="'yarn'"):
-        llama.Config.from_dict({**TINY, "rope_scaling": {"rope_type": "yarn", "factor": 2.0}})
+    with pytest.raises(DataError, match=r"'proportional'.* 'yarn'"):
+        llama.Config.from_dict({**TINY, "rope_scaling": {"rope_type": "proportional", "factor": 2.0}})
     with pytest.raises(DataError, match="'linear' without factor"):
         llama.Config.from_dict({**TINY, "rope_scaling": {"type": "linear"}})
+    short = {"type": "su", "short_factor": [1.0], "long_factor": [1.0], "original_max_position_embeddings": 8}
+    with pytest.raises(DataError, match=r"'longrope' needs [0-9]+ positive numbers as short_factor"):
+        llama.Config.from_dict({**TINY, "rope_scaling": short})
+
+
+def test_stretched_angles_reach_further() -> None:
+    def tokens(**scaling: object) -> int:
+        return llama.Config.from_dict({**TINY, "max_position_embeddings": 64, "rope_scaling": scaling}).max_tokens
+
+    assert tokens(type="yarn", factor=4.0, original_max_position_embeddings=32) == 128
+    assert tokens(type="yarn", factor=4.0) == tokens(type="dynamic", factor=4.0) == 256
+    assert tokens(type="linear", factor=4.0) == 64  # what such files say is the whole already
 
 
 def test_heads_that_do_not_fit_are_told() -> None:

@@ -12,10 +12,10 @@ import nyala
 import pytest
 from nyala import checkpoint
 from nyala.errors import ArgumentError, DataError, IndexRangeError, MissingFileError
+from nyala.recipes.cli import main
 from nyala.text.generation import GenerationConfig, generate
 from nyala.text.generation.published import processors_of, settings_of
 from nyala.text.models import marian, t5
-from nyala.recipes.cli import main
 from nyala.text.pipelines.text2text import Rewritten, Summarization, Text2Text, Translation
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "text"
@@ -139,7 +139,7 @@ def test_one_folder_serves_several_tasks_on_the_command_line(folder: str, capsys
     assert said("--to", "fr") == said("--to", "fr", "--task", "translation") == (0, pipes["translation"]("call me", to="fr"))
     for argv, error in (
         (["--task", "translation"], "translates into de, fr"),
-        (["--task", "translatoin"], "did you mean translation"),
+        (["--task", "translatoin"], "did you mean 'translation'"),
         (["--to", "de", "--task", "summarization"], "--to (translation) and --task summarization ask for different things"),
         (["--to", "de", "--labels", "a,b"], "ask for different things"),
     ):

@@ -13,7 +13,7 @@ from ....core import nn
 from ....core.errors import ArgumentError, DataError
 from ....core.nn.activation import activation
 from .decoder import Decoder, DecoderConfig
-from .rope import Stretching, rope_frequencies, rope_settings
+from .rope import Stretching, reach, rope_settings, rotary
 
 SLIDING = "sliding_attention"
 
@@ -43,7 +43,7 @@ class GatedConfig(DecoderConfig):
     rope_theta: float = 10000.0
     """Base of the rotary angles."""
     rope_scaling: Stretching | None = None
-    """How the angles are stretched: ``rope_type`` "linear" or "llama3" with its numbers; None for as they are."""
+    """How the angles are stretched: ``rope_type`` and its numbers, see :func:`~.rope.rotary`; None for as they are."""
     attention_dropout: float = 0.0
     """Dropout of the attention weights."""
 
@@ -60,11 +60,16 @@ class GatedConfig(DecoderConfig):
                 fix="correct the config.json",
             )
         activation(self.hidden_act)
-        rope_frequencies(self.width, self.rope_theta, self.rope_scaling)
+        rotary(self.width, self.rope_theta, self.rope_scaling, self.max_position_embeddings)
 
     def published(self) -> dict[str, Any]:
         """As in a ``config.json``: a width of heads that follows from the others is not in it."""
         return {name: value for name, value in super().published().items() if name != "head_dim" or value is not None}
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, with stretched angles."""
+        return reach(self.rope_scaling, self.max_position_embeddings)
 
     @property
     def kv_heads(self) -> int:
@@ -191,9 +196,7 @@ class GatedDecoder(Decoder):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
-        position = nn.Rotary(
-            config.width, config.rope_theta, frequencies=rope_frequencies(config.width, config.rope_theta, config.rope_scaling)
-        )
+        position = rotary(config.width, config.rope_theta, config.rope_scaling, config.max_position_embeddings)
         self.layers = nn.ModuleList([self.layer(i, position) for i in range(config.num_hidden_layers)])
         self.norm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.initialise()

@@ -101,8 +101,11 @@ def gated_gguf_config(kind: str, metadata: Mapping[str, Any], names: Collection[
     """
     config = gguf_config(kind, metadata, names, GATED_GGUF)
     config["rope_theta"] = float(metadata.get(f"{kind}.rope.freq_base", 10000.0))
-    if metadata.get(f"{kind}.rope.scaling.type") == "linear":
-        config["rope_scaling"] = {"rope_type": "linear", "factor": float(metadata.get(f"{kind}.rope.scaling.factor", 1.0))}
+    stretched = metadata.get(f"{kind}.rope.scaling.type")
+    if stretched in ("linear", "yarn"):
+        config["rope_scaling"] = {"rope_type": stretched, "factor": float(metadata.get(f"{kind}.rope.scaling.factor", 1.0))}
+        trained = metadata.get(f"{kind}.rope.scaling.original_context_length")
+        config["rope_scaling"] |= {} if trained is None else {"original_max_position_embeddings": int(trained)}
     if "rope_freqs.weight" in metadata:
         width = metadata.get(f"{kind}.rope.dimension_count", config["hidden_size"] // config["num_attention_heads"])
         config["rope_scaling"] = _stretching(metadata["rope_freqs.weight"], int(width), config["rope_theta"])
