@@ -13,7 +13,13 @@ from ..core.errors import CheckpointError, DataError, MissingFileError, kind_of
 from ..core.part import FilePart, open_binary
 
 # In the order a loader prefers them.
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "models/model.pt",
+)
 _PICKLED = (".pth", ".pt", ".bin")
 GGUF = ".gguf"
 ONNX = ".onnx"

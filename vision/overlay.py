@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .io import load_image
+from .palette import colour
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,37 +35,61 @@ def segmentation(found: Sequence[Segmentation]) -> Image:
     return sheet
 
 
-def _overlaid(found: Segmentation) -> Image:
-    """One picture under its classes' colours, with edges, and a legend on its right."""
+def tinted(source: Any, mask: np.ndarray[Any, Any], labels: Sequence[str]) -> Image:
+    """A picture under its classes' colours, with white edges between them; what is called background stays as it is.
+
+    Args:
+        source: the picture.
+        mask: (H, W) class numbers.
+        labels: names of the classes.
+    """
     from PIL import Image as pil
 
-    image = load_image(found.source)
-    shrink = min(1.0, _LONGEST / max(image.size))
-    size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
-    if max(size) < _SHORTEST:  # tiny pictures are enlarged without smoothing
-        size = tuple(side * (_SHORTEST // max(size)) for side in size)
-    pixels = np.asarray(image.resize(size, pil.Resampling.NEAREST if size > image.size else pil.Resampling.BILINEAR), np.float32)
-    mask = np.asarray(pil.fromarray(found.mask).resize(size, pil.Resampling.NEAREST))
-    coloured = np.array([name.lower() not in _NOTHING for name in found.labels])
-    tint = found.colours().astype(np.float32)[mask]
-    mixed = np.where(coloured[mask][..., None], 0.45 * pixels + 0.55 * tint, pixels)
+    image = load_image(source)
+    size = _shown_size(image.size)
+    kind = pil.Resampling.NEAREST if size > image.size else pil.Resampling.BILINEAR
+    pixels = np.asarray(image.resize(size, kind), np.float32)
+    mask = np.asarray(pil.fromarray(mask.astype(np.int32)).resize(size, pil.Resampling.NEAREST))
+    tint = np.array([colour(k) for k in range(len(labels))], np.float32)[mask]
+    mixed = np.where(_coloured(labels)[mask][..., None], 0.45 * pixels + 0.55 * tint, pixels)
     edge = np.zeros(mask.shape, bool)
     edge[1:] |= mask[1:] != mask[:-1]
     edge[:, 1:] |= mask[:, 1:] != mask[:, :-1]
     mixed[edge] = 255
-    shown = pil.fromarray(mixed.round().astype(np.uint8))
+    return pil.fromarray(mixed.round().astype(np.uint8))
+
+
+def _shown_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Large pictures are shown smaller, and tiny ones larger, by a whole number."""
+    longest = max(size)
+    if longest < _SHORTEST:
+        return size[0] * (_SHORTEST // longest), size[1] * (_SHORTEST // longest)
+    shrink = min(1.0, _LONGEST / longest)
+    return max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
+
+
+def _coloured(labels: Sequence[str]) -> np.ndarray[Any, Any]:
+    return np.array([name.lower() not in _NOTHING for name in labels])
+
+
+def _overlaid(found: Segmentation) -> Image:
+    """One picture under its classes' colours, with edges, and a legend on its right."""
+    from PIL import Image as pil
+
+    shown = tinted(found.source, found.mask, found.labels)
+    size = shown.size
     row = pil.new("RGB", (size[0] + 3 * _GAP + _LEGEND, max(size[1], _LINE * min(len(found.classes()), 40))), _PAPER)
     row.paste(shown, (_GAP, 0))
-    _legend(row, size[0] + 2 * _GAP, found, coloured)
+    _legend(row, size[0] + 2 * _GAP, found)
     return row
 
 
-def _legend(row: Image, left: int, found: Segmentation, coloured: np.ndarray[Any, Any]) -> None:
+def _legend(row: Image, left: int, found: Segmentation) -> None:
     """The classes that are there, as many as there is room for: colour, name and share of the picture."""
     from PIL import ImageDraw, ImageFont
 
     pen, font, colours = ImageDraw.Draw(row), ImageFont.load_default(15), found.colours()
-    present = found.classes()
+    present, coloured = found.classes(), _coloured(found.labels)
     room = max(1, row.height // _LINE)
     for line, k in enumerate(present[:room]):
         y = line * _LINE

@@ -208,6 +208,26 @@ class ImagePreprocess:
         top, left = middle((image.height - height) / 2.0), middle((image.width - width) / 2.0)
         return image.crop((left, top, left + width, top + height))
 
+    def to_preprocessor(self) -> dict[str, Any]:
+        """The same as transformers' ``preprocessor_config.json`` says it.
+
+        Example:
+            >>> ImagePreprocess.from_processor(ImagePreprocess().to_preprocessor()).crop_pct
+            0.875
+        """
+        height, width = self.size
+        crop = {"height": height, "width": width}
+        if self.crop_mode == "squash":
+            size: dict[str, int] = crop
+        else:
+            size = {"shortest_edge": math.floor(min(self.size) / self.crop_pct)}
+        number = next(n for n, name in _BY_NUMBER.items() if name == self.interpolation)
+        return {
+            "do_resize": True, "size": size, "resample": number, "do_center_crop": self.crop_mode != "squash",
+            **({} if self.crop_mode == "squash" else {"crop_size": crop}),
+            "do_rescale": True, "do_normalize": True, "image_mean": list(self.mean), "image_std": list(self.std),
+        }  # fmt: skip
+
     def to_config(self) -> dict[str, Any]:
         """The same as timm's ``pretrained_cfg`` says it."""
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from ..hub.pipeline import Pipeline
 from ..hub.results import Results, table
 from .io import load_image
 from .palette import colour
+from .preprocess import ImagePreprocess
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -152,6 +153,40 @@ class Segmentations(Results, Sequence[Segmentation]):
         return segmentation(self.found)
 
 
+@dataclass(frozen=True)
+class GreyPreprocess(ImagePreprocess):
+    """For models that see one channel: the picture in grey (ITU-R 601, as Pillow), by the first channel's mean and deviation.
+
+    Example:
+        >>> GreyPreprocess((8, 8))(np.zeros((20, 30, 3), np.uint8)).shape
+        (1, 1, 8, 8)
+    """
+
+    def normalise(self, pixels: Array) -> Array:
+        """(..., H, W, 3) uint8 -> (..., 1, H, W) float32."""
+        wide = pixels.astype(np.uint32) * np.array([19595, 38470, 7471], np.uint32)
+        grey = ((wide.sum(-1) + 0x8000) >> 16).astype(np.uint8)
+        return super().normalise(np.repeat(grey[..., None], 3, -1))[..., :1, :, :]
+
+    def restore(self, prepared: Array) -> Array:
+        """(1, H, W) float32 -> (H, W, 3) uint8: a prepared picture to look at again."""
+        return np.repeat(super().restore(np.repeat(prepared, 3, 0))[..., :1], 3, -1)
+
+
+def _seeing(preprocess: ImagePreprocess, channels: int) -> ImagePreprocess:
+    """What shows the whole picture in as many channels as a model has.
+
+    Raises:
+        ArgumentError: pictures have no such number of channels.
+    """
+    if channels not in (1, 3):
+        raise ArgumentError(
+            f"a model of {channels} channels", why="pictures have 3, or 1 in grey", fix="call .model on prepared tensors"
+        )
+    whole = {**asdict(preprocess), "crop_mode": "squash", "crop_pct": 1.0}
+    return (GreyPreprocess if channels == 1 else ImagePreprocess)(**whole)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageSegmentation(Pipeline):
     """Pictures -> the class of every pixel. Call it on one picture or a list: paths, bytes, PIL images, uint8 arrays.
@@ -167,13 +202,31 @@ class ImageSegmentation(Pipeline):
     batch_size: int = 4
 
     @classmethod
-    def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> ImageSegmentation:
-        """Preprocessing and labels as for classification, but that the whole picture is seen."""
+    def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> Pipeline:  # type: ignore[override]
+        """Preprocessing and labels as for classification, but that the whole picture is seen.
+
+        Of a model of volumes, a :class:`~nyala.vision.volumes.VolumeSegmentation`.
+
+        Raises:
+            ArgumentError: a model that gives whole pictures a class.
+        """
+        from .models.segmenter import Segmenter
         from .pipelines import labels_of, preprocessing_of
 
-        classes = int(model.config.num_classes)  # type: ignore[union-attr]
+        if not isinstance(model, Segmenter):
+            raise ArgumentError(
+                f"{type(model).__name__} gives no class to every pixel",
+                why="it has no head for that",
+                fix="choose a model for image-segmentation: SegFormer, UPerNet, U-Net",
+            )
+        c: Any = model.config
+        if getattr(c, "spatial_dims", 2) == 3:
+            from .volumes import VolumeSegmentation
+
+            return VolumeSegmentation.from_files(model, files, card, config)
+        whole = _seeing(preprocessing_of(files, card, config), int(getattr(c, "in_channels", getattr(c, "in_chans", 3))))
+        classes = int(c.num_classes)
         labels = tuple(labels_of(config, card, classes))
-        whole = replace(preprocessing_of(files, card, config), crop_mode="squash", crop_pct=1.0)
         return cls(model, whole, _as_is, card, files, config, ("background", *labels) if classes == 1 else labels)
 
     def logits(self, inputs: Sequence[Any]) -> Iterator[Array]:
@@ -240,6 +293,18 @@ def likeliest(logits: Array, size: tuple[int, int]) -> tuple[Array, dict[int, fl
         sums += np.bincount(best.ravel(), probability.ravel(), classes)
     counts = np.bincount(mask.ravel(), minlength=classes)
     return mask, {int(k): float(sums[k] / counts[k]) for k in np.flatnonzero(counts)}
+
+
+def likeliest_of(logits: Array) -> Array:
+    """(classes, ...) -> the number of the likeliest class (...); of one class, 1 where its number is above 0.
+
+    Example:
+        >>> likeliest_of(np.array([[1.0, 0.0], [0.0, 2.0]])).tolist(), likeliest_of(np.array([[-1.0, 1.0]])).tolist()
+        ([0, 1], [0, 1])
+    """
+    if len(logits) == 1:
+        return (logits[0] > 0).astype(np.uint8)
+    return logits.argmax(0).astype(np.uint8 if len(logits) <= 256 else np.uint16)
 
 
 def _between(size: int, out: int) -> tuple[Array, Array, Array]:

@@ -60,6 +60,25 @@ def image(array: np.ndarray, augments: Sequence[Augment], key: Key, done: int = 
     return np.ascontiguousarray(array)
 
 
+def mask(numbers: np.ndarray, augments: Sequence[Augment], key: Key, done: int = 0) -> np.ndarray:
+    """What ``image`` does to the places of a picture, done to the classes of its pixels; erasing leaves them.
+
+    Args:
+        numbers: (H, W) int64.
+        augments, key, done: as of ``image``, with which it shares its draws.
+    """
+    for place, augment in list(enumerate(augments))[done:]:
+        u = key.fold(place).uniform((6,))
+        match augment:
+            case HorizontalFlip(p=p):
+                numbers = numbers[:, ::-1] if u[0] < p else numbers
+            case RandomCrop(padding=padding):
+                numbers = _crop(numbers[None], padding, u)[0]
+            case RandomResizedCrop():
+                numbers = _resized_crop(numbers[None].astype(np.int32), augment, u, "nearest")[0].astype(np.int64)
+    return np.ascontiguousarray(numbers)
+
+
 def text(words: str, augments: Sequence[Augment], key: Key) -> str:
     """Applies the list to one text."""
     for place, augment in enumerate(augments):
@@ -142,17 +161,15 @@ def _box(
     return int(u[2] * (height - h + 1)), int(u[3] * (width - w + 1)), h, w
 
 
-def _resized_crop(array: np.ndarray, augment: RandomResizedCrop, u: np.ndarray) -> np.ndarray:
+def _resized_crop(array: np.ndarray, augment: RandomResizedCrop, u: np.ndarray, filter: str = "bilinear") -> np.ndarray:
     from PIL import Image
 
     _, height, width = array.shape
     top, left, h, w = _box(height, width, augment.scale, augment.ratio, u)
     box = (left, top, left + w, top + h)
-    planes = [
-        Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR, box=box)
-        for plane in np.ascontiguousarray(array)
-    ]
-    return np.stack([np.asarray(plane, np.float32) for plane in planes])
+    kind = Image.Resampling[filter.upper()]
+    planes = [Image.fromarray(plane).resize((width, height), kind, box=box) for plane in np.ascontiguousarray(array)]
+    return np.stack([np.asarray(plane, array.dtype) for plane in planes])
 
 
 def _erase(array: np.ndarray, augment: RandomErasing, u: np.ndarray) -> np.ndarray:

@@ -46,6 +46,8 @@ class Part:
 
     def files(self) -> list[Path]:
         """The files that the samples lie in, as far as they lie in files."""
+        if self.inputs and hasattr(self.inputs[0], "files"):
+            return [path for value in self.inputs for path in value.files()]
         found = (getattr(value, "sound", value) for value in self.inputs)
         return [value for value in found if isinstance(value, Path)]
 
@@ -177,6 +179,10 @@ def _limit(part: Part, limit: int | None, seed: int, purpose: str) -> Part:
 def read(recipe: Data) -> Raw:
     """A dataset as published: its training part, and its test part where it has one; nothing is split, limited or checked."""
     raw = _read(recipe)
+    if recipe.corrupt == "skip":
+        from .readers.published import without_damaged
+
+        raw = without_damaged(raw)
     wanted = [name for name in ("masked", "spans") if getattr(recipe, name) is not None]
     if not wanted:
         return raw
@@ -186,17 +192,19 @@ def read(recipe: Data) -> Raw:
 
 
 def _read(recipe: Data) -> Raw:
-    if recipe.name in REGISTERED:
-        raw = REGISTERED[recipe.name]()
+    from .readers.published import PUBLISHED
+
+    if recipe.name in REGISTERED or recipe.name in PUBLISHED:
         refused = [key for key in ("validation", "test", "subset") if getattr(recipe, key) is not None]
         refused += ["columns"] if recipe.columns != Columns() else []
         if refused:
             raise DataError(f"{recipe.name} has its own parts and columns", fix=f"leave data.{refused[0]} out")
-        return raw
+        return REGISTERED[recipe.name]() if recipe.name in REGISTERED else PUBLISHED[recipe.name].read()
     from . import readers
-    from .readers import layouts, speech, structured
+    from .readers import layouts, masks, published, speech, structured
 
-    return structured.read(recipe) or layouts.read(recipe) or speech.read(recipe) or readers.read(recipe)
+    special = (published, masks, structured, layouts, speech)
+    return next((raw for one in special if (raw := one.read(recipe)) is not None), None) or readers.read(recipe)
 
 
 # ---- registered datasets ------------------------------------------------------------------------------------------
@@ -310,7 +318,20 @@ def _recordings(read: str) -> Raw:
     return Raw("sound", list(found["train"].classes), parts["train"], parts["test"], hashes)
 
 
+def _fashion_scenes() -> Raw:
+    from ...vision.datasets.fashion_scenes import FashionScenes
+    from .readers import masks
+
+    parts = {name: FashionScenes(name) for name in ("train", "test")}
+    hashes = {
+        name: hashing.of_arrays({"images": np.stack([s.image for s in found]), "masks": np.stack([s.mask for s in found])})
+        for name, found in parts.items()
+    }
+    return masks.of_masks(dict(parts), list(FashionScenes.classes), hashes)
+
+
 REGISTERED: dict[str, Callable[[], Raw]] = {
+    "fashion-scenes": _fashion_scenes,
     "mail-marks": _mail_marks,
     "mail-questions": _mail_questions,
     "mail-subjects": _mail_subjects,

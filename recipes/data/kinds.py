@@ -20,7 +20,7 @@ from ...vision.detection import SetCriterion
 from ..language.schema import HorizontalFlip, Masking, Model, RandomPart, Spans, Train
 from ..training import objectives
 from ..training.objectives import Objective, class_weights
-from . import asking, augment, boxes, masked, rewriting, speech, tasks
+from . import asking, augment, boxes, masked, pixels, rewriting, speech, tasks
 from .datasets import Part, Source
 
 
@@ -90,6 +90,25 @@ class Pictures(Kind):
 
     def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
         return tasks.Images(pipeline.preprocess)
+
+
+class Masks(Kind):
+    """Pictures with a class for every pixel."""
+
+    plural, domain, task_name, augments = "pictures with masks", "vision", "image-segmentation", augment.IMAGE
+    metrics, by_class = objectives.Pixels.metrics, False
+
+    def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:
+        return pixels.MaskedPictures(pipeline.preprocess, source.labels)
+
+    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:
+        if recipe.class_weights == "balanced":
+            weights: np.ndarray | None = pixels.pixel_weights(source.train.inputs, len(labels))
+        else:
+            weights = class_weights(recipe.class_weights, np.zeros(0, np.int64), labels)
+        model: Any = pipeline.model
+        further = float(model.auxiliary_weight)
+        return objectives.Pixels(tuple(labels), recipe.label_smoothing, weights, recipe.dice, recipe.focal, further)
 
 
 class BoxedPictures(Kind):
@@ -330,6 +349,7 @@ def _texts(pipeline: Pipeline) -> tasks.Texts:
 KINDS: dict[str, Kind] = {
     "image": Pictures(),
     "boxes": BoxedPictures(),
+    "masks": Masks(),
     "sound": Sounds(),
     "speech": Speech(),
     "masked": MaskedTexts(),

@@ -232,6 +232,9 @@ class Data(Table, frozen=True):
     """What separates the fields of a CSV file; recognised where it is left out (comma, semicolon, tab or bar)."""
     encoding: str = "utf-8"
     """Of text files, by Python's names: utf-8, latin-1, cp1252, utf-16. A byte order mark is understood in any case."""
+    corrupt: Literal["raise", "skip"] = "raise"
+    """Pictures that cannot be read: "raise", an error that names the file when one comes up; "skip", all are read once at the
+    beginning, and the damaged ones are left out, counted and told."""
     test_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     """Share of each class that becomes the test part, drawn by the seed, where the data have no test part of their own."""
     validation_fraction: Below1 = 0.1
@@ -439,6 +442,10 @@ class Train(Table, frozen=True):
     """Decay of a running average of the weights, which is then evaluated and published."""
     label_smoothing: Below1 = 0.0
     """Share of each label that is spread over all classes."""
+    dice: NotNegative = 0.0
+    """Of pictures with masks: the dice loss of each class is added so many times, which sees small classes as well as large."""
+    focal: NotNegative = 0.0
+    """Of pictures with masks: gamma of the focal loss, which looks away from pixels that are easy; 0 is cross-entropy."""
     mixup: Alpha = 0.0
     """Blends pairs of pictures or sounds; the parameter of the Beta distribution, 0 is off."""
     cutmix: Alpha = 0.0

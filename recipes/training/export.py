@@ -54,7 +54,7 @@ def save(
         for name in COPIED:
             if pipeline.files is not None and name in pipeline.files:
                 pipeline.files.copy(name, new / name)
-        if hasattr(pipeline.preprocess, "to_preprocessor"):
+        if hasattr(pipeline.preprocess, "to_preprocessor") and "architecture" not in config:  # timm's layout has it there
             _write_preprocessor(new / "preprocessor_config.json", pipeline.preprocess.to_preprocessor())
         if not (new / "tokenizer.json").exists() and hasattr(pipeline.preprocess, "save"):
             pipeline.preprocess.save(new / "tokenizer.json")  # of a base that has it in another form

@@ -59,6 +59,8 @@ def title(name: str) -> str:
         "cer": "character error rate",
         "rouge1": "ROUGE-1",
         "rouge_l": "ROUGE-L",
+        "mean_iou": "mean IoU",
+        "mean_dice": "mean Dice",
         "map": "mAP",
         "map_50": "mAP at overlap 0.5",
     }.get(name, name.replace("_", " "))

@@ -157,6 +157,11 @@ def _check_fit(recipe: Recipe, source: Source) -> None:
         for k in ("mixup", "cutmix")
         if k not in kind.blends and getattr(recipe.train, k)
     ]
+    wrong += [
+        f"  train.{k}: the data have no masks" for k in ("dice", "focal") if source.kind != "masks" and getattr(recipe.train, k)
+    ]
+    if recipe.train.focal and recipe.train.label_smoothing:
+        wrong.append("  train.label_smoothing: the focal loss has none")
     sizes = {"vision": ("image_size", "crop_pct"), "audio": ("max_seconds",), "text": ("max_length",)}
     wrong += [
         f"  model.{k}: the data are {kind.plural}"

@@ -196,7 +196,7 @@ def one_update(training: Training, parts: list[Batch]) -> None:
     record |= {"samples": outcome.samples, "correct": outcome.correct}
     training.log.write(record)
     training.timings.write({"step": at.step, "seconds": time.perf_counter() - started, "clock": time.time()})
-    training.progress.step(record)
+    training.progress.step({**record, "samples": sum(map(len, parts))})
     after_update(training)
 
 

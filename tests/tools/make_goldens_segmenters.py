@@ -20,6 +20,7 @@ import transformers
 from golden_recorder import cotangent, narrow
 from make_goldens_convnets import Logits, everything, steadily
 from make_goldens_vision import VISION, picture, save
+from monai.inferers import sliding_window_inference
 from monai.losses import DiceLoss, FocalLoss
 from monai.networks.nets import UNet
 from safetensors.torch import load_file
@@ -160,6 +161,26 @@ def losses() -> None:
     save(found, VISION / "losses.safetensors")
 
 
+WINDOWS: dict[str, dict[str, Any]] = {
+    "plain": {"overlap": 0.25},
+    "gaussian": {"overlap": 0.5, "mode": "gaussian"},
+    "apart": {"overlap": 0.0, "mode": "gaussian", "sigma_scale": 0.25},
+}
+
+
+def windows() -> None:
+    """MONAI's sliding window over a volume that is larger than the window in one axis, and smaller in another."""
+    model = UNet(**MONAI["unet_volumes"])
+    model.load_state_dict(load_file(VISION / "unet_volumes" / "model.safetensors"))
+    x = picture(1, 1, 6, 19, 13, seed=4)
+    found = {"input": x[0]}
+    with torch.no_grad():
+        for name, settings in WINDOWS.items():
+            out = sliding_window_inference(x.double(), (8, 8, 8), 3, model.double().eval(), **settings)
+            found[name] = narrow(out[0])
+    save(found, VISION / "windows.safetensors")
+
+
 def read_back(exported: Path) -> nn.Module:
     """What nyala wrote, read with the original library."""
     if exported.name in MONAI:
@@ -187,7 +208,7 @@ def check(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=[*TRANSFORMERS, *MONAI, "losses"])
+    parser.add_argument("names", nargs="*", default=[*TRANSFORMERS, *MONAI, "losses", "windows"])
     parser.add_argument("--check", type=Path)
     args = parser.parse_args()
     torch.use_deterministic_algorithms(True)
@@ -197,6 +218,8 @@ def main() -> None:
     for name in args.names:
         if name == "losses":
             losses()
+        elif name == "windows":
+            windows()
         elif name in MONAI:
             from_monai(name, MONAI[name])
         else:

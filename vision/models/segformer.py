@@ -73,7 +73,7 @@ class Config:
             raise ArgumentError(f"hidden_act={given['hidden_act']!r}", why="SegFormer's layers have gelu", fix="leave it out")
         plain = Config()
         values = {theirs: given.get(theirs, getattr(plain, ours)) for theirs, ours in _SAME.items()}
-        shape = {_SAME[k]: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
+        shape: dict[str, Any] = {_SAME[k]: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
         if len({len(v) for v in shape.values() if isinstance(v, tuple)}) != 1:
             told = ", ".join(f"{k}={v}" for k, v in shape.items() if isinstance(v, tuple))
             raise ArgumentError(f"stages of unequal number: {told}", fix="give each list a value for every stage")

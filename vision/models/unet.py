@@ -157,7 +157,7 @@ class Convolution(nn.Sequential):
         size = config.up_kernel_size if up else config.kernel_size
         if up:
             more = tuple(s - 1 for s in stride) if isinstance(stride, tuple) else stride - 1
-            conv = transposed(inputs, width, size, stride, _same(size), more, bias=config.bias)
+            conv: nn.Module = transposed(inputs, width, size, stride, _same(size), more, bias=config.bias)
         else:
             conv = plain(inputs, width, size, stride, _same(size), bias=config.bias)
         self.add_module("conv", conv)

@@ -6,6 +6,7 @@ from .boxes import Boxes
 from .classes import Classes, class_weights
 from .masked import HiddenTokens
 from .pairs import Pairs
+from .pixels import Pixels
 from .rewriting import CutTokens, Rewritten
 from .speech import SPEECH_METRICS, Dictated, Spelled, dictated
 from .tags import Tags
@@ -22,6 +23,7 @@ __all__ = [
     "NextTokens",
     "Objective",
     "Pairs",
+    "Pixels",
     "Result",
     "Rewritten",
     "Spelled",

@@ -165,7 +165,7 @@ def test_three_mistakes_are_three_lines(base: Path) -> None:
         ("model.freeze=stem", "model.freeze: expected a list, got the string 'stem' (write ['stem'])"),
         (
             "train.best.metric=acuracy",
-            "train.best.metric: 'acuracy' is none of accuracy, cer, f1,",
+            "train.best.metric: 'acuracy' is none of accuracy, cer, exact_match,",
         ),
         ("data.augment=[{type='flip'}]", "data.augment[0].type: unknown type 'flip'"),
         ("data.augment=[{p=1}]", "data.augment[0].type: missing"),

@@ -1,0 +1,268 @@
+"""Whole runs on pictures with masks: they learn, stop and go on with the same bytes, and load again; folders, losses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import nyala
+import pytest
+from nyala.core import random
+from nyala.errors import ArgumentError, DataError, RecipeError
+from nyala.recipes.cli import main
+from nyala.recipes.data import augment, datasets, pixels
+from nyala.recipes.folder import metrics
+from nyala.recipes.folder import run as runs
+from nyala.recipes.language import config
+from nyala.recipes.language.schema import HorizontalFlip, RandomCrop, RandomErasing, RandomResizedCrop
+from nyala.recipes.training import objectives, setup, trainer
+from nyala.vision.datasets.masks import VOID, MaskedPicture
+from PIL import Image
+
+COLOURS = np.array([(30, 30, 30), (210, 60, 50), (60, 80, 220)])
+TINY = {
+    "model_type": "unet", "architectures": ["UNetForSemanticSegmentation"], "in_channels": 3, "num_labels": 4,
+    "channels": [4, 8], "strides": [2], "num_res_units": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 pictures of 20 x 16 pixels with a red or blue square on dark ground, and their masks."""
+    folder = tmp_path_factory.mktemp("masks")
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    (folder / "classes.txt").write_text("ground\nred\nblue\n")
+    rng = np.random.default_rng(3)
+    for i in range(24):
+        mask = np.zeros((16, 20), np.uint8)
+        top, left = rng.integers(0, 8), rng.integers(0, 12)
+        mask[top : top + 8, left : left + 8] = 1 + i % 2
+        noisy = COLOURS[mask] + rng.normal(0, 20, (16, 20, 3))
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / "images" / f"{i:02}.png")
+        mask[:2, :2] = 255
+        Image.fromarray(mask).save(folder / "masks" / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A U-Net of random weights with a head of four classes."""
+    from nyala import checkpoint
+    from nyala.vision.models import unet
+
+    folder = tmp_path_factory.mktemp("tiny-unet")
+    nyala.manual_seed(5)
+    model = unet.build(TINY)
+    checkpoint.save_file({n: t.numpy() for n, t in model.state_dict().items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(unet.export_config(model)))
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, masks: Path, tiny_unet: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        f"""schema = 1
+seed = 3
+[data]
+name = "{masks}"
+batch_size = 4
+workers = 0
+validation_fraction = 0.2
+augment = [{{ type = "random_resized_crop", scale = [0.6, 1.0] }}, {{ type = "horizontal_flip" }}, {{ type = "random_erasing" }}]
+[model]
+name = "{tiny_unet}"
+image_size = 16
+[optim]
+type = "adamw"
+lr = 0.03
+[train]
+epochs = 6
+dice = 1.0
+checkpoint = {{ every = 3 }}
+best = {{ metric = "mean_iou" }}
+"""
+    )
+    return path
+
+
+def test_it_learns_stops_goes_on_and_loads(recipe: Path, masks: Path, tmp_path: Path) -> None:
+    whole, stopped = (runs.create(config.load(recipe), tmp_path / name) for name in ("whole", "stopped"))
+    scores = trainer.train(whole)
+    assert scores["mean_iou"] > 0.6 and scores["accuracy"] > 0.8
+    trainer.train(stopped, stop_after=7)
+    trainer.train(stopped)
+    for name in ("metrics.jsonl", "predictions.jsonl", "model/model.safetensors", "model/config.json"):
+        assert (whole.folder / name).read_bytes() == (stopped.folder / name).read_bytes(), name
+    pipe: Any = nyala.load(str(whole.folder))
+    assert pipe.labels == ("ground", "red", "blue") and pipe.preprocess.size == (16, 16)
+    found = pipe(str(masks / "images" / "00.png"))
+    assert found.mask.shape == (16, 20) and 1 in found.classes()
+    assert "data:image/png" in (whole.folder / "report.html").read_text()
+    told = [json.loads(line) for line in (whole.folder / "predictions.jsonl").read_text().splitlines()]
+    assert all(0 <= one["mean_iou"] <= 1 and "ground" in one["iou"] for one in told)
+    assert (whole.folder / "data.sha256").read_text().count("masks/") == 24
+
+
+def test_verify_finds_the_same_bits(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = runs.create(config.load(recipe, ["train.epochs=1"]), tmp_path / "run")
+    trainer.train(run)
+    assert main(["verify", str(run.folder)]) == 0
+    assert "bitwise" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["train.focal=2.0", "train.dice=0"],
+        ["train.class_weights=balanced"],
+        ["train.class_weights={red=3.0}"],
+        ["train.label_smoothing=0.1", "train.accumulate=2"],
+        ["train.checkpointing=true"],
+        ['model.freeze=["*"]', 'model.unfreeze=["@head"]'],
+    ],
+)
+def test_options(recipe: Path, tmp_path: Path, more: list[str]) -> None:
+    run = runs.create(config.load(recipe, ["train.epochs=none", "train.steps=4", "train.watchdog={}", *more]), tmp_path / "run")
+    trainer.train(run)
+    losses = [r["loss"] for r in metrics.read(run.folder / "metrics.jsonl") if r["kind"] == "step"]
+    assert len(losses) == 4 and all(np.isfinite(losses))
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (["train.mixup=0.2"], "pictures with masks cannot be blended"),
+        (["train.focal=2", "train.label_smoothing=0.1"], "the focal loss has none"),
+        (["data.sampling=balanced"], "have no classes to balance"),
+        (["train.best.metric=macro_f1"], "pictures with masks have mean_iou, accuracy, mean_dice, loss"),
+    ],
+)
+def test_options_that_do_not_fit(recipe: Path, more: list[str], text: str) -> None:
+    with pytest.raises(RecipeError, match=text):
+        setup.prepare(config.load(recipe, more).recipe)
+
+
+def test_dice_is_for_masks(recipe_file: Path) -> None:
+    with pytest.raises(RecipeError, match=r"train.dice: the data have no masks"):
+        setup.prepare(config.load(recipe_file, ["train.dice=1.0"]).recipe)
+
+
+def test_a_model_for_whole_pictures_is_refused(recipe: Path, tiny_model: Path) -> None:
+    with pytest.raises(ArgumentError, match="ResNet gives no class to every pixel"):
+        setup.prepare(config.load(recipe, [f"model.name={tiny_model}"]).recipe)
+
+
+# ---- folders
+
+
+def copied(masks: Path, target: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(masks, target / "copy"))
+
+
+def raw(folder: Path) -> datasets.Raw:
+    from nyala.recipes.language.schema import Data
+
+    return datasets.read(Data(name=str(folder)))
+
+
+def test_parts_and_names(masks: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "parts"
+    whole.mkdir()
+    for part in ("train", "val"):
+        copied(masks, tmp_path).rename(whole / part)
+    found = raw(whole)
+    assert found.kind == "masks" and found.labels == ["ground", "red", "blue"]
+    assert len(found.train) == 24 and len(found.validation or ()) == 24 and found.test is None
+    assert set(found.hashes) == {"train", "validation"}
+
+
+def test_without_names_classes_are_numbered(masks: Path, tmp_path: Path) -> None:
+    folder = copied(masks, tmp_path)
+    (folder / "classes.txt").unlink()
+    assert raw(folder).labels == ["class 0", "class 1", "class 2"]
+
+
+def test_folders_with_mistakes(masks: Path, tmp_path: Path, recipe: Path) -> None:
+    folder = copied(masks, tmp_path)
+    (folder / "masks" / "07.png").rename(folder / "masks" / "07x.png")
+    with pytest.raises(DataError, match=r"07.png has no mask .*did you mean '07x.png'"):
+        raw(folder)
+    Image.new("L", (9, 9)).save(folder / "masks" / "07.png")
+    task = pixels.MaskedPictures(nyala.load(str(config.load(recipe).recipe.model.name)).preprocess, ["a", "b", "c"])
+    with pytest.raises(DataError, match=r"07.png has 9 x 9 pixels, and its picture has 20 x 16"):
+        task.prepare(raw(folder).train.inputs[7])
+    Image.new("RGB", (20, 16)).save(folder / "masks" / "07.png")
+    with pytest.raises(DataError, match=r"07.png has colours \(RGB\)"):
+        task.prepare(raw(folder).train.inputs[7])
+    Image.new("L", (20, 16), 5).save(folder / "masks" / "07.png")
+    with pytest.raises(DataError, match=r"07.png has class 5 and there are 3"):
+        task.prepare(raw(folder).train.inputs[7])
+
+
+# ---- changes and losses
+
+
+@pytest.mark.parametrize(
+    "change", [HorizontalFlip(p=0.5), RandomCrop(padding=4), RandomErasing(p=1.0), RandomResizedCrop(scale=(0.3, 0.9))]
+)
+def test_masks_go_where_their_pictures_go(change: Any) -> None:
+    rng = np.random.default_rng(0)
+    mask = np.repeat(np.repeat(rng.integers(0, 3, (4, 4)), 8, 0), 8, 1)
+    for i in range(6):
+        key = random.key(7, "augment", i)
+        picture = augment.image(np.stack([(mask == k).astype(np.float32) for k in range(3)]), [change], key)
+        moved = augment.mask(mask, [change], key)
+        sure = picture.max(0) > 0.7  # the rest is erased, or between two classes
+        assert moved.dtype == np.int64 and sure.mean() > 0.4
+        assert np.array_equal(picture.argmax(0)[sure], moved[sure])
+
+
+def objective(**more: Any) -> objectives.Pixels:
+    return objectives.Pixels(("a", "b", "c"), **more)
+
+
+def test_void_pixels_do_not_count() -> None:
+    logits = nyala.tensor(np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32), requires_grad=True)
+    truth = np.random.default_rng(1).integers(0, 3, (2, 4, 4))
+    truth[0, :2] = VOID
+    for more in ({}, {"dice": 1.0}, {"focal": 2.0}):
+        logits.grad = None
+        loss = objective(**more).loss(logits, nyala.from_numpy(truth))
+        loss.backward()
+        gradient = np.moveaxis(logits.grad.numpy(), 1, -1)
+        assert not gradient[truth == VOID].any() and gradient[truth != VOID].any()
+    assert objective().count(nyala.from_numpy(truth)) == 24 == objective().answers(truth)
+
+
+def test_further_classifiers_weigh_as_they_say() -> None:
+    logits = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    truth = nyala.from_numpy(np.random.default_rng(1).integers(0, 3, (2, 4, 4)))
+    both = nyala.from_numpy(np.concatenate([logits, logits], 1))
+    alone = objective().loss(nyala.from_numpy(logits), truth).item()
+    assert objective(auxiliary=0.4).loss(both, truth).item() == pytest.approx(1.4 * alone, rel=1e-6)
+
+
+def test_scores_of_pixels() -> None:
+    found = objectives.pixels.PixelResult(("a", "b", "c"), [], [])
+    found.add(np.array([[0, 0, 1, VOID]]), np.array([[0, 1, 1, 2]]), 1.5)
+    found.add(np.array([[0, 0]]), np.array([[0, 0]]), 0.5)
+    record = found.record()
+    assert record["accuracy"] == 4 / 5 and record["loss"] == pytest.approx(0.4)
+    assert record["mean_iou"] == pytest.approx((3 / 4 + 1 / 2) / 2)  # class c is nowhere
+    assert record["mean_dice"] == pytest.approx((6 / 7 + 2 / 3) / 2)
+    assert found.resampled(np.array([0, 2]))["mean_iou"] == 1.0
+    assert [one["index"] for one in found.shown([None, None], 1)] == [0, 1]
+
+
+def test_balanced_weights_count_pixels() -> None:
+    mask = np.zeros((4, 4), np.uint8)
+    mask[0] = 1
+    mask[1] = 255
+    weights = pixels.pixel_weights([MaskedPicture(None, mask)], 3)
+    assert weights.tolist() == [0.75, 1.5, 1.0]
