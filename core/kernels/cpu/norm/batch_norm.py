@@ -13,7 +13,7 @@ from ...reference import norm as reference
 from ..lanes.pointers import floats, hold
 from ..lanes.rows import vector
 from ..lanes.vector_math import suits
-from ..running.compiled import EXACT, SUMS, njit
+from ..running.compiled import EXACT, njit
 from ..running.parallel import parallel_for
 from .channels import (
     channels_of,
@@ -47,7 +47,7 @@ _WIDTH = 64  # channels of a task that puts partial results together
 # ---- statistics
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def _statistics_tile(t: Any, x: Any, layout: Any, parts: Any) -> None:
     """``parts`` (parts, 2, C): mean and sum of squared distances."""
     count, channels, places, tile, stretch = layout
@@ -240,7 +240,7 @@ def batch_norm_eval(x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: fl
 # ---- gradients
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def _along_tile(t: Any, grad: Any, x: Any, layout: Any, numbers: Any, top: Any, parts: Any) -> None:
     """``parts`` (parts, 2, C): sums of grad, and of grad times the distance to the mean. ``numbers`` as in ``_scale_tile``."""
     count, channels, places, tile, stretch = layout

@@ -25,21 +25,32 @@ _ZERO, _ONE = _f(0.0), _f(1.0)
 
 
 @njit(**SUMS)
+def _mean(row: Any, share: Any) -> Any:
+    total = _ZERO
+    for c in range(row.size):
+        total += row[c]
+    return total * share
+
+
+@njit(**SUMS)
+def _inverse(row: Any, mean: Any, share: Any, eps: Any) -> Any:
+    """1 / the standard deviation."""
+    squares = _ZERO
+    for c in range(row.size):
+        d = row[c] - mean
+        squares += d * d
+    return _ONE / np.sqrt(squares * share + eps)
+
+
+@njit(**EXACT)
 def _forward_tile(t: Any, size: Any, x: Any, weight: Any, bias: Any, eps: Any, y: Any, means: Any, inverses: Any) -> None:
     rows, width, tile = size
     share = _ONE / _f(width)
     w, b = floats(weight, width), floats(bias, width)
     for r in range(t * tile, min(rows, (t + 1) * tile)):
         row, out = floats(x + 4 * width * r, width), floats(y + 4 * width * r, width)
-        total = _ZERO
-        for c in range(row.size):
-            total += row[c]
-        mean = total * share
-        squares = _ZERO
-        for c in range(row.size):
-            d = row[c] - mean
-            squares += d * d
-        inverse = _ONE / np.sqrt(squares * share + eps)
+        mean = _mean(row, share)
+        inverse = _inverse(row, mean, share, eps)
         if weight:
             for c in range(row.size):
                 out[c] = (row[c] - mean) * inverse * w[c] + b[c]
@@ -50,7 +61,7 @@ def _forward_tile(t: Any, size: Any, x: Any, weight: Any, bias: Any, eps: Any, y
         floats(inverses + 4 * r, 1)[0] = inverse
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def _forward(x: Any, weight: Any, bias: Any, eps: Any, y: Any, means: Any, inverses: Any) -> None:
     rows, width = x.shape
     tile = max(1, TILE // width)
@@ -75,6 +86,22 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, An
 
 
 @njit(**SUMS)
+def _slopes(g: Any, row: Any, weight: Any, mean: Any, inverse: Any) -> Any:
+    """The sums of the weighted gradient, and of it times the normalised row."""
+    w, plain, along = floats(weight, row.size), _ZERO, _ZERO
+    if weight:
+        for c in range(row.size):
+            v = g[c] * w[c]
+            plain += v
+            along += v * ((row[c] - mean) * inverse)
+    else:
+        for c in range(row.size):
+            plain += g[c]
+            along += g[c] * ((row[c] - mean) * inverse)
+    return plain, along
+
+
+@njit(**EXACT)
 def _backward_tile(
     t: Any, size: Any, grad: Any, step: Any, x: Any, weight: Any, means: Any, inverses: Any, out: Any, parts: Any
 ) -> None:
@@ -89,29 +116,13 @@ def _backward_tile(
     for r in range(t * tile, min(rows, (t + 1) * tile)):
         g, row, gx = floats(grad + step * r, width), floats(x + 4 * width * r, width), floats(out + 4 * width * r, width)
         mean, inverse = floats(means + 4 * r, 1)[0], floats(inverses + 4 * r, 1)[0]
-        plain, along = _ZERO, _ZERO
-        if weight and parts:
-            for c in range(row.size):
-                v, u = g[c], g[c] * ((row[c] - mean) * inverse)
-                gw[c] += u
-                gb[c] += v
-                plain += v * w[c]
-                along += u * w[c]
-        elif weight:
-            for c in range(row.size):
-                v = g[c] * w[c]
-                plain += v
-                along += v * ((row[c] - mean) * inverse)
-        else:
-            for c in range(row.size):
-                plain += g[c]
-                along += g[c] * ((row[c] - mean) * inverse)
-            if parts:
-                for c in range(row.size):
-                    gw[c] += g[c] * ((row[c] - mean) * inverse)
-                    gb[c] += g[c]
+        plain, along = _slopes(g, row, weight, mean, inverse)
         plain *= share
         along *= share * inverse
+        if parts:
+            for c in range(row.size):
+                gw[c] += g[c] * ((row[c] - mean) * inverse)
+                gb[c] += g[c]
         if weight:
             for c in range(row.size):
                 gx[c] = (g[c] * w[c] - plain - (row[c] - mean) * along) * inverse
@@ -120,7 +131,7 @@ def _backward_tile(
                 gx[c] = (g[c] - plain - (row[c] - mean) * along) * inverse
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def _backward(
     grad: Any, step: Any, x: Any, weight: Any, means: Any, inverses: Any, out: Any, parts: Any, gw: Any, gb: Any
 ) -> None:
@@ -164,16 +175,21 @@ def layer_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, inverse: Any,
 
 
 @njit(**SUMS)
+def _rms_inverse(row: Any, share: Any, eps: Any) -> Any:
+    squares = _ZERO
+    for c in range(row.size):
+        squares += row[c] * row[c]
+    return _ONE / np.sqrt(squares * share + eps)
+
+
+@njit(**EXACT)
 def _rms_tile(t: Any, size: Any, x: Any, weight: Any, eps: Any, y: Any, inverses: Any) -> None:
     rows, width, tile = size
     share = _ONE / _f(width)
     w = floats(weight, width)
     for r in range(t * tile, min(rows, (t + 1) * tile)):
         row, out = floats(x + 4 * width * r, width), floats(y + 4 * width * r, width)
-        squares = _ZERO
-        for c in range(row.size):
-            squares += row[c] * row[c]
-        inverse = _ONE / np.sqrt(squares * share + eps)
+        inverse = _rms_inverse(row, share, eps)
         if weight:
             for c in range(row.size):
                 out[c] = row[c] * inverse * w[c]
@@ -195,7 +211,7 @@ rms_rows = types.ExternalFunction("nyala_rms_rows", _RMS_ROWS)
 """``rms_rows(x, rows, width, weight, eps, y, inverses)``: addresses of numbers in C order; ``weight`` 0 for none."""
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def _rms(x: Any, weight: Any, eps: Any, y: Any, inverses: Any) -> None:
     rows, width = x.shape
     rms_rows(
@@ -213,6 +229,19 @@ def rms_norm(x: Any, weight: Any, eps: float) -> tuple[Any, Any]:
 
 
 @njit(**SUMS)
+def _rms_slope(g: Any, row: Any, weight: Any, inverse: Any) -> Any:
+    """The sum of the weighted gradient times the normalised row."""
+    w, along = floats(weight, row.size), _ZERO
+    if weight:
+        for c in range(row.size):
+            along += g[c] * w[c] * (row[c] * inverse)
+    else:
+        for c in range(row.size):
+            along += g[c] * (row[c] * inverse)
+    return along
+
+
+@njit(**EXACT)
 def _rms_backward_tile(t: Any, size: Any, grad: Any, step: Any, x: Any, weight: Any, inverses: Any, out: Any, parts: Any) -> None:
     rows, width, tile = size
     share = _ONE / _f(width)
@@ -223,19 +252,10 @@ def _rms_backward_tile(t: Any, size: Any, grad: Any, step: Any, x: Any, weight: 
     for r in range(t * tile, min(rows, (t + 1) * tile)):
         g, row, gx = floats(grad + step * r, width), floats(x + 4 * width * r, width), floats(out + 4 * width * r, width)
         inverse = floats(inverses + 4 * r, 1)[0]
-        along = _ZERO
-        if weight and parts:
+        along = _rms_slope(g, row, weight, inverse) * (share * inverse)
+        if parts:
             for c in range(row.size):
-                u = g[c] * (row[c] * inverse)
-                gw[c] += u
-                along += u * w[c]
-        elif weight:
-            for c in range(row.size):
-                along += g[c] * w[c] * (row[c] * inverse)
-        else:
-            for c in range(row.size):
-                along += g[c] * (row[c] * inverse)
-        along *= share * inverse
+                gw[c] += g[c] * (row[c] * inverse)
         if weight:
             for c in range(row.size):
                 gx[c] = (g[c] * w[c] - row[c] * along) * inverse
@@ -244,7 +264,7 @@ def _rms_backward_tile(t: Any, size: Any, grad: Any, step: Any, x: Any, weight: 
                 gx[c] = (g[c] - row[c] * along) * inverse
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def _rms_backward(grad: Any, step: Any, x: Any, weight: Any, inverses: Any, out: Any, parts: Any, gw: Any) -> None:
     rows, width = x.shape
     tile = _rows_of_a_tile(width)

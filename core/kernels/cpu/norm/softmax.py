@@ -29,7 +29,7 @@ _FEW = 16  # columns below which it pays to turn the array
 # ---- rows
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def ordered(x: Any) -> Any:
     """A float32 as an int32 in the same order: a maximum of integers is vectorised without assuming that no NaN is there."""
     bits = float_bits(x)
@@ -61,18 +61,31 @@ def row_sum_of_exponentials(x: Any, width: Any, top: Any) -> Any:
 
 
 @njit(**SUMS)
-def _softmax_row(row: Any, top: Any, out: Any) -> None:
+def _sum(row: Any) -> Any:
     total = _ZERO
     for c in range(row.size):
-        e = fexp(row[c] - top)
-        out[c] = e
-        total += e
-    share = _ONE / total
+        total += row[c]
+    return total
+
+
+@njit(**SUMS)
+def _sum_of_products(a: Any, b: Any) -> Any:
+    total = _ZERO
+    for c in range(a.size):
+        total += a[c] * b[c]
+    return total
+
+
+@njit(**EXACT)
+def _softmax_row(row: Any, top: Any, out: Any) -> None:
+    for c in range(row.size):
+        out[c] = fexp(row[c] - top)
+    share = _ONE / _sum(out)
     for c in range(out.size):
         out[c] *= share
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def _rows_tile(t: Any, x: Any, rows: Any, width: Any, tile: Any, log: Any, out: Any) -> None:
     for r in range(t * tile, min(rows, (t + 1) * tile)):
         place = x + 4 * width * r
@@ -85,19 +98,17 @@ def _rows_tile(t: Any, x: Any, rows: Any, width: Any, tile: Any, log: Any, out: 
             _softmax_row(row, top, y)
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def _rows_backward_tile(t: Any, grad: Any, y: Any, rows: Any, width: Any, tile: Any, log: Any, out: Any) -> None:
     for r in range(t * tile, min(rows, (t + 1) * tile)):
         start = 4 * width * r
-        g, v, gx, total = floats(grad + start, width), floats(y + start, width), floats(out + start, width), _ZERO
+        g, v, gx = floats(grad + start, width), floats(y + start, width), floats(out + start, width)
         if log:
-            for c in range(g.size):
-                total += g[c]
+            total = _sum(g)
             for c in range(g.size):
                 gx[c] = g[c] - fexp(v[c]) * total
         else:
-            for c in range(g.size):
-                total += g[c] * v[c]
+            total = _sum_of_products(g, v)
             for c in range(g.size):
                 gx[c] = (g[c] - total) * v[c]
 
@@ -240,7 +251,7 @@ def log_softmax_backward(grad: Any, y: Any, axis: int) -> Any:
 # ---- attention
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def _scores_tile(t: Any, x: Any, rows: Any, width: Any, tile: Any, scale: Any, mask: Any, places: Any) -> None:
     for r in range(t * tile, min(rows, (t + 1) * tile)):
         row, added, largest = floats(x + 4 * width * r, width), floats(mask + 4 * width * places[r], width), _LOWEST
@@ -264,13 +275,12 @@ def _scores(x: Any, scale: Any, mask: Any, places: Any) -> None:
     parallel_for(_scores_tile, (rows + tile - 1) // tile, (x.ctypes.data, rows, width, tile, scale, mask.ctypes.data, places))
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def _scores_backward_tile(t: Any, grad: Any, y: Any, dropped: Any, rows: Any, width: Any, tile: Any, scale: Any) -> None:
     for r in range(t * tile, min(rows, (t + 1) * tile)):
-        start, total = 4 * width * r, _ZERO
+        start = 4 * width * r
         g, w, d = floats(grad + start, width), floats(y + start, width), floats(dropped + start, width)
-        for c in range(g.size):
-            total += g[c] * d[c]
+        total = _sum_of_products(g, d)
         for c in range(g.size):
             g[c] = (d[c] * g[c] - w[c] * total) * scale
 

@@ -250,22 +250,20 @@ def rows_of(width: Any) -> Any:
     return max(1, _SPAN // width)
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def _moments_span(t: Any, g: Any, height: Any, width: Any, rows: Any, parts: Any) -> None:
     columns = floats(parts + 4 * width * t, width)
     for c in range(columns.size):
         columns[c] = _f(0.0)
     many = rows_of(width)
     for r in range(t * many, min(height, (t + 1) * many)):
-        row, total = floats(g + 4 * width * r, width), _f(0.0)
+        row = floats(g + 4 * width * r, width)
         for c in range(row.size):
-            square = row[c] * row[c]
-            total += square
-            columns[c] += square
-        rows[r] = total
+            columns[c] += row[c] * row[c]
+        rows[r] = _squares(row, (0, 0))
 
 
-@njit(**SUMS)
+@njit(**EXACT)
 def moments(g: Any, rows: Any, parts: Any, columns: Any) -> None:
     """Squares of g (R, C) summed along each row into ``rows``, and along each column into ``columns``."""
     height, width = g.shape

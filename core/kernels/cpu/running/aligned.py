@@ -101,23 +101,42 @@ class _Handler(ctypes.Structure):
     )
 
 
+def handler_of(*functions: int) -> Any:
+    """The capsule that NumPy takes, of the addresses of malloc, calloc, realloc and free. It lives as long as the process: so
+    may the arrays."""
+    handler = _Handler(b"nyala", 1, None, *functions)
+    name = ctypes.create_string_buffer(b"mem_handler")
+    make = ctypes.pythonapi.PyCapsule_New
+    make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    capsule = make(ctypes.addressof(handler), name, None)
+    _keep_for_ever(handler, name, capsule)
+    return capsule
+
+
+def _keep_for_ever(*things: Any) -> None:
+    for thing in things:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def set_handler(capsule: Any) -> None:
+    """Let arrays that this thread makes from now on lie where the handler puts them."""
+    find = ctypes.pythonapi.PyCapsule_GetPointer
+    find.restype, find.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    table = find(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
+    functions = ctypes.cast(table, ctypes.POINTER(ctypes.c_void_p))
+    ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(functions[_SET_HANDLER])(capsule)
+
+
 @functools.lru_cache(maxsize=1)
 def _handler() -> Any:
-    """The capsule that NumPy takes. It and the code live as long as the process: so may the arrays."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     module = llvm.parse_assembly(_CODE)
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
-    handler = _Handler(b"nyala", 1, None, *[engine.get_function_address(f"nyala_{name}") for name in _FUNCTIONS])
-    name = ctypes.create_string_buffer(b"mem_handler")
-    make = ctypes.pythonapi.PyCapsule_New
-    make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
-    capsule = make(ctypes.addressof(handler), name, None)
-    for kept in (engine, machine, handler, name, capsule):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
-    return capsule
+    _keep_for_ever(engine, machine)
+    return handler_of(*[engine.get_function_address(f"nyala_{name}") for name in _FUNCTIONS])
 
 
 def align_new_arrays() -> bool:
@@ -133,9 +152,5 @@ def align_new_arrays() -> bool:
     named = np._core.multiarray.get_handler_name()  # type: ignore[attr-defined]
     if os.environ.get("NYALA_KEEP_MEMORY") == "0" or os.name != "posix" or named != "default_allocator":
         return named == "nyala"
-    find = ctypes.pythonapi.PyCapsule_GetPointer
-    find.restype, find.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    table = find(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
-    functions = ctypes.cast(table, ctypes.POINTER(ctypes.c_void_p))
-    ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(functions[_SET_HANDLER])(_handler())
+    set_handler(_handler())
     return True

@@ -28,7 +28,9 @@ from .compiled_files import KernelFiles
 logger = logging.getLogger("nyala.kernels")
 _said = False
 
-# "contract" allows fused multiply-add. "reassoc" lets a sum be split over vector lanes, in one way for one machine.
+# "contract" allows fused multiply-add. "reassoc" lets a sum be split over vector lanes, in one way for one machine as long as the
+# function writes to no array. Where a loop writes, the compiler asks at run time whether it may write over what it reads, and
+# takes neighbours in memory for that: the loop without lanes, with other sums, would run or not as chance places the arrays.
 EXACT: dict[str, Any] = {"fastmath": {"contract", "nsz"}, "error_model": "numpy", "cache": True, "nogil": True}
 SUMS: dict[str, Any] = {"fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy", "cache": True, "nogil": True}
 
