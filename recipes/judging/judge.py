@@ -204,7 +204,9 @@ def _read(name: str, own: Recipe | None, data: str | Path | None, target: str | 
         return f"{own.data.name}, {_OWN}", source
     known = own.data if own is not None else Data(name="")
     columns = replace(known.columns, label=target or known.columns.label, text=list(text) or known.columns.text)
-    raw = datasets.read(Data(name=str(data), columns=columns, encoding=known.encoding, masked=known.masked))
+    raw = datasets.read(
+        Data(name=str(data), columns=columns, encoding=known.encoding, masked=known.masked, corrupt=known.corrupt)
+    )
     part, which = (raw.train, "all of it") if raw.test is None else (raw.test, "its test part")
     if kinds.of(raw.kind).by_class:
         datasets.check_labels(part, len(raw.labels), str(data))

@@ -295,8 +295,8 @@ def _fault(one: Mapping[str, Any], categories: set[Any], images: Mapping[Any, An
     if one["category_id"] not in categories:
         return f"is of category {one['category_id']}, which there is not"
     box = one.get("bbox")
-    numbers = isinstance(box, Sequence) and len(box) == 4 and all(isinstance(v, int | float) and math.isfinite(v) for v in box)
-    if not numbers or box[2] < 0 or box[3] < 0:
+    numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) and math.isfinite(v) for v in box)
+    if not isinstance(box, list) or not numbers or box[2] < 0 or box[3] < 0:
         return f"has the box {box!r}, not x, y, width and height"
     return ""
 

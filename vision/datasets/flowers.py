@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Flowers102(ClassPictures):
     ) -> None:
         check_split("Flowers-102", split, self.splits)
         root = place(download("102flowers.tgz"), "jpg", folder)
-        found = {}
+        found: dict[str, np.ndarray[Any, Any]] = {}
         for name in ("imagelabels.mat", "setid.mat"):
             found |= read_mat(root / name if folder is not None and (root / name).is_file() else _file(name, folder))
         missing = {"labels", _IDS[split]} - set(found)

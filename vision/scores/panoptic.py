@@ -61,9 +61,9 @@ class PanopticQuality:
         things: classes whose objects are told apart.
         stuffs: classes that are not counted, such as sky.
 
-    A picture is a mapping with ``segmentation``, whole numbers (H, W), and ``segments_info``, which says for each number (``id``) its
-    class (``category_id``, or ``label_id`` as transformers calls it) and in targets ``iscrowd``. Pixels with a number that is not
-    listed belong to nothing.
+    A picture is a mapping with ``segmentation``, whole numbers (H, W), and ``segments_info``, which says for each number (``id``)
+    its class (``category_id``, or ``label_id`` as transformers calls it) and in targets ``iscrowd``. Pixels with a number that is
+    not listed belong to nothing.
 
     Example:
         >>> metric = PanopticQuality(things=[1], stuffs=[2])
