@@ -91,6 +91,16 @@ class _Warp(Geometric):
         return np.linalg.inv(np.array([*drawn, 1.0]).reshape(3, 3)) if drawn else np.eye(3)
 
 
+class FixedWarp(_Warp):
+    """A map that is drawn elsewhere."""
+
+    def __init__(self, interpolation: str = "nearest", fill: Any = 0, mask_fill: int = 0) -> None:
+        super().__init__(interpolation, fill, mask_fill)
+
+    def draw(self, key: Key, height: int, width: int) -> Drawn:  # noqa: ARG002 - nothing is drawn here
+        return ()
+
+
 _STAY: Drawn = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 
