@@ -378,7 +378,9 @@ class DetrForObjectDetection(Detector):
         self._initialise()
 
     def _initialise(self) -> None:
-        """As the paper's code does: Glorot's rule in encoder and decoder."""
+        """As the paper's code does: Glorot's rule in encoder and decoder. What the backbone sees shall not be lost beside the
+        positions, which are about as large, so it comes in by He's rule."""
+        nn.init.kaiming_normal_(self.model.input_projection.weight)
         for part in ("encoder", "decoder"):
             for p in self.model.get_submodule(part).parameters():
                 if p.ndim > 1:
