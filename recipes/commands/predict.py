@@ -9,6 +9,7 @@ from typing import Any
 
 from ...core.errors import ArgumentError
 from .shared import console
+from .shared.prompts import add_prompts, ask, prompts
 
 NAME = "predict"
 HELP = "use a model or a finished run on pictures, sounds or text"
@@ -20,6 +21,8 @@ EXAMPLES = """  nyala predict tf_efficientnet_lite0 cat.jpg
   nyala predict minilm "Shares fell on Tuesday" --labels sports,finance,weather
   nyala predict google-bert/bert-base-uncased "Paris is the [MASK] of France."
   nyala predict SEGMENTATION_MODEL street.jpg --output out.png --masks masks   a class for every pixel
+  nyala predict depth-anything/Depth-Anything-V2-Small-hf street.jpg --output depth.png   how far everything is
+  nyala predict facebook/sam-vit-base street.jpg --point 500,375 --output mask.png   what is there; also --box, --not-point
   nyala predict DETECTION_MODEL street.jpg --output boxes.png --threshold 0.7   the objects, surer than 0.7
   nyala predict QUESTION_MODEL "Who wrote it?" "The letter was written by Ada in 1843."   a question, then texts
   nyala predict google-t5/t5-small "The house is small." --task translation --to de
@@ -37,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--masks", metavar="FOLDER", help="of a model for segmentation: write each picture's classes as a PNG there"
     )
+    add_prompts(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -54,8 +58,11 @@ def execute(args: argparse.Namespace) -> int:
         )
     if Path(args.name).is_file() and not is_bundle_name(args.name):
         raise ArgumentError(f"{args.name} is a file, not a model", fix="name the model first, then the inputs")
+    given = prompts(args)
     pipeline: Any = load(args.name, task=_task(args))
-    if args.labels:
+    if given:
+        results = ask(pipeline, args.inputs, given)
+    elif args.labels:
         results = pipeline(args.inputs, [label.strip() for label in args.labels.split(",") if label.strip()])
     elif args.threshold is not None:
         results = _surer(pipeline, args.threshold)(args.inputs)
@@ -95,7 +102,7 @@ def _write_masks(folder: str, inputs: list[str], results: Any, pipeline: Any) ->
     if not all(hasattr(one, "save_mask") for one in results):
         fix = "choose a model for image-segmentation, or leave --masks out"
         raise ArgumentError(f"{pipeline.name} gives no masks", fix=fix)
-    names = [f"{Path(name).stem}.png" for name in inputs]
+    names = [f"{Path(name).stem}{'.npy' if one.mask.ndim == 3 else '.png'}" for name, one in zip(inputs, results, strict=True)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise ArgumentError(f"two masks would be called {twice}", fix="give the pictures names of their own")

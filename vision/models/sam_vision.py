@@ -88,7 +88,7 @@ def _distances(table: Tensor, side: int) -> Tensor:
     if len(table) != 2 * side - 1:
         table = F.interpolate(table.transpose(0, 1).unsqueeze(0), 2 * side - 1, mode="linear")[0].transpose(0, 1)
     places = np.arange(side)
-    return table[tensor(places[:, None] - places[None] + side - 1)]
+    return table[tensor(places[:, None] - places[None] + side - 1, device=table.device)]
 
 
 def _rows_and_columns(high: int, wide: int, like: Tensor) -> Tensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.atomic import atomic_write
 from ...core.errors import ArgumentError
 from ...hub.results import Results, table
 from ..io import load_image
@@ -53,6 +56,14 @@ class Masks(Results):
         return self.offers[np.arange(len(self)), self.offer_scores.argmax(1)]
 
     @property
+    def mask(self) -> Array:
+        """(H, W) uint8 or uint16, all masks in one: 0 outside, 1 in the first, and so on; the smaller ones lie on top."""
+        numbers = np.zeros(self.offers.shape[2:], np.uint8 if len(self) < 256 else np.uint16)
+        for i in self._by_size():
+            numbers[self.masks[i]] = i + 1
+        return numbers
+
+    @property
     def scores(self) -> Array:
         """(K,) float32: their scores."""
         return self.offer_scores.max(1)
@@ -95,6 +106,27 @@ class Masks(Results):
         pixels = np.dstack([np.asarray(image), np.where(mask, 255, 0).astype(np.uint8)])
         return pil.fromarray(pixels).crop(tuple(self.boxes[index].tolist()))
 
+    def save_mask(self, path: str | Path) -> None:
+        """Write :attr:`mask` as a PNG: with a palette below 256 masks, else in 16 bits.
+
+        Raises:
+            ArgumentError: a name that does not end in .png.
+            StorageError: the file cannot be written.
+        """
+        from PIL import Image as pil
+
+        if Path(path).suffix.lower() != ".png":
+            raise ArgumentError(f"{path}: masks are written as a PNG", why="other formats change numbers", fix="end it in .png")
+        image, buffer = pil.fromarray(self.mask), io.BytesIO()
+        if image.mode == "L":
+            image.putpalette(bytes([0, 0, 0, *(v for i in range(len(self)) for v in colour(i))]))
+        image.save(buffer, format="PNG")
+        atomic_write(Path(path), buffer.getvalue())
+
+    def _by_size(self) -> Array:
+        """The masks' numbers, the largest first."""
+        return np.argsort(-self.masks.sum((1, 2)), kind="stable")
+
     def draw(self) -> Image:
         """The picture with each mask in a colour of its own, and the points and boxes that it was asked with."""
         from PIL import Image as pil
@@ -105,8 +137,7 @@ class Masks(Results):
         size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
         shown = np.asarray(image.resize(size, pil.Resampling.NEAREST if factor >= 1 else pil.Resampling.BILINEAR), np.float32)
         shown = shown.copy()
-        order = np.argsort(-self.masks.sum((1, 2)), kind="stable")  # small ones on top
-        for i in order:
+        for i in self._by_size():
             mask = np.asarray(pil.fromarray(self.masks[i]).resize(size, pil.Resampling.NEAREST))
             shown[mask] = 0.45 * shown[mask] + 0.55 * np.array(colour(int(i)), np.float32)
             shown[mask & ~_shrunk(mask)] = 255

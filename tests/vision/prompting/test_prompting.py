@@ -113,6 +113,18 @@ def test_masks_as_cutouts_and_drawings() -> None:
         found.cutout(1)
 
 
+def test_masks_are_written_as_numbers(tmp_path: Path) -> None:
+    from PIL import Image
+
+    small, large = np.zeros((1, 6, 8), bool), np.zeros((1, 6, 8), bool)
+    small[0, 2:4, 2:4], large[0, 1:, 1:] = True, True
+    Masks(np.stack([small, large]), np.ones((2, 1), np.float32), "a.png").save_mask(tmp_path / "a.png")
+    numbers = np.asarray(Image.open(tmp_path / "a.png"))
+    assert numbers[0, 0] == 0 and numbers[2, 2] == 1 and numbers[5, 7] == 2  # the small one lies on top
+    with pytest.raises(ArgumentError, match="as a PNG"):
+        Masks(np.stack([small]), np.ones((1, 1), np.float32), "a.png").save_mask(tmp_path / "a.jpg")
+
+
 @pytest.mark.parametrize(
     ("asked", "text"),
     [
