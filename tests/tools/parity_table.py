@@ -30,6 +30,7 @@ VITS = (
     "deit_teacher", "dinov2", "dinov2_swiglu", "dinov2_classifier", "dinov2_registers", "dinov2_registers_classifier",
     "swin_transformers", "swin_bare", "dinov3_timm", "dinov3_timm_gated", "dinov3", "dinov3_gated",
 )  # fmt: skip
+DEPTHS = ("depth_anything", "depth_anything_metric")
 TOWERS = ("clip", "clip_classifier", "siglip", "siglip_classifier")
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
@@ -86,7 +87,8 @@ def ours(name: str, parameters: dict[str, Any]) -> str:
 def tiny() -> list[list[object]]:
     """The tiny random models of timm and transformers."""
     rows = [picture(name) for name in PICTURES]
-    rows += [vision_transformer(name) for name in VITS]
+    rows += [vision_transformer(name) for name in (*VITS, *DEPTHS)]
+    rows.append(prompted())
     rows += [towers(name) for name in TOWERS]
     heads = sorted(p.parent.name for p in (GOLDENS / "text").glob("*/goldens.safetensors"))
     for name in (*TEXTS, *(h for h in heads if h.startswith((*ENCODERS, "bert_answers")))):
@@ -134,6 +136,24 @@ def vision_transformer(name: str) -> list[object]:
     kept = {"logits": frozen["logits"], **{f"grad.{k}": np.ascontiguousarray(v) for k, v in ours.items()}}
     reference = "transformers" if "model_type" in pipe.config else "timm"
     return row(name, pipe.model, kept, {"x": nyala.from_numpy(frozen["input"])}, reference)
+
+
+def prompted() -> list[object]:
+    """The line of a tiny random SAM, asked with points, boxes and masks at once; gradients are of the masks and their scores."""
+    frozen = checkpoint.load_file(GOLDENS / "vision" / "sam" / "goldens.safetensors")
+    model = nyala.load(str(GOLDENS / "vision" / "sam")).model
+    names = {"pixel_values": "input"} | {f"input_{key}": key for key in ("points", "labels", "boxes", "masks")}
+    out = model(**{ours: nyala.from_numpy(np.array(frozen[theirs])) for ours, theirs in names.items()})
+    shift = nyala.tensor(np.cos(0.7 * np.arange(out.iou_scores.numel()) + 1.3).astype(np.float32))
+    ((out.pred_masks * cotangent(out.pred_masks.shape)).sum() + (out.iou_scores.flatten() * shift).sum()).backward()
+    pairs = ((out.pred_masks, "all.masks"), (out.iou_scores, "all.iou"))
+    forward = max(relative(found.detach(), frozen[key]) for found, key in pairs)
+    named = dict(model.named_parameters())
+    kept = {k.removeprefix("grad."): v for k, v in frozen.items() if k.startswith("grad.")}
+    largest = max(np.abs(v).max() for v in kept.values())
+    real = {k: v for k, v in kept.items() if np.abs(v).max() > 1e-5 * largest}
+    worst = max(relative(named[k].grad, v) for k, v in real.items())
+    return ["sam", "transformers", f"{forward:.1e}", f"{worst:.1e}", len(real)]
 
 
 def speech(name: str) -> list[object]:
