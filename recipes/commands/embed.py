@@ -22,6 +22,7 @@ EXAMPLES = """  nyala embed lines.txt --output vectors.npy          a line a tex
   nyala embed lines.txt --query "how do I get my money back" --top 5
   nyala embed --text "a cat" --text "a kitten"        a few texts, and how near they are to each other
   cat lines.txt | nyala embed - --output vectors.npy
+  nyala embed lines.txt --model nomic-ai/modernbert-embed-base --prompt-name search_document --output vectors.npy
   nyala embed lines.txt --model BAAI/bge-small-en-v1.5 --output vectors.npy --dtype float16"""
 _CHUNK = 2048  # texts that are in memory at once
 _SHOWN = 50
@@ -40,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the vectors that are written")
     parser.add_argument("--column", metavar="NAME", help="of a .csv, .jsonl or .parquet file: which one is the text")
     parser.add_argument("--query", metavar="TEXT", help="show the texts that are nearest to this one, by cosine")
+    parser.add_argument("--prompt-name", metavar="NAME", help="of the published prompt before each text: query, document, ...")
+    parser.add_argument("--prompt", metavar="TEXT", help="what stands before each text, in its place")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="how many of them (10)")
     parser.add_argument(
         "--too-long",
@@ -67,7 +70,7 @@ def execute(args: argparse.Namespace) -> int:
         return _nearest(args, pipeline, texts)
     if args.output:
         return _write(args, pipeline, texts)
-    found = pipeline(list(texts), too_long=args.too_long)
+    found = pipeline(list(texts), prompt_name=args.prompt_name, prompt=args.prompt, too_long=args.too_long)
     if args.json:
         console.emit({"model": pipeline.name, "results": found.to_dict()})
     else:
@@ -148,7 +151,8 @@ def _vectors(args: argparse.Namespace, pipeline: Any, texts: Sequence[str]) -> I
     done = 0
     with progress.choose(quiet=args.quiet) as show:
         show.count(0, len(texts), "embedding texts")
-        for part in pipeline.stream(texts, chunk=_CHUNK, too_long=args.too_long):
+        before = {"prompt_name": args.prompt_name, "prompt": args.prompt}
+        for part in pipeline.stream(texts, chunk=_CHUNK, too_long=args.too_long, **before):
             done += len(part)
             show.count(done, len(texts), "embedding texts")
             yield part
@@ -171,10 +175,17 @@ def _write(args: argparse.Namespace, pipeline: Any, texts: Sequence[str]) -> int
 
 
 def _nearest(args: argparse.Namespace, pipeline: Any, texts: Sequence[str]) -> int:
-    """The texts nearest to the query; only the best are kept while the rest go by."""
-    from ...hub.results import shortened, table
+    """The texts nearest to the query; only the best are kept while the rest go by.
 
-    asked = _unit(pipeline(args.query, too_long=args.too_long)[None])[0]
+    A model that has prompts for questions and for what answers them gets these, unless the user says otherwise.
+    """
+    from ...hub.results import shortened, table
+    from ...text.pipelines.prompts import DOCUMENT, QUERY
+
+    question = None
+    if args.prompt_name is None and args.prompt is None:
+        question, args.prompt_name = pipeline.prompts.named(QUERY), pipeline.prompts.named(DOCUMENT)
+    asked = _unit(pipeline(args.query, prompt_name=question, too_long=args.too_long)[None])[0]
     best: list[tuple[float, int]] = []
     at = 0
     for part in _vectors(args, pipeline, texts):

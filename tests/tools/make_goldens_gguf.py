@@ -1,26 +1,36 @@
 """Goldens of decoders in GGUF files, written by the gguf package as llama.cpp's converter writes them.
 
 ``tests/goldens/text/gguf/NAME.gguf``: a tiny random model of transformers, float32, with a byte-level tokenizer of 53 tokens.
+``tinyllama.gguf``: one of Llama's shape with the SentencePiece model of ``sentencepiece/llama`` as llama.cpp writes it; where
+transformers reads its tokenizer, ordinary texts are checked here to give SentencePiece's tokens.
 ``goldens.safetensors``: ``input_ids`` (2, 9) int64, and ``NAME.logits`` of the model in float64. Where transformers reads the
 architecture's GGUF files, it is checked here to give the same logits from the file.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import gguf
 import numpy as np
+import sentencepiece
 import torch
 import torchvision_shim  # noqa: F401 - must come before transformers, which imports torchvision where it is installed
 from golden_recorder import narrow
 from make_goldens_decoders import SHARED, SIZES, randomise
 from make_goldens_text import TEXT, save
-from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer
 
+PIECES, VOCABULARY = TEXT / "sentencepiece", 520
 PLAIN = {"rope_type": "default", "rope_theta": 500.0}
 ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 TIED = {"tie_word_embeddings": True}
 MODELS = {
     "llama": ("llama", "llama", {**SIZES, **ENDS, "num_key_value_heads": 2, "rope_parameters": PLAIN}),
+    "tinyllama": (
+        "llama", "llama", {**SIZES, **ENDS, "num_key_value_heads": 2, "vocab_size": VOCABULARY, "rope_parameters": PLAIN},
+    ),
     "qwen2": ("qwen2", "qwen2", {**SIZES, **ENDS, **TIED, "num_key_value_heads": 2, "rope_parameters": PLAIN}),
     "qwen3": ("qwen3", "qwen3", {**SIZES, **ENDS, **SHARED, "rope_parameters": PLAIN}),
     "gpt2": ("gpt2", "gpt2", {"vocab_size": 53, "n_embd": 24, "n_layer": 2, "n_head": 4, "n_positions": 64, **ENDS}),
@@ -88,6 +98,30 @@ def tokenizer(writer: gguf.GGUFWriter) -> None:
     writer.add_pad_token_id(0)
 
 
+def pieces(writer: gguf.GGUFWriter) -> None:
+    model = sentencepiece.SentencePieceProcessor(model_file=str(PIECES / "llama" / "tokenizer.model"))
+    numbers = range(model.get_piece_size())
+    kinds = {"unknown": 2, "control": 3, "unused": 5, "byte": 6}
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list([model.id_to_piece(i) for i in numbers])
+    writer.add_token_scores([model.get_score(i) for i in numbers])
+    writer.add_token_types([next((v for k, v in kinds.items() if getattr(model, f"is_{k}")(i)), 1) for i in numbers])
+    writer.add_unk_token_id(model.unk_id())
+    writer.add_bos_token_id(model.bos_id())
+    writer.add_eos_token_id(model.eos_id())
+    writer.add_chat_template("{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}\n{% endfor %}")
+
+
+def check_pieces(path: Path) -> None:
+    """transformers reads the same tokens; it puts no other before texts from GGUF files, and keeps spaces otherwise."""
+    theirs = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    for text, ids, _ in json.loads((PIECES / "ids.json").read_text())["llama"]:
+        found = theirs(text, add_special_tokens=False)["input_ids"]
+        same = found == ids[1:]
+        print("as transformers reads it" if same else "otherwise in transformers", repr(text))
+
+
 def write(name: str, ids: torch.Tensor) -> torch.Tensor:
     model_type, kind, sizes = MODELS[name]
     config = CONFIG_MAPPING[model_type](**sizes)
@@ -96,7 +130,7 @@ def write(name: str, ids: torch.Tensor) -> torch.Tensor:
     path = TEXT / "gguf" / f"{name}.gguf"
     writer = gguf.GGUFWriter(path, kind)
     metadata(writer, kind, config)
-    tokenizer(writer)
+    (pieces if name == "tinyllama" else tokenizer)(writer)
     arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == kind)
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
     for key, value in dict(model.named_parameters()).items():
@@ -109,6 +143,8 @@ def write(name: str, ids: torch.Tensor) -> torch.Tensor:
     writer.write_tensors_to_file()
     writer.close()
     path.chmod(0o644)
+    if name == "tinyllama":
+        check_pieces(path)
     with torch.no_grad():
         logits = model.double()(ids).logits
         if name in READ_BACK:

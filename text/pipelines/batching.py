@@ -13,6 +13,7 @@ from ...core.autograd import no_grad
 from ...core.errors import DataError, IndexRangeError, MissingFileError, kind_of
 from ...hub.pipeline import Pipeline, Unavailable
 from ...hub.results import shortened
+from ..tokenizers.files import Settings
 from ..tokenizers.tokenizer import INPUTS, Tokenizer, TooLong
 from .pooling import Pooling
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ...core.tensor import Tensor
     from ...hub.files import Files
 
+_USUAL = 512  # tokens; of longer texts fewer go through the model at once, so that memory stays what it was
 Use = Callable[[Any, "dict[str, Tensor]"], "Tensor"]
 
 
@@ -87,8 +89,9 @@ class TextPipeline(Pipeline):
         """The rows in batches, the longest first: their numbers, and what the model takes. No graph is recorded meanwhile."""
         order = sorted(range(len(rows)), key=lambda i: (-len(rows[i][0]), i))
         device = next(self.model.parameters()).device
-        for start in range(0, len(order), self.batch_size):
-            part = order[start : start + self.batch_size]
+        while order:
+            count = max(1, min(self.batch_size, self.batch_size * _USUAL // max(1, len(rows[order[0]][0]))))
+            part, order = order[:count], order[count:]
             with no_grad():
                 yield part, {k: v.to(device) for k, v in self.preprocess.pad([rows[i] for i in part]).items()}
 
@@ -112,6 +115,12 @@ def longest_of(model: Module) -> int:
     """Tokens that a model reads at most."""
     config: Any = model.config
     return int(getattr(config, "max_tokens", None) or config.max_position_embeddings)
+
+
+def length_of(files: Files, model: Module) -> int:
+    """Tokens that texts are cut to: as many as the model reads, or what its publishers say, where that is less."""
+    published = Pooling.max_length(files) or Settings.from_files(files).max_length
+    return min(published or longest_of(model), longest_of(model))
 
 
 def tokenizer_of(files: Files, max_length: int, model: Module | None = None) -> Any:

@@ -10,8 +10,7 @@ import numpy as np
 
 from ...hub.results import Classifications, predictions, shortened, table
 from ..tokenizers.tokenizer import TooLong
-from .batching import TextPipeline, as_is, logits_of, longest_of, texts_of, tokenizer_of
-from .pooling import Pooling
+from .batching import TextPipeline, as_is, length_of, logits_of, texts_of, tokenizer_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,8 +49,7 @@ class TextClassification(TextPipeline):
         """Tokenizer from the files, labels from ``id2label``."""
         count, names = int(model.config.num_labels), config.get("id2label") or {}
         labels = tuple(str(names.get(str(i), f"class {i}")) for i in range(count))
-        length = min(Pooling.max_length(files) or 512, longest_of(model))
-        return cls(model, tokenizer_of(files, length, model), as_is, card, files, config, labels=labels)
+        return cls(model, tokenizer_of(files, length_of(files, model), model), as_is, card, files, config, labels=labels)
 
     def logits(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, too_long: TooLong | None = None

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.create import arange
+from ...core.errors import ArgumentError
 from ...hub.results import Results, shortened, table
 from ..tokenizers.tokenizer import TooLong
 from .batching import TextPipeline, as_is, longest_of, texts_of, tokenizer_of
 from .pooling import Pooling
+from .prompts import Prompts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,32 +86,62 @@ class TextEmbedding(TextPipeline):
 
     Attributes:
         pooling: how the vectors of the tokens become one, as published with the weights.
+        prompts: what the model wants to read before texts, as published with the weights.
     """
 
     pooling: Pooling = field(default_factory=Pooling)
+    prompts: Prompts = field(default_factory=Prompts)
 
     @classmethod
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> TextEmbedding:
-        """Tokenizer, longest input and pooling from the files that sentence-transformers publishes."""
+        """Tokenizer, longest input, pooling and prompts from the files that sentence-transformers publishes."""
         longest = longest_of(model)
         tokenizer = tokenizer_of(files, min(Pooling.max_length(files) or longest, longest), model)
-        return cls(model, tokenizer, as_is, card, files, config, pooling=Pooling.from_files(files))
+        published = {"pooling": Pooling.from_files(files), "prompts": Prompts.from_files(files)}
+        return cls(model, tokenizer, as_is, card, files, config, **published)  # type: ignore[arg-type]
 
-    def __call__(self, inputs: Any, *, too_long: TooLong | None = None) -> Any:
+    def __call__(
+        self, inputs: Any, *, prompt_name: str | None = None, prompt: str | None = None, too_long: TooLong | None = None
+    ) -> Any:
         """One text -> (D,) float32; a list -> :class:`Embeddings`.
 
         Args:
             inputs: texts.
+            prompt_name: of the published prompt that is put before each text, ``pipeline.prompts``; by default the default one.
+            prompt: what is put before each text, in its place.
             too_long: what happens to a text that is longer than the model reads: "notice" (its end is cut off, and you are
                 told), "cut", or "raise".
 
         Raises:
             DataError: something that is not a text, or one that is too long, where that is an error.
+            ArgumentError: a prompt that the model was not published with, or both of them.
             MissingFileError: the model came without a tokenizer.
         """
         texts, single = texts_of(inputs)
-        array = self.run(texts, self._pooled, too_long=too_long)
+        array = self._vectors(texts, self._prompt(prompt_name, prompt), too_long)
         return array[0] if single else Embeddings(array, texts)
+
+    def _prompt(self, name: str | None, prompt: str | None) -> str:
+        if name is not None and prompt is not None:
+            raise ArgumentError("both prompt_name= and prompt=", why="one of them chooses the text", fix="leave one out")
+        return self.prompts.text(name) if prompt is None else prompt
+
+    def _vectors(self, texts: Sequence[Any], prompt: str, too_long: TooLong | None) -> np.ndarray[Any, Any]:
+        """(N, D) float32 of texts behind a prompt."""
+        told = [prompt + text if isinstance(text, str) else text for text in texts]
+        before = 0
+        if prompt and not self.pooling.include_prompt:
+            ids = self.tokenizer().ids(prompt)
+            behind = self.tokenizer().backend.num_special_tokens_to_add(False) > 0 and ids[-1] == self.tokenizer().ids("")[-1]
+            before = len(ids) - behind
+
+        def pooled(hidden: Tensor, batch: dict[str, Tensor]) -> Tensor:
+            mask = batch["attention_mask"]
+            if before:
+                mask = mask * (arange(mask.shape[1], device=mask.device) >= before)
+            return self.pooling(hidden, mask)
+
+        return self.run(told, pooled, too_long=too_long)
 
     def compute(self, batch: dict[str, Tensor]) -> Tensor:
         """The vectors of the tokens, (N, T, D), whatever head the model has."""
@@ -116,23 +149,27 @@ class TextEmbedding(TextPipeline):
         hidden: Tensor = bare(**batch).last_hidden_state
         return hidden
 
-    def _pooled(self, hidden: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        return self.pooling(hidden, batch["attention_mask"])
-
     @property
     def width(self) -> int:
         """How many numbers a vector has."""
         if self.pooling.layers:
             return int(self.pooling.layers[-1].weight.shape[0])
-        return int(self.model.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        return int(self.model.config.hidden_size) * len(self.pooling.mode.split("+"))  # type: ignore[union-attr, arg-type]
 
     def stream(
-        self, texts: Iterable[str], *, chunk: int = 4096, too_long: TooLong | None = None
+        self,
+        texts: Iterable[str],
+        *,
+        chunk: int = 4096,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        too_long: TooLong | None = None,
     ) -> Iterator[np.ndarray[Any, Any]]:
         """The vectors of any number of texts, (n, D) float32 for each ``chunk`` of them: only one chunk is in memory.
 
-        A chunk is sorted by length before it is cut into batches; the vectors come in the order of the texts.
+        A chunk is sorted by length before it is cut into batches; the vectors come in the order of the texts. Other arguments are
+        those of a call.
         """
-        rest = iter(texts)
+        rest, before = iter(texts), self._prompt(prompt_name, prompt)
         while part := list(islice(rest, chunk)):
-            yield self.run(part, self._pooled, too_long=too_long)
+            yield self._vectors(part, before, too_long)

@@ -12,18 +12,19 @@ import numpy as np
 from ...core.create import arange
 from ...core.errors import DataError
 from ...core.nn import functional as F
+from ...core.ops.shape import cat
 from ...core.tensor import Tensor
 
 if TYPE_CHECKING:
     from ...hub.files import Files
 
-_MODES = {
-    "pooling_mode_mean_tokens": "mean",
+_MODES = {  # in the order in which several are put behind each other
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
-    "pooling_mode_lasttoken": "last",
+    "pooling_mode_mean_tokens": "mean",
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
     "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "last",
 }
 
 
@@ -95,18 +96,21 @@ class Pooling:
 
     Attributes:
         mode: "mean" of all tokens but padding, the first ("cls"), their "max", or the "last"; "mean_sqrt_len" is their sum over
-            the root of their number, "weightedmean" a mean in which the n-th counts n times.
+            the root of their number, "weightedmean" a mean in which the n-th counts n times. Several, as "cls+mean", are put
+            behind each other.
         normalize: whether the result is scaled to length 1.
         layers: what comes between the two.
+        include_prompt: whether the tokens of a prompt count among the others.
     """
 
     mode: str = "mean"
     normalize: bool = False
     layers: tuple[Dense, ...] = ()
+    include_prompt: bool = True
 
     @staticmethod
     def from_files(files: Files) -> Pooling:
-        """From ``1_Pooling/config.json`` and ``modules.json``; the mean where they are absent.
+        """From ``modules.json`` and what it names, ``1_Pooling/config.json`` mostly; the mean where they are absent.
 
         Raises:
             DataError: a pooling that is not one of them, or further layers.
@@ -122,18 +126,19 @@ class Pooling:
         if "Normalize" in kinds and "Dense" in kinds[kinds.index("Normalize") :]:
             raise DataError(f"{files['modules.json']} has a layer behind Normalize", fix="choose other weights")
         layers = tuple(Dense.from_files(files, path) for kind, path in parts if kind == "Dense")
-        if "1_Pooling/config.json" not in files:
-            return Pooling(layers=layers)
-        config = files.read_json("1_Pooling/config.json")
+        name = next((f"{path}/config.json" for kind, path in parts if kind == "Pooling"), "1_Pooling/config.json")
+        if name not in files:
+            return Pooling(layers=layers, normalize="Normalize" in kinds)
+        config = files.read_json(name)
         chosen = [mode for key, mode in _MODES.items() if config.get(key)]
         if not chosen and isinstance(config.get("pooling_mode"), str):  # in newer files one word
             chosen = [mode for key, mode in _MODES.items() if key in (f"pooling_mode_{config['pooling_mode']}{e}" for e in _ENDS)]
-        if len(chosen) != 1:
+        if not chosen:
             raise DataError(
-                f"{files['1_Pooling/config.json']} asks for {chosen or 'no pooling known here'}",
+                f"{files[name]} asks for {chosen or 'no pooling known here'}",
                 fix="choose one of " + ", ".join(_MODES),
             )
-        return Pooling(chosen[0], "Normalize" in kinds, layers)
+        return Pooling("+".join(chosen), "Normalize" in kinds, layers, config.get("include_prompt") is not False)
 
     def files(self, width: int) -> dict[str, str]:
         """What is published beside the weights, by file name, as sentence-transformers reads it.
@@ -141,7 +146,8 @@ class Pooling:
         Args:
             width: of the vectors.
         """
-        chosen = {key: mode == self.mode for key, mode in _MODES.items()}
+        chosen = {key: mode in self.mode.split("+") for key, mode in _MODES.items()}
+        chosen |= {} if self.include_prompt else {"include_prompt": False}
         parts = ["Transformer", "Pooling", *["Dense"] * len(self.layers), *(["Normalize"] if self.normalize else [])]
         modules = [
             {"idx": i, "name": str(i), "path": "" if i == 0 else f"{i}_{part}", "type": f"sentence_transformers.models.{part}"}
@@ -185,21 +191,25 @@ class Pooling:
             >>> Pooling("mean")(hidden, nyala.tensor([[1, 1, 0]]))
             tensor([[2.]])
         """
-        mask = attention_mask.to(hidden.dtype).unsqueeze(-1)
-        if self.mode == "cls":
-            pooled = hidden[:, 0]
-        elif self.mode == "max":
-            pooled = hidden.masked_fill(mask == 0, -1e9).amax(dim=1)
-        elif self.mode == "last":
-            pooled = last_vectors(hidden, attention_mask)
-        else:
-            if self.mode == "weightedmean":
-                mask = mask * arange(1, hidden.shape[1] + 1, device=hidden.device).to(hidden.dtype).reshape(1, -1, 1)
-            count = mask.sum(dim=1).clamp(min=1e-9)
-            pooled = (hidden * mask).sum(dim=1) / (count.sqrt() if self.mode == "mean_sqrt_len" else count)
+        found = [_pooled(mode, hidden, attention_mask) for mode in self.mode.split("+")]
+        pooled = found[0] if len(found) == 1 else cat(found, 1)
         for layer in self.layers:
             pooled = layer(pooled)
         return F.normalize(pooled, dim=1) if self.normalize else pooled
+
+
+def _pooled(mode: str, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    mask = attention_mask.to(hidden.dtype).unsqueeze(-1)
+    if mode == "cls":
+        return hidden[:, 0]
+    if mode == "max":
+        return hidden.masked_fill(mask == 0, -1e9).amax(dim=1)
+    if mode == "last":
+        return last_vectors(hidden, attention_mask)
+    if mode == "weightedmean":
+        mask = mask * arange(1, hidden.shape[1] + 1, device=hidden.device).to(hidden.dtype).reshape(1, -1, 1)
+    count = mask.sum(dim=1).clamp(min=1e-9)
+    return (hidden * mask).sum(dim=1) / (count.sqrt() if mode == "mean_sqrt_len" else count)
 
 
 def _parts(files: Files) -> list[tuple[str, str]]:

@@ -425,6 +425,38 @@ def test_gguf_files_give_the_logits_of_the_model_in_them(name: str, tmp_path: Pa
     )
 
 
+def test_pieces_in_a_gguf_file_give_sentencepiece_s_tokens(tmp_path: Path) -> None:
+    """A file as TinyLlama's and Mistral's: pieces with scores in place of merges."""
+    shutil.copy(GOLDENS / "gguf" / "tinyllama.gguf", tmp_path)
+    frozen, pipe = checkpoint.load_file(GOLDENS / "gguf" / "goldens.safetensors"), nyala.load(str(tmp_path))
+    for text, ids, back in json.loads((GOLDENS / "sentencepiece" / "ids.json").read_text())["llama"]:
+        assert pipe.preprocess.ids(text) == ids, text
+        assert back is None or pipe.preprocess.decode(ids).lstrip() == back.lstrip()
+    with nyala.no_grad():
+        found = pipe.model(nyala.from_numpy(np.array(frozen["input_ids"])))
+    assert relative(found, frozen["tinyllama.logits"]) < 1e-5
+    assert isinstance(pipe("call me", max_new_tokens=4), str) and set(pipe.ends) == {2}
+    assert pipe.chat([{"role": "user", "content": "call me"}], max_new_tokens=3) is not None
+
+
+_KIND = b"tokenizer.ggml.model" + struct.pack("<IQ", 8, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ((b"tokenizer.ggml.scores", b"tokenizer.ggml.scored"), "a tokenizer without scores"),
+        ((_KIND + b"llama", _KIND + b"lamma"), "kind 'lamma'"),
+    ],
+)
+def test_a_gguf_file_without_a_part_of_its_tokenizer_says_so(change: tuple[bytes, bytes], said: str, tmp_path: Path) -> None:
+    content = (GOLDENS / "gguf" / "tinyllama.gguf").read_bytes()
+    assert content.count(change[0]) == 1
+    (tmp_path / "model.gguf").write_bytes(content.replace(*change))
+    with pytest.raises(DataError, match=said):
+        Tokenizer.from_files(Files({"model.gguf": tmp_path / "model.gguf"}, origin="here"))
+
+
 @pytest.mark.parametrize(
     ("before", "pieces", "first"),
     [
