@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,38 @@ from .tasks import Task
 NOTHING = -1  # the class of a row that only fills up
 
 
+@dataclass(frozen=True)
+class BoxedPicture:
+    """A picture in a file and what is in it; the file is read when the sample is asked for.
+
+    Attributes:
+        path: the file.
+        boxes: (M, 4) float32: left, top, right, bottom, in pixels.
+        labels: (M,) int64.
+    """
+
+    path: Path
+    boxes: np.ndarray
+    labels: np.ndarray
+
+    def files(self) -> list[Path]:
+        """The picture's."""
+        return [self.path]
+
+    def sample(self) -> Sample:
+        """The picture, with the boxes cut off at its edges.
+
+        Raises:
+            DataError: a file that is no picture.
+        """
+        return Sample.read(self.path, boxes=self.boxes, labels=self.labels).clipped()
+
+
+def sample_of(raw: Sample | BoxedPicture) -> Sample:
+    """A picture of either kind, read."""
+    return raw.sample() if isinstance(raw, BoxedPicture) else raw
+
+
 class Boxes(Task):
     """Pictures with boxes: the preprocessing that came with the weights; boxes become shares of the picture.
 
@@ -27,9 +61,10 @@ class Boxes(Task):
     def __init__(self, preprocess: Any, takes_mask: bool) -> None:
         self.preprocess, self.takes_mask = preprocess, takes_mask
 
-    def prepare(self, raw: Sample, augments: Sequence[Augment] = (), key: Key | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The picture, (3, H, W) float32, and its objects, (M, 5) float32: class, middle, width and height."""
-        pixels, objects = self.preprocess.one(raw.image), objects_of(raw)
+        sample = sample_of(raw)
+        pixels, objects = self.preprocess.one(sample.image), objects_of(sample)
         for place, augment in enumerate(augments if key is not None else ()):
             if key is not None and isinstance(augment, HorizontalFlip) and key.fold(place).uniform((6,))[0] < augment.p:
                 pixels = np.ascontiguousarray(pixels[:, :, ::-1])
@@ -50,7 +85,7 @@ class Boxes(Task):
             row[: len(objects)] = objects
         return told
 
-    def show(self, raw: Sample) -> dict[str, Any]:
+    def show(self, raw: Any) -> dict[str, Any]:
         from ..report.samples import show_picture
 
         return show_picture(outlined(raw))
@@ -71,15 +106,16 @@ def objects_of(sample: Sample) -> np.ndarray:
     return np.concatenate([labels[:, None].astype(np.float32), (first + second) / 2, second - first], 1)
 
 
-def outlined(sample: Sample) -> np.ndarray:
-    """The picture with thin frames around its objects, as a report shows it."""
+def outlined(raw: Sample | BoxedPicture) -> np.ndarray:
+    """The picture with frames around its objects, as a report shows it."""
     from PIL import Image, ImageDraw
 
     from ...vision.palette import colour
 
+    sample = sample_of(raw)
     image = Image.fromarray(np.repeat(sample.image, 4 - sample.image.shape[2], 2)[..., :3])
-    pen = ImageDraw.Draw(image)
+    pen, thick = ImageDraw.Draw(image), max(1, max(image.size) // 96)  # reports show it 192 pixels wide
     if sample.boxes is not None and sample.labels is not None:
         for (left, top, right, bottom), label in zip(sample.boxes.round().tolist(), sample.labels.tolist(), strict=True):
-            pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour(label))
+            pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour(label), width=thick)
     return np.asarray(image)

@@ -201,9 +201,9 @@ def _read(recipe: Data) -> Raw:
             raise DataError(f"{recipe.name} has its own parts and columns", fix=f"leave data.{refused[0]} out")
         return REGISTERED[recipe.name]() if recipe.name in REGISTERED else PUBLISHED[recipe.name].read()
     from . import readers
-    from .readers import layouts, masks, published, speech, structured
+    from .readers import boxes, layouts, masks, published, speech, structured
 
-    special = (published, masks, structured, layouts, speech)
+    special = (published, boxes, masks, structured, layouts, speech)
     return next((raw for one in special if (raw := one.read(recipe)) is not None), None) or readers.read(recipe)
 
 
