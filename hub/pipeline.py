@@ -26,6 +26,7 @@ TASKS: dict[str, str] = {
     "image-segmentation": "vision.segmentation:ImageSegmentation",
     "object-detection": "vision.detection.pipeline:ObjectDetection",
     "image-embedding": "vision.embedding:ImageEmbedding",
+    "image-explanation": "vision.explaining.pipeline:ImageExplanation",
     "depth-estimation": "vision.depth:DepthEstimation",
     "mask-generation": "vision.prompting.pipeline:PromptedMasks",
     "sentence-embedding": "text.pipelines.embedding:TextEmbedding",

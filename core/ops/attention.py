@@ -9,7 +9,10 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -254,6 +257,40 @@ def _check_mask(attn_mask: Tensor, query: Tensor, key: Tensor, batch: tuple[int,
         )
 
 
+_watching: ContextVar[list[Any] | None] = ContextVar("watched attention", default=None)
+
+
+@contextlib.contextmanager
+def watch_attention() -> Iterator[list[Any]]:
+    """Inside, every attention also puts its weights, an array (..., heads, L, S), on the list: those before any dropout.
+
+    The weights are computed besides the result, which stays what it is; it takes their memory and time.
+
+    Example:
+        >>> import nyala
+        >>> x = nyala.zeros(1, 1, 2, 4)
+        >>> with watch_attention() as seen:
+        ...     out = scaled_dot_product_attention(x, x, x)
+        >>> seen[0].tolist()
+        [[[[0.5, 0.5], [0.5, 0.5]]]]
+    """
+    seen: list[Any] = []
+    token = _watching.set(seen)
+    try:
+        yield seen
+    finally:
+        _watching.reset(token)
+
+
+def _weights(operation: Attention, q: Any, k: Any, mask: Any) -> Any:
+    """What an attention multiplies its values with: (..., heads, L, S)."""
+    if operation.grouped:
+        k = k.repeat(q.shape[-3] // k.shape[-3], axis=-3)
+    table = kernels.of(q)
+    scores = table.matmul(q, k.swapaxes(-1, -2))
+    return table.attention_weights(scores, operation.scale, operation._seen(scores), mask)
+
+
 def attend(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, start: int | None, scale: float | None,
     grouped: bool = False, dropout_p: float = 0.0, dropout_key: Key | None = None,
@@ -281,7 +318,10 @@ def attend(
             added = (attn_mask.to(query.dtype),)
     factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
     words = (dropout_key or next_key("dropout")).words if dropout_p else (0, 0)
-    return Attention(factor, allowed, start, dropout_p, words, grouped).apply(query, key, value, *added)
+    operation = Attention(factor, allowed, start, dropout_p, words, grouped)
+    if (seen := _watching.get()) is not None:
+        seen.append(_weights(operation, query.array, key.array, added[0].array if added else None))
+    return operation.apply(query, key, value, *added)
 
 
 def scaled_dot_product_attention(

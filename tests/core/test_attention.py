@@ -9,6 +9,7 @@ import numpy as np
 import nyala
 import pytest
 from nyala.core.ops.attention import scaled_dot_product_attention as attend
+from nyala.core.ops.attention import watch_attention
 from nyala.errors import ArgumentError, DtypeError, ShapeError
 from nyala.testing import Bad, OpCase, check_op
 
@@ -172,3 +173,19 @@ def test_a_checkpointed_block_replays_its_dropout() -> None:
         run(x).sum().backward()
         grads.append(x.grad.numpy())
     np.testing.assert_array_equal(*grads)
+
+
+@pytest.mark.parametrize("kind", ["plain", "causal", "bools", "added", "grouped"])
+def test_watched_weights_are_those_of_the_result(kind: str) -> None:
+    rng = np.random.default_rng(4)
+    q, k, v = (nyala.tensor(rng.normal(size=(2, 2 if kind == "grouped" and i else 4, 5, 3))) for i in range(3))
+    mask = {"bools": nyala.tensor(rng.random((5, 5)) < 0.7), "added": nyala.tensor(rng.normal(size=(5, 5)))}.get(kind)
+    given = {"attn_mask": mask, "is_causal": kind == "causal", "enable_gqa": kind == "grouped"}
+    with watch_attention() as seen:
+        out = attend(q, k, v, **given)
+        with watch_attention() as inner:
+            attend(q, k, v, **given)
+    attend(q, k, v, **given)  # outside, nothing is watched
+    assert len(seen) == len(inner) == 1 and np.array_equal(seen[0], inner[0]) and seen[0].shape == (2, 4, 5, 5)
+    values = v.numpy().repeat(2, axis=1) if kind == "grouped" else v.numpy()
+    np.testing.assert_allclose(seen[0] @ values, out.numpy(), atol=1e-12)

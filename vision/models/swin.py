@@ -321,6 +321,7 @@ class SwinTransformer(nn.Model):
     """
 
     classifier_name = "head.fc"
+    channels_last = True
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

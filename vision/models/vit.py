@@ -170,9 +170,12 @@ def _of_name(name: str) -> Config:
 
 
 class PatchEmbed(nn.Module):
-    """A picture cut into patches, each of them a vector: (N, C, H, W) -> (N, D, H / patch, W / patch)."""
+    """A picture cut into patches, each of them a vector: (N, C, H, W) -> (N, D, H / patch, W / patch).
 
-    def __init__(self, config: Config) -> None:
+    ``config`` says ``in_chans``, ``embed_dim`` and ``patch_size``.
+    """
+
+    def __init__(self, config: Any) -> None:
         super().__init__()
         self.proj = nn.Conv2d(config.in_chans, config.embed_dim, config.patch_size, config.patch_size)
 
