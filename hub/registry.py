@@ -57,6 +57,7 @@ ARCHITECTURES: dict[str, str] = {
     "timm:swin_*_patch*": "vision.models.swin",
     "transformers:swin": "vision.models.swin",
     "transformers:segformer": "vision.models.segformer",
+    "transformers:upernet": "vision.models.upernet",
     "transformers:depth_anything": "vision.models.depth_anything",
     "transformers:sam": "vision.models.sam",
     "transformers:detr": "vision.models.detr",

@@ -32,6 +32,20 @@ SEGFORMER = {**STAGES, "num_attention_heads": [1, 2, 2, 4], "sr_ratios": [4, 2, 
 STILL = {"decoder_hidden_size": 12, "classifier_dropout_prob": 0.0, "drop_path_rate": 0.0}
 TRANSFORMERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "segformer": ("Segformer", "ForSemanticSegmentation", {**SEGFORMER, **STILL, "num_labels": 5}),
+    "upernet": (
+        "UperNet",
+        "ForSemanticSegmentation",
+        {
+            "backbone_config": transformers.ConvNextConfig(
+                **{**STAGES, "layer_scale_init_value": 1.0}, out_features=["stage1", "stage2", "stage3", "stage4"]
+            ),
+            "hidden_size": 8,
+            "pool_scales": [2, 3],
+            "auxiliary_in_channels": 12,
+            "auxiliary_channels": 6,
+            "num_labels": 5,
+        },
+    ),
     "segformer_classifier": ("Segformer", "ForImageClassification", {**SEGFORMER, **STILL, "num_labels": 5}),
 }
 
@@ -98,7 +112,13 @@ def goldens(model: nn.Module, x: torch.Tensor, odd: torch.Tensor) -> dict[str, t
 def from_transformers(name: str, kind: str, head: str, settings: dict[str, Any]) -> None:
     folder = VISION / name
     model = made(kind, head, settings)
+    unused = getattr(model, "auxiliary_head", None)  # of the logits
+    if unused is not None:
+        everything(unused, 7)
+        model.auxiliary_head = None
     steadily(Logits(model))
+    if unused is not None:
+        model.auxiliary_head = unused
     model.save_pretrained(folder)
     for path in folder.iterdir():
         path.chmod(0o644)

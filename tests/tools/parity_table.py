@@ -31,6 +31,10 @@ VITS = (
     "swin_transformers", "swin_bare", "dinov3_timm", "dinov3_timm_gated", "dinov3", "dinov3_gated",
 )  # fmt: skip
 DEPTHS = ("depth_anything", "depth_anything_metric")
+SEGMENTERS = {  # by the library they were compared with
+    "segformer": "transformers", "segformer_classifier": "transformers", "upernet": "transformers",
+    "unet": "MONAI", "unet_plain": "MONAI", "unet_volumes": "MONAI",
+}  # fmt: skip
 TOWERS = ("clip", "clip_classifier", "siglip", "siglip_classifier")
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
@@ -87,6 +91,7 @@ def ours(name: str, parameters: dict[str, Any]) -> str:
 def tiny() -> list[list[object]]:
     """The tiny random models of timm and transformers."""
     rows = [picture(name) for name in PICTURES]
+    rows += [picture(name, reference) for name, reference in SEGMENTERS.items()]
     rows += [vision_transformer(name) for name in (*VITS, *DEPTHS)]
     rows.append(prompted())
     rows += [towers(name) for name in TOWERS]
@@ -114,7 +119,7 @@ def towers(name: str) -> list[object]:
     return row(name, model, kept, inputs, "transformers")
 
 
-def picture(name: str) -> list[object]:
+def picture(name: str, reference: str = "") -> list[object]:
     """The line of a tiny random model of pictures, whose gradients were frozen under the names in the file."""
     folder = GOLDENS / "vision" / name
     frozen = dict(checkpoint.load_file(folder / "goldens.safetensors"))
@@ -122,7 +127,7 @@ def picture(name: str) -> list[object]:
     keys = registry.get(registry.architecture_of(pipe.config)).key_map(pipe.config, [])
     named = {k.removeprefix("grad."): v for k, v in frozen.items() if k.startswith("grad.")}
     kept = {f"grad.{k}": v for k, v in keys.to_ours(named).items()} | {"logits": frozen["logits"]}
-    reference = "transformers" if "model_type" in pipe.config else "timm"
+    reference = reference or ("transformers" if "model_type" in pipe.config else "timm")
     return row(name, pipe.model, kept, {"x": nyala.tensor(frozen["input"], requires_grad=True)}, reference)
 
 
