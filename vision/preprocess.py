@@ -6,6 +6,7 @@ bit of the uint8 crop.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core import kernels
 from ..core.errors import ArgumentError, DataError
 from ..core.tensor import Tensor
 from .io import MAX_PIXELS, load_image, name_of
+from .transforms.resizing import resize
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -139,10 +142,7 @@ class ImagePreprocess:
             image: in RGB, as :func:`.io.load_image` gives it.
             box: left, top, right and bottom of the part, in its pixels.
         """
-        from PIL import Image as pil
-
-        height, width = self.size
-        return np.asarray(image.resize((width, height), getattr(pil.Resampling, self.interpolation.upper()), box=box))
+        return resize(np.asarray(image), self.size, self.interpolation, box)
 
     def one(self, source: Any) -> np.ndarray[Any, Any]:
         """One prepared picture: (3, H, W) float32."""
@@ -150,12 +150,9 @@ class ImagePreprocess:
 
     def normalise(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(..., H, W, 3) uint8 -> (..., 3, H, W) float32, scaled and normalised."""
-        mean, std = (np.asarray(v, np.float32).reshape(3, 1, 1) for v in (self.mean, self.std))
-        scaled = np.ascontiguousarray(np.moveaxis(pixels, -1, -3), np.float32)
-        scaled /= np.float32(255)
-        scaled -= mean
-        scaled /= std
-        return scaled
+        several = pixels.reshape(-1, *pixels.shape[-3:])
+        planes = kernels.of(several).look_up_planes(several, _levels(self.mean, self.std))
+        return planes.reshape(*pixels.shape[:-3], *planes.shape[1:])
 
     def restore(self, prepared: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(3, H, W) float32 -> (H, W, 3) uint8: a prepared picture to look at again."""
@@ -238,6 +235,13 @@ class ImagePreprocess:
             "mean": list(self.mean),
             "std": list(self.std),
         }
+
+
+@functools.lru_cache(maxsize=64)
+def _levels(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray[Any, Any]:
+    """(3, 256) float32: what each channel's bytes become."""
+    middle, spread = (np.asarray(v, np.float32).reshape(-1, 1) for v in (mean, std))
+    return (np.arange(256, dtype=np.float32) / np.float32(255) - middle) / spread
 
 
 def _sides(size: Any) -> tuple[int | None, tuple[int, int]]:

@@ -61,6 +61,7 @@ KERNELS |= {
     "max_pool": ".signal.pool:max_pool",
     "scatter_planes": ".signal.pool:scatter_planes",
     "resample": ".signal.resample:resample",
+    "look_up_planes": ".signal.look_up_planes:look_up_planes",
     "resample_bytes": ".signal.resample_bytes:resample_bytes",
     "warp_bytes": ".signal.warp_bytes:warp_bytes",
 }
