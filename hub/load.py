@@ -12,6 +12,7 @@ import msgspec
 
 from ..core.devices import parse as parse_device
 from ..core.errors import ArgumentError, CheckpointError, DataError, MissingFileError, NyalaError, UnknownNameError, kind_of
+from ..core.progress import notice
 from . import adapters, registry
 from .cards import Card
 from .client import Resolved, fetch, fetch_resolved, resolve
@@ -205,8 +206,25 @@ def read_config(files: Files, card: Card | None) -> dict[str, Any]:
         config = files.read_json("config.json", "know the architecture")
     else:
         config = dict(card.config)
+    config = _text_part(config, files.origin)
     _check_kinds(config, files.origin)
     return {**config, **(card.arguments if card else {})}
+
+
+# Models of texts and pictures whose part for texts is built: their kind -> that of the part, and its class.
+_WITH_TEXTS = {"gemma3": ("gemma3_text", "Gemma3ForCausalLM")}
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def _text_part(config: dict[str, Any], origin: str) -> dict[str, Any]:
+    """The configuration of the part for texts, where a model has one for pictures beside it."""
+    kind, inner = config.get("model_type"), config.get("text_config")
+    if not isinstance(kind, str) or kind not in _WITH_TEXTS or not isinstance(inner, Mapping):
+        return config
+    notice(f"{origin} is for texts and pictures: its part for texts is read", "text part")
+    part, name = _WITH_TEXTS[kind]
+    tokens = {key: config[key] for key in _TOKENS if config.get(key) is not None}
+    return {**inner, **tokens, "model_type": part, "architectures": [name]}
 
 
 def _check_kinds(config: Mapping[str, Any], origin: str) -> None:

@@ -9,6 +9,8 @@
                                     its rows are padded on the right: the ids of input_ids up to the number of ones in the mask
     grad.PARAMETER                  gradients of sum(plain.logits[i] * cos(0.7 * i + 0.3))
 
+``tests/goldens/text/gemma3_pictures/``: Gemma 3 with a tower for pictures, input_ids and logits of texts alone.
+
 ``tests/goldens/gguf.safetensors``: ``KIND.raw``, blocks of random bytes, and ``KIND.values``, what they stand for.
 """
 
@@ -23,7 +25,13 @@ from gguf import GGMLQuantizationType, dequantize
 from golden_recorder import GOLDENS, cotangent, narrow
 from make_goldens_text import TEXT, save
 from torch import nn
-from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForSequenceClassification
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModelForSequenceClassification,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+)
 
 SIZES = {
     "vocab_size": 53, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -129,6 +137,24 @@ def classified(name: str, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Ten
         return torch.cat([model(input_ids=ids[i : i + 1, :n]).logits for i, n in enumerate(lengths.tolist())])
 
 
+def pictures() -> None:
+    tower = {
+        "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 28,
+        "patch_size": 14, "vision_use_head": False,
+    }  # fmt: skip
+    text = {k: v for k, v in CONFIGS["gemma3"].items() if k not in ("model_type", "final_logit_softcapping")}
+    config = Gemma3Config(text_config=text, vision_config=tower, mm_tokens_per_image=4, image_token_index=50)
+    model = Gemma3ForConditionalGeneration._from_config(config, attn_implementation="eager").eval()
+    randomise(model)
+    folder = TEXT / "gemma3_pictures"
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    ids = torch.randint(3, 50, (2, 9), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        logits = model.double()(input_ids=ids).logits
+    save({"input_ids": ids, "plain.logits": narrow(logits)}, folder / "goldens.safetensors")
+
+
 def blocks() -> None:
     found = {}
     for name, size in BLOCKS.items():
@@ -142,7 +168,7 @@ def blocks() -> None:
 
 
 if __name__ == "__main__":
-    for each in sys.argv[1:] or CONFIGS:
-        write(each)
+    for each in sys.argv[1:] or [*CONFIGS, "gemma3_pictures"]:
+        pictures() if each == "gemma3_pictures" else write(each)
     if not sys.argv[1:]:
         blocks()

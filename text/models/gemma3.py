@@ -1,8 +1,9 @@
 """Gemma 3 (Gemma Team, arXiv:2503.19786), its text part: windows in most layers, two kinds of angles, norms around each part.
 
 Loads checkpoints in transformers' layout: ``Gemma3ForCausalLM`` (``google/gemma-3-270m``, ``google/gemma-3-1b-it``),
-``Gemma3TextForSequenceClassification`` and ``Gemma3TextModel``, those whose tokens see the ones behind them too among them; and
-GGUF files of these. Norms multiply by 1 + weight.
+``Gemma3TextForSequenceClassification`` and ``Gemma3TextModel``, those whose tokens see the ones behind them too among them; the
+part for texts of ``Gemma3ForConditionalGeneration`` (``google/gemma-3-4b-it``); and GGUF files of these. Norms multiply by
+1 + weight.
 """
 
 from __future__ import annotations
@@ -215,9 +216,22 @@ class _AroundZero:
         return {n: a + 1 if n.endswith("norm.weight") else a for n, a in arrays.items()}
 
 
+class _BesidePictures:
+    """The part for texts in a file of a model that sees pictures too, under the names of either version of transformers."""
+
+    def to_ours(self, arrays: dict[str, Any]) -> dict[str, Any]:
+        kept = {n: a for n, a in arrays.items() if not n.removeprefix("model.").startswith(("vision_tower.", "multi_modal_"))}
+        return {n.replace("model.language_model.", "model.").removeprefix("language_model."): a for n, a in kept.items()}
+
+    def to_published(self, arrays: dict[str, Any]) -> dict[str, Any]:
+        return arrays  # what is written is a model of texts
+
+
 def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:
-    """The optional prefix, and a tied head that was written all the same; and the names in GGUF files."""
-    around = [_AroundZero()] if "token_embd.weight" in published_names else []
+    """The optional prefix, and a tied head that was written all the same; and the names in GGUF files, or beside pictures."""
+    around: list[Any] = [_AroundZero()] if "token_embd.weight" in published_names else []
+    if any(name.startswith(("language_model.", "model.language_model.")) for name in published_names):
+        around = [_BesidePictures()]
     rules = published_rules(Config.from_dict(config), published_names, _GGUF_NORMS)
     return FAMILY.key_map(config, *around, *rules)
 

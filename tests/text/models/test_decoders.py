@@ -118,6 +118,25 @@ def test_angles_that_depend_on_the_length_equal_transformers(name: str) -> None:
             assert relative(found, np.asarray(frozen["logits"])[row, 9 - count :]) < 1e-5
 
 
+def test_the_text_part_of_a_gemma_that_sees_pictures(tmp_path: Path) -> None:
+    folder = GOLDENS / "gemma3_pictures"
+    frozen, files = checkpoint.load_file(folder / "goldens.safetensors"), published(folder)
+    assert any("vision_tower" in name for name in files)
+    with pytest.warns(UserWarning, match="its part for texts is read"):
+        pipe = nyala.load(str(folder))
+    assert type(pipe).__name__ == "TextGeneration"
+    with nyala.no_grad():
+        assert relative(pipe.model(nyala.from_numpy(np.array(frozen["input_ids"]))), frozen["plain.logits"]) < 1e-5
+    shutil.copy(folder / "config.json", tmp_path)
+    other = {f"model.{n}".replace("model.language_model.model.", "model.language_model."): a for n, a in files.items()}
+    assert set(other) != set(files)  # as the other version of transformers calls them
+    checkpoint.save_file({n: np.array(a) for n, a in other.items()}, tmp_path / "model.safetensors")
+    again = nyala.load(str(tmp_path))
+    assert all(
+        np.array_equal(a.numpy(), b.numpy()) for a, b in zip(pipe.model.parameters(), again.model.parameters(), strict=True)
+    )
+
+
 def test_caches_change_nothing(golden) -> None:
     _, pipe, frozen = golden
     model, ids = pipe.model, nyala.from_numpy(np.array(frozen["input_ids"])[:1])
