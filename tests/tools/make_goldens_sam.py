@@ -33,9 +33,9 @@ _VISION = {
     "hidden_size": 16, "output_channels": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 80,
     "patch_size": 16, "window_size": 2, "global_attn_indexes": [1], "num_pos_feats": 8,
 }  # fmt: skip
-_PROMPT = {"hidden_size": 16, "image_size": 80, "patch_size": 16, "mask_input_channels": 8}
+_PROMPT = {"hidden_size": 16, "image_size": 80, "patch_size": 16, "mask_input_channels": 32}
 # (stability, overlap, least score)
-EVERYTHING = {"good": (0.1, 1.0, 1.5), "apart": (0.1, 0.85, -100.0), "steady": (0.2, 0.97, -100.0)}
+EVERYTHING = {"good": (0.1, 1.0, 1.5), "apart": (0.1, 0.95, -100.0), "steady": (0.3, 1.0, -100.0)}
 _DECODER = {"hidden_size": 16, "mlp_dim": 24, "num_attention_heads": 2, "iou_head_hidden_dim": 12}
 
 

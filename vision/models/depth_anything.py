@@ -68,7 +68,7 @@ class Config:
                 fix=did_you_mean(unknown, (*known, *_OF_BACKBONE)) or "leave it out",
             )
         said = _backbone_in(config) | {name: overrides[name] for name in _OF_BACKBONE if name in overrides}
-        own = {
+        own: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in {**config, **overrides}.items() if k in known and v is not None
         }
         backbone = vit_layouts.read(said)

@@ -213,11 +213,12 @@ class SamModel(nn.Model):
     ) -> SamOutput:  # fmt: skip
         if (pixel_values is None) == (image_embeddings is None):
             raise ArgumentError("SAM needs pixel_values or image_embeddings, and not both", fix="pass one of them")
-        found = self.forward_features(pixel_values) if image_embeddings is None else image_embeddings
-        return self.forward_head(found, input_points, input_labels, input_boxes, input_masks, multimask_output)
+        if pixel_values is not None:
+            image_embeddings = self.forward_features(pixel_values)
+        return self.forward_head(image_embeddings, input_points, input_labels, input_boxes, input_masks, multimask_output)
 
     def forward_head(
-        self, image_embeddings: Tensor, input_points: Tensor | None = None, input_labels: Tensor | None = None,
+        self, image_embeddings: Any, input_points: Tensor | None = None, input_labels: Tensor | None = None,
         input_boxes: Tensor | None = None, input_masks: Tensor | None = None, multimask_output: bool = True,
     ) -> SamOutput:  # fmt: skip
         """Prompts, as in ``forward``, on what ``forward_features`` gave."""
@@ -238,9 +239,9 @@ class SamModel(nn.Model):
 
     def _places(self, high: int, wide: int) -> Tensor:
         """(1, D, high, wide): the vectors of the centres of all patches."""
-        made = {"device": self.shared_image_embedding.positional_embedding.device}
-        y = ((arange(high, **made) + 0.5) / high).reshape(-1, 1).expand(high, wide)
-        x = ((arange(wide, **made) + 0.5) / wide).reshape(1, -1).expand(high, wide)
+        device = self.shared_image_embedding.positional_embedding.device
+        y = ((arange(high, device=device) + 0.5) / high).reshape(-1, 1).expand(high, wide)
+        x = ((arange(wide, device=device) + 0.5) / wide).reshape(1, -1).expand(high, wide)
         return self.shared_image_embedding(stack([x, y], -1)).permute(2, 0, 1).unsqueeze(0)
 
     def _prompts(

@@ -58,6 +58,7 @@ class PromptedMasks(Pipeline):
         >>> pipe(picture, boxes=[(425, 600, 700, 875)]).save("truck.png")  # doctest: +SKIP
     """
 
+    preprocess: PromptedPreprocess
     batch_size: int = 16
 
     @classmethod
@@ -122,7 +123,7 @@ class PromptedMasks(Pipeline):
 
     def answer(self, picture: Embedded, prompts: Prompts, multimask: bool) -> tuple[Tensor, Array]:
         """The model's masks (K, M, h, w), positive inside, at its own size, and their scores (K, M) float32."""
-        given = {"multimask_output": multimask}
+        given: dict[str, Any] = {"multimask_output": multimask}
         if prompts.points is not None:
             given |= {"input_points": self._placed(prompts.points, picture), "input_labels": self._tensor(prompts.labels)}
         if prompts.boxes is not None:
