@@ -35,6 +35,7 @@ SEGMENTERS = {  # by the library they were compared with
     "segformer": "transformers", "segformer_classifier": "transformers", "upernet": "transformers",
     "unet": "MONAI", "unet_plain": "MONAI", "unet_volumes": "MONAI",
 }  # fmt: skip
+DETECTORS = ("detr", "detr_learned", "yolos", "yolos_first")
 TOWERS = ("clip", "clip_classifier", "siglip", "siglip_classifier")
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
@@ -94,6 +95,7 @@ def tiny() -> list[list[object]]:
     rows += [picture(name, reference) for name, reference in SEGMENTERS.items()]
     rows += [vision_transformer(name) for name in (*VITS, *DEPTHS)]
     rows.append(prompted())
+    rows += [detector(name) for name in DETECTORS]
     rows += [towers(name) for name in TOWERS]
     heads = sorted(p.parent.name for p in (GOLDENS / "text").glob("*/goldens.safetensors"))
     for name in (*TEXTS, *(h for h in heads if h.startswith((*ENCODERS, "bert_answers")))):
@@ -141,6 +143,24 @@ def vision_transformer(name: str) -> list[object]:
     kept = {"logits": frozen["logits"], **{f"grad.{k}": np.ascontiguousarray(v) for k, v in ours.items()}}
     reference = "transformers" if "model_type" in pipe.config else "timm"
     return row(name, pipe.model, kept, {"x": nyala.from_numpy(frozen["input"])}, reference)
+
+
+def detector(name: str) -> list[object]:
+    """The line of a tiny random detector: classes and boxes of a batch, of which DETR is told what fills it up."""
+    folder = GOLDENS / "vision" / name
+    frozen = checkpoint.load_file(folder / "goldens.safetensors")
+    pipe = nyala.load(str(folder))
+    out = pipe.model(*(nyala.from_numpy(np.array(frozen[k])) for k in ("input", "mask") if k in frozen))
+    pairs = ((out.logits, frozen["logits"]), (out.pred_boxes, frozen["boxes"]))
+    sum(((found * cotangent(found.shape)).sum() for found, _ in pairs), nyala.zeros(())).backward()
+    forward = max(relative(found.detach(), kept) for found, kept in pairs)
+    named, theirs = dict(pipe.model.named_parameters()), {k[5:]: v for k, v in frozen.items() if k.startswith("grad.")}
+    kept = registry.get(registry.architecture_of(pipe.config)).key_map(pipe.config, list(theirs)).to_ours(theirs)
+    largest = max(np.abs(v).max() for v in kept.values())
+    # between answers that are nearly alike gradients cancel down to rounding
+    real = {k: v for k, v in kept.items() if np.abs(v).max() > 1e-3 * largest}
+    worst = max(relative(named[k].grad, v) for k, v in real.items())
+    return [name, "transformers", f"{forward:.1e}", f"{worst:.1e}", len(real)]
 
 
 def prompted() -> list[object]:
