@@ -34,7 +34,7 @@ def random_lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def in_small(name: str, request: pytest.FixtureRequest) -> list[str]:
     """Overrides that leave a recipe as it is, but for the size of its data and the weights it starts from."""
-    if name == "vision/scenes-unet":
+    if name in ("vision/scenes-unet", "vision/shapes-detr"):
         return [*TINY]
     if name.startswith("vision/"):
         return [*TINY, f"model.name={request.getfixturevalue('random_lite0')}", "model.image_size=32"]
