@@ -118,8 +118,9 @@ def quantize(
         group_size: terms of a row that share a scale (int8); None for the whole row. 64 or 128 are more exact, a little slower.
         skip: patterns of module names to leave alone, e.g. "lm_head" or "*.qkv".
         activations: "float32" keeps what comes into a layer as it is. ``dtype`` rounds it to the weights' dtype, one row as
-            many: to int8 with a scale for each row, each number off by 1/254 of the row's largest at most, or to bfloat16. Then
-            many tokens are read at 2 to 4 times the speed on processors that have instructions for it.
+            many: to bfloat16, or to int8 with a scale for each row, or each ``group_size`` numbers of it, by which each is off
+            by 1/254 of the largest at most. Then many tokens are read at 2 to 4 times the speed on processors that have
+            instructions for it.
 
     Returns:
         The model; where it is a ``Linear`` itself, the new layer.

@@ -61,9 +61,9 @@ def quantized_linear(
     """input @ weight.T + bias with a weight (out, in) of int8 with ``scales`` (out, groups), or of bfloat16.
 
     With ``activations`` "float32" computed in float32, with the bits of ``linear`` and the widened weight. With the weight's own
-    dtype there, the input is rounded to it first: to int8 with a scale for each row, 127 for its largest number, whose products
-    are added as whole numbers; or to bfloat16, whose products are added in float32 as ``linear`` adds them. A row's result is
-    its own either way, whatever stands beside it.
+    dtype there, the input is rounded to it first: to int8 with a scale for each row and group, 127 for its largest number, whose
+    products are added as whole numbers; or to bfloat16, whose products are added in float32 as ``linear`` adds them. A row's
+    result is its own either way, whatever stands beside it.
 
     Raises:
         ArgumentError: ``activations`` is neither "float32" nor the weight's dtype.

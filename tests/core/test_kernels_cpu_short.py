@@ -68,8 +68,8 @@ class TestInt8:
         width = (1 << 16) + 40
         x, weight = np.ones((9, width), np.float32), np.full((3, width), -127, np.int8, order="F")
         got = CPU.linear_int8_both(x, weight, np.ones((3, 1), np.float32), width)
-        parts = [np.float32(-127 * 127 * n) for n in (1 << 16, 40)]
-        np.testing.assert_array_equal(got, np.full((9, 3), (parts[0] + parts[1]) * (np.float32(1) / np.float32(127))))
+        parts = [np.float32(-127 * 127 * n) * (np.float32(1) / np.float32(127)) for n in (1 << 16, 40)]
+        np.testing.assert_array_equal(got, np.full((9, 3), parts[0] + parts[1]))
 
     def test_the_largest_number_of_a_row_is_127_and_ties_go_to_even(self) -> None:
         x = np.array([[127, 0.5, 1.5, 2.5, -0.5, -127, -1.5, 126.6]], np.float32)

@@ -32,21 +32,18 @@ def linear_bf16(x: Any, weight: Any, bias: Any = None, after: After | None = Non
 
 
 def linear_int8_both(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, after: After | None = None) -> Any:
-    """``linear_int8`` of x in int8 too, each row with a scale of its own: its largest number becomes 127.
+    """``linear_int8`` of x in int8 too, each group of each row with a scale of its own: its largest number becomes 127.
 
     Products are added in whole numbers, exactly, for each group, or 65536 terms of it; each sum is taken times its weight's
-    scale, these are added in order, and the row's scale comes last. A row that is not finite gives NaN.
+    scale and its row's, and these are added in order. A row that is not finite gives NaN.
     """
     wide, xp = widened(x).astype(np.float32, copy=False), module_of(x)
-    numbers, factors = _by_rows(wide, xp)
-    total, whole = None, weight.astype(np.float64)
+    y, whole = xp.zeros((*x.shape[:-1], len(weight)), np.float32), weight.astype(np.float64)
     for k, end, number in _parts(weight.shape[1], group):
-        sums = numbers[..., k:end] @ whole[:, k:end].T  # whole numbers below 2**53: exact
-        part = sums.astype(np.float32) * scales[:, number]
-        total = part if total is None else total + part
-    if total is None:
-        total = xp.zeros((*x.shape[:-1], len(weight)), np.float32)
-    y = total * factors
+        numbers, factors = _by_rows(wide[..., k:end], xp)
+        sums = numbers @ whole[:, k:end].T  # whole numbers below 2**53: exact
+        part = sums.astype(np.float32) * scales[:, number] * factors
+        y = y + part if k else part
     return apply(y if bias is None else y + widened(bias), after, -1).astype(x.dtype, copy=False)
 
 
@@ -62,7 +59,7 @@ def rounded(x: Any) -> Any:
 
 def _by_rows(x: Any, xp: Any) -> tuple[Any, Any]:
     """(whole numbers from -127 to 127, as float64; scales (..., 1) float32) of float32 rows."""
-    largest = abs(x).max(axis=-1, keepdims=True) if x.shape[-1] else xp.zeros((*x.shape[:-1], 1), np.float32)
+    largest = abs(x).max(axis=-1, keepdims=True)
     finite, scale = xp.isfinite(largest), largest / np.float32(127)
     usable = finite & (scale > 0)
     shares = xp.where(usable, x, 0) / xp.where(usable, scale, 1)

@@ -112,36 +112,32 @@ def parts_of(depth: Any, group: Any) -> Any:
     return parts, size
 
 
-@njit(**_PLAIN)
-def quantize_row(x: Any, depth: Any, group: Any, target: Any, sums: Any) -> Any:
-    """A row of floats as int8 in words, the sum of each part, and the scale, which is given back.
+@njit(**EXACT)
+def quantize_row(x: Any, depth: Any, group: Any, target: Any, sums: Any, scales: Any) -> None:
+    """A row of floats as int8 in words, and for each part the sum and the scale.
 
-    The largest number becomes 127, others go to the nearest, ties to even. A row that is not finite becomes 0 with NaN as scale.
+    The largest number of a part becomes 127, others go to the nearest, ties to even. A part that is not finite becomes 0, its
+    scale NaN.
     """
-    numbers = floats(x, depth)
-    largest = _i(0)
-    for j in range(depth):
-        size = _i(float_bits(numbers[j]) & _i(0x7FFFFFFF))
+    k, part, place = 0, 0, target
+    while k < depth:
+        end = part_end(k, group, depth)
+        floats(scales + 4 * part, 1)[0] = _quantize(x + 4 * k, place, end - k, sums + 4 * part)
+        place += (end - k + 3) // 4 * 4
+        k, part = end, part + 1
+
+
+@njit(**_PLAIN)
+def _quantize(x: Any, target: Any, many: Any, total: Any) -> Any:
+    source, out, added, largest = floats(x, many), octets(target, many), _i(0), _i(0)
+    for j in range(many):
+        size = _i(float_bits(source[j]) & _i(0x7FFFFFFF))
         largest = max(largest, size)
     finite = largest < _i(0x7F800000)
     scale = bits_float(largest) / _f(127.0)
     by = scale if scale > _f(0.0) and finite else _f(np.inf)
-    k, part, place = 0, 0, target
-    while k < depth:
-        end = part_end(k, group, depth)
-        _quantize(x + 4 * k, by, place, end - k, sums + 4 * part)
-        place += (end - k + 3) // 4 * 4
-        k, part = end, part + 1
-    if not finite:
-        return _f(np.nan)
-    return scale if scale > _f(0.0) else _f(1.0)
-
-
-@njit(**_PLAIN)
-def _quantize(x: Any, scale: Any, target: Any, many: Any, total: Any) -> None:
-    source, out, added = floats(x, many), octets(target, many), _i(0)
     for j in range(many):
-        share = source[j] / scale
+        share = source[j] / by
         share = _f(0.0) if share != share else share  # of what is not finite
         share = min(max(share, _f(-127.0)), _f(127.0))
         whole = _i(float_bits(share + _ROUNDER) - _i(0x4B400000))
@@ -150,6 +146,9 @@ def _quantize(x: Any, scale: Any, target: Any, many: Any, total: Any) -> None:
     words(total, 1)[0] = added
     for j in range(many, (many + 3) // 4 * 4):
         octets(target + j, 1)[0] = np.int8(0)
+    if not finite:
+        return _f(np.nan)
+    return scale if scale > _f(0.0) else _f(1.0)
 
 
 @njit(**EXACT)

@@ -1,8 +1,8 @@
 """Products of numbers that are short on both sides: int8 by int8 in whole numbers, bfloat16 by bfloat16 in float32.
 
-What comes in is rounded first: int8 with a scale for each row, or to the nearest bfloat16. Then a result is a function of its
-row and its column alone. Sums of int8 are exact; those of bfloat16 have the bits that ``linear`` has on the same numbers in
-float32, summed in its blocks and parts.
+What comes in is rounded first: to int8 with a scale for each row and group of terms, or to the nearest bfloat16. Then a result
+is a function of its row and its column alone. Sums of int8 are exact; those of bfloat16 have the bits that ``linear`` has on the
+same numbers in float32, summed in its blocks and parts.
 """
 
 # ruff: noqa: ARG001 - Numba fixes what an intrinsic and its generator are given
@@ -82,8 +82,8 @@ def _finish(c: Any, many: Any, size: Any, top: Any, first: Any, width: Any, afte
 def _quantize_rows(t: Any, span: Any, x: Any, x_step: Any, size: Any, group: Any, out: Any, sums: Any, scales: Any) -> None:
     rows, depth, parts, wide = size
     for r in range(t * span, min(rows, (t + 1) * span)):
-        scale = quantize_row(x + r * x_step, depth, group, out + r * wide, sums + 4 * r * parts)
-        floats(scales + 4 * r, 1)[0] = scale
+        place = 4 * r * parts
+        quantize_row(x + r * x_step, depth, group, out + r * wide, sums + place, scales + place)
 
 
 @intrinsic
@@ -103,26 +103,24 @@ def _whole_at(typing_context, address, raised):
 
 @njit(**EXACT)
 def _scaled(
-    whole: Any, step: Any, rows: Any, sums: Any, parts: Any, factors: Any, c: Any, c_step: Any, wide: Any, kind: Any
+    whole: Any, step: Any, rows: Any, left: Any, parts: Any, factors: Any, c: Any, c_step: Any, wide: Any, fresh: Any
 ) -> None:  # fmt: skip
-    """c (rows, wide) = or += the sums of a part, each times its column's factor, and in the end its row's.
+    """c (rows, wide) = or += the sums of a part, each times its column's factor and then its row's.
 
-    What the weights were raised by is taken off. ``factors`` and a row at ``whole`` have room for whole vectors. ``kind``:
-    (whether it is the first part, the rows' factors or 0).
+    What the weights were raised by is taken off. ``factors`` and a row at ``whole`` have room for whole vectors. ``left``: (sums,
+    factors) of the rows in this part, ``parts`` numbers from row to row.
     """
-    fresh, scales = kind
+    sums, scales = left
     for r in range(rows):
         raised = np.int32(np.int32(128) * words(sums + 4 * r * parts, 1)[0])
-        by = splat(floats(scales + 4 * r, 1)[0] if scales else np.float32(1.0))
+        by = splat(floats(scales + 4 * r * parts, 1)[0])
         for j in range(0, wide, LANES):
-            value = multiply(_whole_at(whole + r * step + 4 * j, raised), load_at(factors + 4 * j))
+            value = multiply(multiply(_whole_at(whole + r * step + 4 * j, raised), load_at(factors + 4 * j)), by)
             place, many = c + r * c_step + 4 * j, min(LANES, wide - j)
             if many == LANES:
-                value = value if fresh else add(load_at(place), value)
-                store_at(place, multiply(value, by))
+                store_at(place, value if fresh else add(load_at(place), value))
             else:
-                value = value if fresh else add(load_few(place, many), value)
-                store_few(place, multiply(value, by), many)
+                store_few(place, value if fresh else add(load_few(place, many), value), many)
 
 
 @njit(**EXACT)
@@ -136,7 +134,7 @@ def _int8_task(t: Any, left: Any, weight: Any, step: Any, scaling: Any, c: Any, 
     block = min(128, max(8, _ROOM // (4 * span))) * 4  # terms
     room, line = np.empty(block // 4 * _up(width, COLUMNS) * COLUMNS, np.int32), _up(width, LANES) * LANES
     whole, factors = np.empty(many * line, np.int32), np.empty(line, np.float32)
-    x, x_sums, x_scales = x + top * x_step, x_sums + 4 * top * parts, x_scales + 4 * top
+    x, x_sums, x_scales = x + top * x_step, x_sums + 4 * top * parts, x_scales + 4 * top * parts
     c = c + top * c_step + 4 * first
     start, part = 0, 0
     while start < depth:
@@ -157,9 +155,9 @@ def _int8_task(t: Any, left: Any, weight: Any, step: Any, scaling: Any, c: Any, 
             x += _up(deep, 4) * 4
         for j in range(width):
             factors[j] = floats(scales + (first + j) * across + start // group * along, 1)[0]
-        kind = part == 0, x_scales if end == depth else 0
+        rows_left = x_sums + 4 * part, x_scales + 4 * part
         _scaled(
-            whole.ctypes.data, 4 * line, many, x_sums + 4 * part, parts, factors.ctypes.data, c, c_step, width, kind
+            whole.ctypes.data, 4 * line, many, rows_left, parts, factors.ctypes.data, c, c_step, width, part == 0
         )  # fmt: skip
         start, part = end, part + 1
     _finish(c, many, size, top, first, width, after)
@@ -179,7 +177,7 @@ def int8_at(
     """
     parts, wide = parts_of(depth, scaling[3])
     numbers, sums = np.empty(rows * wide, np.int8), np.empty(rows * parts, np.int32)
-    scales = np.empty(rows, np.float32)
+    scales = np.empty(rows * parts, np.float32)
     span = max(1, _GRAIN // depth)
     where = numbers.ctypes.data, sums.ctypes.data, scales.ctypes.data
     size = rows, depth, parts, wide
