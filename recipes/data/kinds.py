@@ -22,6 +22,7 @@ from ..training import objectives
 from ..training.objectives import Objective, class_weights
 from . import asking, augment, boxes, masked, pixels, rewriting, speech, tasks
 from .datasets import Part, Source
+from .picture_changes import CHANGES
 
 
 class Kind(ABC):
@@ -85,7 +86,7 @@ class Kind(ABC):
 class Pictures(Kind):
     """Pictures with a class each."""
 
-    plural, domain, task_name, augments = "pictures", "vision", "image-classification", augment.IMAGE
+    plural, domain, task_name, augments = "pictures", "vision", "image-classification", (*augment.IMAGE, *CHANGES)
     blends = ("mixup", "cutmix")
 
     def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature

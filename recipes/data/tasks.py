@@ -16,6 +16,7 @@ from ...core.random import Key
 from ...text.pipelines.tagging import NO_TAG, first_pieces
 from ..language.schema import Augment, RandomPart, RandomResizedCrop
 from . import augment
+from .picture_changes import bytes_changed
 
 
 class Task(ABC):
@@ -39,7 +40,8 @@ class Task(ABC):
 
 
 class Images(Task):
-    """Pictures: the preprocessing that came with the weights, then augmentation on (3, H, W) float32.
+    """Pictures: the preprocessing that came with the weights, and augmentation: of bytes before they are scaled and normalised,
+    then of (3, H, W) float32.
 
     A random resized crop at the head of the list takes the place of resizing and cutting out the middle: it cuts out of the
     picture itself, which is scaled once.
@@ -54,13 +56,15 @@ class Images(Task):
     def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> np.ndarray:
         if key is None:
             return self.preprocess.one(raw)
-        if not augments or not isinstance(augments[0], RandomResizedCrop):
-            return augment.image(self.preprocess.one(raw), augments, key)
-        from ...vision.io import load_image
+        if augments and isinstance(augments[0], RandomResizedCrop):
+            from ...vision.io import load_image
 
-        image = load_image(raw)
-        pixels = self.preprocess.part(image, augment.resized_crop_box(image.size, augments[0], key.fold(0)))
-        return augment.image(self.preprocess.normalise(pixels), augments, key, done=1)
+            image = load_image(raw)
+            pixels = self.preprocess.part(image, augment.resized_crop_box(image.size, augments[0], key.fold(0)))
+            pixels, done = bytes_changed(pixels, augments, key, done=1)
+        else:
+            pixels, done = bytes_changed(self.preprocess.crop(raw), augments, key, done=0)
+        return augment.image(self.preprocess.normalise(pixels), augments, key, done)
 
     def collate(self, prepared: Sequence[np.ndarray], indices: np.ndarray) -> Any:  # noqa: ARG002 - the task's signature
         return from_numpy(np.stack(prepared))

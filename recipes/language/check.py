@@ -14,7 +14,21 @@ import msgspec
 from msgspec import inspect as mi
 
 from ...core.errors import did_you_mean, nearest
-from .schema import Data, Model, Plateau, RandomPart, Recipe, Schedules, SpecAugment, Stages, Train
+from .pictures import PictureChange
+from .schema import (
+    Data,
+    Model,
+    Plateau,
+    RandomCrop,
+    RandomErasing,
+    RandomPart,
+    RandomResizedCrop,
+    Recipe,
+    Schedules,
+    SpecAugment,
+    Stages,
+    Train,
+)
 
 
 @dataclass(frozen=True)
@@ -307,7 +321,19 @@ def _orders(data: Data) -> Iterator[Problem]:
             yield Problem(
                 f"data.augment[{i}]", "spec_augment comes before other changes", "put it last: it changes frames, not samples"
             )
-        for name in ("scale", "ratio", "db", "snr", "rt60", "direct"):
+        if isinstance(augment, PictureChange) and any(isinstance(a, (RandomCrop, RandomErasing)) for a in data.augment[:i]):
+            yield Problem(
+                f"data.augment[{i}]",
+                f"{augment.__struct_config__.tag} comes after random_crop or random_erasing",
+                "put it before them: it changes bytes, they change what is normalised",
+            )
+        if isinstance(augment, PictureChange) and any(isinstance(a, RandomResizedCrop) for a in data.augment[1:i]):
+            yield Problem(
+                f"data.augment[{i}]",
+                f"{augment.__struct_config__.tag} comes after random_resized_crop",
+                "put random_resized_crop first, or this before it",
+            )
+        for name in ("scale", "ratio", "sigma", "db", "snr", "rt60", "direct"):
             low, high = getattr(augment, name, (0, 1))
             if low > high:
                 yield Problem(
