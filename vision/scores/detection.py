@@ -1,10 +1,11 @@
-"""Mean average precision of detections, equal to pycocotools' to the last bit, with bootstrap intervals.
+"""Mean average precision of detections, equal to pycocotools' to the last bit under the same NumPy, with bootstrap intervals.
 
 Source: the COCO detection evaluation (Lin et al., arXiv:1405.0312); names and arguments are torchmetrics'.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from .matching import Array, Matches, box_overlaps, mask_overlaps, match
 RECALLS = np.linspace(0.0, 1.0, 101)
 AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 _TINY = np.spacing(1)
+_WORK = 1_000_000_000  # decisions that the bootstrap looks at in all: of many detections it draws fewer samples
 _TITLES = {
     "map": "AP at overlaps 0.50 to 0.95",
     "map_50": "AP at overlap 0.50",
@@ -120,6 +122,7 @@ class MeanAveragePrecision:
         self.max_detection_thresholds = tuple(sorted(int(n) for n in max_detection_thresholds))
         self.pictures = 0
         self._matches: dict[int, list[tuple[int, Matches]]] = defaultdict(list)
+        self._ranks: dict[tuple[int, int | None], list[_Ranked]] = {}
 
     def update(self, preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]]) -> None:
         """Takes pictures in: one prediction and one target each.
@@ -131,6 +134,7 @@ class MeanAveragePrecision:
         """
         if len(preds) != len(target):
             raise ArgumentError(f"{len(preds)} predictions and {len(target)} targets", fix="give one of each for a picture")
+        self._ranks.clear()
         for pred, truth in zip(preds, target, strict=True):
             self._add(
                 _Instances(pred, self, f"the prediction of picture {self.pictures}", scored=True),
@@ -175,10 +179,9 @@ class MeanAveragePrecision:
                 with replacement.
             seed: what the bootstrap is drawn by.
         """
-        weights = np.ones(self.pictures, np.int64)
-        last = len(self.max_detection_thresholds) - 1
-        curves = {name: self._curves(weights, i, last) for i, name in enumerate(AREAS)}
-        recalls = [curves["all"][1] if m == last else self._curves(weights, 0, m)[1] for m in range(last + 1)]
+        once = np.ones(self.pictures, np.int64)
+        curves = {name: self._curves(once, i) for i, name in enumerate(AREAS)}
+        recalls = [*(self._curves(once, 0, cut)[1] for cut in self.max_detection_thresholds[:2]), curves["all"][1]]
         scores = self._main(*curves["all"])
         for name in ("small", "medium", "large"):
             scores[f"map_{name}"], scores[f"mar_{name}"] = _mean(curves[name][0]), _mean(curves[name][1])
@@ -195,12 +198,12 @@ class MeanAveragePrecision:
         """
         if times.shape != (self.pictures,):
             raise ShapeError(f"weights of shape {times.shape} for {self.pictures} pictures", fix="give one number a picture")
-        return self._main(*self._curves(np.asarray(times, np.int64), 0, len(self.max_detection_thresholds) - 1))
+        return self._main(*self._curves(np.asarray(times, np.int64), 0))
 
     def _intervals(self, scores: Mapping[str, float], seed: int) -> dict[str, Estimate]:
-        drawn = []
-        for draw in resamples(self.pictures, seed):
-            drawn.append(self.weighted(np.bincount(draw, minlength=self.pictures)))
+        size = sum(one.right.size for one in self._ranked(0))
+        draws = itertools.islice(resamples(self.pictures, seed), max(100, min(1000, _WORK // max(1, size))))
+        drawn = [self.weighted(np.bincount(draw, minlength=self.pictures)) for draw in draws]
         return {
             name: percentiles(scores[name], np.array([one[name] if one[name] >= 0 else np.nan for one in drawn]))
             for name in ("map", "map_50", "map_75", "mar_100")
@@ -215,35 +218,61 @@ class MeanAveragePrecision:
             "mar_100": _mean(recall),
         }
 
-    def _curves(self, weights: Array, area: int, most: int) -> tuple[Array, Array]:
-        """Precision at the 101 recalls, (T, 101, K), and the last recall, (T, K); -1 for a class without an object."""
-        labels = sorted(self._matches)
-        precision = np.full((len(self.iou_thresholds), len(RECALLS), len(labels)), -1.0)
-        recall = np.full((len(self.iou_thresholds), len(labels)), -1.0)
-        for k, label in enumerate(labels):
-            entries = self._matches[label]
-            objects = sum(int(weights[picture] * m.objects[area]) for picture, m in entries)
+    def _curves(self, weights: Array, area: int, cut: int | None = None) -> tuple[Array, Array]:
+        """Precision at the 101 recalls, (T, 101, K), and the last recall, (T, K); -1 for a class without an object.
+
+        Args:
+            weights: how often each picture counts.
+            area: which range of areas.
+            cut: detections a picture; the most if left out.
+        """
+        ranked = self._ranked(area, cut)
+        precision = np.full((len(self.iou_thresholds), len(RECALLS), len(ranked)), -1.0)
+        recall = np.full((len(self.iou_thresholds), len(ranked)), -1.0)
+        for k, one in enumerate(ranked):
+            objects = int(weights[one.holders] @ one.objects)
             if objects:
-                cut = self.max_detection_thresholds[most]
-                precision[:, :, k], recall[:, k] = _curve(entries, weights, area, cut, objects)
+                precision[:, :, k], recall[:, k] = _curve(one, weights, objects)
         return precision, recall
 
+    def _ranked(self, area: int, cut: int | None = None) -> list[_Ranked]:
+        """The detections of each class by falling score: the bootstrap asks for them again and again."""
+        if (area, cut) not in self._ranks:
+            self._ranks[area, cut] = [_Ranked.of(self._matches[label], area, cut) for label in sorted(self._matches)]
+        return self._ranks[area, cut]
 
-def _curve(entries: list[tuple[int, Matches]], weights: Array, area: int, cut: int, objects: int) -> tuple[Array, Array]:
-    """Precision at each of the recalls, (T, 101), and the last recall, (T,), of one class.
 
-    Args:
-        entries: (picture, its matches).
-        weights: how often each picture counts.
-        area: which range of areas; cut: detections a picture; objects: those to be found.
+@dataclass(frozen=True)
+class _Ranked:
+    """The N detections of one class by falling score, and its objects.
+
+    Attributes:
+        pictures: (N,) which picture each is in.
+        right, wrong: (T, N) bool; what is ignored is neither.
+        holders, objects: pictures with the class, and how many objects are to be found in each.
     """
-    scores = np.concatenate([m.scores[:cut] for _, m in entries])
-    order = np.argsort(-scores, kind="stable")
-    times = np.concatenate([np.full(len(m.scores[:cut]), weights[picture]) for picture, m in entries])[order]
-    matched = np.concatenate([m.matched[area, :, :cut] for _, m in entries], axis=1)[:, order]
-    counted = ~np.concatenate([m.ignored[area, :, :cut] for _, m in entries], axis=1)[:, order]
-    right = np.cumsum((matched & counted) * times, axis=1).astype(np.float64)
-    wrong = np.cumsum((~matched & counted) * times, axis=1).astype(np.float64)
+
+    pictures: Array
+    right: Array
+    wrong: Array
+    holders: Array
+    objects: Array
+
+    @staticmethod
+    def of(entries: list[tuple[int, Matches]], area: int, cut: int | None) -> _Ranked:
+        order = np.argsort(-np.concatenate([m.scores[:cut] for _, m in entries]), kind="stable")
+        pictures = np.concatenate([np.full(len(m.scores[:cut]), picture) for picture, m in entries])[order]
+        matched = np.concatenate([m.matched[area, :, :cut] for _, m in entries], axis=1)[:, order]
+        counted = ~np.concatenate([m.ignored[area, :, :cut] for _, m in entries], axis=1)[:, order]
+        holders, objects = (np.array(values) for values in zip(*((p, m.objects[area]) for p, m in entries), strict=True))
+        return _Ranked(pictures, matched & counted, ~matched & counted, holders, objects)
+
+
+def _curve(one: _Ranked, weights: Array, objects: int) -> tuple[Array, Array]:
+    """Precision at each of the recalls, (T, 101), and the last recall, (T,), of one class with so many objects."""
+    times = weights[one.pictures]
+    right = np.cumsum(one.right * times, axis=1).astype(np.float64)
+    wrong = np.cumsum(one.wrong * times, axis=1).astype(np.float64)
     found = right / objects
     share = right / (wrong + right + _TINY)
     share = np.maximum.accumulate(share[:, ::-1], axis=1)[:, ::-1]  # the best precision at this recall or a higher one
@@ -252,7 +281,7 @@ def _curve(entries: list[tuple[int, Matches]], weights: Array, area: int, cut: i
         at = np.searchsorted(reached, RECALLS, side="left")
         inside = at < len(row)
         precision[t, inside] = row[at[inside]]
-    return precision, found[:, -1] if len(scores) else np.zeros(len(share))
+    return precision, found[:, -1] if len(times) else np.zeros(len(share))
 
 
 def _mean(values: Array) -> float:
