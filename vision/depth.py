@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ from ..core.errors import ArgumentError, DataError
 from ..core.nn import functional as F
 from ..core.tensor import Tensor
 from ..hub.pipeline import Pipeline, no_grad
-from ..hub.results import Results, shortened, table
+from ..hub.results import shortened, table
 from .io import MAX_PIXELS, load_image, name_of
 from .preprocess import ImagePreprocess
+from .several import PerPicture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -119,7 +120,7 @@ class DepthMap:
         return f"DepthMap({width} x {height} pixels, {self.depth.min():.4g} to {self.depth.max():.4g}{unit})"
 
 
-class DepthMaps(Results, Sequence[DepthMap]):
+class DepthMaps(PerPicture):
     """One :class:`DepthMap` a picture; prints as a table, and draws each picture beside its depth, near pixels bright.
 
     Example:
@@ -129,20 +130,6 @@ class DepthMaps(Results, Sequence[DepthMap]):
         street.png      2       1  1 m at 0, 0  3 m at 1, 0
     """
 
-    def __init__(self, found: Sequence[DepthMap], inputs: Sequence[Any]) -> None:
-        self.maps, self.inputs = tuple(found), tuple(inputs)
-
-    def __len__(self) -> int:
-        return len(self.maps)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.maps[index]
-
-    def name(self, index: int) -> str:
-        """The file's path, or the picture's number."""
-        source = self.inputs[index]
-        return str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else f"picture {index}"
-
     def _ends(self, found: DepthMap) -> list[tuple[float, int, int]]:
         """The nearest and the farthest pixel: depth, x, y."""
         near = found.nearness
@@ -151,7 +138,7 @@ class DepthMaps(Results, Sequence[DepthMap]):
 
     def __repr__(self) -> str:
         rows = []
-        for i, found in enumerate(self.maps):
+        for i, found in enumerate(self.found):
             unit = " m" if found.metric else ""
             ends = [f"{value:.4g}{unit} at {x}, {y}" for value, x, y in self._ends(found)]
             rows.append([shortened(self.name(i), 44), *found.depth.shape[::-1], *ends])
@@ -160,7 +147,7 @@ class DepthMaps(Results, Sequence[DepthMap]):
     def to_dict(self) -> list[dict[str, Any]]:
         """For each picture the depth row by row, whether it is in metres, and the nearest and the farthest pixel."""
         rows = []
-        for i, found in enumerate(self.maps):
+        for i, found in enumerate(self.found):
             ends = [{"depth": value, "x": x, "y": y} for value, x, y in self._ends(found)]
             kind = {"metric": found.metric, "nearest": ends[0], "farthest": ends[1]}
             rows.append({"input": self.name(i), **kind, "depth": [[round(float(v), 6) for v in row] for row in found.depth]})
@@ -170,7 +157,7 @@ class DepthMaps(Results, Sequence[DepthMap]):
         """The pictures below each other, each beside its depth from dark, far, to bright, near."""
         from .drawing import depths
 
-        return depths([(load_image(s), m.nearness, self._shown(m)) for s, m in zip(self.inputs, self.maps, strict=True)])
+        return depths([(load_image(s), m.nearness, self._shown(m)) for s, m in zip(self.inputs, self.found, strict=True)])
 
     def _shown(self, found: DepthMap) -> tuple[str, str]:
         (near, *_), (far, *_) = self._ends(found)

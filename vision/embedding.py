@@ -14,6 +14,7 @@ from ..core.errors import ArgumentError, DataError
 from ..hub.pipeline import Pipeline
 from ..hub.results import Results, shortened, table
 from .io import load_image
+from .several import picture_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,8 +49,7 @@ class ImageVectors(Results, Sequence[Any]):
 
     def name(self, index: int) -> str:
         """The file's path, or the picture's number."""
-        source = self.inputs[index]
-        return str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else f"picture {index}"
+        return picture_name(self.inputs[index], index)
 
     def similarity(self, other: ImageVectors | None = None) -> np.ndarray[Any, Any]:
         """(N, M) cosines between these pictures and others, or among themselves."""

@@ -14,6 +14,7 @@ from ..hub.pipeline import Pipeline
 from ..hub.results import Classifications, predictions, table
 from .io import load_image
 from .preprocess import ImagePreprocess
+from .several import picture_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,8 +29,7 @@ class PictureClasses(Classifications):
 
     def name(self, index: int) -> str:
         """The file's path, or the picture's number."""
-        source = self.inputs[index]
-        return str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else f"picture {index}"
+        return picture_name(self.inputs[index], index)
 
     def __repr__(self) -> str:
         rows = [

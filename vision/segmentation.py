@@ -18,6 +18,7 @@ from ..hub.results import Results, table
 from .io import load_image
 from .palette import colour
 from .preprocess import ImagePreprocess
+from .several import PerPicture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -119,22 +120,11 @@ class Segmentation(Results):
         atomic_write(Path(path), buffer.getvalue())
 
 
-class Segmentations(Results, Sequence[Segmentation]):
+class Segmentations(PerPicture):
     """One :class:`Segmentation` a picture; prints as a table and draws all of them."""
 
     def __init__(self, found: Sequence[Segmentation]) -> None:
-        self.found = tuple(found)
-
-    def __len__(self) -> int:
-        return len(self.found)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.found[index]
-
-    def name(self, index: int) -> str:
-        """The file's path, or the picture's number."""
-        source = self.found[index].source
-        return str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else f"picture {index}"
+        super().__init__(found, [one.source for one in found])
 
     def __repr__(self) -> str:
         rows = [

@@ -16,6 +16,7 @@ from ..io import load_image
 from ..models.detecting import read_classes
 from ..ops import box_convert
 from ..pipelines import labels_of
+from ..several import picture_name
 from .preprocess import DetectionPreprocess, padded
 
 if TYPE_CHECKING:
@@ -74,8 +75,7 @@ class PictureObjects(Results, Sequence[Detections]):
 
     def name(self, index: int) -> str:
         """The file's path, or the picture's number."""
-        source = self.inputs[index]
-        return str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else f"picture {index}"
+        return picture_name(self.inputs[index], index)
 
     def __repr__(self) -> str:
         rows: list[list[object]] = []

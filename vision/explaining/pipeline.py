@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,8 @@ from ...core.nn import Model
 from ...core.tensor import Tensor
 from ...hub.load import task_of
 from ...hub.pipeline import Pipeline
-from ...hub.results import Results, shortened, table
+from ...hub.results import shortened, table
+from ..several import PerPicture
 from . import grids
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Explanation:
         return f"Explanation({self.method}{about}, {self.grid.shape[0]} x {self.grid.shape[1]})"
 
 
-class Explanations(Results, Sequence[Explanation]):
+class Explanations(PerPicture):
     """One :class:`Explanation` a picture; prints as a table, and draws each picture beside where the model looks.
 
     Example:
@@ -68,20 +68,6 @@ class Explanations(Results, Sequence[Explanation]):
         -------  --------  -----  ------  ----------
         cat.jpg  grad-cam  cat    0.9000  25 %, 25 %
     """
-
-    def __init__(self, found: Sequence[Explanation], inputs: Sequence[Any]) -> None:
-        self.found, self.inputs = tuple(found), tuple(inputs)
-
-    def __len__(self) -> int:
-        return len(self.found)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.found[index]
-
-    def name(self, index: int) -> str:
-        """The file's path, or the picture's number."""
-        source = self.inputs[index]
-        return str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else f"picture {index}"
 
     def __repr__(self) -> str:
         rows = []

@@ -16,6 +16,7 @@ from ...hub.results import Results, table
 from ..io import load_image
 from ..masks import encode_rle
 from ..palette import colour
+from ..several import PerPicture
 from .prompts import Array, Prompts
 
 if TYPE_CHECKING:
@@ -173,22 +174,11 @@ def _draw_prompts(sheet: Image, prompts: Prompts, factor: float) -> None:
             pen.ellipse((x - 6, y - 6, x + 6, y + 6), fill=_ON if on else _BESIDE, outline=_PAPER, width=2)
 
 
-class MaskedPictures(Results, Sequence[Masks]):
+class MaskedPictures(PerPicture):
     """One :class:`Masks` a picture; prints as a table and draws all of them."""
 
     def __init__(self, found: Sequence[Masks]) -> None:
-        self.found = tuple(found)
-
-    def __len__(self) -> int:
-        return len(self.found)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.found[index]
-
-    def name(self, index: int) -> str:
-        """The file's path, or the picture's number."""
-        source = self.found[index].source
-        return str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else f"picture {index}"
+        super().__init__(found, [one.source for one in found])
 
     def __repr__(self) -> str:
         none: list[list[object]] = [["no mask", "", "", ""]]
