@@ -54,6 +54,8 @@ ARCHITECTURES: dict[str, str] = {
     "transformers:vit": "vision.models.vit",
     "transformers:deit": "vision.models.vit",
     "transformers:dinov2*": "vision.models.vit",
+    "timm:beit*_patch*": "vision.models.beit",
+    "transformers:beit": "vision.models.beit",
     "timm:swin_*_patch*": "vision.models.swin",
     "transformers:swin": "vision.models.swin",
     "transformers:segformer": "vision.models.segformer",
@@ -143,10 +145,14 @@ def import_path(architecture: str) -> str:
     for pattern, module in ARCHITECTURES.items():
         if fnmatchcase(architecture, pattern):
             return f"{__package__.rpartition('.')[0]}.{module}"
-    near = did_you_mean(architecture, ARCHITECTURES)
+    layout, _, kind = architecture.partition(":")
+    known = [name for where, _, name in (pattern.partition(":") for pattern in ARCHITECTURES) if where == layout]
+    near = did_you_mean(kind, known)
     raise UnknownNameError(
         f"nyala does not know the architecture {architecture!r}",
-        why=f"it knows {', '.join(ARCHITECTURES)}",
+        why=f"in the layout of {layout} it knows {', '.join(known)}"
+        if known
+        else "it reads the layouts of timm and transformers",
         fix=f"{near} Otherwise choose a model of a known architecture".strip(),
     )
 

@@ -41,6 +41,14 @@ _SWIN = {"img_size": 32, "patch_size": 2, "embed_dim": 8, "depths": (2, 2), "num
 _DINOV3 = {"patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
 TIMM["dinov3_timm"] = ("vit_small_patch16_dinov3", {**_DINOV3, "img_size": 32})
 TIMM["dinov3_timm_gated"] = ("vit_small_plus_patch16_dinov3_qkvb", {**_DINOV3, "img_size": 32, "mlp_ratio": 2})
+TIMM["beit_timm"] = ("beit_base_patch16_224", _SMALL)
+TIMM["beitv2_shared"] = (
+    "beitv2_large_patch16_224",
+    {
+        **_SMALL, "global_pool": "token", "use_rel_pos_bias": False, "use_shared_rel_pos_bias": True, "use_abs_pos_emb": True,
+        "qkv_bias": False,
+    },
+)  # fmt: skip
 TIMM["swin"] = ("swin_tiny_patch4_window7_224", {**_SWIN, "drop_path_rate": 0.0})
 _TINY = {
     "image_size": 32, "patch_size": 8, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -74,6 +82,20 @@ TRANSFORMERS["dinov3_gated"] = (
     "DINOv3ViTModel",
     {**_DINOV3_TINY, "use_gated_mlp": True, "hidden_act": "silu", "key_bias": True, "mlp_bias": False, "num_register_tokens": 1},
 )
+_BEIT = {**_TINY, "intermediate_size": 32, "drop_path_rate": 0.0}
+TRANSFORMERS["beit"] = (
+    "BeitConfig",
+    "BeitForImageClassification",
+    {**_BEIT, "use_relative_position_bias": True, "num_labels": 5},
+)
+TRANSFORMERS["beit_bare"] = (
+    "BeitConfig",
+    "BeitModel",
+    {
+        **_BEIT, "use_shared_relative_position_bias": True, "use_absolute_position_embeddings": True, "use_mask_token": True,
+        "use_mean_pooling": False,
+    },
+)  # fmt: skip
 TRANSFORMERS["swin_transformers"] = ("SwinConfig", "SwinForImageClassification", {**_SWIN_TINY, "num_labels": 5})
 TRANSFORMERS["swin_bare"] = ("SwinConfig", "SwinModel", _SWIN_TINY)
 FULL = (
@@ -84,6 +106,8 @@ FULL = (
     "vit_giant_patch14_dinov2",
     "vit_small_plus_patch16_dinov3",
     "vit_base_patch16_dinov3_qkvb",
+    "beit_base_patch16_224",
+    "beitv2_large_patch16_224",
 )
 
 
@@ -111,8 +135,8 @@ def by_timm(name: str, architecture: str, arguments: dict[str, Any]) -> None:
     folder = VISION / name
     folder.mkdir(parents=True, exist_ok=True)
     classes = 0 if name.startswith("dino") else 5
-    swin = architecture.startswith("swin")
-    model = create_model(architecture, num_classes=classes, **({} if swin else {"dynamic_img_size": True}), **arguments)
+    fixed = architecture.startswith(("swin", "beit"))  # made for one size at a time
+    model = create_model(architecture, num_classes=classes, **({} if fixed else {"dynamic_img_size": True}), **arguments)
     randomise(model)
     config = {"architecture": architecture, "num_classes": classes, "num_features": 16, "model_args": arguments}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -124,8 +148,9 @@ def by_timm(name: str, architecture: str, arguments: dict[str, Any]) -> None:
     found = torch.autograd.grad((logits * cotangent(logits.shape)).sum(), list(named.values()))
     with torch.no_grad():
         goldens = {"features": model.forward_features(x.double()), "logits": logits}
-        if swin:  # which is made for one size at a time
-            model.set_input_size(tuple(odd.shape[2:]), window_size=arguments["window_size"])
+        if fixed:
+            windows = {"window_size": arguments["window_size"]} if "window_size" in arguments else {}
+            model.set_input_size(tuple(odd.shape[2:]), **windows)
         goldens["odd_logits"] = model(odd.double())
     kept = {f"grad.{n}": narrow(g) for n, g in zip(named, found, strict=True)}
     save({"input": x, "odd_input": odd, **{k: narrow(v) for k, v in goldens.items()}, **kept}, folder / "goldens.safetensors")

@@ -29,6 +29,7 @@ VITS = (
     "vit", "vit_avg", "deit_distilled", "deit3", "dinov2_timm", "dinov2_reg4_timm", "swin", "vit_transformers", "vit_pooler",
     "deit_teacher", "dinov2", "dinov2_swiglu", "dinov2_classifier", "dinov2_registers", "dinov2_registers_classifier",
     "swin_transformers", "swin_bare", "dinov3_timm", "dinov3_timm_gated", "dinov3", "dinov3_gated",
+    "beit_timm", "beitv2_shared", "beit", "beit_bare",
 )  # fmt: skip
 DEPTHS = ("depth_anything", "depth_anything_metric")
 SEGMENTERS = {  # by the library they were compared with

@@ -17,19 +17,12 @@ from nyala.hub.load import load
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "vision"
 TIMM = (
-    "vit",
-    "vit_avg",
-    "deit_distilled",
-    "deit3",
-    "dinov2_timm",
-    "dinov2_reg4_timm",
-    "swin",
-    "dinov3_timm",
-    "dinov3_timm_gated",
-)
+    "vit", "vit_avg", "deit_distilled", "deit3", "dinov2_timm", "dinov2_reg4_timm", "swin", "dinov3_timm", "dinov3_timm_gated",
+    "beit_timm", "beitv2_shared",
+)  # fmt: skip
 TRANSFORMERS = (
     "vit_transformers", "vit_pooler", "deit_teacher", "dinov2", "dinov2_swiglu", "dinov2_classifier", "dinov2_registers",
-    "dinov2_registers_classifier", "swin_transformers", "swin_bare", "dinov3", "dinov3_gated",
+    "dinov2_registers_classifier", "swin_transformers", "swin_bare", "dinov3", "dinov3_gated", "beit", "beit_bare",
 )  # fmt: skip
 NAMES = (*TIMM, *TRANSFORMERS)
 FULL = json.loads((GOLDENS / "vit_keys.json").read_text())
@@ -101,7 +94,9 @@ def test_the_full_model_has_exactly_timms_tensors(name: str) -> None:
     assert {k: v.shape for k, v in module.key_map(config, list(kept)).to_published(ours).items()} == kept
 
 
-@pytest.mark.parametrize("name", ["vit", "deit_distilled", "dinov2_registers", "vit_pooler", "swin", "swin_bare", "dinov3"])
+@pytest.mark.parametrize(
+    "name", ["vit", "deit_distilled", "dinov2_registers", "vit_pooler", "swin", "swin_bare", "dinov3", "beit_bare"]
+)
 def test_a_new_head_trains(name: str) -> None:
     model, frozen, _ = read(name)
     model.reset_head(7)
@@ -112,7 +107,9 @@ def test_a_new_head_trains(name: str) -> None:
     assert missing == (["mask_token"] if getattr(model.config, "mask_token", False) else [])
 
 
-@pytest.mark.parametrize("name", ["vit_transformers", "vit_pooler", "dinov2", "deit3", "swin", "swin_bare", "dinov3"])
+@pytest.mark.parametrize(
+    "name", ["vit_transformers", "vit_pooler", "dinov2", "deit3", "swin", "swin_bare", "dinov3", "beit_timm", "beit_bare"]
+)
 def test_loading_with_new_classes(name: str) -> None:
     pipe = load(str(GOLDENS / name), num_classes=3)
     assert pipe.model(nyala.zeros(1, 3, 32, 32)).shape == (1, 3)
@@ -125,7 +122,7 @@ def test_other_channels() -> None:
     assert model(nyala.zeros(1, 1, 32, 32)).shape == (1, 4)
 
 
-@pytest.mark.parametrize("name", ["dinov2_reg4_timm", "swin", "dinov3_timm"])
+@pytest.mark.parametrize("name", ["dinov2_reg4_timm", "swin", "dinov3_timm", "beit_timm", "beitv2_shared"])
 def test_checkpointing_changes_no_gradient(name: str) -> None:
     model, frozen, _ = read(name)
 
@@ -140,8 +137,8 @@ def test_checkpointing_changes_no_gradient(name: str) -> None:
     assert all(np.array_equal(plain[n], again[n]) for n in plain)
 
 
-@pytest.mark.parametrize("name", ["dinov2", "dinov3"])
-def test_hidden_patches_are_replaced(name: str) -> None:
+@pytest.mark.parametrize(("name", "without"), [("dinov2", "dinov2_timm"), ("dinov3", "dinov3_timm"), ("beit_bare", "beit")])
+def test_hidden_patches_are_replaced(name: str, without: str) -> None:
     model, frozen, _ = read(name)
     x = nyala.from_numpy(frozen["input"])
     hide = nyala.tensor(np.arange(16)[None] < 4)
@@ -153,7 +150,7 @@ def test_hidden_patches_are_replaced(name: str) -> None:
         )
         assert relative(model.forward_features(x, hide), frozen["features"]) > 1e-2
     with pytest.raises(ArgumentError, match="no mask token"):
-        read(name.replace("2", "2_timm").replace("3", "3_timm"))[0].forward_features(x, hide)
+        read(without)[0].forward_features(x, hide)
 
 
 def test_dinov3_moves_its_positions_while_training() -> None:
@@ -206,6 +203,9 @@ def test_wrong_pictures_are_told() -> None:
         ({"architecture": "swin_tinny_patch4_window7_224"}, "did you mean 'swin_tiny_patch4_window7_224'"),
         ({"model_type": "swin", "use_absolute_embeddings": True}, "use_absolute_embeddings=True"),
         ({"model_type": "swin", "architectures": ["SwinBackbone"]}, "SwinBackbone"),
+        ({"architecture": "beit_bas_patch16_224"}, "did you mean 'beit_base_patch16_224'"),
+        ({"model_type": "beit", "architectures": ["BeitForMaskedImageModeling"]}, "BeitForMaskedImageModeling"),
+        ({"model_type": "beit", "image_size": [224, 192]}, "the side of a square"),
         ({"architecture": "vit_smal_patch16_dinov3"}, "did you mean 'vit_small_patch16_dinov3'"),
         ({"model_type": "dinov3_vit", "patch_size": [16, 8]}, "only squares are built"),
         ({"model_type": "dinov3_vit", "hidden_size": 30, "num_attention_heads": 3}, "a multiple of four wide"),
