@@ -33,10 +33,10 @@ def look_up_planes(x: Any, table: np.ndarray[Any, Any]) -> Any:
 
     Args:
         x: (N, H, W, C) uint8.
-        table: (C, 256) of any dtype.
+        table: (C, 256) float32 or float64.
 
     Returns:
-        (N, C, H, W) of that dtype.
+        (N, C, H, W) of the table's dtype.
     """
     xp = module_of(x)
     table = xp.asarray(table)

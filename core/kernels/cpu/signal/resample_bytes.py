@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from ...reference.pictures import SHIFT, Taps
 from ..lanes.octets import LANES, add_weighted, same, store_bytes, turn
 from ..lanes.pointers import hold
-from ..running.compiled import EXACT, njit
+from ..running.compiled import EXACT, any_layout, njit
 from ..running.parallel import parallel_for
 
 _HALF = np.int32(1 << (SHIFT - 1))
@@ -104,7 +105,12 @@ def _picture(n: Any, x: Any, channels: Any, rows: Any, columns: Any, rows_first:
         _columns_then_rows(x[n], channels, rows, columns, y[n])
 
 
-@njit(**EXACT)
+_BYTES, _NUMBERS = any_layout(3, types.uint8, order="C"), any_layout(2, types.int64, order="C")
+_TABLE = types.Tuple([_NUMBERS, _NUMBERS, any_layout(3, types.int32, order="C")])
+_OUT = any_layout(3, types.uint8, order="C", writable=True)
+
+
+@njit(signatures=[types.void(_BYTES, types.int64, _TABLE, _TABLE, types.boolean, _OUT)], **EXACT)
 def _pictures(x: Any, channels: Any, rows: Any, columns: Any, rows_first: Any, y: Any) -> None:
     if len(x) == 1:  # a loader's threads take pictures one by one
         _picture(0, x, channels, rows, columns, rows_first, y)
@@ -112,11 +118,11 @@ def _pictures(x: Any, channels: Any, rows: Any, columns: Any, rows_first: Any, y
         parallel_for(_picture, len(x), (x, channels, rows, columns, rows_first, y))
 
 
-def _table(taps: Taps | None) -> tuple[Any, Any, Any]:
+def _table(taps: Taps | None) -> tuple[Any, ...]:
     if taps is None:
         nothing = np.zeros((1, 0), np.int64)
         return nothing, nothing, np.zeros((1, 0, 0), np.int32)
-    return taps.start, taps.count, taps.weight
+    return tuple(map(np.ascontiguousarray, (taps.start, taps.count, taps.weight)))
 
 
 def resample_bytes(x: Any, rows: Taps | None, columns: Taps | None, rows_first: bool = False) -> Any:

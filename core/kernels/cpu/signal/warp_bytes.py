@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import types
 
-from ..running.compiled import njit
+from ..running.compiled import any_layout, njit
 from ..running.parallel import parallel_for
 
 _PLAIN: dict[str, Any] = {"error_model": "numpy", "cache": True, "nogil": True}
@@ -112,7 +113,13 @@ def _warp(n: Any, x: Any, high: Any, wide: Any, numbers: Any, whole: Any, way: A
         _warped(x[n], high, wide, numbers[n], way, fill, y[n], size)
 
 
-@njit(**_PLAIN)
+_BYTES, _NUMBERS = any_layout(2, types.uint8, order="C"), any_layout(2, types.float64, order="C")
+_WHOLE, _FILL = any_layout(2, types.int64, order="C"), any_layout(1, types.uint8, order="C")
+_SIZE, _OUT = types.UniTuple(types.int64, 2), any_layout(2, types.uint8, order="C", writable=True)
+_i = types.int64
+
+
+@njit(signatures=[types.void(_BYTES, _i, _i, _NUMBERS, _WHOLE, _i, _FILL, _OUT, _SIZE)], **_PLAIN)
 def _pictures(x: Any, high: Any, wide: Any, numbers: Any, whole: Any, way: Any, fill: Any, y: Any, size: Any) -> None:
     if len(x) == 1:  # a loader's threads take pictures one by one
         _warp(0, x, high, wide, numbers, whole, way, fill, y, size)
