@@ -165,3 +165,30 @@ def test_what_cannot_be_found(published: Download, tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match=r"x\.tar\.gz has another sha256 than the pinned"):
         place(published, "data/a.txt", tmp_path / "mine")
     assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_dir() and p.name.startswith("x-")]
+
+
+def test_an_archive_is_fetched_resumed_checked_and_unpacked(world, localhub_module, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    content = {"data/a.bin": hashlib.shake_256(b"a").digest(60_000), "data/b.txt": b"b"}
+    path = tar(tmp_path / "x.tar.gz", content)
+    world.hub.blobs["x.tar.gz"] = localhub_module.Blob(path.read_bytes())
+    world.hub.blobs["other.tar.gz"] = localhub_module.Blob(b"something else")
+    world.hub.fault("cut", match="/x.tar.gz", at=20_000)
+    sha = hashlib.sha256(path.read_bytes()).hexdigest()
+    urls = tuple(f"{world.hub.cdn}/lfs/{name}" for name in ("other.tar.gz", "x.tar.gz"))
+    archive = Download("x.tar.gz", urls, folder="datasets/x", sha256=sha)
+    root = place(archive, "data")
+    assert files(root) == content
+    asked = [(e["path"].rpartition("/")[2], e["range"]) for e in world.hub.requests("/lfs/")]
+    assert asked == [("other.tar.gz", None), ("x.tar.gz", None), ("x.tar.gz", "bytes=20000-")]
+    assert not archive.path.exists(), "what it held is there: the archive takes no room any more"
+    world.hub.log.clear()
+    assert place(archive, "data") == root and world.hub.requests("/lfs/") == []
+
+
+def test_other_bytes_are_never_unpacked(world, localhub_module, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tar(tmp_path / "x.tar.gz", {"data/evil": b"1"})
+    world.hub.blobs["x.tar.gz"] = localhub_module.Blob(path.read_bytes())
+    archive = Download("x.tar.gz", (f"{world.hub.cdn}/lfs/x.tar.gz",), folder="datasets/x", sha256="0" * 64, verified=False)
+    with pytest.raises(IntegrityError, match=r"another sha256 than the pinned 0000.*one that others publish"):
+        place(archive, "data")
+    assert not list(world.cache.rglob("evil"))

@@ -12,6 +12,7 @@ from .mnist import KMNIST, MNIST
 from .pets import OxfordPets
 from .shapes import DrawnShapes
 from .svhn import SVHN
+from .table import ImageTable
 from .voc import VOCDetection, VOCSegmentation
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Food101",
     "ImageFolder",
     "ImageNet",
+    "ImageTable",
     "OxfordPets",
     "VOCDetection",
     "VOCSegmentation",

@@ -1,20 +1,30 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf, arXiv:1708.07747): 28x28 grey pictures of ten kinds of clothes. Licence: MIT.
 
 A sample of 2,000 + 1,000 pictures ships with nyala; the full set of 60,000 + 10,000 is read from a folder, from where
-Debian's package ``dataset-fashion-mnist`` puts it, or downloaded once into the cache.
+Debian's package ``dataset-fashion-mnist`` puts it, or downloaded once into the cache: from the web, or out of that package.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from ...core.atomic import atomic_write
+from ...core.errors import NetworkError
+from ...hub.debian import DebianPackage, unpacked
 from ...hub.download import Download
 from .mnist import MNIST
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _SAMPLE = Path(__file__).parent / "samples" / "fashion-mnist"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+_PACKAGE = DebianPackage(
+    "dataset-fashion-mnist",
+    "0.0~git20200523.55506a9-1",
+    "pool/main/d/dataset-fashion-mnist/",
+    "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+    30_900_652,
+)
 
 
 class FashionMNIST(MNIST):
@@ -61,9 +71,23 @@ class FashionMNIST(MNIST):
 
     @classmethod
     def files(cls, split: str, folder: str | Path | None = None, *, sample: bool = False) -> tuple[Path, Path]:
-        """The files of pictures and labels, fetched if they are nowhere."""
-        debian = _DEBIAN if folder is None and _DEBIAN.is_dir() else folder
-        return super().files(split, _SAMPLE if sample else debian)
+        """The files of pictures and labels, fetched if they are nowhere: from the mirrors, else from Debian's package."""
+        local = _SAMPLE if sample else _DEBIAN if folder is None and _DEBIAN.is_dir() else folder
+        try:
+            return super().files(split, local)
+        except NetworkError as error:
+            cls._from_debian(error)
+        return super().files(split)
+
+    @classmethod
+    def _from_debian(cls, error: NetworkError) -> None:
+        """Puts the package's files where the mirrors' would be; where it cannot be had either, the mirrors' error stands."""
+        try:
+            folder = unpacked(_PACKAGE, lambda path: PurePosixPath(path.name) if path.name in cls.hashes else None)
+        except NetworkError:
+            raise error from None
+        for name in cls.hashes:
+            atomic_write(cls.download(name).path, (folder / name).read_bytes())
 
     @classmethod
     def download(cls, name: str) -> Download:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
+import hashlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
-from nyala.errors import ArgumentError, DataError
-from nyala.vision.datasets import FashionMNIST
+from nyala.errors import ArgumentError, DataError, NetworkError
+from nyala.hub.debian import DebianPackage
+from nyala.vision.datasets import FashionMNIST, fashion_mnist
 from nyala.vision.datasets.idx import read_idx
 
 
@@ -58,3 +61,34 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x05abcde")[:-9])
     with pytest.raises(DataError, match="damaged"):
         read_idx(path)
+
+
+def test_debians_package_stands_in_for_the_mirrors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NYALA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fashion_mnist, "_DEBIAN", tmp_path / "not installed")
+    monkeypatch.setattr(FashionMNIST, "mirrors", ("http://127.0.0.1:9/",))
+    contents = {}
+    for split in ("train", "test"):
+        for file in FashionMNIST.files(split, sample=True):
+            contents[file.name] = hashlib.sha256(gzip.decompress(file.read_bytes())).hexdigest()
+    monkeypatch.setattr(FashionMNIST, "hashes", contents)
+
+    def package(wanted: DebianPackage, choose: Callable[[PurePosixPath], PurePosixPath | None]) -> Path:
+        assert wanted.sha256.startswith("39e172fe")
+        assert choose(PurePosixPath("usr/share/doc/changelog.gz")) is None
+        assert choose(PurePosixPath(f"usr/share/datasets/{file.name}")) == PurePosixPath(file.name)
+        return file.parent
+
+    monkeypatch.setattr(fashion_mnist, "unpacked", package)
+    assert len(FashionMNIST("test")) == 1000
+    monkeypatch.setenv("NYALA_OFFLINE", "1")
+    monkeypatch.setattr(fashion_mnist, "unpacked", None)
+    assert len(FashionMNIST("train")) == 2000, "it lies in the cache now"
+
+
+def test_where_neither_is_to_be_had_the_mirrors_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NYALA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NYALA_OFFLINE", "1")
+    monkeypatch.setattr(fashion_mnist, "_DEBIAN", tmp_path / "not installed")
+    with pytest.raises(NetworkError, match=r"train-images-idx3-ubyte\.gz is not in the cache .*amazonaws"):
+        FashionMNIST("train")
