@@ -120,6 +120,32 @@ def decoding(variant: Variant, name: str, prompt: int, count: int, weights: str)
     return call
 
 
+def depth_map(variant: Variant, side: int) -> Call:
+    """A small Depth Anything on a square picture."""
+    allow_torchvision()
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
+
+    return _inference(variant, DepthAnythingForDepthEstimation(DepthAnythingConfig()), torch.from_numpy(array(1, 3, side, side)))
+
+
+def picture_prompts(variant: Variant, points: int) -> Call:
+    """A base SAM that has seen a picture, asked with points, a mask each."""
+    allow_torchvision()
+    from transformers import SamConfig, SamModel
+
+    seen, asked = array(1, 256, 64, 64), abs(array(1, points, 1, 2)) * 300
+    named = {"image_embeddings": torch.from_numpy(seen), "input_points": torch.from_numpy(asked)}
+    return _inference(variant, SamModel(SamConfig()), **named)
+
+
+def prompted_picture(variant: Variant) -> Call:
+    """A base SAM's encoder of pictures."""
+    allow_torchvision()
+    from transformers import SamConfig, SamModel
+
+    return _inference(variant, SamModel(SamConfig()).vision_encoder, torch.from_numpy(array(1, 3, 1024, 1024)))
+
+
 def sound_encoder(variant: Variant, name: str) -> Call:
     """The encoder of a Whisper on a window of 30 seconds."""
     allow_torchvision()
@@ -165,15 +191,16 @@ class Pictures(torch.utils.data.Dataset):
     """Picture files through torchvision's transforms. At the top of the module so that worker processes find it."""
 
     def __init__(self, files: list[Path]) -> None:
-        from torchvision import transforms
+        from torchvision.transforms import v2
 
         self.files = files
-        self.transform = transforms.Compose(
+        self.transform = v2.Compose(  # on bytes in tensors, its fastest way
             [
-                transforms.RandomResizedCrop(PICTURE_SIZE, scale=(0.08, 1.0), antialias=True),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+                v2.ToImage(),
+                v2.RandomResizedCrop(PICTURE_SIZE, scale=(0.08, 1.0), antialias=True),
+                v2.RandomHorizontalFlip(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
             ]
         )
 
