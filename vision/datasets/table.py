@@ -84,10 +84,8 @@ def _rows(path: Path, columns: tuple[str, str]) -> list[tuple[int, str, str]]:
     if missing is not None:
         hint = did_you_mean(missing, header) or f"it has {', '.join(header) or 'none'}: name yours"
         raise DataError(f"{path} has no column {missing!r}", fix=hint)
-    rows = [(line, *(_text(row.get(name)) for name in columns)) for line, row in found]
-    wrong = [
-        f"line {line}: no {name}" for line, *values in rows for name, value in zip(columns, values, strict=True) if not value
-    ]
+    rows = [(line, _text(row.get(columns[0])), _text(row.get(columns[1]))) for line, row in found]
+    wrong = [f"line {line}: no {n}" for line, *told in rows for n, value in zip(columns, told, strict=True) if not value]
     if wrong or not rows:
         raise _mistakes(path, wrong or ["it has no rows"], "each row names a picture and its class")
     return rows
