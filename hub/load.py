@@ -391,6 +391,7 @@ def read_weights(model: Module, architecture: registry.Architecture, files: File
     kept = set(fresh)
     if hasattr(model, "settle"):  # what some published files have, and others of the architecture have not
         kept |= model.settle(ours, kept)
+    _check_related(model, published, {*ours, *kept}, f"{files.origin}: {name}")
     state: dict[str, Any] = {n: array for n, array in ours.items() if n not in kept}
     state |= {n: tensor for n, tensor in model.state_dict().items() if n in kept}
     try:
@@ -402,6 +403,36 @@ def read_weights(model: Module, architecture: registry.Architecture, files: File
             fix="check that config.json and the weights belong together; a head that is meant to be new needs num_classes= or "
             "new_head=",
         ) from error
+
+
+_ALIKE = 0.1  # of another architecture's names a few may be the same, such as "classifier.weight"
+
+
+def _check_related(model: Any, published: Mapping[str, Any], there: set[str], where: str) -> None:
+    """The weights are of the architecture that the configuration names, and have its head: lists of names would not say so.
+
+    Raises:
+        CheckpointError: hardly a name fits, or all of the head is missing.
+    """
+    wanted = [name for name, _ in model.named_parameters()]
+    head = set(model.head_names()) if hasattr(model, "head_names") else set()
+    if head and head.isdisjoint(there) and head >= set(model.state_dict()) - there:
+        kind = type(model).__name__
+        raise CheckpointError(
+            f"{where} has no head for {kind}: {', '.join(sorted(head)[:3])}",
+            why="the weights were published without it, for another task",
+            fix="choose a model that was trained for this task, or train a head: `nyala finetune`; a head that is meant to be "
+            "new needs num_classes= or new_head=",
+        )
+    common = len(there.intersection(wanted))
+    if common >= _ALIKE * len(wanted):
+        return
+    theirs = ", ".join(sorted(published)[:: max(1, len(published) // 3)][:3])
+    raise CheckpointError(
+        f"{where} does not hold a {type(model).__name__}, as its configuration says",
+        why=f"{common} of {len(wanted)} parameters are in it: it has names such as {theirs}, the model {' and '.join(wanted[:2])}",
+        fix="take the config.json that belongs to these weights, or the weights that belong to it",
+    )
 
 
 def _read_arrays(files: Files, name: str) -> Arrays:

@@ -153,7 +153,7 @@ def import_path(architecture: str) -> str:
         why=f"in the layout of {layout} it knows {', '.join(known)}"
         if known
         else "it reads the layouts of timm and transformers",
-        fix=f"{near} Otherwise choose a model of a known architecture".strip(),
+        fix=f"{near} Otherwise choose a model of a known architecture" if near else "choose a model of a known architecture",
     )
 
 

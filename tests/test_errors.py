@@ -75,8 +75,8 @@ TABLE = [
     Bad("domain of list_models", lambda _: nyala.list_models(domain="visoin"), UnknownNameError, 2,
         "no domain is called 'visoin'. Remedy: did you mean 'vision'?…"),
     Bad("architecture", lambda e: nyala.load(e.folder({"model_type": "bertt"})), UnknownNameError, 2,
-        "nyala does not know the architecture 'transformers:bertt': it knows timm:resnet18, … "
-        "Remedy: did you mean 'transformers:bert'? "
+        "nyala does not know the architecture 'transformers:bertt': in the layout of transformers it knows … "
+        "Remedy: did you mean 'bert' or 'hubert' or 'albert'? "
         "Otherwise choose a model of a known architecture.…"),
     Bad("option of an architecture", lambda e: nyala.load(e.resnet, drop_rat=0.1), ArgumentError, 2,
         "resnet18 has no option 'drop_rat': it has architecture, base_width, block, cardinality, channels, drop_rate, "
@@ -444,9 +444,9 @@ TABLE = [
     Bad("missing .pth", lambda e: checkpoint.load_pth(e.tmp / "nowhere.pth"), CheckpointError, 1,
         "there is no file …/nowhere.pth. Remedy: did you mean 'note.pth'?…"),
     Bad("weights of another architecture", lambda e: nyala.load(e.folder(e.BERT, e.weights)), CheckpointError, 1,
-        "folder …: model.safetensors: the state does not fit BertForSequenceClassification (no name in common): 25 "
-        "missing, 74 unexpected, 0 of another shape missing: … Remedy: check that config.json and the weights belong "
-        "together; a head that is meant to be new …"),
+        "folder …: model.safetensors does not hold a BertForSequenceClassification, as its configuration says: 0 of 25 "
+        "parameters are in it: it has names such as bn1.bias, …, the model bert.embeddings.word_embeddings.weight and … "
+        "Remedy: take the config.json that belongs to these weights, or the weights that belong to it.…"),
     Bad("weights with another number of classes",
         lambda e: nyala.load(e.folder({**e.RESNET, "num_classes": 7}, e.weights)), CheckpointError, 1,
         "folder …: model.safetensors: the state does not fit ResNet: 0 missing, 0 unexpected, 2 of another shape shape: "

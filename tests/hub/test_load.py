@@ -108,7 +108,7 @@ def test_a_new_head_is_the_only_thing_that_is_new(folder):
 def test_a_new_head_may_be_missing_from_the_file_only_if_declared(folder):
     arrays = {n: np.array(a) for n, a in load_file(folder / "model.safetensors").items() if not n.startswith("fc.")}
     save_file(arrays, folder / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"(?s)2 missing.*fc.weight.*num_classes="):
+    with pytest.raises(CheckpointError, match=r"no head for ResNet: fc.bias, fc.weight.*num_classes="):
         nyala.load(folder)
     assert nyala.load(folder, num_classes=3).model.state_dict()["fc.bias"].shape == (3,)
     assert nyala.load(folder, new_head=["fc.*"]).model.state_dict()["fc.bias"].shape == (5,)
@@ -158,8 +158,8 @@ def test_dtype_and_overrides(folder):
         ("[1]", DataError, "holds a list"),
         ("{", DataError, "is not JSON"),
         ('{"hidden_size": 3}', DataError, "names no architecture"),
-        ('{"architecture": "resnet99"}', UnknownNameError, "did you mean 'timm:resnet"),
-        ('{"model_type": "brt"}', UnknownNameError, "did you mean 'transformers:bert'"),
+        ('{"architecture": "resnet99"}', UnknownNameError, "did you mean 'resnet"),
+        ('{"model_type": "brt"}', UnknownNameError, "did you mean 'bert'"),
     ],
 )
 def test_a_config_that_cannot_be_used(folder, config, error, message):
@@ -310,3 +310,12 @@ def test_real_weights_give_the_golden_answer(name):
     found = check(pipe, pipe.card.golden)
     assert found.right, str(found)
     assert sum(p.numel() for p in pipe.model.parameters()) == pipe.card.params
+
+
+def test_weights_of_another_architecture_are_told_as_such(folder):
+    arrays = load_file(folder / "model.safetensors")
+    save_file({f"encoder.{name}": np.array(array) for name, array in arrays.items()}, folder / "model.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"does not hold a ResNet, as its configuration says: 0 of [0-9]+ .* it has encoder\."
+    ):
+        nyala.load(folder)

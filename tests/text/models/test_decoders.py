@@ -131,10 +131,9 @@ def test_the_text_part_of_a_gemma_that_sees_pictures(tmp_path: Path) -> None:
     other = {f"model.{n}".replace("model.language_model.model.", "model.language_model."): a for n, a in files.items()}
     assert set(other) != set(files)  # as the other version of transformers calls them
     checkpoint.save_file({n: np.array(a) for n, a in other.items()}, tmp_path / "model.safetensors")
-    again = nyala.load(str(tmp_path))
-    assert all(
-        np.array_equal(a.numpy(), b.numpy()) for a, b in zip(pipe.model.parameters(), again.model.parameters(), strict=True)
-    )
+    with pytest.warns(UserWarning, match="its part for texts is read"):
+        again = nyala.load(str(tmp_path)).model.state_dict()
+    assert all(np.array_equal(value.numpy(), again[name].numpy()) for name, value in pipe.model.state_dict().items())
 
 
 def test_caches_change_nothing(golden) -> None:
