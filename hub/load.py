@@ -427,10 +427,10 @@ def _check_related(model: Any, published: Mapping[str, Any], there: set[str], wh
     common = len(there.intersection(wanted))
     if common >= _ALIKE * len(wanted):
         return
-    theirs = ", ".join(sorted(published)[:: max(1, len(published) // 3)][:3])
+    theirs, mine = ", ".join(sorted(published)[:: max(1, len(published) // 3)][:3]), " and ".join(wanted[:2])
     raise CheckpointError(
         f"{where} does not hold a {type(model).__name__}, as its configuration says",
-        why=f"{common} of {len(wanted)} parameters are in it: it has names such as {theirs}, the model {' and '.join(wanted[:2])}",
+        why=f"{common} of {len(wanted)} parameters are in it: it has names such as {theirs}, the model {mine}",
         fix="take the config.json that belongs to these weights, or the weights that belong to it",
     )
 

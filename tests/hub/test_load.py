@@ -315,7 +315,5 @@ def test_real_weights_give_the_golden_answer(name):
 def test_weights_of_another_architecture_are_told_as_such(folder):
     arrays = load_file(folder / "model.safetensors")
     save_file({f"encoder.{name}": np.array(array) for name, array in arrays.items()}, folder / "model.safetensors")
-    with pytest.raises(
-        CheckpointError, match=r"does not hold a ResNet, as its configuration says: 0 of [0-9]+ .* it has encoder\."
-    ):
+    with pytest.raises(CheckpointError, match=r"does not hold a ResNet, .*: 0 of [0-9]+ .* names such as encoder\."):
         nyala.load(folder)
