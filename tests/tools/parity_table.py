@@ -41,6 +41,7 @@ TOWERS = ("clip", "clip_classifier", "siglip", "siglip_classifier")
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
 DECODERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")
+STRETCHED = ("qwen2_yarn", "llama_dynamic", "llama_longrope")
 SPEECH = ("wav2vec2", "hubert", "wavlm", "whisper", "ast")
 SOUND_INPUTS = ("input_values", "input_features", "decoder_input_ids", "attention_mask")
 SEQ2SEQ = ("t5", "flan_t5", "bart", "bart_bare", "bart_classifier", "marian", "marian_apart")
@@ -105,7 +106,7 @@ def tiny() -> list[list[object]]:
         inputs = {k: nyala.from_numpy(frozen[k]) for k in ("input_ids", "attention_mask", "token_type_ids") if k in frozen}
         model = nyala.load(str(folder), task="feature-extraction").model
         rows.append(row(name, model, frozen, inputs, "transformers"))
-    rows += [decoder(name) for name in DECODERS] + [seq2seq(name) for name in SEQ2SEQ]
+    rows += [decoder(name) for name in (*DECODERS, *STRETCHED)] + [seq2seq(name) for name in SEQ2SEQ]
     heads = sorted(p.parent.name for p in (GOLDENS / "audio").glob("*/goldens.safetensors"))
     return rows + [speech(name) for name in heads if name.startswith(SPEECH)]
 

@@ -94,7 +94,7 @@ def _from_squad(path: Path) -> Iterator[Question]:
 
 
 def _question(row: dict[str, Any], context: Any, where: str) -> Question:
-    question = row.get("question")
+    question: Any = row.get("question")
     for what, text in (("question", question), ("context", context)):
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"{where} has no {what}", fix=_WANTED)
@@ -107,8 +107,9 @@ def _answers(row: dict[str, Any], context: str, where: str) -> Iterator[tuple[st
         raise DataError(f"{where} has no answers", fix=f'{_WANTED}; "answers": [] where the context has none')
     if isinstance(given, dict):
         texts, starts = given.get("text"), given.get("answer_start")
-        paired = isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts)
-        given = [{"text": t, "answer_start": s} for t, s in zip(texts, starts, strict=True)] if paired else False
+        given = False
+        if isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts):
+            given = [{"text": t, "answer_start": s} for t, s in zip(texts, starts, strict=True)]
     rows: Any = [given] if isinstance(given, str) else [] if given is None else given
     if not isinstance(rows, list):
         raise DataError(f"{where} has answers that cannot be read", fix=_WANTED)
