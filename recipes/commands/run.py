@@ -84,7 +84,8 @@ def carry_out_folds(group: Path, args: argparse.Namespace) -> int:
 def _print(run: Run, metrics: dict[str, Any]) -> None:
     from ..training import scores
 
-    first = next(name for name in ("accuracy", "f1", *metrics) if name in metrics)
+    known = [name for name in metrics if name not in ("weights_step", "loss")]
+    first = next(name for name in ("accuracy", "f1", "map", *known, "loss") if name in metrics)
     others = [f"{scores.title(name)} {value:.4f}" for name, value in metrics.items() if name not in (first, "weights_step")]
     print(f"{'test ' + scores.title(first):<15}{metrics[first]:.4f}   ({', '.join(others)})")
     print(f"run folder     {run.folder}")

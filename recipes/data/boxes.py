@@ -16,6 +16,7 @@ from ..language.schema import Augment, HorizontalFlip
 from .tasks import Task
 
 NOTHING = -1  # the class of a row that only fills up
+_MIRRORED = np.array([[1, -1, 1, 1, 1], [0, 1, 0, 0, 0]], np.float32)  # what the middle of a box becomes: 1 - x
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Boxes(Task):
         for place, augment in enumerate(augments if key is not None else ()):
             if key is not None and isinstance(augment, HorizontalFlip) and key.fold(place).uniform((6,))[0] < augment.p:
                 pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-                objects = objects * np.float32([1, -1, 1, 1, 1]) + np.float32([0, 1, 0, 0, 0])
+                objects = objects * _MIRRORED[0] + _MIRRORED[1]
         return pixels, objects
 
     def collate(self, prepared: Sequence[Any], indices: np.ndarray) -> dict[str, Any]:  # noqa: ARG002 - the task's signature
@@ -101,7 +102,7 @@ def objects_of(sample: Sample) -> np.ndarray:
     boxes, labels = sample.boxes, sample.labels
     if boxes is None or labels is None:
         return np.zeros((0, 5), np.float32)
-    sides = np.float32([sample.width, sample.height])
+    sides = np.array([sample.width, sample.height], np.float32)
     first, second = boxes[:, :2] / sides, boxes[:, 2:] / sides
     return np.concatenate([labels[:, None].astype(np.float32), (first + second) / 2, second - first], 1)
 

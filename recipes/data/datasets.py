@@ -224,13 +224,14 @@ def _fashion_mnist(sample: bool) -> Raw:
 def _drawn_shapes() -> Raw:
     """Made-up pictures with boxes; their hashes are those of every pixel and box."""
     from ...vision.datasets.shapes import DrawnShapes
+    from .boxes import objects_of
 
     parts, hashes = {}, {}
     for name, count in (("train", 1000), ("test", 200)):
         drawn = list(DrawnShapes(name, count))
         parts[name] = Part(drawn, np.zeros(count, np.int64))
         pixels = {f"{i}.image": one.image for i, one in enumerate(drawn)}
-        known = {f"{i}.boxes": np.column_stack([one.boxes, one.labels]) for i, one in enumerate(drawn)}
+        known = {f"{i}.objects": objects_of(one) for i, one in enumerate(drawn)}
         hashes[name] = hashing.of_arrays(pixels | known)
     return Raw("boxes", list(DrawnShapes.classes), parts["train"], parts["test"], hashes)
 

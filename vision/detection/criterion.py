@@ -141,6 +141,6 @@ class SetCriterion:
         chosen = boxes[from_numpy(rows).to(**to), from_numpy(columns).to(**to)]
         true = from_numpy(wanted.astype(boxes.dtype)).to(**to)
         apart = (chosen - true).abs().sum() / count
-        corners = (box_convert(b, "cxcywh", "xyxy") for b in (chosen, true))
-        giou = generalized_box_iou_loss(*corners, reduction="sum") / count
+        corners, wanted_corners = (box_convert(b, "cxcywh", "xyxy") for b in (chosen, true))
+        giou = generalized_box_iou_loss(corners, wanted_corners, "sum") / count
         return DetectionLoss(ce + self.bbox_weight * apart + self.giou_weight * giou, ce, apart, giou, tuple(pairs))

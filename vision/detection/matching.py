@@ -134,7 +134,8 @@ class HungarianMatcher:
 
     def batch(self, logits: Array, pred_boxes: Array, objects: Sequence[tuple[Array, Array]]) -> list[Pairs]:
         """The pairs of each picture of a batch; ``objects`` holds labels and boxes of each."""
-        return [self(*answers, *known) for *answers, known in zip(logits, pred_boxes, objects, strict=True)]
+        pictures = zip(logits, pred_boxes, objects, strict=True)
+        return [self(one, places, labels, boxes) for one, places, (labels, boxes) in pictures]
 
 
 _WORST = 1e30  # more than any sum of costs, and small enough to be added to

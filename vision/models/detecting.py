@@ -75,10 +75,11 @@ class DetectionConfig:
         if published != cls.kind:
             raise DataError(f"architectures names {published!r}", why=f"nyala builds {cls.kind}", fix="choose other weights")
         said = {**config, **overrides}
-        values = {name: said[name] for name in options if said.get(name) is not None}
+        values: dict[str, Any] = {name: said[name] for name in options if said.get(name) is not None}
         if "num_labels" not in values:
             values["num_labels"] = len(config.get("id2label") or (0, 1))
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """The ``config.json`` that :meth:`from_dict` reads."""
