@@ -21,6 +21,8 @@ EXAMPLES = """  nyala finetune tf_efficientnet_lite0 --data pictures/           
   nyala finetune all-MiniLM-L6-v2 --data mails.csv --target kind   a CSV file; the class stands in the column kind
   nyala finetune whisper-tiny.en --data sounds/                    tell sounds apart: one subfolder a class
   nyala finetune all-MiniLM-L6-v2 --data mails.csv --time 10m      at most ten minutes
+  nyala finetune all-MiniLM-L6-v2 --data train-v2.0.json           questions and texts that answer them, as SQuAD has them
+  nyala finetune all-MiniLM-L6-v2 --data texts/ data.masked={}     learn the language of your texts by guessing hidden words
   nyala finetune tf_efficientnet_lite0 --data pictures/ --dry-run > mine.toml    only the recipe, with its reasons
   nyala finetune all-MiniLM-L6-v2 --data org/name optim.lr=5e-5    a dataset of the model hub; any value of a recipe
   nyala finetune --rules                                           the rules"""

@@ -202,11 +202,12 @@ class Questions(Kind):
     def task(self, pipeline: Any, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature
         return asking.Asking(pipeline)
 
-    def objective(self, pipeline: Pipeline, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
-        return objectives.Answers(any(map(_unanswered, (source.train, source.validation, source.test))))
+    def objective(self, pipeline: Any, recipe: Train, source: Source, labels: Sequence[str]) -> Objective:  # noqa: ARG002
+        parts = (source.train, source.validation, source.test)
+        return objectives.Answers(pipeline.no_answer or any(map(_unanswered, parts)))
 
     def new_head(self, config: Mapping[str, Any]) -> bool:
-        return _new_head(config, self.task_name, "answer questions", ("ForQuestionAnswering", "ForQuestionAnsweringSimple"))
+        return _new_head(config, self.task_name, "answer questions", ("ForQuestionAnswering",))
 
 
 class Pairs(Kind):
