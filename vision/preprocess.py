@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
-_MODES = ("center", "floor", "squash")
+_MODES = ("center", "floor", "squash", "squash_floor")
+_SMOOTH = ("ViT", "MobileNetV2", "Segformer")  # processors whose filter is bilinear where they do not say
 _BY_NUMBER = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers, as transformers writes them
 
 
@@ -38,8 +39,8 @@ class ImagePreprocess:
         interpolation: Pillow's filter: "nearest", "bilinear", "bicubic", "lanczos"; always antialiased as Pillow does.
         crop_pct: side of the crop over side of the resized picture, in (0, 1].
         mean, std: of each channel, on the scale 0..1.
-        crop_mode: "center", timm's middle; "floor", transformers', where what is left over is odd; "squash" cuts nothing out, but
-            scales each side for itself.
+        crop_mode: "center", timm's middle; "floor", transformers', where what is left over is odd; "squash" and "squash_floor"
+            scale each side for itself before that.
 
     Example:
         >>> prepare = ImagePreprocess((8, 8))
@@ -105,10 +106,16 @@ class ImagePreprocess:
             'squash'
         """
         default, fix = ImagePreprocess(), "correct the preprocessor_config.json"
+        kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
         left_out = next((k for k in ("do_resize", "do_rescale", "do_normalize") if config.get(k) is False), None)
         if left_out:
             raise DataError(f"{left_out} is false in the preprocessor_config.json", why="nyala does all three steps", fix=fix)
         try:
+            factor = config.get("rescale_factor") or 1 / 255
+            if abs(factor * 255 - 1) > 1e-6 or config.get("rescale_offset"):
+                raise DataError("levels are not scaled to 0..1", why=f"rescale_factor is {factor}", fix="nyala scales by 1 / 255")
+            if kind.startswith("ConvNext"):
+                config = _by_share(config)
             short, size = _sides(config.get("size", 224))
             cuts = config.get("do_center_crop", short is not None and "crop_size" in config)
             crop = _sides(config.get("crop_size") or size)[1] if cuts else None
@@ -118,13 +125,17 @@ class ImagePreprocess:
                 raise DataError("size has a shortest_edge, and nothing is cut out: pictures would have many sizes", fix=fix)
             squash = short is None and (crop is None or crop == size)
             shorter = min(size) if short is None else short
+            pct = 1.0 if squash or crop is None else _share(min(crop), shorter)
+            if short is None and crop is not None and tuple(math.floor(side / pct) for side in crop) != size:
+                raise DataError(f"size {size} and crop_size {crop} have different ratios", fix=fix)
+            filter_ = 2 if kind.startswith(_SMOOTH) else 3
             return ImagePreprocess(
                 size=crop or size,
-                interpolation=_BY_NUMBER[config.get("resample", 3)],
-                crop_pct=1.0 if squash or crop is None else _share(min(crop), shorter),
+                interpolation=_BY_NUMBER[config.get("resample", filter_)],
+                crop_pct=pct,
                 mean=tuple(float(m) for m in config.get("image_mean") or default.mean),
                 std=tuple(float(s) for s in config.get("image_std") or default.std),
-                crop_mode="squash" if squash else "floor",
+                crop_mode="squash" if squash else "squash_floor" if short is None else "floor",
             )
         except (AttributeError, TypeError, ValueError, KeyError) as error:
             if isinstance(error, (ArgumentError, DataError)):
@@ -171,14 +182,12 @@ class ImagePreprocess:
         return Tensor(np.stack([self.one(source) for source in several]))
 
     def _resized(self, image: Image, name: str) -> Image:
-        from PIL import Image as pil
-
-        if self.crop_mode == "squash":
-            return image.resize(self.size[::-1], getattr(pil.Resampling, self.interpolation.upper()))
         # square inputs scale by the shorter side, others to cover the target
         scaled = [math.floor(n / self.crop_pct) for n in self.size]
         width, height = image.size
-        if scaled[0] == scaled[1]:
+        if self.crop_mode.startswith("squash"):
+            new = scaled[1], scaled[0]
+        elif scaled[0] == scaled[1]:
             short = scaled[0]
             if width <= height:
                 new = (short, int(short * height / width))
@@ -195,13 +204,15 @@ class ImagePreprocess:
                 why=f"with its shorter side at {min(new)} it would have {new[0] * new[1] / 1e6:.0f} million pixels",
                 fix="cut it into pieces",
             )
-        return image.resize(new, getattr(pil.Resampling, self.interpolation.upper()))
+        from PIL import Image as pil
+
+        return pil.fromarray(resize(np.asarray(image), new[::-1], self.interpolation))
 
     def _cropped(self, image: Image) -> Image:
         height, width = self.size
         if image.width < width or image.height < height:
             image = _padded(image, width, height)
-        middle = math.floor if self.crop_mode == "floor" else round
+        middle = math.floor if self.crop_mode.endswith("floor") else round
         top, left = middle((image.height - height) / 2.0), middle((image.width - width) / 2.0)
         return image.crop((left, top, left + width, top + height))
 
@@ -214,14 +225,14 @@ class ImagePreprocess:
         """
         height, width = self.size
         crop = {"height": height, "width": width}
-        if self.crop_mode == "squash":
-            size: dict[str, int] = crop
+        if self.crop_mode.startswith("squash"):
+            size = {side: math.floor(pixels / self.crop_pct) for side, pixels in crop.items()}
         else:
             size = {"shortest_edge": math.floor(min(self.size) / self.crop_pct)}
         number = next(n for n, name in _BY_NUMBER.items() if name == self.interpolation)
         return {
-            "do_resize": True, "size": size, "resample": number, "do_center_crop": self.crop_mode != "squash",
-            **({} if self.crop_mode == "squash" else {"crop_size": crop}),
+            "do_resize": True, "size": size, "resample": number, "do_center_crop": size != crop,
+            **({} if size == crop else {"crop_size": crop}),
             "do_rescale": True, "do_normalize": True, "image_mean": list(self.mean), "image_std": list(self.std),
         }  # fmt: skip
 
@@ -250,6 +261,16 @@ def _sides(size: Any) -> tuple[int | None, tuple[int, int]]:
         return None, (index(size["height"]), index(size["width"]))
     short = index(size["shortest_edge"] if isinstance(size, Mapping) else size)
     return short, (short, short)
+
+
+def _by_share(config: Mapping[str, Any]) -> dict[str, Any]:
+    """ConvNeXt's processor, which says the share of the crop: below 384 pixels that is cut out, from there on nothing is."""
+    short, size = _sides(config.get("size", 224))
+    side = min(size) if short is None else short
+    if side >= 384:
+        return {**config, "size": {"height": side, "width": side}, "do_center_crop": False}
+    resized = int(side / (config.get("crop_pct") or 224 / 256))
+    return {**config, "size": {"shortest_edge": resized}, "crop_size": side, "do_center_crop": True}
 
 
 def _share(crop: int, short: int) -> float:
