@@ -3,18 +3,31 @@ epoch)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...core import data
+from ...core.errors import DataError
 from ...core.random import Key
 from ..language.schema import Augment, Recipe
 from .datasets import Part
 from .sampling import Balanced, Turn
-from .tasks import Task
+from .tasks import Images, Task
+
+
+@contextmanager
+def damaged_hint(pictures: bool = True) -> Iterator[None]:
+    """Says of a picture that cannot be read how to go on without it."""
+    try:
+        yield
+    except DataError as error:
+        if pictures:
+            error.fix = f"{error.fix}; data.corrupt=skip leaves out what cannot be read"
+        raise
 
 
 @dataclass(frozen=True)
@@ -52,14 +65,16 @@ class Prepared(data.Dataset):
 
     def __getitem__(self, index: int) -> tuple[Any, int, int]:
         raw, label = self.part.sample(index)
-        return self.task.prepare(raw), label, index
+        with damaged_hint(isinstance(self.task, Images)):
+            return self.task.prepare(raw), label, index
 
     def get(self, index: int, key: Key) -> tuple[Any, int, int]:
         """The sample, changed at random by ``key``."""
         raw, label = self.part.sample(index)
         if isinstance(index, Turn) and index.seen:  # the same sample again in one epoch: changed anew
             key = key.fold("again", index.seen)
-        return self.task.prepare(raw, self.augment, key), label, index
+        with damaged_hint(isinstance(self.task, Images)):
+            return self.task.prepare(raw, self.augment, key), label, index
 
     def collate(self, samples: Sequence[tuple[Any, int, int]]) -> Batch:
         """Samples as a batch."""

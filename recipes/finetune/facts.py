@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ...core.errors import RecipeError
 from ...core.nn import Module
 from ..data import datasets, kinds, speech
+from ..data.batches import damaged_hint
 from ..data.datasets import Part, Source
 from ..language import names
 from ..language.schema import Recipe
@@ -126,13 +128,27 @@ class Facts:
         ]
 
 
+# Kinds of data without rules -> the recipe to begin with.
+_BY_HAND = {"masks": "vision/scenes-unet", "boxes": "vision/shapes-detr"}
+
+
 def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
     """Reads the data and the model that a recipe names.
 
     Returns:
         The facts, the data, and the pipeline of the model with a new head.
+
+    Raises:
+        RecipeError: data for which there are no rules yet.
     """
     raw = datasets.read(recipe.data)
+    if raw.kind in _BY_HAND:
+        example = _BY_HAND[raw.kind]
+        raise RecipeError(
+            f"{recipe.data.name} holds {kinds.of(raw.kind).plural}",
+            why="the rules do not choose for them",
+            fix=f"copy a recipe and name data and model in it: nyala recipes copy {example} my-recipe.toml",
+        )
     source = datasets.load(recipe.data, recipe.seed, raw)
     kind = kinds.of(source.kind)
     source = kind.labelled(source, recipe.model)
@@ -241,7 +257,8 @@ def _sides(part: Part) -> tuple[list[int], bool]:
                 sides.append(min(image.size))
                 grey = grey and image.mode in ("L", "1", "I;16")
         except (OSError, ValueError):  # no picture: the reader says what is wrong with it
-            sides.append(min(load_image(source).size))
+            with damaged_hint():
+                sides.append(min(load_image(source).size))
             grey = False
     return sides, grey
 

@@ -14,7 +14,7 @@ import numpy as np
 from ...core import random
 from ...core.data import Dataset
 from ...core.errors import ArgumentError, DataError
-from ...core.progress import notice
+from ...core.progress import notice, tell
 from ..transforms import Sample
 
 Transform = Callable[[Sample, random.Key], Any]
@@ -142,6 +142,7 @@ def damaged(read: Callable[[int], Any], count: int, threads: int | None = None) 
             return Damaged(index, error.what)
         return None
 
+    tell(f"reading {count:,} pictures once, to find those that cannot be read")
     with ThreadPoolExecutor(threads or cpu_count() or 1, thread_name_prefix="nyala-pictures") as pool:
         return [one for one in pool.map(look, range(count)) if one is not None]
 

@@ -95,16 +95,13 @@ def without_damaged(raw: Raw, threads: int | None = None) -> Raw:
     if raw.kind != "image":
         raise DataError(f"data.corrupt='skip', and the data are of the kind {raw.kind!r}", fix="leave it out: it is for pictures")
     parts: dict[str, Any] = {}
-    notes = []
     for name in ("train", "validation", "test"):
         part = getattr(raw, name)
         out = damaged(_reader(part.inputs), len(part), threads) if part is not None else []
         if out:
-            notes.append(f"{name}: {told(out, len(part))}")
+            notice(f"{name}: {told(out, len(part))}", kind=f"damaged, {name}")
             parts[name] = part.take(np.setdiff1d(np.arange(len(part)), [one.index for one in out]))
-    for note in notes:
-        notice(note)
-    return replace(raw, **parts, notes=(*raw.notes, *notes))
+    return replace(raw, **parts)
 
 
 def _reader(inputs: Sequence[Any]) -> Callable[[int], Any]:
