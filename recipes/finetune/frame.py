@@ -111,3 +111,26 @@ def apply(rule: Rule, plan: Plan) -> None:
     for path in row.values:
         if path in plan.reasons and not plan.reasons[path]:  # only now may it name what has just been set
             plan.reasons[path] = row.reason(plan)
+
+
+# ---- conditions ---------------------------------------------------------------------------------------------------
+
+
+def image(plan: Plan) -> bool:
+    """Pictures."""
+    return plan.facts.kind == "image"
+
+
+def kind(name: str) -> Callable[[Plan], bool]:
+    """Data of this kind."""
+    return lambda plan: plan.facts.kind == name
+
+
+def among(*names: str) -> Callable[[Plan], bool]:
+    """Data of one of these kinds."""
+    return lambda plan: plan.facts.kind in names
+
+
+def always(_: Plan) -> bool:
+    """Whatever there is."""
+    return True

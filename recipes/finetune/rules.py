@@ -11,28 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .facts import Facts
-from .frame import Plan, Row, Rule, apply
+from .frame import Plan, Row, Rule, always, among, apply, image, kind
+from .inputs import CHANGES, SIZES, sound
 
 FEW, SOME, MANY = 10, (200, 20), 1000  # training samples a class; the middle one for pictures, and for texts and sounds
-SMALL_SIDE = 64  # pixels of pictures too small to cut much out of
 NARROW = 512  # width of a small encoder of texts or sounds
 ENOUGH_TO_CHOOSE = 50  # validation samples
-
-
-def _image(plan: Plan) -> bool:
-    return plan.facts.kind == "image"
-
-
-def _kind(name: str) -> Callable[[Plan], bool]:
-    return lambda plan: plan.facts.kind == name
-
-
-def _among(*names: str) -> Callable[[Plan], bool]:
-    return lambda plan: plan.facts.kind in names
-
-
-def _always(_: Plan) -> bool:
-    return True
 
 
 def _method(name: str) -> Callable[[Plan], bool]:
@@ -59,7 +43,7 @@ METHODS = Rule(
     rows=(
         Row(
             "texts to be continued",
-            _kind("corpus"),
+            kind("corpus"),
             ADAPTER,
             {"model.adapter.type": "lora", "model.adapter.rank": 8},
             "a language model keeps what it knows: small matrices beside its weights learn (LoRA), which takes little memory",
@@ -85,31 +69,31 @@ METHODS = Rule(
                 )
             ),
         ),
-        Row("pairs of texts", _kind("pairs"), FULL, {}, "texts are compared with each other: there is no new head to wait for"),
+        Row("pairs of texts", kind("pairs"), FULL, {}, "texts are compared with each other: there is no new head to wait for"),
         Row(
             "texts to be rewritten, or with stretches cut out",
-            _among("seq2seq", "spans"),
+            among("seq2seq", "spans"),
             FULL,
             {},
             "what reads and what writes learn together; no head is new",
         ),
         Row(
             "texts with hidden tokens",
-            _kind("masked"),
+            kind("masked"),
             FULL,
             {},
             "every text has much to guess, hidden anew each time: every layer learns the language",
         ),
         Row(
             f"pictures, fewer than {FEW} training samples a class",
-            lambda p: _image(p) and p.facts.per_class < FEW,
+            lambda p: image(p) and p.facts.per_class < FEW,
             PROBE,
             {"model.freeze": ["*"], "model.unfreeze": lambda p: p.facts.top},
             "{amount} are few: only the new head learns, the rest stays as it was pretrained",
         ),
         Row(
             f"pictures, fewer than {SOME[0]}; texts and sounds, fewer than {SOME[1]}",
-            lambda p: p.facts.per_class < (SOME[0] if _image(p) else SOME[1]),
+            lambda p: p.facts.per_class < (SOME[0] if image(p) else SOME[1]),
             UPPER,
             {"model.freeze": ["*"], "model.unfreeze": lambda p: p.facts.upper},
             "{amount}: the top third of the layers learns, general features below stay",
@@ -121,7 +105,7 @@ METHODS = Rule(
             {"optim.layer_decay": 0.9},
             "{amount}: every layer learns, each lower one at a smaller rate",
         ),
-        Row(f"{MANY} and more", _always, FULL, {}, "{amount} are enough to train every layer alike"),
+        Row(f"{MANY} and more", always, FULL, {}, "{amount} are enough to train every layer alike"),
     ),
 )
 
@@ -145,14 +129,14 @@ RATES = Rule(
         ),
         Row(
             "pairs of texts",
-            _kind("pairs"),
+            kind("pairs"),
             "AdamW, 3e-5",
             {"optim.type": "adamw", "optim.lr": 3e-5},
             "the encoder compares texts already, and forgets at higher rates",
         ),
         Row(
             "texts to be rewritten, or with stretches cut out",
-            _among("seq2seq", "spans"),
+            among("seq2seq", "spans"),
             f"AdamW, 3e-4 up to {NARROW} wide, 5e-5 above",
             {"optim.type": "adamw", "optim.lr": lambda p: 3e-4 if p.facts.width <= NARROW else 5e-5},
             "an encoder-decoder ({width} wide) that writes already",
@@ -173,7 +157,7 @@ RATES = Rule(
         ),
         Row(
             "pictures",
-            _image,
+            image,
             "AdamW, 1e-3",
             {"optim.type": "adamw", "optim.lr": 1e-3, "optim.weight_decay": 0.05},
             "convolutions with batch norm bear a rate of 1e-3",
@@ -187,7 +171,7 @@ RATES = Rule(
         ),
         Row(
             "texts and sounds, wider features",
-            _always,
+            always,
             "AdamW, 3e-5; 10 times that for what is new",
             {"optim.type": "adamw", "optim.lr": 3e-5, "optim.lr_scale": _faster},
             lambda p: (
@@ -203,14 +187,14 @@ SCHEDULES = Rule(
     (
         Row(
             "pictures",
-            _image,
+            image,
             "cosine, a tenth of it warm-up",
             {"schedule.type": "cosine", "schedule.warmup": 0.1},
             "small steps at first, while what is new is still random, and at the end",
         ),
         Row(
             "texts, sounds",
-            _always,
+            always,
             "linear, a tenth of it warm-up",
             {"schedule.type": "linear", "schedule.warmup": 0.1},
             "small steps at first, while what is new is still random, and at the end",
@@ -232,171 +216,39 @@ BATCHES = Rule(
     (
         Row(
             "texts to be continued",
-            _kind("corpus"),
+            kind("corpus"),
             "4 windows; halved until it fits into half of the free memory, and then accumulated",
             {"data.batch_size": _batch, "data.eval_batch_size": 4},
             "a window is full of tokens, and each has an output for every word there is",
         ),
         Row(
             "sounds with transcripts",
-            _kind("speech"),
+            kind("speech"),
             "8; halved until it fits into half of the free memory, and then accumulated",
             {"data.batch_size": 8, "data.eval_batch_size": 8},
             "sounds are long: a Whisper looks at 30 s of each",
         ),
         Row(
             "texts with hidden tokens, or with stretches cut out",
-            _among("masked", "spans"),
+            among("masked", "spans"),
             "8 windows; halved until it fits into half of the free memory, and then accumulated",
             {"data.batch_size": 8},
             "a window is full of tokens, and each that is hidden has an output for every word there is",
         ),
         Row(
             "pictures, pairs of texts",
-            lambda p: _image(p) or p.facts.kind == "pairs",
+            lambda p: image(p) or p.facts.kind == "pairs",
             "a twentieth of the samples, 8 to 32; halved until it fits into half of the free memory, and then accumulated",
             {"data.batch_size": _batch},
             "{train:,} samples give at least 20 updates an epoch",
         ),
         Row(
             "texts, sounds",
-            _always,
+            always,
             "a twentieth of the samples, 8 to 16; halved until it fits into half of the free memory, and then accumulated",
             {"data.batch_size": _batch},
             "{train:,} samples give at least 20 updates an epoch",
         ),
-    ),
-)
-
-# ---- what the model sees ------------------------------------------------------------------------------------------
-
-
-def _side(plan: Plan) -> int:
-    facts = plan.facts
-    return min(facts.native, max(96, 32 * math.ceil(2 * facts.side / 32)))
-
-
-def _length(plan: Plan, most: int = 256) -> int:
-    return min(plan.facts.positions, most, max(16, 16 * math.ceil(plan.facts.tokens / 16)))
-
-
-def _sound(plan: Plan) -> bool:
-    return plan.facts.kind == "sound"
-
-
-def _heard(plan: Plan) -> float:
-    """What most sounds last, but no more than the weights hear, and than memory is good for."""
-    return min(round(plan.facts.heard, 3), 10.0, max(0.5, 0.25 * math.ceil(4 * plan.facts.seconds)))
-
-
-SIZES = Rule(
-    "size of inputs",
-    (
-        Row(
-            "texts to be continued, with hidden tokens, or with stretches cut out",
-            _among("corpus", "masked", "spans"),
-            "windows of 256 tokens, or of what the model has positions for",
-            {"model.max_length": lambda p: min(256, p.facts.positions)},
-            "long enough for a paragraph, short enough for the memory",
-        ),
-        Row(
-            "pictures, and a model that takes any size",
-            lambda p: _image(p) and p.facts.flexible,
-            "twice the median of the shorter sides, in steps of 32, at least 96, at most what the weights were evaluated with",
-            {"model.image_size": _side},
-            "the pictures have {side} pixels, the weights were evaluated at {native}: larger ones take time and gain little",
-        ),
-        Row(
-            "pictures, and a model of one size",
-            _image,
-            "what the weights were evaluated with",
-            {},
-            "the model takes pictures of {native} pixels only",
-        ),
-        Row("sounds with transcripts", _kind("speech"), "whole sounds: a transcript tells of all", {}, ""),
-        Row(
-            "sounds",
-            _sound,
-            "what 95 of 100 sounds fit into, in steps of a quarter of a second, at most 10 s and what the weights hear",
-            {"model.max_seconds": _heard},
-            "95 of 100 sounds last at most {seconds:.2f} s, and the weights hear {heard:.2f} s",
-        ),
-        Row(
-            "questions",
-            _kind("questions"),
-            "what 95 of 100 questions with texts fit into, in steps of 16, at most 384 and what the model has positions for",
-            {"model.max_length": lambda p: _length(p, 384)},
-            "95 of 100 have at most {tokens} tokens; longer texts are read in windows that overlap",
-        ),
-        Row(
-            "texts",
-            _always,
-            "what 95 of 100 texts fit into, in steps of 16, at most 256 and what the model has positions for",
-            {"model.max_length": _length},
-            "95 of 100 texts have at most {tokens} tokens; longer ones lose their end",
-        ),
-    ),
-)
-
-_SIDED = {"left", "right", "west", "east"}
-
-
-def _mirrors(plan: Plan) -> bool:
-    """Whether a picture may be mirrored without changing its class, as far as the classes' names tell."""
-    names = [name.casefold() for name in plan.facts.classes]
-    signs = all(len(name) <= 2 for name in names)
-    return not signs and not any(_SIDED & set(name.replace("_", " ").replace("-", " ").split()) for name in names)
-
-
-def _mirrored(plan: Plan) -> str:
-    return " and mirrored" if _mirrors(plan) else "; not mirrored, since the classes look like signs or sides"
-
-
-def _changes(plan: Plan) -> list[dict[str, Any]]:
-    flip: list[dict[str, Any]] = [{"type": "horizontal_flip"}] if _mirrors(plan) else []
-    if plan.facts.side < SMALL_SIDE:
-        return [*flip, {"type": "random_crop", "padding": max(4, plan.get("model.image_size", plan.facts.native) // 16)}]
-    return [{"type": "random_resized_crop"}, *flip]
-
-
-def _sound_changes(plan: Plan) -> list[dict[str, Any]]:
-    part = [{"type": "random_part"}] if plan.facts.seconds > plan.get("model.max_seconds", plan.facts.heard) else []
-    masks = [{"type": "spec_augment"}] if plan.facts.frames else []
-    return [*part, {"type": "gain"}, {"type": "noise"}, *masks]
-
-
-CHANGES = Rule(
-    "random changes",
-    (
-        Row(
-            f"pictures below {SMALL_SIDE} pixels",
-            lambda p: _image(p) and p.facts.side < SMALL_SIDE,
-            "mirrored and shifted by a sixteenth; not mirrored where classes are signs (of one or two letters) or left and right",
-            {"data.augment": _changes},
-            lambda p: "small pictures are only shifted" + _mirrored(p),
-        ),
-        Row(
-            "other pictures",
-            _image,
-            "a random part of at least 35 % of the area, mirrored; not mirrored where classes are signs or left and right",
-            {"data.augment": _changes},
-            lambda p: "a random part of each picture" + _mirrored(p),
-        ),
-        Row(
-            "sounds",
-            _sound,
-            "louder or softer, some with noise, stretches of time and frequency covered; of long sounds a random part",
-            {"data.augment": _sound_changes},
-            "recordings differ in loudness and noise, and no single stretch should decide",
-        ),
-        Row(
-            "sounds with transcripts",
-            _kind("speech"),
-            "louder or softer, some with noise",
-            {"data.augment": [{"type": "gain"}, {"type": "noise"}]},
-            "recordings differ in loudness and noise",
-        ),
-        Row("texts", _always, "none: a text that loses words may change its class", {}, ""),
     ),
 )
 
@@ -421,28 +273,28 @@ LENGTHS = Rule(
     (
         Row(
             "texts to be continued",
-            _kind("corpus"),
+            kind("corpus"),
             "1 epoch",
             {"train.epochs": 1},
             "what is read twice is learnt by heart",
         ),
         Row(
             "texts with hidden tokens, or with stretches cut out",
-            _among("masked", "spans"),
+            among("masked", "spans"),
             "3 epochs",
             {"train.epochs": 3},
             "other tokens are hidden each time",
         ),
         Row(
             "pairs of texts",
-            _kind("pairs"),
+            kind("pairs"),
             "2 to 3 epochs",
             {"train.epochs": _epochs},
             "{updates} updates adapt an encoder that compares texts already",
         ),
         Row(
             "pictures",
-            _image,
+            image,
             f"about {_PICTURES[PROBE]} updates for the head alone, {_PICTURES[UPPER]} for the upper layers, "
             f"{_PICTURES[DECAY]} or {_PICTURES[FULL]} for all; 2 to 20 epochs",
             {"train.epochs": _epochs},
@@ -450,21 +302,21 @@ LENGTHS = Rule(
         ),
         Row(
             "sounds with transcripts",
-            _kind("speech"),
+            kind("speech"),
             f"about {_SPEECH[WRITER]} updates for a model that writes, {_SPEECH[SPELLER]} for one that spells; 2 to 20 epochs",
             {"train.epochs": _epochs},
             "about {updates} updates of the weights",
         ),
         Row(
             "sounds",
-            _sound,
+            sound,
             f"about {_SOUNDS[UPPER]} updates for the upper layers, {_SOUNDS[DECAY]} or {_SOUNDS[FULL]} for all; 2 to 30 epochs",
             {"train.epochs": _epochs},
             "about {updates} updates of the weights",
         ),
         Row(
             "texts",
-            _always,
+            always,
             f"about {_TEXTS[UPPER]} updates for the upper layers, {_TEXTS[DECAY]} or {_TEXTS[FULL]} for all; 2 to 10 epochs",
             {"train.epochs": _epochs},
             "about {updates} updates of the weights",
@@ -477,7 +329,7 @@ CARE = Rule(
     (
         Row(
             "pairs of texts, questions, texts to be continued, guessed or rewritten, sounds with transcripts",
-            _among("pairs", "questions", "corpus", "masked", "spans", "seq2seq", "speech"),
+            among("pairs", "questions", "corpus", "masked", "spans", "seq2seq", "speech"),
             "gradient's norm at most 1",
             {"train.clip_norm": 1.0},
             "one odd batch must not throw the weights off",
@@ -491,14 +343,14 @@ CARE = Rule(
         ),
         Row(
             "pictures",
-            _image,
+            image,
             "gradient's norm at most 5, labels smoothed by 0.1",
             {"train.clip_norm": 5.0, "train.label_smoothing": 0.1},
             "one odd batch or label must not throw the weights off",
         ),
         Row(
             "texts, sounds",
-            _always,
+            always,
             "gradient's norm at most 1, labels smoothed by 0.1",
             {"train.clip_norm": 1.0, "train.label_smoothing": 0.1},
             "one odd batch or label must not throw the weights off",
@@ -516,7 +368,7 @@ LAYERS = Rule(
             {"model.dropout": {"layerdrop": 0.0}},
             "in a short training every layer should learn from every sample",
         ),
-        Row("else", _always, "as the model has it", {}, ""),
+        Row("else", always, "as the model has it", {}, ""),
     ),
 )
 
@@ -525,49 +377,49 @@ BALANCE = Rule(
     (
         Row(
             "texts to be continued",
-            _kind("corpus"),
+            kind("corpus"),
             "the best weights chosen by the loss",
             {"train.best.metric": "loss"},
             "how well the next word is foreseen",
         ),
         Row(
             "texts with hidden tokens, or with stretches cut out",
-            _among("masked", "spans"),
+            among("masked", "spans"),
             "the best weights chosen by the loss",
             {"train.best.metric": "loss"},
             "how well what is missing is foreseen",
         ),
         Row(
             "questions",
-            _kind("questions"),
+            kind("questions"),
             "the best weights chosen by F1",
             {"train.best.metric": "f1"},
             "how many words the answers have in common with the right ones",
         ),
         Row(
             "pairs of texts",
-            _kind("pairs"),
+            kind("pairs"),
             "the best weights chosen by mean reciprocal rank",
             {"train.best.metric": "mrr"},
             "how high each text's partner stands among all",
         ),
         Row(
             "texts to be rewritten",
-            _kind("seq2seq"),
+            kind("seq2seq"),
             "the best weights chosen by ROUGE-L",
             {"train.best.metric": "rouge_l"},
             "how many words of what should be written are written, in order",
         ),
         Row(
             "sounds with transcripts",
-            _kind("speech"),
+            kind("speech"),
             "the best weights chosen by the word error rate",
             {"train.best.metric": "wer"},
             "how many words are wrong, missing or too many",
         ),
         Row(
             "tagged texts",
-            _kind("tags"),
+            kind("tags"),
             "the best weights chosen by the F1 of whole stretches",
             {"train.best.metric": "f1"},
             "most words have no tag: accuracy would be high without finding any stretch",
@@ -579,7 +431,7 @@ BALANCE = Rule(
             {"train.class_weights": "balanced", "train.best.metric": "macro_f1"},
             "the largest class has {imbalance:.1f} times the samples of the smallest: accuracy alone would overlook that one",
         ),
-        Row("else", _always, "no weights; the best weights chosen by accuracy", {}, ""),
+        Row("else", always, "no weights; the best weights chosen by accuracy", {}, ""),
     ),
 )
 
@@ -595,7 +447,7 @@ CHOICE = Rule(
         ),
         Row(
             "else",
-            _always,
+            always,
             "the best on the validation part",
             {"train.best.use": "best"},
             "{validation} validation samples are enough to choose by",
