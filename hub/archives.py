@@ -136,7 +136,7 @@ def unpack(archive: str | Path, folder: str | Path, limit: int | None = None) ->
         size = archive.stat().st_size
     left = limit if limit is not None else max(_ALLOWED, _GROWTH * size)
     count = 0
-    with _members(archive) as (members, file), download_bar(f"unpacking {archive.name}", size) as show:
+    with _members(archive, left) as (members, file), download_bar(f"unpacking {archive.name}", size) as show:
         for member in members:
             count += 1
             if count > MOST_MEMBERS:
@@ -174,7 +174,7 @@ def _unsafe(archive: Path, why: str) -> UnsafeFileError:
 
 
 @contextmanager
-def _members(archive: Path) -> Iterator[tuple[Iterator[_Member], IO[bytes]]]:
+def _members(archive: Path, limit: int) -> Iterator[tuple[Iterator[_Member], IO[bytes]]]:
     """The plain files of an archive, and the archive itself; folders are left out, and whatever else it holds is an error."""
     try:
         with storage_errors(archive, "read"), open(archive, "rb") as file:
@@ -186,12 +186,27 @@ def _members(archive: Path) -> Iterator[tuple[Iterator[_Member], IO[bytes]]]:
                 stream: Any = (
                     gzip.GzipFile(fileobj=file) if packed else file
                 )  # not left to tarfile, which checks no sum of a gzip stream
-                with tarfile.open(fileobj=stream, mode="r|") as tar:
+                with tarfile.open(fileobj=_Bounded(stream, 2 * limit + _ALLOWED, archive), mode="r|") as tar:
                     yield _tarred(tar, archive), file
                 while packed and stream.read(_CHUNK):  # to its end, where its sum stands
                     pass
     except _DAMAGED as error:
         raise IntegrityError(f"{archive.name} is damaged: {error or type(error).__name__}", fix="get it again") from error
+
+
+class _Bounded:
+    """A stream that ends in an error after so many bytes: tarfile takes a header of any length into memory."""
+
+    def __init__(self, stream: IO[bytes], left: int, archive: Path) -> None:
+        self.stream, self.left, self.archive = stream, left, archive
+
+    def read(self, size: int = -1) -> bytes:
+        """As of any file."""
+        chunk = self.stream.read(size)
+        self.left -= len(chunk)
+        if self.left < 0:
+            raise _unsafe(self.archive, "it unpacks to far more bytes than an archive of its size should")
+        return chunk
 
 
 def _zipped(zipped: zipfile.ZipFile, archive: Path) -> Iterator[_Member]:

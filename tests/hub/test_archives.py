@@ -6,6 +6,7 @@ import hashlib
 import io
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +105,22 @@ def test_bombs_are_stopped_by_what_comes_out(name: str, make: Any, tmp_path: Pat
     monkeypatch.setattr(archives, "MOST_MEMBERS", 2)
     with pytest.raises(UnsafeFileError, match="more than 2 files"):
         unpack(make(tmp_path / name, GOOD), out)
+
+
+def test_a_header_that_would_fill_the_memory_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def long_name(info: tarfile.TarInfo) -> None:
+        info.type = tarfile.GNUTYPE_LONGNAME
+
+    monkeypatch.setattr(archives, "_ALLOWED", 1 << 20)
+    bomb = tar(tmp_path / "x.tar.gz", {"x": bytes(80 << 20)}, long_name)
+    assert bomb.stat().st_size < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsafeFileError, match="far more bytes"):
+            unpack(bomb, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 30 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(("name", "make"), MAKERS)
