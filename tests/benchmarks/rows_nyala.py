@@ -12,6 +12,7 @@ import nyala.nn.functional as F
 
 from .inputs import (
     DECODERS,
+    DETECTORS,
     PICTURE_SIZE,
     SAMPLE_RATE,
     SOUND_MODELS,
@@ -35,6 +36,15 @@ def picture_inference(name: str, batch: int) -> Call:
 def picture_training(name: str, batch: int) -> Call:
     """A step of AdamW on a picture model."""
     return _training(_picture_model(name), batch, nyala.from_numpy(array(batch, 3, PICTURE_SIZE, PICTURE_SIZE)))
+
+
+def detection(name: str, height: int, width: int) -> Call:
+    """A detector on one picture."""
+    from nyala.hub import registry
+
+    kind = name.partition("-")[0]
+    model = registry.get(f"transformers:{kind}").build({"model_type": kind, **DETECTORS[name]})
+    return _inference(model, nyala.from_numpy(array(1, 3, height, width)))
 
 
 def text_inference(name: str, rows: int, length: int) -> Call:
@@ -122,6 +132,29 @@ def tokenizing(folder: Path, length: int) -> Call:
     files = Files({"vocab.txt": mail_vocabulary(folder / "vocab.txt")}, origin="benchmark")
     tokenizer, texts = Tokenizer.from_files(files, length).replace(too_long="cut"), mails()
     return lambda: [tokenizer(texts[i : i + 32]) for i in range(0, len(texts), 32)]
+
+
+def depth_map(side: int) -> Call:
+    """A small Depth Anything on a square picture."""
+    from nyala.vision.models import depth_anything
+
+    return _inference(depth_anything.build({"model_type": "depth_anything"}), nyala.from_numpy(array(1, 3, side, side)))
+
+
+def picture_prompts(points: int) -> Call:
+    """A base SAM that has seen a picture, asked with points, a mask each."""
+    from nyala.vision.models import sam
+
+    seen, asked = array(1, 256, 64, 64), abs(array(1, points, 1, 2)) * 300
+    named = {"image_embeddings": nyala.from_numpy(seen), "input_points": nyala.from_numpy(asked)}
+    return _inference(sam.build({"model_type": "sam"}), **named)
+
+
+def prompted_picture() -> Call:
+    """A base SAM's encoder of pictures."""
+    from nyala.vision.models import sam
+
+    return _inference(sam.build({"model_type": "sam"}).vision_encoder, nyala.from_numpy(array(1, 3, 1024, 1024)))
 
 
 def sound_encoder(name: str) -> Call:

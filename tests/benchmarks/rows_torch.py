@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from .inputs import (
     DECODERS,
+    DETECTORS,
     PICTURE_SIZE,
     SAMPLE_RATE,
     SOUND_MODELS,
@@ -41,6 +42,19 @@ def picture_training(variant: Variant, name: str, batch: int) -> Call:
     """A step of AdamW on a picture model."""
     model, x = _picture_model(variant, name), _picture_batch(variant, batch)
     return _training(variant, model, batch, x)
+
+
+def detection(variant: Variant, name: str, height: int, width: int) -> Call:
+    """A detector on one picture."""
+    allow_torchvision()
+    import transformers
+
+    kind = name.partition("-")[0].capitalize()
+    model = getattr(transformers, f"{kind}ForObjectDetection")(getattr(transformers, f"{kind}Config")(**DETECTORS[name]))
+    x = torch.from_numpy(array(1, 3, height, width))
+    if variant.channels_last:
+        model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+    return _inference(variant, model, x)
 
 
 def text_inference(variant: Variant, name: str, rows: int, length: int) -> Call:

@@ -76,6 +76,7 @@ _OPERATIONS = (
 
 ROWS: tuple[Row, ...] = (
     *_picture_rows(),
+    *(Row(f"{name}/infer 480x640", "detection", (name, 480, 640), pictures=True) for name in ("detr-resnet-50", "yolos-tiny")),
     Row("minilm/infer 1x16", "text_inference", ("minilm", 1, 16)),
     Row("minilm/infer 32x128", "text_inference", ("minilm", 32, 128)),
     Row("minilm/train 32x128", "text_training", ("minilm", 32, 128)),
@@ -86,6 +87,9 @@ ROWS: tuple[Row, ...] = (
     *_decoder_rows(),
     Row("text/tokenize 1000", "tokenizing", (128,), compiles=False, files=True),
     Row("pictures/input 64", "picture_input", (64,), compiles=False, files=True),
+    Row("depth-anything-small/infer 518", "depth_map", (518,)),
+    Row("sam-base/encode 1024", "prompted_picture"),
+    Row("sam-base/ask 4", "picture_prompts", (4,)),
     Row("whisper-tiny/encoder 30 s", "sound_encoder", ("whisper-tiny",)),
     Row("wav2vec2-base/encode 10 s", "speech_encoder", ("wav2vec2-base", 10)),
     Row("audio/log-mel 60 s", "log_mel", (60,)),
