@@ -43,6 +43,7 @@ class Asking(Task):
 
     def __init__(self, pipeline: QuestionAnswering) -> None:
         self.pipeline = pipeline
+        self.tokenizer = pipeline.tokenizer().replace(padding_side="right")  # places in a row are those in its window
         self.vocabulary = int(pipeline.model.config.vocab_size)
 
     def prepare(self, raw: Question, augments: Sequence[Augment] = (), key: Key | None = None) -> Asked:  # noqa: ARG002 - none is for them
@@ -59,7 +60,7 @@ class Asking(Task):
 
     def collate(self, prepared: Sequence[Asked], indices: np.ndarray) -> dict[str, Any]:
         rows = [window for one in prepared for window in one.windows]
-        tokens = dict(self.pipeline.tokenizer().pad(rows))
+        tokens = dict(self.tokenizer.pad(rows))
         owners = np.repeat(indices, [len(one.windows) for one in prepared])
         check_tokens(np.asarray(tokens["input_ids"]), self.vocabulary, owners)
         usable = np.zeros(tokens["input_ids"].shape, bool)

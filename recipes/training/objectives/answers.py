@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -105,7 +106,7 @@ class AnswerResult:
     def samples(self) -> int:
         return len(self.found)
 
-    @property
+    @cached_property
     def judged(self) -> np.ndarray:
         """(exact match, F1) of each question, float64 (N, 2)."""
         return np.array([judged(one.text, right) for one, right in zip(self.found, self.right, strict=True)]).reshape(-1, 2)
