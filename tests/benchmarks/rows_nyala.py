@@ -186,9 +186,9 @@ def log_mel(seconds: int) -> Call:
 
 
 def _picture_model(name: str) -> Any:
-    from nyala.vision.models import efficientnet, resnet
+    from nyala.hub import registry
 
-    return (resnet if name.startswith("resnet") else efficientnet).build({"architecture": name})
+    return registry.get(f"timm:{name}").build({"architecture": name})
 
 
 def _tokens(rows: int, length: int) -> dict[str, nyala.Tensor]:

@@ -45,6 +45,11 @@ def _picture_rows() -> list[Row]:
         rows += [Row(f"{name}/infer {n}", "picture_inference", (model, n), pictures=True) for n in (1, 8)]
     for name, model in (("resnet18", "resnet18"), ("lite0", "tf_efficientnet_lite0")):
         rows.append(Row(f"{name}/train 16", "picture_training", (model, 16), pictures=True))
+    others = {
+        "resnext50": "resnext50_32x4d", "vgg11": "vgg11", "densenet121": "densenet121", "regnety-800mf": "regnety_008",
+        "dinov3-small": "vit_small_patch16_dinov3", "beit-base": "beit_base_patch16_224",
+    }  # fmt: skip
+    rows += [Row(f"{name}/infer 8", "picture_inference", (model, 8), pictures=True) for name, model in others.items()]
     return rows
 
 
