@@ -186,7 +186,8 @@ def _members(archive: Path, limit: int) -> Iterator[tuple[Iterator[_Member], IO[
                 stream: Any = (
                     gzip.GzipFile(fileobj=file) if packed else file
                 )  # not left to tarfile, which checks no sum of a gzip stream
-                with tarfile.open(fileobj=_Bounded(stream, 2 * limit + _ALLOWED, archive), mode="r|") as tar:
+                bounded: Any = _Bounded(stream, 2 * limit + _ALLOWED, archive)
+                with tarfile.open(fileobj=bounded, mode="r|") as tar:
                     yield _tarred(tar, archive), file
                 while packed and stream.read(_CHUNK):  # to its end, where its sum stands
                     pass

@@ -9,7 +9,7 @@ from typing import ClassVar
 from ...core.atomic import storage_errors
 from ...core.errors import DataError
 from .arrays import check_split
-from .folder import PICTURES, pictures_in, subfolders
+from .folder import pictures_in, subfolders
 from .pictures import ClassPictures, Corrupt, Transform
 
 _SOLUTION = "LOC_val_solution.csv"
@@ -71,7 +71,7 @@ def _listed(folder: Path, table: Path, number: dict[str, int]) -> list[tuple[Pat
     """Pictures of one folder, with classes from Kaggle's table; those of classes that are not there are left out."""
     with storage_errors(table, "read"), open(table, encoding="utf-8", newline="") as file:
         rows = {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(file)}
-    found = [p for p in pictures_in(folder) if p.suffix.lower() in PICTURES]
+    found = pictures_in(folder)
     unknown = next((p for p in found if p.stem not in rows), None)
     if unknown is not None:
         raise DataError(f"{table} has no class of {unknown.name}", fix="get the table again")

@@ -16,7 +16,6 @@ from .pictures import ClassPictures, Corrupt, Transform
 
 _MIRRORS = ("https://thor.robots.ox.ac.uk/~vgg/data/pets/", "https://www.robots.ox.ac.uk/~vgg/data/pets/data/")
 SPECIES = ("cat", "dog")
-PARTS = ("animal", "background", "border")
 
 
 class OxfordPets(ClassPictures):
