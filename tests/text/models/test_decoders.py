@@ -507,3 +507,11 @@ def test_stretched_angles_in_gguf_files_are_llama_3s() -> None:
     with pytest.raises(DataError, match="not known here"):
         llama.config_from_gguf({**metadata, "rope_freqs.weight": [1.0, 2.0, 3.0]}, head.shapes)
     assert list(head.read(["output_norm.weight"])) == ["output_norm.weight"]
+
+
+def test_gguf_files_say_that_angles_are_stretched_as_yarn() -> None:
+    head = checkpoint.read_gguf(GOLDENS / "gguf" / "llama.gguf")
+    told = {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0, "llama.rope.scaling.original_context_length": 16}
+    found = llama.config_from_gguf({**head.metadata, **told}, head.shapes)
+    assert found["rope_scaling"] == {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+    assert llama.Config.from_dict(found).max_tokens == 64
