@@ -154,7 +154,7 @@ def test_what_depth_anything_shares_with_all_models() -> None:
     model.zero_grad()
     model.enable_checkpointing()(x).square().sum().backward()
     differ = {n: relative(model.get_parameter(n).grad, g) for n, g in plain.items()}
-    assert max(differ.values()) < 1e-6, differ  # layers whose tokens are read twice add two gradients, in another order
+    assert not any(differ.values()), differ
     before = model.head.conv3.weight.detach().numpy().copy()
     model.reset_head(1)
     assert not np.array_equal(before, model.head.conv3.weight.detach().numpy())

@@ -16,6 +16,7 @@ from ...core import nn
 from ...core.errors import ArgumentError, DataError, did_you_mean, kind_of
 from ...core.keymap import KeyMap, Within
 from ...core.nn import functional as F
+from ...core.ops.shape import alias
 from ...core.tensor import Tensor
 from . import vit, vit_layouts
 
@@ -255,7 +256,7 @@ class DepthAnything(nn.Model):
         rows, columns = x.shape[2] // patch, x.shape[3] // patch
         states = [self.backbone.embed(x)]
         for block in self.backbone.blocks[: max(self.config.out_indices)]:
-            states.append(block(states[-1]))
+            states.append(block(alias(states[-1])))  # what a block asks of its input is added up before what its map asks
         chosen = [states[i] for i in self.config.out_indices]
         if self.config.apply_layernorm:
             chosen = [self.backbone.norm(t) for t in chosen]

@@ -20,7 +20,7 @@ from ...core.ops.elementwise import where
 from ...core.ops.shape import cat, repeat_interleave, stack
 from ...core.tensor import Tensor
 from .convnext import LayerNorm2d
-from .sam_decoder import DecoderConfig, MaskDecoder
+from .sam_decoder import DecoderConfig, MaskDecoder, rows
 from .sam_vision import VisionConfig, VisionEncoder
 
 TASK = "mask-generation"
@@ -165,15 +165,15 @@ class PromptEncoder(nn.Module):
     def points(self, placed: Tensor, labels: Tensor) -> Tensor:
         """``placed`` (..., P, D), the vectors of places, and ``labels`` (..., P) -> (..., P, D)."""
         at = labels.unsqueeze(-1)
-        placed = where(at == NO_POINT, self.not_a_point_embed.weight, placed)
+        placed = where(at == NO_POINT, rows(self.not_a_point_embed), placed)
         placed = where(at == UNUSED, 0.0, placed)
         for label in (BACKGROUND, OBJECT):
-            placed = where(at == label, placed + self.point_embed[label].weight, placed)
+            placed = where(at == label, placed + rows(self.point_embed[label]), placed)
         return placed
 
     def boxes(self, placed: Tensor) -> Tensor:
         """``placed`` (..., 2, D), the vectors of upper left and lower right corners -> the same shape."""
-        return placed + cat([self.point_embed[2].weight, self.point_embed[3].weight], 0)
+        return placed + cat([rows(self.point_embed[2]), rows(self.point_embed[3])], 0)
 
 
 class SamModel(nn.Model):
@@ -226,7 +226,7 @@ class SamModel(nn.Model):
         prompts = self._prompts(count, (high, wide), input_points, input_labels, input_boxes)
         each = 1 if prompts is None else prompts.shape[1]
         if input_masks is None:
-            image = image_embeddings + self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+            image = image_embeddings + rows(self.prompt_encoder.no_mask_embed).reshape(1, -1, 1, 1)
         else:
             _expect(input_masks, "input_masks", (None, 1, 4 * high, 4 * wide))
             image = image_embeddings + self.prompt_encoder.mask_embed(input_masks)

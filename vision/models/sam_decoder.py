@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...core import nn
+from ...core.create import arange
 from ...core.nn import functional as F
 from ...core.ops.attention import attend, join_heads, split_heads
 from ...core.ops.shape import cat, stack
@@ -40,6 +41,13 @@ class DecoderConfig:
     """Width inside it."""
     layer_norm_eps: float = 1e-6
     """Added to variances in the layers' norms."""
+
+
+def rows(table: nn.Module) -> Tensor:
+    """(N, D): all rows of an ``Embedding``, looked up, so that what is attached to it counts."""
+    weight = table.get_parameter("weight")
+    found: Tensor = table(arange(len(weight), device=weight.device))
+    return found
 
 
 class Attention(nn.Module):
@@ -149,7 +157,7 @@ class MaskDecoder(nn.Module):
             (N, masks, 4 H, 4 W) and (N, masks).
         """
         count, width, high, wide = image.shape
-        own = cat([self.iou_token.weight, self.mask_tokens.weight], 0)
+        own = cat([rows(self.iou_token), rows(self.mask_tokens)], 0)
         tokens = own.expand(count, -1, -1) if prompts is None else cat([own.expand(count, -1, -1), prompts], 1)
         tokens, seen = self.transformer(tokens, image.flatten(2).transpose(1, 2), places.flatten(2).transpose(1, 2))
         large = self.upscale_conv1(seen.transpose(1, 2).reshape(count, width, high, wide))

@@ -66,19 +66,21 @@ def _candidates(
     """(K, H, W) bool and (K,) float32: masks that are good and steady."""
     points = grid(side, *picture.size)
     labels = np.ones(points.shape[:2], np.int64)
-    masks, scores = [], []
+    masks, scores, best = [], [], -np.inf
     tell(f"no points and no boxes: looking for everything, with {len(points)} points")
     for i in range(0, len(points), pipe.batch_size):
         part = Prompts(points[i : i + pipe.batch_size], labels[i : i + pipe.batch_size], None)
         found, said = pipe.answer(picture, part, True)
-        good = np.flatnonzero(said.reshape(-1) > score)
+        good, best = np.flatnonzero(said.reshape(-1) > score), max(best, float(said.max()))
         if len(good):
             chosen = found.flatten(0, 1)[Tensor(good).to(found.device)]
             steady = _steady(pipe.full_size(picture, chosen.unsqueeze(1))[:, 0], *stability)
             masks += steady[1]
             scores.append(said.reshape(-1)[good[steady[0]]])
-    none = np.zeros((0, *picture.size), bool), np.zeros(0, np.float32)
-    return (np.stack(masks), np.concatenate(scores)) if masks else none
+    if masks:
+        return np.stack(masks), np.concatenate(scores)
+    tell(f"no mask is good and steady enough: the best score is {best:.2f}, and more than {score:g} is asked for")
+    return np.zeros((0, *picture.size), bool), np.zeros(0, np.float32)
 
 
 def _steady(logits: Array, stability: float, offset: float) -> tuple[Array, list[Array]]:
