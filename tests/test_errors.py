@@ -7,7 +7,9 @@ spaces; "…" stands for anything, such as a path. What a row works on is made i
 
 from __future__ import annotations
 
+import io
 import re
+import tarfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -34,11 +36,22 @@ from nyala.errors import (
     UnknownNameError,
     UnsafeFileError,
 )
+from nyala.hub import archives
 from nyala.hub.pipeline import TASKS
 from nyala.recipes import load_recipe, open_run
 from nyala.recipes.data import datasets, tasks
 from nyala.recipes.language.config import RecipeMistakesError
 from nyala.recipes.training.watchdog import DivergenceError
+from nyala.vision import datasets as sets
+from nyala.vision import scores
+
+
+def tarred(name: str) -> bytes:
+    """An archive with one empty member."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return out.getvalue()
 
 
 class Bad(NamedTuple):
@@ -296,6 +309,24 @@ TABLE = [
         lambda _: datasets.check_labels(datasets.Part("abcd", np.array([0, 1, 2, 1])), 2, "moods, training part"), DataError, 2,
         "sample 2 of moods, training part has label 2 and there are 2 classes (0 to 1): the loss of such a label is "
         "undefined. Remedy: correct the labels, or num_classes.…"),
+    # ---- sets of pictures, and their scores
+    Bad("split of a dataset", lambda _: sets.MNIST("val"), ArgumentError, 2,
+        "MNIST has no split 'val'. Remedy: use 'train' or 'test'.…"),
+    Bad("folder without the dataset", lambda e: sets.CIFAR10("train", folder=e.tmp), DataError, 2,
+        "… holds neither cifar-10-batches-bin/data_batch_1.bin nor cifar-10-binary.tar.gz. Remedy: give the folder in which "
+        "cifar-10-batches-bin lies; left out, the data are fetched.…"),
+    Bad("what to do with damaged pictures", lambda e: sets.ImageFolder(e.data, corrupt="ignore"), ArgumentError, 2,
+        "corrupt='ignore'. Remedy: use 'raise' or 'skip'.…"),
+    Bad("archive with a member outside", lambda e: archives.unpack(e.file("x.tar", tarred("../x")), e.tmp), UnsafeFileError, 1,
+        "x.tar was not unpacked: its member '../x' would lie outside the folder. Remedy: get it from a place that you trust.…"),
+    Bad("damaged archive", lambda e: archives.unpack(e.file("y.zip", b"PK"), e.tmp), IntegrityError, 1,
+        "y.zip is damaged: File is not a zip file. Remedy: get it again.…"),
+    Bad("detections without scores",
+        lambda _: scores.MeanAveragePrecision().update([{"boxes": [], "labels": []}], [{}]), ArgumentError, 2,
+        "the prediction of picture 0 has no 'scores': it has 'boxes', 'labels'. Remedy: add it.…"),
+    Bad("class of a pixel", lambda _: scores.Segmentation(2).update([[[0]]], [[[2]]]), IndexRangeError, 2,
+        "the target of picture 0 holds class 2: there are 2 classes, 0 to 1. Remedy: correct it; pixels that do not count "
+        "are 255 in the target.…"),
     # ---- things forgotten
     Bad("backward twice", lambda e: e.backward_twice(), GradError, 2,
         "backward through Sum a second time: the first backward pass freed what the graph had kept. Remedy: pass "
@@ -533,7 +564,8 @@ TABLE = [
         "…/one-empty/full has 1 class, 'only': a classifier needs at least two classes. Remedy: add another: a folder beside "
         "only.…"),
     Bad("corrupt picture in the data", lambda e: e.run(f"data.name={e.broken_data}"), DataError, 2,
-        "sample 9: …/broken/red/3.png is not a picture in a format that Pillow reads. Remedy: convert it to PNG or JPEG.…"),
+        "sample 9: …/broken/red/3.png is not a picture in a format that Pillow reads. Remedy: convert it to PNG or JPEG; "
+        "data.corrupt=skip leaves out what cannot be read.…"),
     Bad("damaged manifest", lambda e: open_run(e.damaged_run("{")), IntegrityError, 1,
         "…/manifest.json is damaged: JSONDecodeError(… Remedy: take this file from a backup, or run again.…"),
     Bad("manifest of something else", lambda e: open_run(e.damaged_run('{"recipe": 3}')), IntegrityError, 1,
