@@ -13,6 +13,7 @@ from nyala import checkpoint
 from nyala.errors import ArgumentError, DataError, NyalaError
 from nyala.hub import registry
 from nyala.hub.load import load
+from nyala.testing import assert_contracts
 from nyala.vision.depth import DepthMap, DepthMaps, DepthPreprocess
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "vision"
@@ -164,3 +165,10 @@ def test_what_depth_anything_shares_with_all_models() -> None:
     assert infrared(nyala.zeros(1, 1, 28, 28)).shape == (1, 28, 28)
     with pytest.raises(ArgumentError, match="it has no classes"):
         load(str(GOLDENS / "depth_anything"), num_classes=3)
+
+
+def test_depth_anything_keeps_the_contracts_of_models() -> None:
+    """All but that of gradients: the first fusion has nothing to fuse with, and no patch is hidden."""
+    model, frozen, _ = read("depth_anything")
+    kept = ["evaluation", "training", "accumulation", "batch", "saving", "checkpointing", "lora"]
+    assert_contracts(model, nyala.from_numpy(frozen["input"]), only=kept)

@@ -12,6 +12,7 @@ from nyala import checkpoint
 from nyala.errors import ArgumentError, NyalaError, ShapeError
 from nyala.hub import registry
 from nyala.hub.load import load
+from nyala.testing import assert_contracts
 
 FOLDER = Path(__file__).parents[1] / "goldens" / "vision" / "sam"
 PROMPTS = {"points": "input_points", "labels": "input_labels", "boxes": "input_boxes", "masks": "input_masks"}
@@ -136,3 +137,10 @@ def test_bad_configurations(config: dict[str, Any], text: str) -> None:
         registry.get("transformers:sam").build({"model_type": "sam", **config})
     with pytest.raises(ArgumentError, match="it has no classes"):
         load(str(FOLDER), num_classes=3)
+
+
+def test_sam_keeps_the_contracts_of_models(model: Any, frozen: dict[str, np.ndarray]) -> None:
+    """All but that of gradients: what embeds masks has none without a mask."""
+    names = {"pixel_values": "input", "input_points": "points", "input_boxes": "boxes"}
+    given = {ours: nyala.from_numpy(np.array(frozen[theirs])) for ours, theirs in names.items()}
+    assert_contracts(model, given, only=["evaluation", "training", "accumulation", "batch", "saving", "checkpointing", "lora"])
