@@ -126,9 +126,12 @@ def load(
     architecture = registry.architecture_of(config, str(files.get("config.json", "the card's config")))
     module = registry.get(architecture)
     task = _in_domain(task, architecture)
+    trained = config
     config, published = _with_head_for(task or _vectors_of(config, files), config, module)
     classes = num_classes if num_classes is not None and num_classes != published else None
     patterns = list(new_head)
+    if not (random_init or classes or patterns):
+        _check_head(trained, config, files.origin)
     with _initialised(random_init or classes is not None or bool(patterns)), _nonsense_told(files):
         model = module.build(config, **config_overrides, **_head_override(config, classes))
     fresh = _fresh_names(model, classes, patterns)
@@ -348,6 +351,25 @@ def _with_head_for(task: str | None, config: dict[str, Any], module: registry.Ar
     if wanted is None or config.get("architectures") == [wanted]:
         return config, published_classes(config)
     return {**config, "architectures": [wanted]}, 0
+
+
+_ALIKE_HEADS = ("ForSequenceClassification", "ForTokenClassification")  # their weights have the same names
+
+
+def _check_head(trained: Mapping[str, Any], config: Mapping[str, Any], origin: str) -> None:
+    """A classifier of texts is none of words, though its weights would fit.
+
+    Raises:
+        ArgumentError: one is to be used as the other.
+    """
+    was, is_to_be = (next(iter(one.get("architectures") or []), "") for one in (trained, config))
+    ends = [next((end for end in _ALIKE_HEADS if name.endswith(end)), "") for name in (was, is_to_be)]
+    if all(ends) and ends[0] != ends[1]:
+        raise ArgumentError(
+            f"{origin} is for {_TASKS[ends[0]]}, not for {_TASKS[ends[1]]}",
+            why=f"its head was trained as that of a {was}",
+            fix="leave task= out, choose another model, or make the head new with num_classes=, and train it",
+        )
 
 
 def _vectors_of(config: Mapping[str, Any], files: Files) -> str | None:

@@ -112,7 +112,7 @@ def test_long_contexts_are_read_whole(answers: Any, tmp_path: Path) -> None:
     context = " ".join(["a cat sat on the mat . the dog hid in grass ,"] * 20)
     one = answers(question, context)
     assert context[one.start : one.end] == one.text and 0 < one.score <= 1
-    windows = answers._windows(question, context)
+    windows = answers.windows(question, context)
     assert len(windows) > 5 and max(o[1] for o in windows[-1].offsets if o) == len(context)
     several = answers([(question, context), {"question": "who ?", "context": "a cat"}])
     assert several[0] == one and len(several) == 2 and json.dumps(several.to_dict())

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import nyala
 import pytest
-from nyala.errors import DataError
+from nyala.errors import ArgumentError, DataError
 from nyala.text.datasets import mail_marks, mail_subjects, read_pairs, read_tagged
 from nyala.text.scores import tags
 
@@ -152,3 +152,11 @@ def test_mail_tasks_are_what_the_mails_hold():
     assert kinds == {"", "LINK", "ADDRESS", "MONEY", "DATE"}
     with_marks = sum(any(t != "O" for t in text.tags) for text in marks)
     assert 0.45 < with_marks / len(marks) < 0.55
+
+
+def test_a_classifier_of_texts_is_none_of_words_unless_its_head_is_new() -> None:
+    with pytest.raises(ArgumentError, match="is for text-classification, not for token-classification"):
+        nyala.load(str(GOLDENS / "bert_classifier"), task="token-classification")
+    with pytest.raises(ArgumentError, match="is for token-classification, not for text-classification"):
+        nyala.load(str(GOLDENS / "bert_tagger"), task="text-classification")
+    assert len(nyala.load(str(GOLDENS / "bert_classifier"), task="token-classification", num_classes=4).labels) == 4
