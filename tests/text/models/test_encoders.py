@@ -376,7 +376,7 @@ def test_camembert_is_a_roberta_by_another_name() -> None:
 def test_an_answer_begins_with_a_word_where_tokens_hold_the_space_before_it() -> None:
     window: Any = SimpleNamespace(offsets=[None, (0, 3), (3, 7), (7, 8)])
     ends = np.array([[0.0, 1.0, 9.0, 0.0], [0.0, 1.0, 9.0, 0.0]])
-    found = answering._answer("The cat.", [window], [ends], False, 30)
+    found = answering.likeliest("The cat.", [window], [ends], False, 30)
     assert (found.text, found.start, found.end) == ("cat", 4, 7)
 
 
