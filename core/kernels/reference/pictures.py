@@ -40,7 +40,8 @@ def look_up_planes(x: Any, table: np.ndarray[Any, Any]) -> Any:
     """
     xp = module_of(x)
     table = xp.asarray(table)
-    return xp.stack([xp.take(table[c], x[..., c]) for c in range(x.shape[3])], axis=1)
+    places = x.astype(np.int32)  # CuPy counts places in their own dtype
+    return xp.stack([xp.take(table[c], places[..., c]) for c in range(x.shape[3])], axis=1)
 
 
 def resample_bytes(x: Any, rows: Taps | None, columns: Taps | None, rows_first: bool = False) -> Any:

@@ -61,6 +61,15 @@ def test_equals_pillow(ours: Any, theirs: Any, factors: tuple[Any, ...]) -> None
             assert np.array_equal(ours(grey[None], *arguments)[0, :, :, 0], expected)
 
 
+def test_colours_there_and_back_equal_pillows() -> None:
+    """What turns hues on a GPU, for all bytes that Pillow's own conversion gives."""
+    for picture in PICTURES:
+        hsv = pixels._hsv(picture[None])[0]
+        assert np.array_equal(hsv, np.asarray(Image.fromarray(picture).convert("HSV")))
+        theirs = Image.frombytes("HSV", picture.shape[1::-1], picture.tobytes()).convert("RGB")
+        assert np.array_equal(pixels._rgb(picture[None])[0], np.asarray(theirs))
+
+
 @pytest.mark.parametrize(("ours", "theirs", "factors"), CASES, ids=lambda c: getattr(c, "__name__", ""))
 def test_each_picture_of_a_batch_has_its_own_factor(ours: Any, theirs: Any, factors: tuple[Any, ...]) -> None:  # noqa: ARG001
     count = len(factors) or 3
