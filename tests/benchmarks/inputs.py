@@ -38,6 +38,17 @@ DECODERS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+# Keys of transformers' configuration; a name begins with the kind.
+DETECTORS: dict[str, dict[str, Any]] = {
+    "detr-resnet-50": {
+        "num_labels": 91, "use_timm_backbone": False, "backbone_config": {"model_type": "resnet", "out_features": ["stage4"]},
+    },
+    "yolos-tiny": {
+        "num_labels": 91, "hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 768,
+        "image_size": [800, 1333], "use_mid_position_embeddings": False,
+    },
+}  # fmt: skip
+
 # Keys of transformers' configuration; the sizes are those of Whisper tiny, and of wav2vec 2.0 base, which are the defaults.
 SOUND_MODELS: dict[str, dict[str, Any]] = {
     "whisper-tiny": {
