@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.create import arange
 from ...core.errors import ArgumentError
 from ...hub.results import Results, shortened, table
 from ..tokenizers.tokenizer import TooLong
@@ -131,14 +130,13 @@ class TextEmbedding(TextPipeline):
         told = [prompt + text if isinstance(text, str) else text for text in texts]
         before = 0
         if prompt and not self.pooling.include_prompt:
-            ids = self.tokenizer().ids(prompt)
-            behind = self.tokenizer().backend.num_special_tokens_to_add(False) > 0 and ids[-1] == self.tokenizer().ids("")[-1]
-            before = len(ids) - behind
+            ids, around = self.tokenizer().ids(prompt), self.tokenizer().ids("")
+            before = len(ids) - (bool(around) and ids[-1] == around[-1])  # but for the special token at the end
 
         def pooled(hidden: Tensor, batch: dict[str, Tensor]) -> Tensor:
             mask = batch["attention_mask"]
             if before:
-                mask = mask * (arange(mask.shape[1], device=mask.device) >= before)
+                mask = mask * (mask.cumsum(1) > before)
             return self.pooling(hidden, mask)
 
         return self.run(told, pooled, too_long=too_long)
