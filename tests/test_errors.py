@@ -69,7 +69,7 @@ TABLE = [
     # ---- names that nothing has: the nearest are given
     Bad("model name", lambda _: nyala.load("resnet51"), UnknownNameError, 2,
         "no model in the catalogue is called 'resnet51': it knows …resnet50.a1_in1k… "
-        "Remedy: did you mean 'resnet50' or 'resnet18'? `nyala list` shows "
+        "Remedy: did you mean 'resnet50' or 'resnet18'…? `nyala list` shows "
         "them; a …"),
     Bad("model name, nothing near", lambda _: nyala.load("qqq"), UnknownNameError, 2,
         "no model in the catalogue is called 'qqq': it knows …resnet50.a1_in1k… "
