@@ -205,7 +205,7 @@ class DepthEstimation(Pipeline):
     def _one(self, source: Any) -> DepthMap:
         image = load_image(source)
         with no_grad():
-            depth: Tensor = self.model(self.preprocess(image).to(next(self.model.parameters()).device))
+            depth: Tensor = self.model(self.preprocess(image).to(next(self.model.parameters())))
             depth = F.interpolate(depth.float().unsqueeze(1), (image.height, image.width), mode="bicubic", align_corners=False)
         return DepthMap(depth[0, 0].cpu().numpy(), self.metric)
 

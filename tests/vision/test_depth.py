@@ -102,6 +102,13 @@ def test_a_picture_gets_the_depth_of_each_of_its_pixels(tmp_path: Path) -> None:
     assert (tmp_path / "depth.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_other_dtypes_see_alike(dtype: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (56, 56, 3), np.uint8)
+    expected, found = (load(str(GOLDENS / "depth_anything"), dtype=d)(image).depth for d in (None, dtype))
+    assert found.dtype == np.float32 and relative(found, expected) < (0.1 if dtype == "bfloat16" else 1e-4)
+
+
 def test_larger_is_nearer_without_metres() -> None:
     flat, sloped = DepthMap(np.full((2, 2), 3.0, np.float32)), DepthMap(np.array([[0.0, 4.0]], np.float32))
     assert not flat.nearness.any() and sloped.nearness.tolist() == [[0, 1]]

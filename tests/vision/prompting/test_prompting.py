@@ -86,6 +86,14 @@ def test_a_picture_is_asked_with_points_and_boxes(pipe: Any, frozen: dict[str, n
     assert several.draw().height > lone.draw().height and len(several.to_dict()) == 2
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_other_dtypes_answer_alike(dtype: str, pipe: Any, frozen: dict[str, np.ndarray]) -> None:
+    image, other = frozen["wide.picture"], load(str(GOLDENS / "sam"), dtype=dtype)
+    for asked in ({"points": [(40, 20)]}, {"boxes": [(5, 5, 50, 30)]}):
+        expected, found = pipe(image, **asked), other(image, **asked)
+        assert np.allclose(found.offer_scores, expected.offer_scores, atol=0.1 if dtype == "bfloat16" else 1e-4)
+
+
 def test_many_prompts_go_in_groups(pipe: Any, frozen: dict[str, np.ndarray]) -> None:
     points = [[(x, 20)] for x in range(0, 97, 5)]
     found = pipe(frozen["wide.picture"], points=points)
