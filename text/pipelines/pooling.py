@@ -126,7 +126,8 @@ class Pooling:
         if "Normalize" in kinds and "Dense" in kinds[kinds.index("Normalize") :]:
             raise DataError(f"{files['modules.json']} has a layer behind Normalize", fix="choose other weights")
         layers = tuple(Dense.from_files(files, path) for kind, path in parts if kind == "Dense")
-        name = next((f"{path}/config.json" for kind, path in parts if kind == "Pooling"), "1_Pooling/config.json")
+        folder = next((path for kind, path in parts if kind == "Pooling" and path), "1_Pooling")
+        name = f"{folder}/config.json"
         if name not in files:
             return Pooling(layers=layers, normalize="Normalize" in kinds)
         config = files.read_json(name)
