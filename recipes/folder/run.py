@@ -29,7 +29,7 @@ MODEL = "model"
 ADAPTER = "adapter"
 
 # Where data and weights lie: a run may go on with them elsewhere, for what they are is proved by their hashes.
-PLACES = ("data.name", "data.validation", "data.test", "model.name")
+PLACES = ("data.name", "data.validation", "data.test", "model.name", "train.distill.teacher")
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,9 @@ def check_places(run: Run, command: str = "resume") -> None:
     """
     missing = {}
     for place in PLACES:
-        table, _, key = place.partition(".")
-        value = getattr(getattr(run.recipe, table), key)
+        value: Any = run.recipe
+        for key in place.split("."):
+            value = getattr(value, key, None)
         if value and Path(value).is_absolute() and not Path(value.partition("#")[0]).exists():
             missing[place] = value
     if missing:

@@ -134,15 +134,19 @@ def _text(path: Path) -> str:
 def _resolve_paths(tree: Tree, folder: Path) -> None:
     """Makes paths absolute, so that a run goes on from anywhere: they count from the recipe's folder, else from the current
     one."""
-    for table, key in (("data", "name"), ("data", "validation"), ("data", "test"), ("model", "name")):
-        value = tree.get(table, {}).get(key) if isinstance(tree.get(table), dict) else None
+    train = tree.get("train")
+    taught = {"train.distill": train["distill"]} if isinstance(train, dict) and isinstance(train.get("distill"), dict) else {}
+    tables = {**tree, **taught}
+    places = (("data", "name"), ("data", "validation"), ("data", "test"), ("model", "name"), ("train.distill", "teacher"))
+    for table, key in places:
+        value = tables.get(table, {}).get(key) if isinstance(tables.get(table), dict) else None
         if isinstance(value, str) and not names.is_registered(table, value):
             place, mark, inside = value.partition("#") if ".nyala#" in value else (value, "", "")  # a model of a bundle
             near, here = folder / Path(place).expanduser(), Path(place).expanduser()
             if near.exists() or value.startswith(("./", "../", "~/")):
-                tree[table][key] = f"{near.resolve()}{mark}{inside}"
+                tables[table][key] = f"{near.resolve()}{mark}{inside}"
             elif here.exists():
-                tree[table][key] = f"{here.resolve()}{mark}{inside}"
+                tables[table][key] = f"{here.resolve()}{mark}{inside}"
 
 
 def _merge(base: Tree, new: Mapping[str, Any], origins: dict[str, str], own: Mapping[str, str], path: str = "") -> None:

@@ -79,7 +79,8 @@ class _Writer:
         for key in set_here:
             lines += self._entry(section, key, values[key.name])
         for key in unset:
-            lines += [*_comment(key.doc), f"# {key_text(key.name)} = {'...' if key.default == 'none' else key.default}"]
+            open_ended = key.required or key.default == "none"
+            lines += [*_comment(key.doc), f"# {key_text(key.name)} = {'...' if open_ended else key.default}"]
         return lines
 
     def at(self, path: str) -> Mapping[str, Any]:

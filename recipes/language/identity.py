@@ -84,7 +84,11 @@ def placeless(recipe: Recipe) -> Recipe:
     data, model = recipe.data, recipe.model
     places = {key: _unless_path(getattr(data, key)) for key in ("name", "validation", "test")}
     model = msgspec.structs.replace(model, name=_unless_path(model.name))
-    return msgspec.structs.replace(recipe, data=msgspec.structs.replace(data, **places), model=model)
+    train = recipe.train
+    if train.distill is not None:
+        teacher = _unless_path(train.distill.teacher)
+        train = msgspec.structs.replace(train, distill=msgspec.structs.replace(train.distill, teacher=teacher))
+    return msgspec.structs.replace(recipe, data=msgspec.structs.replace(data, **places), model=model, train=train)
 
 
 def _unless_path(name: str | None) -> str | None:

@@ -427,6 +427,18 @@ class Layerwise(Table, frozen=True, tag_field="type", tag="layers"):
     """How many layers begin at once."""
 
 
+class Distill(Table, frozen=True):
+    """A trained model, the teacher, whose answers the model learns as well (Hinton et al. 2015): which other classes it thinks
+    likely tells more than the label alone."""
+
+    teacher: str
+    """A model of the same classes: a catalogue name, a hub id, a folder or a run folder. It sees the same changed pictures."""
+    weight: Fraction = 0.7
+    """Share of the loss that is the teacher's; the rest is the labels'."""
+    temperature: Rate = 4.0
+    """Both models' logits are divided by it: the higher, the more unlikely classes count."""
+
+
 class Train(Table, frozen=True):
     """Length and method. Exactly one of ``epochs`` and ``steps`` is given; a step is one update of the weights."""
 
@@ -443,6 +455,8 @@ class Train(Table, frozen=True):
     """Decay of a running average of the weights, which is then evaluated and published."""
     label_smoothing: Below1 = 0.0
     """Share of each label that is spread over all classes."""
+    distill: Distill | None = None
+    """Learn from another model's answers too; off where it is left out."""
     dice: NotNegative = 0.0
     """Of pictures with masks: the dice loss of each class is added so many times, which sees small classes as well as large."""
     focal: NotNegative = 0.0

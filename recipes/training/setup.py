@@ -19,7 +19,7 @@ from ..data import datasets, kinds, new_tokenizer
 from ..data.datasets import Source
 from ..data.tasks import Task
 from ..language.schema import Recipe
-from . import adapters, cautions, freezing, models, optimizers, unfreezing
+from . import adapters, cautions, distillation, freezing, models, optimizers, unfreezing
 from .objectives import Objective
 
 
@@ -109,6 +109,11 @@ def prepare(recipe: Recipe) -> Setup:
         checkpoint(model, recipe.model.name)
     total = recipe.train.steps or per_epoch * (recipe.train.epochs or 1)
     objective = kind.objective(pipeline, recipe.train, source, labels)
+    weights = models.hashes(pipeline)
+    if recipe.train.distill is not None:
+        teacher = distillation.load(recipe.train.distill, pipeline, source.labels)
+        objective = distillation.taught(objective, recipe.train.distill, teacher)
+        weights |= {f"teacher/{name}": digest for name, digest in models.hashes(teacher.pipeline).items()}
     return Setup(
         source=source,
         labels=labels,
@@ -117,7 +122,7 @@ def prepare(recipe: Recipe) -> Setup:
         task=kind.task(pipeline, source),
         optimizers=built,
         ema=optim.EMA(model, recipe.train.ema, warmup=True) if recipe.train.ema else None,
-        weights=models.hashes(pipeline),
+        weights=weights,
         steps_per_epoch=per_epoch,
         total_steps=total,
         objective=objective,
@@ -160,6 +165,8 @@ def _check_fit(recipe: Recipe, source: Source) -> None:
     wrong += [
         f"  train.{k}: the data have no masks" for k in ("dice", "focal") if source.kind != "masks" and getattr(recipe.train, k)
     ]
+    if recipe.train.distill is not None and source.kind != "image":
+        wrong.append("  train.distill: only for pictures with a class each")
     if recipe.train.focal and recipe.train.label_smoothing:
         wrong.append("  train.label_smoothing: the focal loss has none")
     sizes = {"vision": ("image_size", "crop_pct"), "audio": ("max_seconds",), "text": ("max_length",)}

@@ -32,10 +32,29 @@ def random_lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def clothes_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in timm's layout with a residual network of random weights that knows Fashion-MNIST's classes."""
+    from nyala.vision.datasets import FashionMNIST
+    from nyala.vision.models import resnet
+
+    folder = tmp_path_factory.mktemp("clothes-teacher")
+    config = {"architecture": "resnet18", "num_classes": 10, "label_names": list(FashionMNIST.classes),
+              "model_args": {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_channels": 8},
+              "pretrained_cfg": {"input_size": [3, 28, 28], "crop_pct": 1.0}}  # fmt: skip
+    nyala.manual_seed(7)
+    model = resnet.build(config)
+    nyala.checkpoint.save_file({n: t.numpy() for n, t in model.state_dict().items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
 def in_small(name: str, request: pytest.FixtureRequest) -> list[str]:
     """Overrides that leave a recipe as it is, but for the size of its data and the weights it starts from."""
     if name in ("vision/scenes-unet", "vision/shapes-detr"):
         return [*TINY]
+    if name == "vision/fashion-distill":
+        return [*TINY, f"train.distill.teacher={request.getfixturevalue('clothes_teacher')}"]
     if name.startswith("vision/"):
         return [*TINY, f"model.name={request.getfixturevalue('random_lite0')}", "model.image_size=32"]
     if name == "audio/voices-ast":

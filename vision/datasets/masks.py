@@ -112,6 +112,8 @@ class MaskFolder(Sequence[MaskedPicture]):
             fix = "put pictures into a folder images, and masks of the same names into a folder masks beside it"
             raise DataError(f"{folder} has no pictures with masks", fix=fix)
         images = sorted(p for p in pair[0].iterdir() if p.suffix.lower() in _PICTURES)
+        if pair[0].name == "JPEGImages":  # VOC has masks of some pictures only
+            images = [p for p in images if (pair[1] / f"{p.stem}.png").is_file()]
         if not images:
             raise DataError(f"there is no picture in {pair[0]}", fix=f"put pictures there: {', '.join(_PICTURES)}")
         self.samples = [MaskedPicture(path, _mask_of(path, pair[1])) for path in images]

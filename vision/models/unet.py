@@ -65,6 +65,11 @@ class Config:
     adn_ordering: str = "NDA"
     """Order of norm (N), dropout (D) and activation (A)."""
 
+    @property
+    def in_chans(self) -> int:
+        """Channels of the input, by the name that other models of pictures have for them."""
+        return self.in_channels
+
     @staticmethod
     def from_dict(config: Mapping[str, Any], **overrides: Any) -> Config:
         """Read a ``config.json``, or MONAI's ``network_def``; ``overrides`` replace its values.

@@ -4,6 +4,7 @@ from .answers import Answers
 from .base import Objective, Result
 from .boxes import Boxes
 from .classes import Classes, class_weights
+from .distilled import Distilled
 from .masked import HiddenTokens
 from .pairs import Pairs
 from .pixels import Pixels
@@ -19,6 +20,7 @@ __all__ = [
     "Classes",
     "CutTokens",
     "Dictated",
+    "Distilled",
     "HiddenTokens",
     "NextTokens",
     "Objective",
