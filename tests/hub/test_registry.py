@@ -23,11 +23,19 @@ def test_names_and_patterns_lead_to_modules():
     assert import_path("transformers:bert") == "nyala.text.models.bert"
 
 
-@pytest.mark.parametrize("name", ["timm:resnet35", "timm:tf_efficientnet_lite5", "transformers:tapas", "bert", ""])
-def test_an_unknown_architecture_lists_the_known_ones(name):
+@pytest.mark.parametrize("name", ["timm:resnet35", "timm:tf_efficientnet_lite5", "transformers:tapas"])
+def test_an_unknown_architecture_lists_the_known_ones_of_its_layout(name):
     with pytest.raises(UnknownNameError) as caught:
         import_path(name)
-    assert all(known in str(caught.value) for known in ARCHITECTURES)
+    layout = name.partition(":")[0]
+    of_layout = [known.partition(":")[2] for known in ARCHITECTURES if known.startswith(f"{layout}:")]
+    assert len(of_layout) > 10 and all(known in str(caught.value) for known in of_layout)
+
+
+@pytest.mark.parametrize("name", ["bert", ""])
+def test_a_name_without_a_layout_is_told_the_layouts(name):
+    with pytest.raises(UnknownNameError, match="the layouts of timm and transformers"):
+        import_path(name)
 
 
 @pytest.mark.parametrize("name", ["vision.models.resnet", "vision.models.efficientnet", "text.models.bert"])
