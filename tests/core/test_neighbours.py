@@ -86,6 +86,7 @@ def _numbers(seed: int, *shape: int) -> Any:
 
 
 def _with_gradients(function: Callable[..., Any], *shapes: tuple[int, ...]) -> list[Any]:
+    nyala.manual_seed(1)
     inputs = [_numbers(i, *shape).requires_grad_(True) for i, shape in enumerate(shapes)]
     out = function(*inputs)
     (out * _numbers(9, *out.shape)).sum().backward()
@@ -136,10 +137,22 @@ CASES: dict[str, Callable[[int], list[Any]]] = {
     "linear": lambda n: _module(lambda: nn.Linear(n, 7), (5, n)),
     "conv": lambda n: _module(lambda: nn.Conv1d(3, 5, 3), (2, 3, n)),
     "depthwise": lambda n: _module(lambda: nn.Conv2d(8, 8, 3, padding=1, groups=8), (2, 8, 3, n)),
+    "conv 3x3": lambda n: _module(lambda: nn.Conv2d(4, 16, 3, padding=1), (1, 4, 6, n)),
+    "grouped": lambda n: _module(lambda: nn.Conv2d(16, 16, 3, padding=1, groups=4), (1, 16, 4, n)),
+    "pools": lambda n: _with_gradients(
+        lambda x: F.max_pool2d(x, 3, 2, padding=1) + F.avg_pool2d(x, 3, 2, padding=1), (2, 3, 4, n)
+    ),
+    "lstm": lambda n: _with_gradients(lambda x: nn.LSTM(n, 5)(x)[0], (3, 2, n)),
+    "instance_norm": lambda n: _with_gradients(lambda x: F.instance_norm(x), (2, 3, 2, n)),
+    "losses": lambda n: _with_gradients(
+        lambda x, y: F.mse_loss(x, y) + F.smooth_l1_loss(x, y) + F.huber_loss(x, y), (3, n), (3, n)
+    ),
+    "logits": lambda n: _with_gradients(lambda x: F.binary_cross_entropy_with_logits(x, x.detach().sigmoid()), (3, n)),
+    "silu": lambda n: _with_gradients(lambda x: F.silu(x) * F.softplus(x) + F.mish(x), (3, n)),
     "gelu": lambda n: _with_gradients(lambda x: F.gelu(x), (3, n)),
     "sums": lambda n: _with_gradients(lambda x: x.sum(0) * x.mean(0), (5, n)),
     "row sums": lambda n: _with_gradients(lambda x: x.sum(1) * x.var(1), (5, n)),
-    "embedding": lambda n: _module(lambda: nn.Sequential(nn.Linear(n, n), nn.LayerNorm(n)), (7, n)),
+    "block": lambda n: _module(lambda: nn.Sequential(nn.Linear(n, n), nn.LayerNorm(n)), (7, n)),
     "adam": lambda n: _steps(lambda p: optim.AdamW(p, lr=0.1), 3, n),
     "adafactor": lambda n: _steps(lambda p: optim.Adafactor(p, lr=0.1), 3, n),
     "lamb": lambda n: _steps(lambda p: optim.LAMB(p, lr=0.1), 3, n),
