@@ -119,8 +119,9 @@ def quantize(
         skip: patterns of module names to leave alone, e.g. "lm_head" or "*.qkv".
         activations: "float32" keeps what comes into a layer as it is. ``dtype`` rounds it to the weights' dtype, one row as
             many: to bfloat16, or to int8 with a scale for each row, or each ``group_size`` numbers of it, by which each is off
-            by 1/254 of the largest at most. Then many tokens are read at 2 to 4 times the speed on processors that have
-            instructions for it.
+            by 1/254 of the largest at most. Then many tokens are read at up to twice the speed on processors that have
+            instructions for it. bfloat16 costs SmolLM2 nothing to speak of; int8 costs it 5 % of its perplexity, and 1 %
+            with ``group_size=128``.
 
     Returns:
         The model; where it is a ``Linear`` itself, the new layer.

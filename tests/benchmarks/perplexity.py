@@ -24,8 +24,8 @@ WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("bfloat16, activations too", {"dtype": "bfloat16", "activations": "bfloat16"}),
     ("int8", {"dtype": "int8"}),
     ("int8, activations too", {"dtype": "int8", "activations": "int8"}),
-    ("int8 in groups of 64", {"dtype": "int8", "group_size": 64}),
-    ("int8 in groups of 64, activations too", {"dtype": "int8", "group_size": 64, "activations": "int8"}),
+    ("int8 in groups of 128", {"dtype": "int8", "group_size": 128}),
+    ("int8 in groups of 128, activations too", {"dtype": "int8", "group_size": 128, "activations": "int8"}),
 )
 
 
@@ -45,7 +45,7 @@ def surprise(model: nn.Module, ids: nyala.Tensor) -> tuple[float, list[int]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.perplexity", description=__doc__)
-    parser.add_argument("--windows", type=int, default=24, help="how many times 512 tokens")
+    parser.add_argument("--windows", type=int, default=16, help="how many times 512 tokens")
     count = parser.parse_args(arguments).windows
     exact: tuple[float, list[int]] | None = None
     print("| weights | perplexity | against float32 | same next token |\n|---|---|---|---|")

@@ -17,9 +17,8 @@ from ..attention.positions import turn
 from ..matrix.after import CODES
 from ..matrix.columns import by_columns, columns_at, span_of
 from ..matrix.gemv import FEW, few_rows, reader
-from ..matrix.microkernel import COLUMNS
 from ..matrix.packing import round_floats
-from ..matrix.short import int8_at
+from ..matrix.short import few_span, int8_at
 from ..matrix.stream import FLOAT32
 from ..norm.layer_norm import rms_rows
 from ..running.compiled import EXACT, any_layout, njit
@@ -156,5 +155,5 @@ def _numbers(by: Product) -> tuple[int, ...] | None:
         return None
     factors = (0, 0, 0) if scales is None else (scales.ctypes.data, *scales.strides)
     place = weight.ctypes.data, weight.strides[1]
-    span = -(-span_of(columns) // COLUMNS) * COLUMNS if by.rounds else span_of(columns)
+    span = few_span(columns) if by.rounds and scales is not None else span_of(columns)
     return (0, *place, *factors, by.group, beside, columns, depth, span, weight.itemsize, int(by.rounds))

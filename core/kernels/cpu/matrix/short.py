@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..lanes.moves import load_few, store_few
+from ..lanes.moves import fetch, load_few, store_few
 from ..lanes.pointers import floats, halves, hold, words
 from ..lanes.simd import LANES, add, load_at, multiply, splat, store_at, vector
 from ..running.compiled import EXACT, any_layout, njit
@@ -41,7 +41,9 @@ from .packing import (
 _ENOUGH = 16  # tasks that keep the cores of a large machine busy
 _CHUNK = 64 * ROWS  # rows of a task at most
 _FEWEST = 16 * ROWS  # below which weaving the weight costs too much
-_ROOM = 1 << 17  # bytes of woven weights: a core's cache holds them
+_ROOM = 1 << 14  # bytes of woven weights: a core's nearest cache holds them
+_WIDE = 512  # results of a few rows that a task computes at most: some terms of all of them are woven at a time
+_AHEAD = 48  # terms that weights are fetched before they are woven
 _GRAIN = 1 << 14  # numbers that are worth a task
 _THREADS = thread_count()
 
@@ -54,11 +56,22 @@ def _up(n: Any, step: Any) -> Any:
     return (n + step - 1) // step
 
 
+@njit(signatures=[types.int64(types.int64, types.int64)], **EXACT)
+def _few_span(columns: Any, threads: Any) -> Any:
+    tasks = _up(columns, span_at(columns, threads))
+    return _up(_up(columns, _up(_up(columns, _WIDE), tasks) * tasks), COLUMNS) * COLUMNS
+
+
+def few_span(columns: int) -> int:
+    """How many of ``columns`` results of a few rows a task of ``int8_at`` computes."""
+    return int(_few_span(columns, _THREADS))
+
+
 @njit(**EXACT)
 def _plan(rows: Any, columns: Any, threads: Any) -> Any:
     """(rows, columns) of a task. Many rows take a panel at a time; few rows read as much of the weight as lies together."""
     if rows <= FEW:
-        return rows, _up(span_at(columns, threads), COLUMNS) * COLUMNS
+        return rows, _few_span(columns, threads)
     chunk = _up(_up(rows, _up(rows, _CHUNK)), ROWS) * ROWS
     while chunk > _FEWEST and _up(rows, chunk) * _up(columns, COLUMNS) < _ENOUGH:
         chunk = _up(chunk // 2, ROWS) * ROWS
@@ -131,7 +144,7 @@ def _int8_task(t: Any, left: Any, weight: Any, step: Any, scaling: Any, c: Any, 
     chunk, span = plan
     first, top = t % _up(columns, span) * span, t // _up(columns, span) * chunk
     many, width, c_step = min(chunk, rows - top), min(span, columns - first), 4 * columns
-    block = min(128, max(8, _ROOM // (4 * span))) * 4  # terms
+    block = min(128, max(4, _ROOM // (4 * span))) * 4  # terms
     room, line = np.empty(block // 4 * _up(width, COLUMNS) * COLUMNS, np.int32), _up(width, LANES) * LANES
     whole, factors = np.empty(many * line, np.int32), np.empty(line, np.float32)
     x, x_sums, x_scales = x + top * x_step, x_sums + 4 * top * parts, x_scales + 4 * top * parts
@@ -141,9 +154,13 @@ def _int8_task(t: Any, left: Any, weight: Any, step: Any, scaling: Any, c: Any, 
         end = part_end(start, group, depth)
         for k in range(start, end, block):
             deep = min(block, end - k)
-            for j in range(0, width, COLUMNS):
-                place = room.ctypes.data + 4 * j * _up(deep, 4)
-                weave_int8(weight + k * step, step, deep, first + j, min(COLUMNS, width - j), place)
+            for i in range(0, deep, 4):  # as the weight lies
+                for j in range(0, width, COLUMNS):
+                    source = weight + (k + i) * step
+                    for ahead in range(_AHEAD, _AHEAD + 4):
+                        fetch(source + ahead * step + first + j)
+                    place = room.ctypes.data + 4 * j * _up(deep, 4) + COLUMNS * i
+                    weave_int8(source, step, min(4, deep - i), first + j, min(COLUMNS, width - j), place)
             for j in range(0, width, COLUMNS):
                 vectors, last = width_of_vectors(min(COLUMNS, width - j))
                 place = room.ctypes.data + 4 * j * _up(deep, 4)
@@ -181,7 +198,10 @@ def int8_at(
     span = max(1, _GRAIN // depth)
     where = numbers.ctypes.data, sums.ctypes.data, scales.ctypes.data
     size = rows, depth, parts, wide
-    parallel_for(_quantize_rows, _up(rows, span), (span, x, x_step, size, scaling[3], where[0], where[1], where[2]))
+    if rows <= span:
+        _quantize_rows(0, span, x, x_step, size, scaling[3], where[0], where[1], where[2])
+    else:
+        parallel_for(_quantize_rows, _up(rows, span), (span, x, x_step, size, scaling[3], where[0], where[1], where[2]))
     left = where[0], where[1], where[2], parts, wide
     tasks = _up(rows, plan[0]) * _up(columns, plan[1])
     parallel_for(_int8_task, tasks, (left, weight, step, scaling, c, (rows, depth, columns), plan, after))
