@@ -100,6 +100,8 @@ def _sized(recipe: Model, pipeline: Pipeline, kind: Kind) -> Pipeline:
         if recipe.image_size is not None:
             changed["size"] = (recipe.image_size, recipe.image_size)
         if recipe.crop_pct is not None:
+            if not hasattr(pipeline.preprocess, "crop_pct"):
+                raise RecipeError(f"model.crop_pct: {recipe.name} sees whole pictures", fix="leave it out")
             changed["crop_pct"] = recipe.crop_pct
         return replace(pipeline, preprocess=replace(pipeline.preprocess, **changed)) if changed else pipeline  # type: ignore[type-var]
     if kind.domain != "text" or isinstance(pipeline.preprocess, Unavailable):

@@ -135,6 +135,7 @@ def test_options(recipe: Path, tmp_path: Path, more: list[str]) -> None:
         (["data.sampling=balanced"], "have no classes to balance"),
         (["train.best.metric=accuracy"], "pictures with boxes have map, map_50, loss"),
         (["model.num_classes=2"], "model.num_classes is 2"),
+        (["model.crop_pct=0.9"], "detr-resnet-50 sees whole pictures"),
     ],
 )
 def test_options_that_do_not_fit(recipe: Path, more: list[str], text: str) -> None:
@@ -192,6 +193,8 @@ def test_files_with_mistakes(coco: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has the classes disc, square, triangle"):
         raw(folder, test=str(other))
     (folder / "00.png").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match="1 of 24 pictures cannot be read"):
+        assert len(raw(folder, corrupt="skip").train) == 23
     with pytest.raises(DataError, match=r"00.png is not a picture"):
         boxes.sample_of(raw(folder).train.inputs[0])
 

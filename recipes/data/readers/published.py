@@ -86,13 +86,13 @@ def without_damaged(raw: Raw, threads: int | None = None) -> Raw:
     Every picture is read once, in threads; so samples have the same numbers in every run.
 
     Args:
-        raw: pictures.
+        raw: pictures with a class each, or with boxes.
         threads: as many as there are processors if left out.
 
     Raises:
         DataError: data of another kind.
     """
-    if raw.kind != "image":
+    if raw.kind not in ("image", "boxes"):
         raise DataError(f"data.corrupt='skip', and the data are of the kind {raw.kind!r}", fix="leave it out: it is for pictures")
     parts: dict[str, Any] = {}
     for name in ("train", "validation", "test"):
@@ -105,4 +105,10 @@ def without_damaged(raw: Raw, threads: int | None = None) -> Raw:
 
 
 def _reader(inputs: Sequence[Any]) -> Callable[[int], Any]:
-    return lambda index: load_image(inputs[index])
+    """Reads a picture: a file's, one with boxes in a file, or one that is here already."""
+
+    def read(index: int) -> Any:
+        one = inputs[index]
+        return load_image(getattr(one, "path", getattr(one, "image", one)))
+
+    return read
