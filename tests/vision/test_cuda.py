@@ -13,6 +13,7 @@ from nyala import checkpoint, optim
 from nyala.errors import DeviceError
 from nyala.hub.load import load
 from nyala.testing import assert_close
+from nyala.vision.prompting.everything import everything
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "vision"
 TINY = ("resnet_basic", "resnet_bottleneck", "efficientnet_lite")
@@ -59,3 +60,24 @@ def test_a_picture_left_behind_is_named_with_its_layer() -> None:
     model: Any = load(str(GOLDENS / "resnet_basic"), device="cuda").model
     with pytest.raises(DeviceError, match=r"at conv1 \(Conv2d\): .*\(1, 3, 32, 32\) is on cpu.*\.to\('cuda:0'\)"):
         model(nyala.ones(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("name", ["depth_anything", "depth_anything_metric"])
+def test_depths_equal_transformers(name: str) -> None:
+    pipe, frozen = load(str(GOLDENS / name), device="cuda"), checkpoint.load_file(GOLDENS / name / "goldens.safetensors")
+    with nyala.no_grad():
+        for given, expected in (("input", "logits"), ("odd_input", "odd_logits")):
+            found = pipe.model(nyala.from_numpy(frozen[given]).cuda()).numpy()
+            assert np.abs(found - frozen[expected]).max() < 1e-5 * np.abs(frozen[expected]).max()
+    assert pipe(np.zeros((20, 30, 3), np.uint8)).depth.shape == (20, 30)
+
+
+def test_masks_equal_transformers() -> None:
+    pipe, frozen = load(str(GOLDENS / "sam"), device="cuda"), checkpoint.load_file(GOLDENS / "sam" / "goldens.safetensors")
+    names = {"pixel_values": "input"} | {f"input_{key}": key for key in ("points", "labels", "boxes", "masks")}
+    with nyala.no_grad():
+        out = pipe.model(**{ours: nyala.from_numpy(np.array(frozen[theirs])).cuda() for ours, theirs in names.items()})
+    assert np.abs(out.pred_masks.numpy() - frozen["all.masks"]).max() < 1e-5 * np.abs(frozen["all.masks"]).max()
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    assert pipe(image, points=[(9, 9)], boxes=[(0, 0, 30, 30)]).masks.shape == (1, 40, 60)
+    assert everything(pipe, pipe.embed(image), points_per_side=2, score=-9, stability=-1).masks.shape[1:] == (40, 60)
