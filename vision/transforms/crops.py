@@ -48,9 +48,15 @@ def _windows(images: Array, drawn: Sequence[Drawn], fill: Array) -> Array:
     out = xp.empty((len(images), first[2], first[3], images.shape[3]), images.dtype)
     out[:] = xp.asarray(fill, images.dtype)
     for x, y, (t, left, h, w) in zip(images, out, boxes, strict=True):
-        rows, columns = slice(max(t, 0), min(t + h, height)), slice(max(left, 0), min(left + w, width))
+        rows, columns = _inside(t, h, height), _inside(left, w, width)
         y[rows.start - t : rows.stop - t, columns.start - left : columns.stop - left] = x[rows, columns]
     return out
+
+
+def _inside(start: int, length: int, size: int) -> slice:
+    """The part of a window that lies on a side of ``size`` pixels; empty where it lies beside it."""
+    first = min(max(start, 0), size)
+    return slice(first, max(min(start + length, size), first))
 
 
 class CenterCrop(_Window):

@@ -25,7 +25,8 @@ class Transform(ABC):
     """A change of pictures, at random or not.
 
     ``transform(picture, key)`` takes a :class:`Sample`, an array (H, W, C) or a batch (N, H, W, C) of uint8, of NumPy or CuPy, or
-    a PIL image, and returns the same kind. Without a key it draws from the ambient stream (:func:`nyala.manual_seed`).
+    a PIL image, and returns the same kind. Without a key it draws from the ambient stream (:func:`nyala.manual_seed`), which each
+    thread has for itself: a dataset whose samples threads prepare passes on the key that its ``get(index, key)`` is handed.
 
     Raises:
         DataError: another kind of input.

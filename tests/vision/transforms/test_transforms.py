@@ -171,6 +171,18 @@ def test_a_map_of_classes_gets_its_own_filling() -> None:
     assert not objects.masks[0, 0, 0]
 
 
+def test_a_window_beside_the_picture_shows_only_the_filling() -> None:
+    white = np.full((24, 31, 3), 255, np.uint8)
+    shares = set()
+    for n in range(60):
+        crop = T.RandomCrop((8, 9), padding=30, fill=7)(
+            T.Sample(white, masks=np.ones((24, 31), np.uint8)), random.key(0, "augment", n)
+        )
+        assert set(np.unique(crop.image)) <= {7, 255} and np.array_equal(crop.image[:, :, 0] == 255, crop.masks == 1)
+        shares.add(float((crop.masks == 1).mean()))
+    assert min(shares) == 0 and max(shares) > 0.9
+
+
 def test_resize_takes_the_sizes_that_torchvision_takes() -> None:
     shapes = {12: (12, 15), 100: (100, 129)}
     for side, shape in shapes.items():
