@@ -280,20 +280,37 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
         read_weights(llama.build(SMALL["llama"]), llama, files)
 
 
+@pytest.mark.parametrize("rounds", [False, True], ids=["weights", "both"])
 @pytest.mark.parametrize(("dtype", "near"), [("int8", 0.05), ("bfloat16", 0.03)])
-def test_weights_in_few_bits_say_nearly_the_same(golden, dtype: str, near: float) -> None:
+def test_weights_in_few_bits_say_nearly_the_same(golden, dtype: str, near: float, rounds: bool) -> None:
     _, pipe, frozen = golden
     module = registry.get(registry.architecture_of(pipe.config))
-    model = nn.quantize(pipe.model, dtype)
+    activations = dtype if rounds else "float32"
+    model = nn.quantize(pipe.model, dtype, activations=activations)
     assert not any(type(m) is nn.Linear for m in model.modules()) and not model.tied_names()
     with nyala.inference_mode():
         found = model(nyala.from_numpy(np.array(frozen["input_ids"])))
         again = module.build({**module.export_config(model), "initializer_range": 0.0}).eval()
-        again = nn.quantize(again, dtype)
+        again = nn.quantize(again, dtype, activations=activations)
         again.load_state_dict(model.state_dict())
         assert np.array_equal(again(nyala.from_numpy(np.array(frozen["input_ids"]))).numpy(), found.numpy())
     error = np.abs(found.numpy() - frozen["plain.logits"]).mean() / np.abs(frozen["plain.logits"]).mean()
     assert 0 < error < near
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_rounded_activations_are_the_same_read_at_once_and_one_by_one(dtype: str) -> None:
+    nyala.manual_seed(0)
+    model = nn.quantize(llama.build(SMALL["llama"]), dtype, activations=dtype)
+    ids = nyala.from_numpy(np.arange(60, dtype=np.int64).reshape(2, 30) % 37)
+    with nyala.inference_mode():
+        whole, caches = model(ids).numpy(), model.new_caches()
+        parts = [model(ids[:, :17], caches=caches).numpy()] + [
+            model(ids[:, i : i + 1], caches=caches).numpy() for i in range(17, 30)
+        ]
+        alone = model(ids[1:]).numpy()
+    np.testing.assert_array_equal(np.concatenate(parts, 1), whole)
+    np.testing.assert_array_equal(alone, whole[1:])
 
 
 # ---- embedders

@@ -43,8 +43,8 @@ def _product(table: Any, number: Any, x: Any, rows: Any, c: Any, residual: Any, 
             one[0], x, 4 * depth, rows, one[1], one[2], 0, 0, 0, 1, 4, c, depth, columns, bias, 0, 0, residual, activation
         )  # fmt: skip
     elif one[12] and one[11] == 1:
-        scaling, plan = (one[3], one[4], one[5], one[6]), (rows, one[10])
-        int8_at(x, 4 * depth, rows, one[1], one[2], scaling, c, depth, columns, plan, (bias, 0, 0, residual, activation))
+        factors, plan = (one[3], one[4], one[5], one[6]), (rows, one[10])
+        int8_at(x, 4 * depth, rows, one[1], one[2], factors, c, depth, columns, plan, (bias, 0, 0, residual, activation))
     else:
         if one[12]:
             round_floats(x, rows * depth)
