@@ -40,12 +40,13 @@ def everything(
     """
     if points_per_side < 1:
         raise ArgumentError(f"points_per_side={points_per_side}", fix="use 1 or more")
-    masks, scores = _candidates(pipe, picture, points_per_side, score, (stability, stability_offset))
-    if not len(masks):
+    masks, scores, boxes = _candidates(pipe, picture, points_per_side, score, (stability, stability_offset))
+    if not masks:
         return Masks(np.zeros((0, 1, *picture.size), bool), np.zeros((0, 1), np.float32), picture.source)
-    boxes = np.array([box_around(mask) for mask in masks], np.float32) - (0, 0, 1, 1)  # from pixel to pixel, as SAM counts
-    kept = nms(Tensor(boxes.clip(0).astype(np.float32)), Tensor(scores), overlap).numpy()
-    return Masks(masks[kept][:, None], scores[kept][:, None], picture.source)
+    inner = np.array(boxes, np.float32) - np.array((0, 0, 1, 1), np.float32)  # from pixel to pixel, as SAM counts
+    kept = nms(Tensor(inner.clip(0)), Tensor(np.array(scores, np.float32)), overlap).tolist()
+    offers = np.stack([found > 0 for k in kept for found in pipe.full_size(picture, masks[k])])
+    return Masks(offers, np.array([[scores[k]] for k in kept], np.float32), picture.source)
 
 
 def grid(side: int, height: int, width: int) -> Array:
@@ -62,29 +63,30 @@ def grid(side: int, height: int, width: int) -> Array:
 
 def _candidates(
     pipe: PromptedMasks, picture: Embedded, side: int, score: float, stability: tuple[float, float]
-) -> tuple[Array, Array]:
-    """(K, H, W) bool and (K,) float32: masks that are good and steady."""
+) -> tuple[list[Tensor], list[float], list[list[int]]]:
+    """Masks that are good and steady, (1, 1, h, w) of the model's size, with their scores and boxes in the picture."""
     points = grid(side, *picture.size)
     labels = np.ones(points.shape[:2], np.int64)
-    masks, scores, best = [], [], -np.inf
+    masks: list[Tensor] = []
+    scores: list[float] = []
+    boxes, best = [], -np.inf
     tell(f"no points and no boxes: looking for everything, with {len(points)} points")
     for i in range(0, len(points), pipe.batch_size):
         part = Prompts(points[i : i + pipe.batch_size], labels[i : i + pipe.batch_size], None)
         found, said = pipe.answer(picture, part, True)
-        good, best = np.flatnonzero(said.reshape(-1) > score), max(best, float(said.max()))
-        if len(good):
-            chosen = found.flatten(0, 1)[Tensor(good).to(found.device)]
-            steady = _steady(pipe.full_size(picture, chosen.unsqueeze(1))[:, 0], *stability)
-            masks += steady[1]
-            scores.append(said.reshape(-1)[good[steady[0]]])
-    if masks:
-        return np.stack(masks), np.concatenate(scores)
-    tell(f"no mask is good and steady enough: the best score is {best:.2f}, and more than {score:g} is asked for")
-    return np.zeros((0, *picture.size), bool), np.zeros(0, np.float32)
+        best = max(best, float(said.max()))
+        for k, m in np.argwhere(said > score).tolist():
+            mask = found[k : k + 1, m : m + 1]
+            (logits,) = next(pipe.full_size(picture, mask))
+            if _steady(logits, *stability):
+                masks.append(mask.clone())
+                scores.append(float(said[k, m]))
+                boxes.append(box_around(logits > 0))
+    if not masks:
+        tell(f"no mask is good and steady enough: the best score is {best:.2f}, and more than {score:g} is asked for")
+    return masks, scores, boxes
 
 
-def _steady(logits: Array, stability: float, offset: float) -> tuple[Array, list[Array]]:
-    """Which of (K, H, W) hardly change with the threshold: their numbers, and their masks."""
-    inner, outer = ((logits > t).reshape(len(logits), -1).sum(1) for t in (offset, -offset))
-    kept = np.flatnonzero(inner > stability * outer)
-    return kept, [logits[k] > 0 for k in kept]
+def _steady(logits: Array, stability: float, offset: float) -> bool:
+    """Whether a mask hardly changes with the threshold."""
+    return bool((logits > offset).sum() > stability * (logits > -offset).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,7 @@ class PromptedMasks(Pipeline):
         picture = picture or self.embed(source)
         several = prompts.lone_points() if multimask is None else multimask
         parts = [self.answer(picture, part, several) for part in _parts(prompts, self.batch_size)]
-        offers = np.concatenate([self.full_size(picture, masks) > 0 for masks, _ in parts])
+        offers = np.stack([found > 0 for masks, _ in parts for found in self.full_size(picture, masks)])
         return Masks(offers, np.concatenate([scores for _, scores in parts]), picture.source, prompts)
 
     def answer(self, picture: Embedded, prompts: Prompts, multimask: bool) -> tuple[Tensor, Array]:
@@ -132,16 +133,14 @@ class PromptedMasks(Pipeline):
             out = self.model(image_embeddings=picture.features, **given)
         return out.pred_masks[0], out.iou_scores[0].float().cpu().numpy()
 
-    def full_size(self, picture: Embedded, masks: Tensor) -> Array:
-        """(K, M, h, w) of the model's size -> (K, M, H, W) float32 of the picture's, one prompt after the other."""
+    def full_size(self, picture: Embedded, masks: Tensor) -> Iterator[Array]:
+        """Masks (K, M, h, w) of the model's size -> those of each prompt, (M, H, W) float32 of the picture's."""
         height, width = self.preprocess.sides(*picture.size)
-        found = []
-        with no_grad():
-            for mask in masks.float():
+        for mask in masks.float():
+            with no_grad():
                 whole = F.interpolate(mask.unsqueeze(0), self.preprocess.size, mode="bilinear", align_corners=False)
-                part = whole[..., :height, :width]
-                found.append(F.interpolate(part, picture.size, mode="bilinear", align_corners=False).cpu().numpy())
-        return np.concatenate(found)
+                part = F.interpolate(whole[..., :height, :width], picture.size, mode="bilinear", align_corners=False)
+            yield part[0].cpu().numpy()
 
     def _placed(self, pixels: Array, picture: Embedded) -> Tensor:
         return self._tensor(self.preprocess.places(pixels, *picture.size))
