@@ -126,12 +126,10 @@ def load(
     architecture = registry.architecture_of(config, str(files.get("config.json", "the card's config")))
     module = registry.get(architecture)
     task = _in_domain(task, architecture)
-    trained = config
-    config, published = _with_head_for(task or _vectors_of(config, files), config, module)
-    classes = num_classes if num_classes is not None and num_classes != published else None
     patterns = list(new_head)
-    if not (random_init or classes or patterns):
-        _check_head(trained, config, files.origin)
+    new = bool(random_init or num_classes or patterns)
+    config, published = _with_head_for(task or _vectors_of(config, files), config, module, new)
+    classes = num_classes if num_classes is not None and num_classes != published else None
     with _initialised(random_init or classes is not None or bool(patterns)), _nonsense_told(files):
         model = module.build(config, **config_overrides, **_head_override(config, classes))
     fresh = _fresh_names(model, classes, patterns)
@@ -345,29 +343,36 @@ def _in_domain(task: str | None, architecture: str) -> str | None:
 _OF_PICTURES = {"zero-shot-classification": "zero-shot-image-classification"}
 
 
-def _with_head_for(task: str | None, config: dict[str, Any], module: registry.Architecture) -> tuple[dict[str, Any], int]:
-    """The configuration with the head that serves a task, and how many classes the published weights have in it."""
+def _with_head_for(
+    task: str | None, config: dict[str, Any], module: registry.Architecture, new: bool
+) -> tuple[dict[str, Any], int]:
+    """The configuration with the head that serves a task, and how many classes the published weights have in it.
+
+    Raises:
+        ArgumentError: a head that was trained for something else, and is not to be ``new``.
+    """
     wanted = getattr(module, "HEADS", {}).get(task)
     if wanted is None or config.get("architectures") == [wanted]:
         return config, published_classes(config)
+    if not new:
+        _check_head(next(iter(config.get("architectures") or []), ""), wanted)
     return {**config, "architectures": [wanted]}, 0
 
 
 _ALIKE_HEADS = ("ForSequenceClassification", "ForTokenClassification")  # their weights have the same names
 
 
-def _check_head(trained: Mapping[str, Any], config: Mapping[str, Any], origin: str) -> None:
+def _check_head(trained: str, wanted: str) -> None:
     """A classifier of texts is none of words, though its weights would fit.
 
     Raises:
         ArgumentError: one is to be used as the other.
     """
-    was, is_to_be = (next(iter(one.get("architectures") or []), "") for one in (trained, config))
-    ends = [next((end for end in _ALIKE_HEADS if name.endswith(end)), "") for name in (was, is_to_be)]
+    ends = [next((end for end in _ALIKE_HEADS if name.endswith(end)), "") for name in (trained, wanted)]
     if all(ends) and ends[0] != ends[1]:
         raise ArgumentError(
-            f"{origin} is for {_TASKS[ends[0]]}, not for {_TASKS[ends[1]]}",
-            why=f"its head was trained as that of a {was}",
+            f"this model is for {_TASKS[ends[0]]}, not for {_TASKS[ends[1]]}",
+            why=f"its head was trained as that of a {trained}",
             fix="leave task= out, choose another model, or make the head new with num_classes=, and train it",
         )
 
