@@ -138,8 +138,7 @@ def load(
     if dtype is not None or device is not None:
         model.to(dtype=dtype, device=device)
     config, card = _relabelled(config, resolved.card, classes)
-    chosen = task or task_of(config, files, card, classes)
-    return pipeline_class(chosen).from_files(model, files, card, config)
+    return pipeline_class(task or task_of(config, files, card, classes)).from_files(model, files, card, config)
 
 
 def _with_adapter(
