@@ -100,7 +100,7 @@ class Config:
         """
         levels = len(self.channels) - 1
         if self.spatial_dims not in _PLANES:
-            raise ArgumentError(f"spatial_dims={self.spatial_dims}", why="there are pictures (2) and volumes (3)")
+            raise ArgumentError(f"spatial_dims={self.spatial_dims}", fix="use 2 for pictures, 3 for volumes")
         if levels < 1 or len(self.strides) != levels:
             raise ArgumentError(
                 f"{len(self.strides)} strides and {len(self.channels)} channels",
