@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ...core.errors import NyalaError, RecipeError
@@ -22,17 +23,18 @@ _TASKS = {
 }
 
 
-def attach(model: Module, recipe: Model, head: Sequence[str], seed: int) -> lora.Adapter | None:
-    """Attaches the adapter that the recipe asks for; None where it asks for none.
+def attach(pipeline: Pipeline, recipe: Model, head: Sequence[str], seed: int) -> lora.Adapter | None:
+    """Attaches the adapter that the recipe asks for to the pipeline's model; None where it asks for none.
 
     Everything else is frozen but a new head and what ``model.unfreeze`` names; ``model.freeze`` takes away from these.
 
     Raises:
-        RecipeError: a pattern that fits nothing, or a layer that can have no adapter; lists those that can.
+        RecipeError: a pattern that fits nothing, or a layer that can have no adapter, or whose adapter could not be stored.
     """
     table = recipe.adapter
     if table is None:
         return None
+    model, names = pipeline.model, files.published_paths(pipeline.model, _architecture(pipeline))
     learning = _learning(model, recipe, head)
     owners = list(dict.fromkeys(name.rpartition(".")[0] for name in learning))
     try:
@@ -40,7 +42,7 @@ def attach(model: Module, recipe: Model, head: Sequence[str], seed: int) -> lora
             model,
             table.rank,
             table.alpha,
-            table.targets or _every_linear(model, owners) or lora.ALL_LINEAR,
+            table.targets or _every_linear(model, owners, names) or lora.ALL_LINEAR,
             table.dropout,
             dora=isinstance(table, Dora),
             rslora=table.rslora,
@@ -50,15 +52,38 @@ def attach(model: Module, recipe: Model, head: Sequence[str], seed: int) -> lora
     except NyalaError as error:
         what = error.what.removeprefix("lora: ")
         raise RecipeError(f"model.adapter: {what}", why=error.why, fix=error.fix) from error
+    _storable(adapter, names)
     for path, module in adapter.trained.items():
         for name, parameter in module.named_parameters(recurse=False):
             parameter.requires_grad_(f"{path}.{name}" in learning)
     return adapter
 
 
-def _every_linear(model: Module, owners: Sequence[str]) -> list[str]:
-    """Every linear layer but the head, what learns whole, and what was frozen on loading: the objective has no use for that."""
-    inner = [path for path in lora.inner_linears(model) if path not in owners]
+def _storable(adapter: lora.Adapter, names: Mapping[str, str]) -> None:
+    """That the adapter can be written, before hours of training and not after them.
+
+    Raises:
+        RecipeError: a layer that the published layout stores in several.
+    """
+    lost = [path for path in adapter.layers if path not in names]
+    if lost:
+        others = {_kind(path) for path in (*lora.inner_linears(adapter.model), *adapter.layers) if path in names}
+        raise RecipeError(
+            f"model.adapter.targets: {lost[0]} can have no adapter",
+            why="the published layout stores its weight in another shape, so an adapter of it would fit nothing there",
+            fix=f"choose among {', '.join(sorted(others))}",
+        )
+
+
+def _kind(path: str) -> str:
+    """What layers of all blocks have in common: the end of their paths behind the last number."""
+    return re.split(r"(?:^|\.)\d+\.", path)[-1]
+
+
+def _every_linear(model: Module, owners: Sequence[str], names: Collection[str]) -> list[str]:
+    """Every linear layer but the head, what learns whole, what has no published name, and what was frozen on loading: the
+    objective has no use for that."""
+    inner = [path for path in lora.inner_linears(model) if path not in owners and path in names]
     return [path for path in inner if model.get_submodule(path).weight.requires_grad]
 
 
@@ -75,9 +100,12 @@ def _learning(model: Module, recipe: Model, head: Sequence[str]) -> list[str]:
 
 def save(adapter: lora.Adapter, pipeline: Pipeline, recipe: Model, task: str, folder: Path) -> None:
     """Writes the adapter into ``folder`` as PEFT does, by the published names of its layers."""
-    architecture = registry.get(registry.architecture_of(pipeline.config))
-    names = files.published_paths(pipeline.model, architecture)
+    names = files.published_paths(pipeline.model, _architecture(pipeline))
     adapter.save(folder, base=base_name(pipeline, recipe), task_type=_TASKS.get(task), names=names)
+
+
+def _architecture(pipeline: Pipeline) -> registry.Architecture:
+    return registry.get(registry.architecture_of(pipeline.config))
 
 
 def base_name(pipeline: Pipeline, recipe: Model) -> str:

@@ -97,7 +97,7 @@ def prepare(recipe: Recipe) -> Setup:
     pipeline, head = models.load(recipe.model, kind, classes, recipe.seed)
     pipeline = kind.informed(new_tokenizer.with_new_tokenizer(pipeline, source, recipe.model), source)
     model, source = pipeline.model, kind.fitted(source, pipeline, recipe.model)
-    adapter = adapters.attach(model, recipe.model, head, recipe.seed)
+    adapter = adapters.attach(pipeline, recipe.model, head, recipe.seed)
     if adapter is None:
         freezing.freeze(model, recipe.model, head)
     per_epoch = math.ceil(math.ceil(len(source.train) / recipe.data.batch_size) / recipe.train.accumulate)

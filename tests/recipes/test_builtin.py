@@ -55,6 +55,8 @@ def in_small(name: str, request: pytest.FixtureRequest) -> list[str]:
         return [*TINY]
     if name == "vision/fashion-distill":
         return [*TINY, f"train.distill.teacher={request.getfixturevalue('clothes_teacher')}"]
+    if "dinov2" in name:
+        return [*TINY, f"model.name={Path(__file__).parents[1] / 'goldens' / 'vision' / 'dinov2'}", "model.image_size=32"]
     if name.startswith("vision/"):
         return [*TINY, f"model.name={request.getfixturevalue('random_lite0')}", "model.image_size=32"]
     if name == "audio/voices-ast":

@@ -12,6 +12,7 @@ import numpy as np
 import nyala
 import pytest
 from nyala import checkpoint
+from nyala.errors import RecipeError
 from nyala.recipes.folder import run as runs
 from nyala.recipes.language import config
 from nyala.recipes.proof import verify
@@ -120,3 +121,12 @@ def test_an_adapter_without_its_base(trained: Callable[..., Any], tmp_path: Path
     path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": None}))
     with pytest.raises(nyala.errors.CheckpointError, match="names no base model"):
         nyala.load(folder)
+
+
+def test_layers_that_are_published_in_parts_are_told_before_training(tmp_path: Path) -> None:
+    model = Path(__file__).parents[2] / "goldens" / "vision" / "dinov2"  # its qkv is stored as query, key and value
+    small = ["data.limit_train=8", "data.limit_test=4", f"model.name={model}", "model.image_size=32", "data.workers=0"]
+    with pytest.raises(RecipeError, match=r"qkv can have no adapter: .*choose among attn\.proj, mlp\.fc1, mlp\.fc2"):
+        setup.prepare(config.load("vision/fashion-dinov2-lora", [*small, 'model.adapter.targets=["qkv", "fc1"]']).recipe)
+    made = setup.prepare(config.load("vision/fashion-dinov2-lora", [*small, "model.adapter.targets=none"]).recipe)
+    assert made.adapter is not None and len(made.adapter.layers) == 6 and not any("qkv" in path for path in made.adapter.layers)
