@@ -145,8 +145,10 @@ def _int8_task(t: Any, left: Any, weight: Any, step: Any, scaling: Any, c: Any, 
     first, top = t % _up(columns, span) * span, t // _up(columns, span) * chunk
     many, width, c_step = min(chunk, rows - top), min(span, columns - first), 4 * columns
     block = min(128, max(4, _ROOM // (4 * span))) * 4  # terms
-    room, line = np.empty(block // 4 * _up(width, COLUMNS) * COLUMNS, np.int32), _up(width, LANES) * LANES
-    whole, factors = np.empty(many * line, np.int32), np.empty(line, np.float32)
+    woven, line = block // 4 * _up(width, COLUMNS) * COLUMNS, _up(width, LANES) * LANES
+    memory = np.empty(woven + many * line + line, np.int32)  # in one piece: a few rows take little longer than asking for it
+    room = memory.ctypes.data
+    whole, factors = room + 4 * woven, room + 4 * (woven + many * line)
     x, x_sums, x_scales = x + top * x_step, x_sums + 4 * top * parts, x_scales + 4 * top * parts
     c = c + top * c_step + 4 * first
     start, part = 0, 0
@@ -159,28 +161,25 @@ def _int8_task(t: Any, left: Any, weight: Any, step: Any, scaling: Any, c: Any, 
                     source = weight + (k + i) * step
                     for ahead in range(_AHEAD, _AHEAD + 4):
                         fetch(source + ahead * step + first + j)
-                    place = room.ctypes.data + 4 * j * _up(deep, 4) + COLUMNS * i
+                    place = room + 4 * j * _up(deep, 4) + COLUMNS * i
                     weave_int8(source, step, min(4, deep - i), first + j, min(COLUMNS, width - j), place)
             for j in range(0, width, COLUMNS):
                 vectors, last = width_of_vectors(min(COLUMNS, width - j))
-                place = room.ctypes.data + 4 * j * _up(deep, 4)
+                place = room + 4 * j * _up(deep, 4)
                 for r in range(0, many, ROWS):
                     micro_int8(
                         min(ROWS, many - r), vectors, x + r * x_step, x_step, 4, place, _up(deep, 4),
-                        whole.ctypes.data + 4 * (r * line + j), 4 * line, 1 if k > start else 0, last,
+                        whole + 4 * (r * line + j), 4 * line, 1 if k > start else 0, last,
                     )  # fmt: skip
             x += _up(deep, 4) * 4
+        values = floats(factors, width)
         for j in range(width):
-            factors[j] = floats(scales + (first + j) * across + start // group * along, 1)[0]
+            values[j] = floats(scales + (first + j) * across + start // group * along, 1)[0]
         rows_left = x_sums + 4 * part, x_scales + 4 * part
-        _scaled(
-            whole.ctypes.data, 4 * line, many, rows_left, parts, factors.ctypes.data, c, c_step, width, part == 0
-        )  # fmt: skip
+        _scaled(whole, 4 * line, many, rows_left, parts, factors, c, c_step, width, part == 0)
         start, part = end, part + 1
     _finish(c, many, size, top, first, width, after)
-    hold(room)
-    hold(whole)
-    hold(factors)
+    hold(memory)
 
 
 @njit(**EXACT)
@@ -193,21 +192,19 @@ def int8_at(
     rows are a multiple of ROWS or all, columns one of COLUMNS.
     """
     parts, wide = parts_of(depth, scaling[3])
-    numbers, sums = np.empty(rows * wide, np.int8), np.empty(rows * parts, np.int32)
-    scales = np.empty(rows * parts, np.float32)
+    memory = np.empty(rows * (wide // 4 + 2 * parts), np.int32)
+    numbers = memory.ctypes.data
+    sums, scales = numbers + rows * wide, numbers + rows * (wide + 4 * parts)
     span = max(1, _GRAIN // depth)
-    where = numbers.ctypes.data, sums.ctypes.data, scales.ctypes.data
     size = rows, depth, parts, wide
     if rows <= span:
-        _quantize_rows(0, span, x, x_step, size, scaling[3], where[0], where[1], where[2])
+        _quantize_rows(0, span, x, x_step, size, scaling[3], numbers, sums, scales)
     else:
-        parallel_for(_quantize_rows, _up(rows, span), (span, x, x_step, size, scaling[3], where[0], where[1], where[2]))
-    left = where[0], where[1], where[2], parts, wide
+        parallel_for(_quantize_rows, _up(rows, span), (span, x, x_step, size, scaling[3], numbers, sums, scales))
+    left = numbers, sums, scales, parts, wide
     tasks = _up(rows, plan[0]) * _up(columns, plan[1])
     parallel_for(_int8_task, tasks, (left, weight, step, scaling, c, (rows, depth, columns), plan, after))
-    hold(numbers)
-    hold(sums)
-    hold(scales)
+    hold(memory)
 
 
 @njit(signatures=[types.void(_MATRIX, _BYTES, _MATRIX, types.int64, types.int64, _RESULT, _FIVE)], **EXACT)
