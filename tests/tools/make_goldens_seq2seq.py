@@ -74,6 +74,9 @@ MODELS: dict[str, tuple[type, Any]] = {
     "marian_apart": (MarianMTModel, lambda: MarianConfig(**{**MARIAN, **APART})),
 }
 NARROW = ("flan_t5", "bart_bare")
+# T5 does not scale its scores, and transformers computes its norms in float32 even here: of that rounding, three layers of larger
+# weights made an error of 5e-6 in the goldens themselves
+SPREAD = {"flan_t5": 0.2}
 
 
 BEAMS = {
@@ -88,7 +91,7 @@ def is_computed(model: nn.Module, name: str) -> bool:
     return isinstance(model, MarianMTModel) and "embed_positions" in name
 
 
-def randomise(model: nn.Module) -> None:
+def randomise(model: nn.Module, spread: float) -> None:
     generator = torch.Generator().manual_seed(11)
     if hasattr(model, "lm_head") and not model.config.to_dict().get("scale_decoder_outputs", True):
         model.lm_head.weight = nn.Parameter(torch.empty_like(model.lm_head.weight))
@@ -98,9 +101,9 @@ def randomise(model: nn.Module) -> None:
         if "norm" in name and name.endswith("weight"):
             parameter.data.uniform_(0.5, 1.5, generator=generator)
         else:
-            parameter.data.normal_(0, 0.3, generator=generator)
+            parameter.data.normal_(0, spread, generator=generator)
     if hasattr(model, "final_logits_bias"):
-        model.final_logits_bias.normal_(0, 0.3, generator=generator)
+        model.final_logits_bias.normal_(0, spread, generator=generator)
 
 
 def batch(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -145,7 +148,7 @@ def encoded(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[dict[str
 def tiny(name: str) -> None:
     kind, configuration = MODELS[name]
     model = kind(configuration()).eval()
-    randomise(model)
+    randomise(model, SPREAD.get(name, 0.3))
     (model.bfloat16() if name in NARROW else model).save_pretrained(TEXT / name)
     (TEXT / name / "model.safetensors").chmod(0o644)
     model = kind.from_pretrained(TEXT / name, dtype=torch.float64, attn_implementation="eager").eval()
