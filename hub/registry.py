@@ -89,9 +89,12 @@ ARCHITECTURES: dict[str, str] = {
     "transformers:hubert": "audio.models.hubert",
     "transformers:wavlm": "audio.models.wavlm",
     "transformers:audio-spectrogram-transformer": "audio.models.ast",
+    "transformers:encodec": "audio.models.encodec",
+    "transformers:dac": "audio.models.dac",
     "nyala:unet": "vision.models.unet",
     "nyala:silero-vad": "audio.models.silero_vad",
     "nyala:crepe": "audio.models.crepe",
+    "nyala:ge2e": "audio.models.ge2e",
 }
 _OWN = "nyala:"  # of architectures that were published without a layout: a card says what they are
 

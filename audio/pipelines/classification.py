@@ -14,6 +14,7 @@ from ...core.tensor import Tensor
 from ...hub.pipeline import Pipeline
 from ...hub.results import Classifications, predictions, table
 from ..transforms.frontends import Fbank, FrontEnd, LogMel
+from ..transforms.voices import VoiceMel
 from ..transforms.waves import Waves
 from .sounds import name_of
 
@@ -109,7 +110,7 @@ class SoundClassification(Pipeline):
         return SoundClasses(found, sounds) if isinstance(inputs, list) else found[0]
 
 
-def preprocessing(model: Module, files: Files, card: Card | None) -> FrontEnd:
+def preprocessing(model: Module, files: Files, card: Card | None) -> FrontEnd | VoiceMel:
     """What a model of sounds takes: log-mel frames, or the samples themselves.
 
     Raises:
@@ -121,6 +122,8 @@ def preprocessing(model: Module, files: Files, card: Card | None) -> FrontEnd:
         described = files.read_json("preprocessor_config.json")
     if hasattr(settings, "conv_stride"):
         return Waves.from_config(described, settings)
+    if hasattr(settings, "partial_frames"):
+        return VoiceMel.from_config(described, settings)
     if hasattr(settings, "max_source_positions"):
         return LogMel(int(settings.frames), int(settings.num_mel_bins))
     return Fbank.from_config(described, int(settings.max_length), int(settings.num_mel_bins))

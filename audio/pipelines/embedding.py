@@ -80,7 +80,8 @@ class SoundEmbedding(Pipeline):
     """Sounds -> vectors. Call it on one sound ((D,) float32 comes back) or a list (:class:`SoundVectors`).
 
     The head's vector of a voice where the model has one, else what the model pools, else the mean over its frames. Each sound
-    goes through the model alone, so that its vector does not depend on its neighbours.
+    goes through the model alone, so that its vector does not depend on its neighbours; a model that hears pieces of a sound
+    gives their mean.
     """
 
     preprocess: Any
@@ -108,11 +109,19 @@ class SoundEmbedding(Pipeline):
             found = self.model(values_of(self.preprocess([sound]), self.model))
             for name in ("embeddings", "pooler_output"):
                 if hasattr(found, name):
-                    return getattr(found, name).float().cpu().numpy()[0]
+                    return _joined(getattr(found, name).float().cpu().numpy())
             hidden = getattr(found, "last_hidden_state", None)
             if hidden is None:
                 raise DataError(f"{type(self.model).__name__} has no vectors", fix="load the model without its head")
             return hidden.mean(1).float().cpu().numpy()[0]
+
+
+def _joined(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The vector of a sound from those of its pieces: their mean, of length 1."""
+    if len(rows) == 1:
+        return rows[0]
+    mean = rows.mean(0)
+    return mean / np.maximum(np.linalg.norm(mean), 1e-12)
 
 
 def _as_is(output: Any) -> Any:

@@ -216,7 +216,8 @@ class Machine:
 
     def set_item(self, target: dict[Any, Any], key: Any, value: Any) -> None:
         # Texts and small numbers: hashing a nested tuple may take for ever, and huge integers can be made to collide.
-        if not (type(key) is str or (type(key) is int and abs(key) < 1 << 31)):
+        # States of old optimizers have addresses as keys, which are of 48 bits.
+        if not (type(key) is str or (type(key) is int and abs(key) < 1 << 48)):
             self.fail(f"a dict has a key that is a {type(key).__name__}")
         target[key] = value
 

@@ -24,7 +24,7 @@ from .safetensors import Arrays, StrPath, convert_floats, open_regular
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 _SPREAD = 16  # what all views together may show, in sizes of the file: tied weights need 2 or 3 ...
 _SPREAD_FLOOR = 64 << 20  # ... and small files with expanded tensors more
 
@@ -37,7 +37,7 @@ def load_pth(path: StrPath, *, writable: bool = True, dtype: npt.DTypeLike | Non
 
     Args:
         path: a file written by ``torch.save`` from a state dict, or from a dict that holds one under ``state_dict``,
-            ``model_state_dict`` or ``model``. It must not be shortened while the arrays live.
+            ``model_state_dict``, ``model_state`` or ``model``. It must not be shortened while the arrays live.
         writable: map copy-on-write, so arrays can be changed in memory (never in the file); else read-only.
         dtype: convert floating-point tensors to this dtype (a copy of each that differs); others keep theirs.
 

@@ -85,13 +85,19 @@ def test_what_is_read_can_be_saved_and_read_again():
 
 
 @pytest.mark.parametrize("write", WRITERS)
-@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model", None])
+@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model_state", "model", None])
 def test_a_wrapped_state_dict_is_unwrapped_and_its_names_kept(path, write, wrapper):
     inner = b"}" + text("module.w") + tensor() + b"s"
     code = program(b"}(" + text("epoch") + integer(3) + text(wrapper) + inner + b"u") if wrapper else program(inner)
     read = checkpoint.load_pth(write(path, code))
     assert list(read) == ["module.w"]
     np.testing.assert_array_equal(read["module.w"], NUMBERS.reshape(2, 3))
+
+
+def test_states_of_optimizers_beside_it_may_have_addresses_as_keys(path):
+    beside = text("optimizer_state") + b"}" + integer(140_234_567_890_123) + integer(3) + b"s"
+    code = program(b"}(" + beside + text("model_state") + b"}" + text("w") + tensor() + b"su")
+    assert list(checkpoint.load_pth(WRITERS[0](path, code))) == ["w"]
 
 
 FORMS = {

@@ -1,6 +1,6 @@
-"""Goldens of Silero VAD and CREPE: their networks in PyTorch with few random weights, in float64.
+"""Goldens of Silero VAD, CREPE and the speaker encoder of GE2E: networks in PyTorch with few random weights, in float64.
 
-``tests/goldens/audio/silero_vad``, ``crepe``: ``model.safetensors`` and ``config.json``, and ``goldens.safetensors`` with the
+``tests/goldens/audio/silero_vad``, ``crepe``, ``ge2e``: ``model.safetensors`` and ``config.json``, and ``goldens.safetensors`` with the
 inputs, the results, and ``grad.PARAMETER``, gradients of sum(out[i] * cos(0.7 * i + 0.3)).
 
 ``tests/goldens/audio/stretches.json``: probabilities, settings, and the segments that the package ``silero-vad`` finds by them
@@ -18,6 +18,7 @@ from golden_recorder import GOLDENS, cotangent, narrow
 from make_goldens_text import save
 from silero_vad.utils_vad import get_speech_timestamps_from_probs
 from torch.nn import functional as F
+from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 AUDIO = GOLDENS / "audio"
 VAD = {"chunk": 64, "context": 8, "n_fft": 32, "stride": 16, "hidden_size": 8}
@@ -99,6 +100,31 @@ def crepe() -> None:
     keep("crepe", {"model_type": "crepe", "widths": WIDTHS}, weights, {"frames": frames}, out, wide)
 
 
+def ge2e() -> None:
+    """The network of the package ``resemblyzer``, small; ``mel`` are its frames of ``samples``, by transformers' audio_utils."""
+    size = {"num_mel_bins": 8, "hidden_size": 6, "embedding_size": 5, "num_layers": 3}
+    lstm = torch.nn.LSTM(8, 6, 3, batch_first=True).double()
+    linear = torch.nn.Linear(6, 5).double()
+    shapes: dict[str, tuple[int, ...]] = {"similarity_weight": (1,), "similarity_bias": (1,)}
+    shapes |= {f"lstm.{n}": tuple(v.shape) for n, v in lstm.named_parameters()}
+    shapes |= {f"linear.{n}": tuple(v.shape) for n, v in linear.named_parameters()}
+    weights = draw(shapes, 11)
+    wide, frames = widened(weights), torch.rand((4, 20, 8), generator=torch.Generator().manual_seed(12))
+    parts = {n.removeprefix("lstm."): v for n, v in wide.items() if n.startswith("lstm.")}
+    hidden = torch.func.functional_call(lstm, parts, (frames.double(),))[1][0][-1]
+    raw = F.relu(F.linear(hidden, wide["linear.weight"], wide["linear.bias"]))
+    vectors = raw / torch.norm(raw, dim=1, keepdim=True)
+    cosines = vectors @ (vectors[:2] / vectors[:2].norm(dim=1, keepdim=True)).T
+    out = torch.cat([vectors, cosines * wide["similarity_weight"] + wide["similarity_bias"]], 1)
+    samples = 0.01 * torch.randn(32_000, generator=torch.Generator().manual_seed(13))
+    loud = samples.double().numpy() * 10 ** (-30 / 20) / np.sqrt(np.mean(samples.double().numpy() ** 2))
+    table = mel_filter_bank(201, 40, 0.0, 8000.0, 16_000, norm="slaney", mel_scale="slaney")
+    settings = {"frame_length": 400, "hop_length": 160, "power": 2.0, "pad_mode": "constant", "mel_filters": table}
+    mel = spectrogram(np.pad(loud, (0, 237 * 160 - 32_000)), window_function(400, "hann"), **settings)
+    inputs = {"frames": frames, "samples": samples, "mel": torch.from_numpy(mel.T.astype(np.float32)).contiguous()}
+    keep("ge2e", {"model_type": "ge2e", **size}, weights, inputs, out, wide)
+
+
 def stretches() -> None:
     rng, cases = np.random.default_rng(3), []
     settings = [
@@ -119,4 +145,5 @@ def stretches() -> None:
 if __name__ == "__main__":
     silero()
     crepe()
+    ge2e()
     stretches()

@@ -32,6 +32,17 @@ def test_a_head_for_voices_gives_its_vector() -> None:
     assert pipe([SOUNDS[0]]).array.shape == (1, 7) and "7 numbers" in repr(pipe([SOUNDS[0]]))
 
 
+def test_the_vector_of_a_voice_is_the_mean_of_its_pieces() -> None:
+    pipe, sound = nyala.load(GOLDENS / "ge2e"), np.random.default_rng(5).standard_normal(40_000).astype(np.float32)
+    pieces = pipe.preprocess(sound)
+    with nyala.no_grad():
+        mean = pipe.model(pieces).embeddings.numpy().mean(0)
+    assert type(pipe) is SoundEmbedding and len(pieces) > 10
+    np.testing.assert_allclose(pipe(sound), mean / np.linalg.norm(mean), rtol=1e-5, atol=1e-7)
+    again = pipe([sound, np.zeros(16_000, np.float32)])
+    assert np.array_equal(again[0], pipe(sound)) and np.isfinite(again.array).all()
+
+
 def test_classes_of_sounds_do_not_depend_on_neighbours() -> None:
     pipe = nyala.load(GOLDENS / "hubert_classifier")
     assert type(pipe) is SoundClassification and pipe(SOUNDS[0]).label.startswith("LABEL_")
