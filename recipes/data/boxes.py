@@ -12,11 +12,12 @@ import numpy as np
 from ...core.random import Key
 from ...vision.detection.preprocess import padded
 from ...vision.transforms.sample import Sample
-from ..language.schema import Augment, HorizontalFlip
+from ..language.schema import Augment, RandomResizedCrop
+from . import augment
+from .picture_changes import sample_changed
 from .tasks import Task
 
 NOTHING = -1  # the class of a row that only fills up
-_MIRRORED = np.array([[1, -1, 1, 1, 1], [0, 1, 0, 0, 0]], np.float32)  # what the middle of a box becomes: 1 - x
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def sample_of(raw: Sample | BoxedPicture) -> Sample:
 
 
 class Boxes(Task):
-    """Pictures with boxes: the preprocessing that came with the weights; boxes become shares of the picture.
+    """Pictures with boxes: changed at random, then the preprocessing that came with the weights; boxes become shares of the
+    picture. Of what is turned or cut off, boxes hold what is left; objects without as much as a pixel go.
 
     Args:
         preprocess: a :class:`~nyala.vision.detection.DetectionPreprocess`.
@@ -65,12 +67,19 @@ class Boxes(Task):
     def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The picture, (3, H, W) float32, and its objects, (M, 5) float32: class, middle, width and height."""
         sample = sample_of(raw)
-        pixels, objects = self.preprocess.one(sample.image), objects_of(sample)
-        for place, augment in enumerate(augments if key is not None else ()):
-            if key is not None and isinstance(augment, HorizontalFlip) and key.fold(place).uniform((6,))[0] < augment.p:
-                pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-                objects = objects * _MIRRORED[0] + _MIRRORED[1]
-        return pixels, objects
+        if key is not None:
+            sample = self._changed(sample, augments, key)
+        return self.preprocess.one(sample.image), objects_of(sample)
+
+    @staticmethod
+    def _changed(sample: Sample, augments: Sequence[Augment], key: Key) -> Sample:
+        done = 0
+        while done < len(augments):
+            sample, done = sample_changed(sample, augments, key, done)
+            if done < len(augments) and isinstance(crop := augments[done], RandomResizedCrop):
+                sample = cut(sample, augment.resized_crop_box((sample.width, sample.height), crop, key.fold(done)))
+                done += 1
+        return sample
 
     def collate(self, prepared: Sequence[Any], indices: np.ndarray) -> dict[str, Any]:  # noqa: ARG002 - the task's signature
         given = padded([pixels for pixels, _ in prepared])
@@ -90,6 +99,20 @@ class Boxes(Task):
         from ..report.samples import show_picture
 
         return show_picture(outlined(raw))
+
+
+def cut(sample: Sample, box: tuple[int, int, int, int]) -> Sample:
+    """A part of a picture with what is seen there of its objects.
+
+    Example:
+        >>> whole = Sample(np.zeros((4, 8, 3), np.uint8), boxes=[[0, 0, 4, 2], [6, 0, 8, 4]], labels=[1, 2])
+        >>> part = cut(whole, (2, 1, 6, 4))
+        >>> part.image.shape, part.boxes.tolist(), part.labels.tolist()
+        ((3, 4, 3), [[0.0, 0.0, 2.0, 1.0]], [1])
+    """
+    left, top, right, bottom = box
+    boxes = None if sample.boxes is None else sample.boxes - np.array([left, top, left, top], np.float32)
+    return sample.replace(image=sample.image[top:bottom, left:right], boxes=boxes).clipped()
 
 
 def objects_of(sample: Sample) -> np.ndarray:

@@ -17,12 +17,12 @@ from ...text.datasets.packing import pack
 from ...text.pipelines import answering
 from ...text.tokenizers.masking import Masker
 from ...vision.detection import SetCriterion
-from ..language.schema import HorizontalFlip, Masking, Model, RandomPart, Spans, Train
+from ..language.schema import HorizontalFlip, Masking, Model, RandomPart, RandomResizedCrop, Spans, Train
 from ..training import objectives
 from ..training.objectives import Objective, class_weights
 from . import asking, augment, boxes, masked, pixels, rewriting, speech, tasks
 from .datasets import Part, Source
-from .picture_changes import CHANGES
+from .picture_changes import CHANGES, MOVED
 
 
 class Kind(ABC):
@@ -96,7 +96,7 @@ class Pictures(Kind):
 class Masks(Kind):
     """Pictures with a class for every pixel."""
 
-    plural, domain, task_name, augments = "pictures with masks", "vision", "image-segmentation", augment.IMAGE
+    plural, domain, task_name, augments = "pictures with masks", "vision", "image-segmentation", (*augment.IMAGE, *MOVED)
     metrics, by_class = objectives.Pixels.metrics, False
 
     def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:
@@ -115,7 +115,8 @@ class Masks(Kind):
 class BoxedPictures(Kind):
     """Pictures of several objects, with a box around each."""
 
-    plural, domain, task_name, augments = "pictures with boxes", "vision", "object-detection", (HorizontalFlip,)
+    plural, domain, task_name = "pictures with boxes", "vision", "object-detection"
+    augments = (HorizontalFlip, RandomResizedCrop, *MOVED)
     metrics, by_class = objectives.Boxes.metrics, False
 
     def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature

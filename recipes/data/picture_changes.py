@@ -13,18 +13,20 @@ from ..language import pictures as tables
 from ..language.schema import Augment, HorizontalFlip
 
 if TYPE_CHECKING:
-    from ...vision.transforms import Transform
+    from ...vision.transforms import Sample, Transform
 
 CHANGES: tuple[type, ...] = tables.PictureChange.__args__
+MOVED = tuple(table for table in CHANGES if table is not tables.AugMix)  # those that know where each place goes
 
 
 @functools.lru_cache(maxsize=64)
-def transform(change: tables.PictureChange, size: tuple[int, int]) -> Transform:
+def transform(change: tables.PictureChange, size: tuple[int, int], mask_fill: int = 0) -> Transform:
     """The transform that a table stands for.
 
     Args:
         change: the table.
         size: height and width of the pictures it will see.
+        mask_fill: the class of pixels that come from outside the picture.
     """
     from ...vision import transforms as made
 
@@ -41,15 +43,15 @@ def transform(change: tables.PictureChange, size: tuple[int, int]) -> Transform:
             return made.RandomApply([made.GaussianBlur(width, sigma)], p)
         case tables.RandomAffine():
             shift = (change.translate, change.translate)
-            return made.RandomAffine(change.degrees, shift, change.scale, change.shear, change.interpolation)
+            return made.RandomAffine(change.degrees, shift, change.scale, change.shear, change.interpolation, mask_fill=mask_fill)
         case tables.RandomPerspective(p=p, distortion_scale=scale):
-            return made.RandomPerspective(scale, p)
+            return made.RandomPerspective(scale, p, mask_fill=mask_fill)
         case tables.RandAugment():
-            return made.RandAugment(change.num_ops, change.magnitude, interpolation=change.interpolation)
+            return made.RandAugment(change.num_ops, change.magnitude, interpolation=change.interpolation, mask_fill=mask_fill)
         case tables.TrivialAugment(interpolation=filter_):
-            return made.TrivialAugmentWide(interpolation=filter_)
+            return made.TrivialAugmentWide(interpolation=filter_, mask_fill=mask_fill)
         case tables.AutoAugment(policy=policy, interpolation=filter_):
-            return made.AutoAugment(policy, filter_)
+            return made.AutoAugment(policy, filter_, mask_fill=mask_fill)
     return made.AugMix(change.severity, change.width, change.depth)
 
 
@@ -76,3 +78,29 @@ def bytes_changed(
         else:
             return pixels, place
     return pixels, len(augments)
+
+
+def sample_changed(
+    sample: Sample, augments: Sequence[Augment], key: Key, done: int = 0, mask_fill: int = 0
+) -> tuple[Sample, int]:
+    """As ``bytes_changed``, for a picture with boxes or masks, which move along; it draws the same.
+
+    Args:
+        sample: it is left as it is.
+        augments, key, done: as there.
+        mask_fill: the class of pixels that come from outside the picture.
+
+    Returns:
+        The sample, and how many have been applied now.
+    """
+    from ...vision.transforms import RandomHorizontalFlip
+
+    for place in range(done, len(augments)):
+        change, draw = augments[place], key.fold(place)
+        if isinstance(change, HorizontalFlip):
+            sample = RandomHorizontalFlip(float(draw.uniform((6,))[0] < change.p)).one(sample, draw)
+        elif isinstance(change, MOVED):
+            sample = transform(change, (sample.height, sample.width), mask_fill).one(sample, draw)
+        else:
+            return sample, place
+    return sample, len(augments)

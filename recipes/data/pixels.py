@@ -12,8 +12,10 @@ from ...core.create import from_numpy
 from ...core.errors import DataError
 from ...core.random import Key
 from ...vision.datasets.masks import VOID, MaskedPicture
+from ...vision.transforms.sample import Sample
 from ..language.schema import Augment, RandomResizedCrop
 from . import augment
+from .picture_changes import sample_changed
 from .tasks import Task
 
 
@@ -42,9 +44,11 @@ class MaskedPictures(Task):
 
             image, done = load_image(raw.image), 1
             box = augment.resized_crop_box(image.size, augments[0], key.fold(0))
-            pixels, mask = self.preprocess.normalise(self.preprocess.part(image, box)), self._scaled(mask, box)
+            seen, mask = self.preprocess.part(image, box), self._scaled(mask, box)
         else:
-            pixels, mask = self.preprocess.one(raw.image), self._scaled(mask)
+            seen, mask = self.preprocess.crop(raw.image), self._scaled(mask)
+        sample, done = sample_changed(Sample(seen, masks=mask), augments, key, done, mask_fill=VOID)
+        pixels, mask = self.preprocess.normalise(sample.image), sample.masks
         return augment.image(pixels, augments, key, done), augment.mask(mask, augments, key, done)
 
     def _check(self, raw: MaskedPicture, mask: np.ndarray) -> None:

@@ -16,8 +16,8 @@ from nyala.recipes.cli import main
 from nyala.recipes.data import boxes, datasets
 from nyala.recipes.folder import metrics
 from nyala.recipes.folder import run as runs
-from nyala.recipes.language import config
-from nyala.recipes.language.schema import Data, HorizontalFlip
+from nyala.recipes.language import config, pictures
+from nyala.recipes.language.schema import Data, HorizontalFlip, RandomResizedCrop
 from nyala.recipes.training import objectives, setup, trainer
 from nyala.vision.datasets import DrawnShapes
 from nyala.vision.detection import DetectionPreprocess, SetCriterion
@@ -99,7 +99,8 @@ def test_it_learns_stops_goes_on_and_loads(recipe: Path, coco: Path, tmp_path: P
 
 
 def test_verify_and_evaluate_find_the_same(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = runs.create(config.load(recipe, ["train.epochs=1"]), tmp_path / "run")
+    changes = "data.augment=[{type='random_resized_crop'}, {type='random_affine'}, {type='rand_augment'}]"
+    run = runs.create(config.load(recipe, ["train.epochs=1", changes]), tmp_path / "run")
     trainer.train(run)
     assert main(["verify", str(run.folder)]) == 0
     assert "bitwise" in capsys.readouterr().out
@@ -131,6 +132,7 @@ def test_options(recipe: Path, tmp_path: Path, more: list[str]) -> None:
     ("more", "text"),
     [
         (["train.mixup=0.2"], "pictures with boxes cannot be blended"),
+        (["data.augment=[{type='aug_mix'}]"], "aug_mix is not for pictures with boxes"),
         (["data.augment=[{type='random_erasing'}]"], "random_erasing is not for pictures with boxes"),
         (["data.sampling=balanced"], "have no classes to balance"),
         (["train.best.metric=accuracy"], "pictures with boxes have map, map_50, loss"),
@@ -213,6 +215,34 @@ def test_boxes_go_where_their_pictures_go() -> None:
     assert np.allclose(plain[1], [[1, 7 / 40, 7 / 20, 10 / 40, 6 / 20]])
     assert np.allclose(flipped[1], [[1, 33 / 40, 7 / 20, 10 / 40, 6 / 20]])
     assert np.array_equal(task.prepare(sample, [HorizontalFlip(p=0.0)], random.key(1, "augment", 0))[1], plain[1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pictures.VerticalFlip(1.0), pictures.RandomAffine(30, 0.2, (0.7, 1.3), 5), pictures.RandomPerspective(1.0),
+        pictures.ColorJitter(0.2, 0.0, 0.0), RandomResizedCrop((0.3, 0.9)),
+    ],
+    ids=lambda c: type(c).__name__,
+)  # fmt: skip
+def test_boxes_hold_what_they_held(change: Any) -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[10:22, 14:40] = 255
+    task = boxes.Boxes(DetectionPreprocess(size=(80, 120), mean=(0, 0, 0), std=(1, 1, 1)), takes_mask=True)
+    sample, moved, seen = Sample(image, boxes=[[14, 10, 40, 22]], labels=[1]), 0, 0
+    for i in range(12):
+        made, objects = task.prepare(sample, [change], random.key(3, "augment", i))
+        white = np.argwhere(made.max(0) > 0.5)
+        assert made.shape == (3, 80, 120)
+        if not len(objects):
+            assert len(white) < 200  # less than a pixel was left of a side
+            continue
+        _, x, y, width, height = objects[0] * [1, 120, 80, 120, 80]
+        assert objects.shape == (1, 5) and objects[0, 0] == 1
+        assert (white.min(0) >= [y - height / 2 - 2, x - width / 2 - 2]).all()
+        assert (white.max(0) <= [y + height / 2 + 2, x + width / 2 + 2]).all()
+        seen, moved = seen + 1, moved + (not np.allclose([x, y, width, height], [54, 32, 52, 24], atol=0.5))
+    assert seen >= 9 and (moved >= 9) == (type(change) is not pictures.ColorJitter)
 
 
 def test_pictures_of_many_sizes_are_filled_up() -> None:

@@ -12,13 +12,14 @@ import pytest
 from nyala.core import random
 from nyala.errors import ArgumentError, DataError, RecipeError
 from nyala.recipes.cli import main
-from nyala.recipes.data import augment, datasets, pixels
+from nyala.recipes.data import augment, datasets, picture_changes, pixels
 from nyala.recipes.folder import metrics
 from nyala.recipes.folder import run as runs
-from nyala.recipes.language import config
+from nyala.recipes.language import config, pictures
 from nyala.recipes.language.schema import HorizontalFlip, RandomCrop, RandomErasing, RandomResizedCrop
 from nyala.recipes.training import objectives, setup, trainer
 from nyala.vision.datasets.masks import VOID, MaskedPicture
+from nyala.vision.preprocess import ImagePreprocess
 from PIL import Image
 
 COLOURS = np.array([(30, 30, 30), (210, 60, 50), (60, 80, 220)])
@@ -108,7 +109,10 @@ def test_it_learns_stops_goes_on_and_loads(recipe: Path, masks: Path, tmp_path: 
 
 
 def test_verify_finds_the_same_bits(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = runs.create(config.load(recipe, ["train.epochs=1"]), tmp_path / "run")
+    changes = (
+        "data.augment=[{type='random_affine'}, {type='color_jitter'}, {type='rand_augment'}, {type='random_crop', padding=2}]"
+    )
+    run = runs.create(config.load(recipe, ["train.epochs=1", changes]), tmp_path / "run")
     trainer.train(run)
     assert main(["verify", str(run.folder)]) == 0
     assert "bitwise" in capsys.readouterr().out
@@ -221,6 +225,37 @@ def test_masks_go_where_their_pictures_go(change: Any) -> None:
         sure = picture.max(0) > 0.7  # the rest is erased, or between two classes
         assert moved.dtype == np.int64 and sure.mean() > 0.4
         assert np.array_equal(picture.argmax(0)[sure], moved[sure])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pictures.VerticalFlip(), pictures.RandomAffine(45, 0.3, (0.7, 1.4), 10, "nearest"), pictures.RandomPerspective(1.0),
+        pictures.ColorJitter(), pictures.GaussianBlur(), pictures.Grayscale(0.5), pictures.RandAugment(interpolation="nearest"),
+        pictures.TrivialAugment("nearest"), pictures.AutoAugment(interpolation="nearest"),
+    ],
+    ids=lambda c: type(c).__name__,
+)  # fmt: skip
+def test_masks_go_where_the_bytes_of_their_pictures_go(change: Any) -> None:
+    rng = np.random.default_rng(0)
+    mask = np.repeat(np.repeat(rng.integers(0, 3, (4, 4)), 8, 0), 8, 1)
+    task = pixels.MaskedPictures(ImagePreprocess((32, 32), crop_pct=1.0, mean=(0, 0, 0), std=(1, 1, 1)), ["a", "b", "c"])
+    colours = np.array([(250, 60, 60), (60, 250, 60), (60, 60, 250)], np.uint8)
+    places = type(change) in (pictures.VerticalFlip, pictures.RandomAffine, pictures.RandomPerspective)
+    moved = 0
+    for i in range(8):
+        key = random.key(7, "augment", i)
+        seen, found = task.prepare(MaskedPicture(colours[mask], mask), [change], key)
+        alone = picture_changes.bytes_changed(colours[mask], [change], key, 0)[0]
+        assert np.array_equal(seen, task.preprocess.normalise(alone))  # drawn as for pictures without masks
+        moved += not np.array_equal(found, mask)
+        assert found.dtype == np.int64 and set(np.unique(found)) <= {VOID, 0, 1, 2}
+        if places:
+            sure = seen.max(0) > 0.9  # the rest comes from outside, or lies between two classes
+            assert sure.mean() > 0.2 and np.mean(seen.argmax(0)[sure] == found[sure]) > 0.97
+            assert not seen[:, found == VOID].max(initial=0) > 0.9
+    changes_colours_alone = type(change) in (pictures.ColorJitter, pictures.GaussianBlur, pictures.Grayscale)
+    assert (moved == 0) == changes_colours_alone
 
 
 def objective(**more: Any) -> objectives.Pixels:

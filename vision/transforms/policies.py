@@ -80,8 +80,8 @@ def inverse(name: str, strength: float, height: int, width: int) -> Drawn:
 class _Policy(Transform):
     """Drawn are the changes' numbers in ``CHANGES`` and their strengths, in turns."""
 
-    def __init__(self, interpolation: str, fill: Any) -> None:
-        self.warp = FixedWarp(interpolation, fill)
+    def __init__(self, interpolation: str, fill: Any, mask_fill: int = 0) -> None:
+        self.warp = FixedWarp(interpolation, fill, mask_fill)
 
     @abstractmethod
     def draw(self, key: Key, height: int, width: int) -> Drawn:
@@ -135,6 +135,7 @@ class RandAugment(_Policy):
         num_magnitude_bins: number of levels.
         interpolation: "nearest", "bilinear" or "bicubic".
         fill: colour where there was nothing.
+        mask_fill: class where there was nothing.
 
     Example:
         >>> RandAugment()(np.zeros((8, 8, 3), np.uint8)).shape
@@ -148,8 +149,9 @@ class RandAugment(_Policy):
         num_magnitude_bins: int = 31,
         interpolation: str = "nearest",
         fill: Any = 0,
+        mask_fill: int = 0,
     ) -> None:
-        super().__init__(interpolation, fill)
+        super().__init__(interpolation, fill, mask_fill)
         if num_ops < 0 or num_magnitude_bins < 2 or not 0 <= magnitude < num_magnitude_bins:
             raise ArgumentError(
                 f"RandAugment: num_ops={num_ops}, magnitude={magnitude}, num_magnitude_bins={num_magnitude_bins}",
@@ -171,8 +173,8 @@ class RandAugment(_Policy):
 class TrivialAugmentWide(_Policy):
     """One change of any strength (Müller and Hutter, arXiv:2103.10158); arguments as for :class:`RandAugment`."""
 
-    def __init__(self, num_magnitude_bins: int = 31, interpolation: str = "nearest", fill: Any = 0) -> None:
-        super().__init__(interpolation, fill)
+    def __init__(self, num_magnitude_bins: int = 31, interpolation: str = "nearest", fill: Any = 0, mask_fill: int = 0) -> None:
+        super().__init__(interpolation, fill, mask_fill)
         if num_magnitude_bins < 2:
             raise ArgumentError(f"TrivialAugmentWide: num_magnitude_bins={num_magnitude_bins}", fix="give at least 2")
         self.space = strengths(num_magnitude_bins, 0.99, (32.0, 32.0), 135.0, 0.99, (8, 6))
@@ -218,10 +220,11 @@ class AutoAugment(_Policy):
         policy: "imagenet", "cifar10" or "svhn".
         interpolation: "nearest", "bilinear" or "bicubic".
         fill: colour where there was nothing.
+        mask_fill: class where there was nothing.
     """
 
-    def __init__(self, policy: str = "imagenet", interpolation: str = "nearest", fill: Any = 0) -> None:
-        super().__init__(interpolation, fill)
+    def __init__(self, policy: str = "imagenet", interpolation: str = "nearest", fill: Any = 0, mask_fill: int = 0) -> None:
+        super().__init__(interpolation, fill, mask_fill)
         if policy not in _POLICIES:
             raise ArgumentError(f"AutoAugment: policy={policy!r}", fix=f"use one of {', '.join(_POLICIES)}")
         self.policy = policy

@@ -123,7 +123,7 @@ def test_an_adapter_without_its_base(trained: Callable[..., Any], tmp_path: Path
         nyala.load(folder)
 
 
-def test_layers_that_are_published_in_parts_are_told_before_training(tmp_path: Path) -> None:
+def test_layers_that_are_published_in_parts_are_told_before_training() -> None:
     model = Path(__file__).parents[2] / "goldens" / "vision" / "dinov2"  # its qkv is stored as query, key and value
     small = ["data.limit_train=8", "data.limit_test=4", f"model.name={model}", "model.image_size=32", "data.workers=0"]
     with pytest.raises(RecipeError, match=r"qkv can have no adapter: .*choose among attn\.proj, mlp\.fc1, mlp\.fc2"):
