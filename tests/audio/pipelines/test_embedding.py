@@ -37,7 +37,7 @@ def test_the_vector_of_a_voice_is_the_mean_of_its_pieces() -> None:
     pieces = pipe.preprocess(sound)
     with nyala.no_grad():
         mean = pipe.model(pieces).embeddings.numpy().mean(0)
-    assert type(pipe) is SoundEmbedding and len(pieces) > 10
+    assert type(pipe) is SoundEmbedding and len(pieces) == 2
     np.testing.assert_allclose(pipe(sound), mean / np.linalg.norm(mean), rtol=1e-5, atol=1e-7)
     again = pipe([sound, np.zeros(16_000, np.float32)])
     assert np.array_equal(again[0], pipe(sound)) and np.isfinite(again.array).all()
