@@ -1,4 +1,4 @@
-"""Reading pictures from whatever people have: a path, bytes, a PIL image, an array."""
+"""Reading pictures from whatever people have: a path, bytes, a PIL image, an array, an address where allowed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.errors import DataError, kind_of
 from ..core.tensor import Tensor
+from .addresses import fetched, is_address
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,9 +23,10 @@ def load_image(source: Any) -> Image:
 
     Args:
         source: a path, the bytes of a file, a PIL image, or an array or tensor of uint8: (H, W), (H, W, 1), (H, W, 3) or
-            (H, W, 4).
+            (H, W, 4). Within ``addresses.urls_allowed()`` also an address, http:// or https://.
 
     Raises:
+        NetworkError: an address from which nothing comes.
         DataError: no such file, not a picture, damaged, too large, or an array that is no picture.
 
     Example:
@@ -95,10 +97,8 @@ def _from_file(source: str | Path | bytes | bytearray) -> Image:
     from PIL import Image, UnidentifiedImageError
 
     name = name_of(source)
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
-        raise DataError(
-            f"{source} is an address on the network", why="nyala fetches no pictures", fix="download it and pass the path"
-        )
+    if isinstance(source, str) and is_address(source):
+        source = fetched(source)
     try:
         image = Image.open(io.BytesIO(source) if isinstance(source, (bytes, bytearray)) else source)
         if image.width * image.height > MAX_PIXELS:

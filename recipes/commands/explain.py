@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from .shared import console
+from .shared.pictures import add_allow_url, addresses
 
 NAME = "explain"
 HELP = "show where in pictures a model looks"
@@ -27,13 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layer", metavar="NAME", help="with grad-cam or components: the layer whose result is used (the last)")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="show the model larger pictures: a finer grid")
     parser.add_argument("--device", help="cpu, cuda, cuda:1")
+    add_allow_url(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
-    from ...hub.load import load
     from ...hub.results import picture_path
 
     picture_path(args.output)  # before the work, not after it
+    with addresses(args):
+        return _draw(args)
+
+
+def _draw(args: argparse.Namespace) -> int:
+    from ...hub.load import load
+
     pipeline: Any = load(args.name, task="image-explanation", device=args.device)
     if args.size is not None:
         pipeline = pipeline.resized(args.size)

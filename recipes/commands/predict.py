@@ -9,6 +9,7 @@ from typing import Any
 
 from ...core.errors import ArgumentError
 from .shared import console
+from .shared.pictures import add_allow_url, addresses
 from .shared.prompts import add_prompts, ask, prompts
 
 NAME = "predict"
@@ -41,12 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--masks", metavar="FOLDER", help="of a model for segmentation: write each picture's classes as a PNG there"
     )
     add_prompts(parser)
+    add_allow_url(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def execute(args: argparse.Namespace) -> int:
     from ...hub.bundled import is_bundle_name
-    from ...hub.load import load
     from ...hub.results import picture_path
     from .. import catalog
 
@@ -58,6 +59,13 @@ def execute(args: argparse.Namespace) -> int:
         )
     if Path(args.name).is_file() and not is_bundle_name(args.name):
         raise ArgumentError(f"{args.name} is a file, not a model", fix="name the model first, then the inputs")
+    with addresses(args):
+        return _answer(args)
+
+
+def _answer(args: argparse.Namespace) -> int:
+    from ...hub.load import load
+
     given = prompts(args)
     pipeline: Any = load(args.name, task=_task(args))
     if given:

@@ -85,7 +85,7 @@ def test_exif_orientation_is_followed() -> None:
         ("no/such.png", "there is no file no/such.png"),
         (b"not a picture", "the picture of 13 bytes is not a picture"),
         (_png(Image.new("RGB", (64, 64), "red"))[:60], "damaged|not a picture"),
-        ("https://example.com/cat.jpg", "fetches no pictures"),
+        ("https://example.com/cat.jpg", "fetches no pictures unless it is told to"),
         (np.zeros((3, 8, 8), np.uint8), r"shape \(3, 8, 8\) is not a picture.*transpose"),
         (np.zeros((8, 8, 3), np.float32), "float32"),
         (np.zeros((0, 8, 3), np.uint8), "is not a picture"),
