@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 
 from ..core.atomic import atomic_write, storage_errors
 from ..core.create import from_numpy
-from ..core.errors import ArgumentError, DataError, DtypeError, MissingFileError, ShapeError, kind_of
+from ..core.errors import ArgumentError, DataError, DtypeError, MissingFileError, NyalaError, ShapeError, kind_of
 from ..core.part import FilePart
 from ..core.tensor import Tensor
 from .transforms.resample import Resampler
@@ -225,29 +225,89 @@ def write(
         DtypeError, ShapeError, DataError: samples that are no floating point numbers, of other dimensions, or not finite.
         StorageError: the file cannot be written.
     """
-    import soundfile
-
     samples = _samples_of(waveform)
+    write_blocks(target, [samples], sample_rate, samples.shape[0], format=format, bits=bits, floating=floating)
+
+
+def write_blocks(
+    target: Source, blocks: Iterable[Any], sample_rate: int, channels: int, *, format: str | None = None, bits: int = 16,
+    floating: bool = False,
+) -> None:  # fmt: skip
+    """As :func:`write`, of samples that come block by block, (channels, T) each: no more than one is held.
+
+    Raises:
+        ArgumentError, DtypeError, ShapeError, DataError, StorageError: as :func:`write`.
+
+    Example:
+        >>> file = io.BytesIO()
+        >>> write_blocks(file, (np.full((2, 100), 0.5) for _ in range(3)), 8_000, 2, format="WAV")
+        >>> _ = file.seek(0)
+        >>> info(file).frames
+        300
+    """
     chosen = format or _format_by_ending(target)
     lossy = chosen in ("OGG", "MP3")
     subtype = None if lossy else "FLOAT" if floating else _SUBTYPES.get(bits, f"PCM_{bits}")
     if chosen != "WAV" and bits == 8:
         subtype = "PCM_S8"
-    if not soundfile.check_format(chosen, subtype):
-        raise ArgumentError(f"sound cannot be written as {chosen} {subtype or ''}".strip(), fix="use WAV or FLAC, 16 or 24 bits")
-    data = samples.T if floating or lossy else np.clip(samples, -1, 1).T
-    out = io.BytesIO()
-    try:
-        soundfile.write(out, data, sample_rate, subtype, format=chosen)
-    except (soundfile.LibsndfileError, ValueError, TypeError, OverflowError) as error:
-        why = str(error)
-        raise ArgumentError(
-            f"{samples.shape[0]} channel(s) at {sample_rate} Hz cannot be written as {chosen}", why=why, fix="use WAV or resample"
-        ) from error
+
+    def put(file: Any) -> None:
+        _put(file, blocks, (sample_rate, channels, subtype, chosen), clip=not (floating or lossy))
+
     if _is_file(target):
+        out = io.BytesIO()
+        put(out)
         target.write(out.getvalue())  # type: ignore[union-attr]
     else:
-        atomic_write(Path(target), out.getvalue())  # type: ignore[arg-type]
+        atomic_write(Path(target), put)  # type: ignore[arg-type]
+
+
+def _put(file: Any, blocks: Iterable[Any], kind: tuple[int, int, str | None, str], *, clip: bool) -> None:
+    import soundfile
+
+    sample_rate, channels, subtype, chosen = kind
+    if not soundfile.check_format(chosen, subtype):
+        raise ArgumentError(f"sound cannot be written as {chosen} {subtype or ''}".strip(), fix="use WAV or FLAC, 16 or 24 bits")
+    told = _Telling(file)
+    try:
+        with soundfile.SoundFile(told, "w", sample_rate, channels, subtype, format=chosen) as sound:
+            for block in blocks:
+                samples = _samples_of(block)
+                sound.write(np.clip(samples, -1, 1).T if clip else samples.T)
+                told.check()
+    except (soundfile.LibsndfileError, ValueError, TypeError, OverflowError) as error:
+        told.check()
+        if isinstance(error, NyalaError):
+            raise
+        raise ArgumentError(
+            f"{channels} channel(s) at {sample_rate} Hz cannot be written as {chosen}", why=str(error), fix="use WAV or resample"
+        ) from error
+    told.check()
+
+
+class _Telling:
+    """A file whose failures libsndfile, which calls it, would not pass on."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._failure: OSError | None = None
+        self.seek, self.tell, self.flush = file.seek, file.tell, file.flush
+
+    def write(self, data: Any) -> int:
+        try:
+            return int(self._file.write(data))
+        except OSError as error:
+            self._failure = error
+            return 0
+
+    def read(self, size: int = -1) -> bytes:
+        """What was written, where a format goes back to it."""
+        return bytes(self._file.read(size))
+
+    def check(self) -> None:
+        """Raise what failed."""
+        if self._failure is not None:
+            raise self._failure
 
 
 def _samples_of(waveform: Any) -> np.ndarray[Any, Any]:

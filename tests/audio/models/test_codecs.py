@@ -190,7 +190,7 @@ def test_bandwidths_choose_codebooks() -> None:
         other = dac.build({"encoder_hidden_size": 1, "decoder_hidden_size": 16, "sampling_rate": 44_100, "n_codebooks": 9})
     assert [small.count(b) for b in published.target_bandwidths] == [2, 4, 8, 16, 32]
     assert (small.count(), other.count(), other.count(bandwidth=4.0), other.count(quantizers=3)) == (2, 9, 4, 3)
-    with pytest.raises(ArgumentError, match="use 1.5, 3, 6, 12, 24"):
+    with pytest.raises(ArgumentError, match="use 1\\.5, 3, 6, 12, 24"):
         small.count(bandwidth=5.0)
     with pytest.raises(ArgumentError, match="one codebook takes more"):
         other.count(bandwidth=0.1)
@@ -217,9 +217,9 @@ def test_training_hears_some_sounds_through_fewer_codebooks() -> None:
 
 
 def test_bad_input_is_named() -> None:
-    _, model, frozen = loaded("encodec")
+    _, model, _ = loaded("encodec")
     _, other, _ = loaded("dac")
-    with pytest.raises(ShapeError, match="channels|takes"):
+    with pytest.raises(ShapeError, match="samples of shape"):
         model.encode(nyala.zeros(1, 2, 80))
     with pytest.raises(ShapeError, match="at least 1"):
         other(nyala.zeros(1, 1, 0))
