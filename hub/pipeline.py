@@ -46,6 +46,7 @@ TASKS: dict[str, str] = {
     "sound-embedding": "audio.pipelines.embedding:SoundEmbedding",
     "voice-activity-detection": "audio.pipelines.voice:VoiceActivity",
     "pitch": "audio.pipelines.pitch:PitchTracking",
+    "text-to-speech": "audio.pipelines.speaking:TextToSpeech",
     "audio-codec": "audio.pipelines.codec:Codec",
 }
 

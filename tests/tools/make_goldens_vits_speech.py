@@ -32,7 +32,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "vits": {},
     "vits_voices": {"num_speakers": 3, "speaker_embedding_size": 4, "use_stochastic_duration_prediction": False},
 }
-TEXTS = ["Hello world", "a - whale.", "  It's 6 o'clock  ", "BATH"]
+TEXTS = ["Hello world", "a - whale.", "  It's 6 o'clock  ", "BATH", "kk walk k", "like"]
 
 
 def golden(name: str, changes: dict[str, Any]) -> None:
