@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import ArgumentError, DtypeError, ShapeError, kind_of
+from ...core.errors import ArgumentError, ShapeError
 from ...core.ops.iir import all_pole
 from ...core.ops.pad import pad
 from ...core.ops.shape import narrow
 from ...core.tensor import Tensor
+from .checks import check_waveform
 
 Section = tuple[float, float, float, float, float, float]
 _FLAT = 1 / math.sqrt(2)  # Butterworth's
@@ -42,7 +43,7 @@ def lfilter(b: Sequence[float], a: Sequence[float], x: Tensor) -> Tensor:
         DtypeError: integers.
         ShapeError: a single number.
     """
-    _check("lfilter", x)
+    check_waveform("lfilter", x)
     above, below = _coefficients("b", b), _coefficients("a", a)
     if below[0] == 0:
         raise ArgumentError("lfilter: a[0] is 0", why="the equation is divided by it", fix="leave out leading zeros of a")
@@ -59,7 +60,7 @@ def sosfilt(sos: Any, x: Tensor) -> Tensor:
     Raises:
         ArgumentError, DtypeError, ShapeError: as :func:`lfilter`.
     """
-    _check("sosfilt", x)
+    check_waveform("sosfilt", x)
     sections = np.atleast_2d(np.asarray(sos, np.float64))
     if sections.ndim != 2 or sections.shape[1] != 6:
         raise ShapeError(f"sosfilt: sections of shape {sections.shape}", why="they are (n, 6)", fix="pass b0 b1 b2 a0 a1 a2")
@@ -86,15 +87,6 @@ def _coefficients(name: str, values: Sequence[float]) -> list[float]:
     if found.ndim != 1 or not found.size or not np.isfinite(found).all():
         raise ArgumentError(f"lfilter: {name}={values!r}", fix="pass a list of one or more finite numbers")
     return [float(v) for v in found]
-
-
-def _check(what: str, x: Any) -> None:
-    if not isinstance(x, Tensor):
-        raise ArgumentError(f"{what} was given {kind_of(x)}", fix="pass a tensor: nyala.from_numpy(samples)")
-    if not x.is_floating_point():
-        raise DtypeError(f"{what} of a tensor of {x.dtype}", fix="for 16-bit samples: waveform.float() / 32768")
-    if not x.ndim:
-        raise ShapeError(f"{what} of a single number", why="samples are (..., T)", fix="pass a waveform")
 
 
 # ---- designs: https://www.w3.org/TR/audio-eq-cookbook

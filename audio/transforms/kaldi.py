@@ -22,13 +22,16 @@ from ...core.tensor import Tensor
 
 FRAME, HOP, N_FFT = 400, 160, 512  # samples at 16 kHz: 25 ms and 10 ms
 PREEMPHASIS = 0.97
+WINDOWS = {"hanning": 1.0, "povey": 0.85}  # powers of a Hann window
 _FLOOR = float(np.finfo(np.float32).eps)
 
 
-def kaldi_fbank(waveform: Tensor, n_mels: int = 128, *, sample_rate: int = 16_000, f_min: float = 20.0) -> Tensor:
+def kaldi_fbank(
+    waveform: Tensor, n_mels: int = 128, *, sample_rate: int = 16_000, f_min: float = 20.0, window: str = "hanning"
+) -> Tensor:
     """Logarithms of the power in mel bands: natural ones, of frames that lie wholly in the sound.
 
-    From each frame its mean is taken, then high frequencies are raised (x[i] - 0.97 x[i - 1]) and a Hann window is laid over it.
+    From each frame its mean is taken, then high frequencies are raised (x[i] - 0.97 x[i - 1]) and a window is laid over it.
     Equals transformers' ``ASTFeatureExtractor`` before its normalisation, which equals torchaudio's ``compliance.kaldi.fbank``.
 
     Args:
@@ -36,6 +39,7 @@ def kaldi_fbank(waveform: Tensor, n_mels: int = 128, *, sample_rate: int = 16_00
         n_mels: bands.
         sample_rate: in Hz; frames are 400 samples and 160 apart whatever it is.
         f_min: where the lowest band begins, in Hz; the highest ends at half the rate.
+        window: "hanning", or Kaldi's own, "povey": that to the power of 0.85.
 
     Returns:
         (F, n_mels) or (B, F, n_mels) with F = 1 + (T - 400) // 160.
@@ -43,15 +47,17 @@ def kaldi_fbank(waveform: Tensor, n_mels: int = 128, *, sample_rate: int = 16_00
     Raises:
         ShapeError: a waveform of other dimensions, or shorter than a frame.
         DtypeError: integers: samples must be scaled to -1 to 1 first.
-        ArgumentError: something that is no tensor, or bands that are none.
+        ArgumentError: something that is no tensor, bands that are none, or another window.
     """
     _check(waveform)
+    if window not in WINDOWS:
+        raise ArgumentError(f"kaldi_fbank: a window called {window!r}", fix=f"use {' or '.join(map(repr, WINDOWS))}")
     frames = Frame(FRAME, HOP).apply(waveform.to("float64"))
     frames = frames - frames.mean(-1, keepdim=True)
     raised = frames[..., 1:] - PREEMPHASIS * frames[..., :-1]
     frames = cat([frames[..., :1] * (1 - PREEMPHASIS), raised], -1)
-    window = hann_window(FRAME, periodic=False, dtype="float64", device=waveform.device)
-    spectrum = rfft(frames * window, N_FFT)
+    shape = hann_window(FRAME, periodic=False, dtype="float64", device=waveform.device) ** WINDOWS[window]
+    spectrum = rfft(frames * shape, N_FFT)
     power = spectrum.real**2 + spectrum.imag**2
     table = from_numpy(mel_filters(n_mels, sample_rate, float(f_min))).to(waveform.device)
     return (power @ table).clamp(min=_FLOOR).log().to(waveform.dtype)

@@ -23,6 +23,7 @@ from ...core.ops.shape import cat, reshape, stack
 from ...core.ops.spectrogram import hann_window, istft, stft, view_as_complex
 from ...core.random import Key
 from ...core.tensor import Tensor
+from .checks import check_waveform
 from .resample import resample
 
 
@@ -125,7 +126,7 @@ def time_stretch(waveform: Tensor, rate: float, *, n_fft: int = 2048, hop_length
         DtypeError: integers or half precision.
         ShapeError: other dimensions.
     """
-    _check_wave("time_stretch", waveform)
+    check_waveform("time_stretch", waveform, 2, half=False)
     _check_rate("time_stretch", rate)
     hop, length = hop_length or n_fft // 4, round(waveform.shape[-1] / rate)
     if not length:
@@ -202,12 +203,3 @@ def _check(what: str, given: Tensor, magnitude: bool) -> None:
         raise DtypeError(f"{what} of a tensor of {given.dtype}", why=f"it takes {kind}", fix=fix)
     if given.ndim not in (2, 3):
         raise ShapeError(f"{what}: shape {given.shape}", why="it takes (bins, F) or (B, bins, F)", fix="reshape it")
-
-
-def _check_wave(what: str, waveform: Tensor) -> None:
-    if not isinstance(waveform, Tensor):
-        raise ArgumentError(f"{what} was given {kind_of(waveform)}", fix="pass a tensor: nyala.from_numpy(samples)")
-    if not waveform.is_floating_point() or waveform.dtype.itemsize < 4:
-        raise DtypeError(f"{what} of a tensor of {waveform.dtype}", fix="for 16-bit samples: waveform.float() / 32768")
-    if waveform.ndim not in (1, 2):
-        raise ShapeError(f"{what}: waveform of shape {waveform.shape}", why="it takes (T,) or (B, T)", fix="reshape it")

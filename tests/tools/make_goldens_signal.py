@@ -77,8 +77,8 @@ def mels(wave: np.ndarray) -> dict[str, np.ndarray]:
     htk = torchaudio.transforms.MelSpectrogram(RATE, **options).double()(signal)
     slaney = librosa.feature.melspectrogram(y=wave.astype(np.float64), sr=RATE, pad_mode="reflect", **options)
     inverse = torchaudio.transforms.InverseMelScale(N_FFT // 2 + 1, 24, RATE).double()(htk)
-    made = torchaudio.transforms.MFCC(RATE, 13, melkwargs=options).double()(signal)
-    kaldi = [torchaudio.compliance.kaldi.mfcc(s[None], sample_frequency=RATE) for s in signal.float()]
+    made = torch.stack([torchaudio.transforms.MFCC(RATE, 13, melkwargs=options).double()(row) for row in signal])
+    kaldi = [torchaudio.compliance.kaldi.mfcc(s[None], sample_frequency=RATE) for s in signal]
     return {
         "mel.htk": htk.numpy(),
         "mel.slaney": slaney,
