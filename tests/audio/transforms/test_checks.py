@@ -15,7 +15,7 @@ def test_what_is_asked():
     check_waveform("x", nyala.zeros(2, 3), 2, half=False)
     with pytest.raises(ArgumentError, match=r"nyala\.from_numpy"):
         check_waveform("x", np.zeros(3))
-    with pytest.raises(DtypeError, match=r"\.float\(\)$|\.float\(\) "):
+    with pytest.raises(DtypeError, match="convert it"):
         check_waveform("x", nyala.zeros(3, dtype=nyala.float16), half=False)
     with pytest.raises(ShapeError, match="single number"):
         check_waveform("x", nyala.tensor(1.0))
