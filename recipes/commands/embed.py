@@ -1,4 +1,4 @@
-"""``nyala embed``: a file of texts -> a file of vectors, or the texts nearest to a query."""
+"""``nyala embed``: a file of texts, or sounds -> a file of vectors, or the texts nearest to a query."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ import numpy as np
 
 from ...core.atomic import atomic_write
 from ...core.errors import ArgumentError, DataError
-from .shared import console
+from .shared import console, sound_vectors
 
 NAME = "embed"
-HELP = "turn texts into vectors, or find the texts nearest to a query"
+HELP = "turn texts or sounds into vectors, or find the texts nearest to a query"
 EXAMPLES = """  nyala embed lines.txt --output vectors.npy          a line a text, a row a vector
   nyala embed mails.csv --column body --output mails.npy
   nyala embed lines.txt --query "how do I get my money back" --top 5
   nyala embed --text "a cat" --text "a kitten"        a few texts, and how near they are to each other
   cat lines.txt | nyala embed - --output vectors.npy
   nyala embed lines.txt --model nomic-ai/modernbert-embed-base --prompt-name search_document --output vectors.npy
-  nyala embed lines.txt --model BAAI/bge-small-en-v1.5 --output vectors.npy --dtype float16"""
+  nyala embed lines.txt --model BAAI/bge-small-en-v1.5 --output vectors.npy --dtype float16
+  nyala embed ann.wav bob.wav call.wav                who speaks: which voices are near each other"""
+_MODEL = "all-MiniLM-L6-v2"
 _CHUNK = 2048  # texts that are in memory at once
 _SHOWN = 50
 
@@ -33,10 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="*",
         metavar="FILE",
-        help=".txt (a line a text), .csv, .tsv, .jsonl or .parquet; - for lines of standard input",
+        help=".txt (a line a text), .csv, .tsv, .jsonl or .parquet; - for lines of standard input; or sound files",
     )
     parser.add_argument("--text", action="append", default=[], metavar="TEXT", help="a text; may be given several times")
-    parser.add_argument("--model", default="all-MiniLM-L6-v2", metavar="NAME", help="an embedding model (all-MiniLM-L6-v2)")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help=f"an embedding model ({_MODEL}; of sounds {sound_vectors.MODEL}, which tells voices apart)",
+    )
     parser.add_argument("--output", metavar="FILE.npy", help="write the vectors, (texts, width), in the order of the texts")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the vectors that are written")
     parser.add_argument("--column", metavar="NAME", help="of a .csv, .jsonl or .parquet file: which one is the text")
@@ -61,10 +67,12 @@ def execute(args: argparse.Namespace) -> int:
     from ...hub.load import load
 
     _check(args)
+    if sound_vectors.are_sounds(args.inputs):
+        return sound_vectors.embed(args, args.model or sound_vectors.MODEL)
     texts = _texts(args)
     if not args.output and args.query is None and len(texts) > _SHOWN:
         raise ArgumentError(f"{len(texts):,} texts are too many to show", fix="name a file for the vectors: --output vectors.npy")
-    pipeline: Any = load(args.model, task="sentence-embedding", device=args.device)
+    pipeline: Any = load(args.model or _MODEL, task="sentence-embedding", device=args.device)
     pipeline = replace(pipeline, batch_size=args.batch_size)
     if args.query is not None:
         return _nearest(args, pipeline, texts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv as tables
+import io
 import shutil
 import sys
 import tempfile
@@ -57,6 +59,34 @@ def targets(output: str | None, inputs: Sequence[str], endings: Sequence[str]) -
         raise ArgumentError(f"two inputs would be written to {twice}", fix="take them one after the other, into two folders")
     place.mkdir(parents=True, exist_ok=True)
     return list(found)
+
+
+def target(output: str | None, endings: Sequence[str]) -> Path | None:
+    """The one file that results of all sounds are written to.
+
+    Raises:
+        ArgumentError: an ending that is none of ``endings``, or no such folder.
+    """
+    if output is None:
+        return None
+    place = Path(output)
+    if place.suffix.lower() not in endings:
+        raise ArgumentError(f"--output {output}: nothing is written as {place.suffix!r}", fix=f"use {', '.join(endings)}")
+    picture_path(place.with_suffix(".png"))  # whether its folder is there, before the work
+    return place
+
+
+def csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """A table as CSV.
+
+    Example:
+        >>> csv(("sound", "score"), [("a, b.wav", 0.5)])
+        b'sound,score\\n"a, b.wav",0.5\\n'
+    """
+    text = io.StringIO()
+    writer = tables.writer(text, lineterminator="\n")
+    writer.writerows([head, *rows])
+    return text.getvalue().encode()
 
 
 def each(args: argparse.Namespace, work: Callable[[Any, Callable[[float, float], None]], Any]) -> tuple[list[Any], int]:
