@@ -43,11 +43,18 @@ def _picture_rows() -> list[Row]:
     rows = []
     for name, model in (("resnet18", "resnet18"), ("resnet50", "resnet50"), ("lite0", "tf_efficientnet_lite0")):
         rows += [Row(f"{name}/infer {n}", "picture_inference", (model, n), pictures=True) for n in (1, 8)]
-    for name, model in (("resnet18", "resnet18"), ("lite0", "tf_efficientnet_lite0")):
+    learning = {
+        "resnet18": "resnet18", "lite0": "tf_efficientnet_lite0", "resnet50": "resnet50", "convnext-tiny": "convnext_tiny",
+        "vit-small": "vit_small_patch16_224",
+    }  # fmt: skip
+    for name, model in learning.items():
         rows.append(Row(f"{name}/train 16", "picture_training", (model, 16), pictures=True))
     others = {
         "resnext50": "resnext50_32x4d", "vgg11": "vgg11", "densenet121": "densenet121", "regnety-800mf": "regnety_008",
         "dinov3-small": "vit_small_patch16_dinov3", "beit-base": "beit_base_patch16_224",
+        "efficientnet-b0": "efficientnet_b0", "efficientnetv2-b0": "tf_efficientnetv2_b0", "mobilenetv2": "mobilenetv2_100",
+        "mobilenetv3-large": "mobilenetv3_large_100", "mobilenetv4-small": "mobilenetv4_conv_small",
+        "convnext-tiny": "convnext_tiny", "vit-small": "vit_small_patch16_224", "swin-tiny": "swin_tiny_patch4_window7_224",
     }  # fmt: skip
     rows += [Row(f"{name}/infer 8", "picture_inference", (model, 8), pictures=True) for name, model in others.items()]
     return rows
