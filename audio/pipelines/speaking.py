@@ -135,7 +135,7 @@ class TextToSpeech(Pipeline):
         texts = inputs if isinstance(inputs, list) else [inputs]
         if not texts:
             raise DataError("no text to say", fix="pass at least one")
-        told = {"rate": rate, "seed": seed, "speaker": speaker, "pause": pause, "phonemes": phonemes}
+        told: dict[str, Any] = {"rate": rate, "seed": seed, "speaker": speaker, "pause": pause, "phonemes": phonemes}
         found = [Speech(np.concatenate(list(self.stream(text, **told))), self.sample_rate, text) for text in texts]
         return Several(found) if isinstance(inputs, list) else found[0]
 

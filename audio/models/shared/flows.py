@@ -64,13 +64,13 @@ class Coupling(nn.Module):
 
     def __init__(self, config: Any) -> None:
         super().__init__()
-        self.half = config.flow_size // 2
-        self.conv_pre = nn.Conv1d(self.half, config.hidden_size, 1)
+        self.first_half = config.flow_size // 2
+        self.conv_pre = nn.Conv1d(self.first_half, config.hidden_size, 1)
         self.wavenet = WaveNet(config, config.prior_encoder_num_wavenet_layers)
-        self.conv_post = nn.Conv1d(config.hidden_size, self.half, 1)
+        self.conv_post = nn.Conv1d(config.hidden_size, self.first_half, 1)
 
     def forward(self, x: Tensor, mask: Tensor, speaker: Tensor | None = None) -> Tensor:
-        first, second = x[:, : self.half], x[:, self.half :]
+        first, second = x[:, : self.first_half], x[:, self.first_half :]
         mean = self.conv_post(self.wavenet(self.conv_pre(first) * mask, mask, speaker)) * mask
         return cat([first, (second - mean) * mask], 1)
 
@@ -125,18 +125,18 @@ class ConvFlow(nn.Module):
 
     def __init__(self, config: Any) -> None:
         super().__init__()
-        self.half = config.depth_separable_channels // 2
+        self.first_half = config.depth_separable_channels // 2
         self.bins, self.bound = config.duration_predictor_flow_bins, config.duration_predictor_tail_bound
         self.scale = 1 / math.sqrt(config.hidden_size)
-        self.conv_pre = nn.Conv1d(self.half, config.hidden_size, 1)
+        self.conv_pre = nn.Conv1d(self.first_half, config.hidden_size, 1)
         self.conv_dds = SeparableConvs(config)
-        self.conv_proj = nn.Conv1d(config.hidden_size, self.half * (3 * self.bins - 1), 1)
+        self.conv_proj = nn.Conv1d(config.hidden_size, self.first_half * (3 * self.bins - 1), 1)
 
     def forward(self, x: Tensor, mask: Tensor, told: Tensor | None = None) -> Tensor:
-        first, second = x[:, : self.half], x[:, self.half :]
+        first, second = x[:, : self.first_half], x[:, self.first_half :]
         shape = self.conv_proj(self.conv_dds(self.conv_pre(first), mask, told)) * mask
         count, _, length = first.shape
-        shape = shape.reshape(count, self.half, -1, length).transpose(2, 3)
+        shape = shape.reshape(count, self.first_half, -1, length).transpose(2, 3)
         widths, heights = shape[..., : self.bins] * self.scale, shape[..., self.bins : 2 * self.bins] * self.scale
         moved = inverse_spline(second, widths, heights, shape[..., 2 * self.bins :], self.bound)
         return cat([first, moved], 1) * mask

@@ -54,7 +54,7 @@ def test_training_with_masks_goes_the_same_way(name: str) -> None:
     assert_close(states[1], states[0], 1e-7, 1e-7)
 
 
-@pytest.mark.parametrize("name", ["silero_vad", "crepe", "wav2vec2"])
+@pytest.mark.parametrize("name", ["silero_vad", "crepe", "wav2vec2", "ge2e"])
 def test_pipelines_hear_the_same(name: str) -> None:
     sound = 0.1 * np.random.default_rng(0).standard_normal(3_000).astype(np.float32)
     found: list[Any] = [load(str(GOLDENS / name), device=device)(sound) for device in ("cpu", "cuda")]
