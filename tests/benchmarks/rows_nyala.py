@@ -185,6 +185,38 @@ def log_mel(seconds: int) -> Call:
     return call
 
 
+def resampling(seconds: int, orig: int, new: int) -> Call:
+    """A sound at another sample rate."""
+    from nyala.audio.transforms import resample
+
+    wave = nyala.from_numpy(array(seconds * orig))
+
+    def call() -> None:
+        with nyala.inference_mode():
+            resample(wave, orig, new)
+
+    return call
+
+
+def transcription(name: str, tokens: int) -> Call:
+    """From the samples of a window of 30 seconds to so many tokens, greedily: front end, encoder and decoder."""
+    from nyala.audio.models import whisper
+    from nyala.audio.transforms import whisper_mel
+
+    model = whisper.build({"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"], **SOUND_MODELS[name]})
+    model.eval()
+    wave = nyala.from_numpy(array(30 * SAMPLE_RATE))
+
+    def call() -> None:
+        with nyala.inference_mode():
+            sound, caches, chosen = model.encode(whisper_mel(wave).unsqueeze(0)), model.new_caches(), 1
+            for _ in range(tokens):
+                row = model(decoder_input_ids=nyala.tensor([[chosen]]), encoder_outputs=sound, caches=caches, last=True)
+                chosen = int(row[0, -1].argmax().item())
+
+    return call
+
+
 def _picture_model(name: str) -> Any:
     from nyala.hub import registry
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -197,6 +199,41 @@ def log_mel(variant: Variant, seconds: int) -> Call:
     def call() -> None:
         with torch.inference_mode():
             made(wave)
+
+    return call
+
+
+def resampling(variant: Variant, seconds: int, orig: int, new: int) -> Call:  # noqa: ARG001 - never compiled
+    """A sound at another sample rate: torchaudio's, or where it is not installed SciPy's, whose filter nyala's is."""
+    wave = array(seconds * orig)
+    if importlib.util.find_spec("torchaudio") is None:
+        from scipy.signal import resample_poly
+
+        shared = math.gcd(orig, new)
+        return lambda: resample_poly(wave, new // shared, orig // shared)
+    import torchaudio
+
+    sound = torchaudio.transforms.Resample(orig, new)
+
+    def call() -> None:
+        with torch.inference_mode():
+            sound(torch.from_numpy(wave))
+
+    return call
+
+
+def transcription(variant: Variant, name: str, tokens: int) -> Call:  # noqa: ARG001 - never compiled
+    """From the samples of a window of 30 seconds to so many tokens, greedily, by transformers' ``generate``."""
+    allow_torchvision()
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+    model, look = WhisperForConditionalGeneration(WhisperConfig(**SOUND_MODELS[name])).eval(), WhisperFeatureExtractor()
+    wave = array(30 * SAMPLE_RATE)
+
+    def call() -> None:
+        with torch.inference_mode():
+            features = look(wave, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
+            model.generate(features, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
 
     return call
 

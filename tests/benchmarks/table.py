@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from .inputs import SAMPLE_RATE
+
 
 @dataclass(frozen=True)
 class Row:
@@ -104,7 +106,9 @@ ROWS: tuple[Row, ...] = (
     Row("sam-base/ask 4", "picture_prompts", (4,)),
     Row("whisper-tiny/encoder 30 s", "sound_encoder", ("whisper-tiny",)),
     Row("wav2vec2-base/encode 10 s", "speech_encoder", ("wav2vec2-base", 10)),
+    Row("whisper-tiny/transcribe 30 s", "transcription", ("whisper-tiny", 64), compiles=False),
     Row("audio/log-mel 60 s", "log_mel", (60,)),
+    Row("audio/resample 60 s", "resampling", (60, 44_100, SAMPLE_RATE), compiles=False),
     Row("import", "import_library", compiles=False, files=True, process=True),
     Row("cold/lite0", "cold_start", ("picture",), compiles=False, files=True, process=True),
     Row("cold/minilm", "cold_start", ("text",), compiles=False, files=True, process=True),
