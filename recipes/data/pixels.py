@@ -48,7 +48,7 @@ class MaskedPictures(Task):
         else:
             seen, mask = self.preprocess.crop(raw.image), self._scaled(mask)
         sample, done = sample_changed(Sample(seen, masks=mask), augments, key, done, mask_fill=VOID)
-        pixels, mask = self.preprocess.normalise(sample.image), sample.masks
+        pixels, mask = self.preprocess.normalise(sample.image), np.asarray(sample.masks)
         return augment.image(pixels, augments, key, done), augment.mask(mask, augments, key, done)
 
     def _check(self, raw: MaskedPicture, mask: np.ndarray) -> None:
