@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import ArgumentError
+from ...core.errors import ArgumentError, DataError
 from ...core.ops.pad import pad
 from ...core.ops.spectrogram import Frame
 from ...core.tensor import Tensor
@@ -38,6 +38,7 @@ def sounding(waveform: Tensor, *, top_db: float = 60.0, frame_length: int = 2048
 
     Raises:
         ArgumentError: sizes that are none, or something that is no tensor.
+        DataError: a sample that is NaN or infinite.
         DtypeError: integers.
         ShapeError: other dimensions.
     """
@@ -51,7 +52,12 @@ def sounding(waveform: Tensor, *, top_db: float = 60.0, frame_length: int = 2048
         return []
     centred = pad(waveform.detach().to("float64"), (frame_length // 2, frame_length - frame_length // 2))
     count = 1 + length // hop_length
-    power = (Frame(frame_length, hop_length).apply(centred)[..., :count, :] ** 2).mean(-1).numpy().reshape(-1, count).max(0)
+    power = (Frame(frame_length, hop_length).apply(centred)[..., :count, :] ** 2).mean(-1).cpu().numpy().reshape(-1, count).max(0)
+    if not np.isfinite(power).all():
+        raise DataError(
+            f"sounding: samples that are not finite, from about {int(np.argmin(np.isfinite(power))) * hop_length} on",
+            why="nothing can be quieter than they are", fix="mend the sound",
+        )  # fmt: skip
     heard = 10 * np.log10(np.maximum(power, 1e-10) / max(float(power.max()), 1e-10)) > -top_db
     edges = np.flatnonzero(np.diff(np.concatenate([[False], heard, [False]]).astype(np.int8))).reshape(-1, 2) * hop_length
     return [(int(a), int(min(b, length))) for a, b in edges if a < length]

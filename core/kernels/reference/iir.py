@@ -49,7 +49,7 @@ def _carry(stretch: Any, before: Any, ringing: Any, places: slice) -> None:
     order = len(before)
     for i in range(*places.indices(len(stretch))):
         for k in range(order):
-            stretch[i] += ringing[i, k] * before[order - 1 - k]
+            stretch[i] += float(ringing[i, k]) * before[order - 1 - k]
 
 
 def _ringing(a: Sequence[float], size: int) -> np.ndarray[Any, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import nyala
 import pytest
 from nyala.audio.transforms.editing import mix, sounding, trim
-from nyala.errors import ArgumentError, DtypeError, ShapeError
+from nyala.errors import ArgumentError, DataError, DtypeError, ShapeError
 
 GOLDENS = nyala.checkpoint.load_file(Path(__file__).parents[2] / "goldens" / "audio" / "signal.safetensors")
 WAVE = nyala.from_numpy(np.array(GOLDENS["wave"]))
@@ -53,6 +53,8 @@ def test_bad_input_is_named():
         trim(nyala.zeros(1, 2, 3))
     with pytest.raises(ArgumentError, match="tensor"):
         trim(np.zeros(3))
+    with pytest.raises(DataError, match="not finite, from about 2"):
+        trim(nyala.tensor([0.0] * 3000 + [float("nan")] + [0.0] * 3000))
     for wrong in ({"top_db": 0.0}, {"hop_length": 0}, {"top_db": float("nan")}):
         with pytest.raises(ArgumentError, match="positive"):
             sounding(WAVE, **wrong)
