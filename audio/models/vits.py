@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core import nn
 from ...core.create import from_numpy, zeros
-from ...core.errors import ArgumentError, IndexRangeError, ShapeError
+from ...core.errors import ArgumentError, IndexRangeError, NumericError, ShapeError
 from ...core.keymap import KeyMap, WeightNorm
 from ...core.nn import functional as F
 from ...core.nn.activation import activation
@@ -24,6 +24,8 @@ from ...core.random import Key, next_key
 from ...core.tensor import Tensor
 from .shared.flows import CouplingFlow, Durations, Posterior, StochasticDurations, expanded
 from .shared.hifigan import HifiGan
+
+_LONGEST = 10_000  # frames of a letter: more than a minute
 
 
 @dataclass(frozen=True)
@@ -347,6 +349,7 @@ class VitsModel(nn.Model):
             ShapeError: letters of other dimensions, none at all, or noise for fewer frames.
             IndexRangeError: a voice that there is not.
             ArgumentError: a rate that is none.
+            NumericError: letters that would last for minutes, or NaN.
         """
         config = self.config
         rate = config.speaking_rate if speaking_rate is None else speaking_rate
@@ -398,9 +401,23 @@ class VitsModel(nn.Model):
         return predictor(x, mask, speaker, drawn * self.config.noise_scale_duration)
 
     def _frames(self, log_duration: Tensor, mask: Tensor, rate: float) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Whole frames of each letter, (N, L)."""
-        lasting = np.exp(log_duration.detach().float().cpu().numpy()) * mask.float().cpu().numpy() / rate
-        return np.ceil(lasting[:, 0]).astype(np.int64)
+        """Whole frames of each letter, (N, L).
+
+        Raises:
+            NumericError: so many that the weights must be wrong.
+        """
+        there = mask.float().cpu().numpy()[:, 0]
+        logs = np.where(there > 0, log_duration.detach().float().cpu().numpy()[:, 0], -np.inf)
+        with np.errstate(over="ignore"):
+            lasting = np.exp(logs) / rate
+        longest = float(lasting.max())
+        if not longest <= _LONGEST:
+            raise NumericError(
+                f"a letter would last {longest:.3g} frames",
+                why=f"none of speech lasts {_LONGEST:,}",
+                fix="check the weights, or use a higher speaking_rate",
+            )
+        return np.ceil(lasting).astype(np.int64)
 
 
 TASK = "text-to-speech"

@@ -10,7 +10,7 @@ import nyala
 import pytest
 from nyala import checkpoint
 from nyala.audio.models import vits
-from nyala.errors import ArgumentError, IndexRangeError, ShapeError
+from nyala.errors import ArgumentError, IndexRangeError, NumericError, ShapeError
 from nyala.hub import registry
 from nyala.hub.files import folder_files
 from nyala.hub.load import read_config, read_weights
@@ -97,6 +97,15 @@ def test_speech_is_as_fast_as_is_asked() -> None:
     with nyala.no_grad():
         fast = speak(model, frozen, slice(0, 1), speaking_rate=4.0)
     assert fast.sequence_lengths[0] == np.ceil(lasting / 4).sum() * model.config.hop
+
+
+@pytest.mark.parametrize("value", [100.0, float("nan")])
+def test_letters_that_would_last_for_ever_are_refused(value: float) -> None:
+    model = load("vits_voices")
+    with nyala.no_grad():
+        model.duration_predictor.proj.bias.fill_(value)
+    with pytest.raises(NumericError, match="a letter would last"):
+        model(nyala.tensor([[1, 2]]))
 
 
 def test_bad_input_is_named() -> None:
