@@ -521,7 +521,8 @@ def _faded(heard: Iterable[Samples], stride: int) -> Iterator[Samples]:
         new = np.concatenate([part * triangle[: part.shape[1]], triangle[None, : part.shape[1]]])
         if held is not None:
             wide = max(held.shape[1], new.shape[1])
-            new = sum(np.pad(rows, ((0, 0), (0, wide - rows.shape[1]))) for rows in (held, new))
+            held, new = (np.pad(rows, ((0, 0), (0, wide - rows.shape[1]))) for rows in (held, new))
+            new = held + new
         yield (new[:-1, :stride] / new[-1:, :stride]).astype(np.float32)
         held = new[:, stride:]
     if held is not None and held.shape[1]:

@@ -88,11 +88,16 @@ class Codes(Results):
         return count * (self.facts.codebook_size.bit_length() - 1) + (0 if self.scales is None else 32 * len(self.scales))
 
     def __repr__(self) -> str:
+        return f"{self.name}: {self.summary}"
+
+    @property
+    def summary(self) -> str:
+        """How long the sound is, and how many codes it takes."""
         facts, books = self.facts, self.codes.shape[1]
         plain = 16 * facts.samples * facts.channels
         ratio = f", 1/{plain / self.bits:.0f} of 16-bit samples" if self.bits else ""
         return (
-            f"{self.name}: {self.duration:.2f} s, {facts.channels} channel{'s' * (facts.channels > 1)} at {facts.sampling_rate} "
+            f"{self.duration:.2f} s, {facts.channels} channel{'s' * (facts.channels > 1)} at {facts.sampling_rate} "
             f"Hz, as {self.codes.shape[0] * self.codes.shape[2] - facts.last_frame_pad_length} frames of {books} "
             f"code{'s' * (books > 1)} ({facts.kbps:g} kbit/s, {self.bits / 8000:.1f} kB{ratio})"
         )
@@ -112,7 +117,9 @@ class Codes(Results):
         shown = rows[:, np.linspace(0, rows.shape[1] - 1, min(_WIDE, rows.shape[1])).astype(int)] if rows.size else rows
         grey = Images.fromarray((shown * (255 / (self.facts.codebook_size - 1))).astype(np.uint8)) if rows.size else None
         picture = Images.new("RGB", (_WIDE, _HEAD + _ROW * max(1, len(rows))), "white")
-        ImageDraw.Draw(picture).text((8, 8), shortened(repr(self), 150), fill="black", font=ImageFont.load_default(size=14))
+        ImageDraw.Draw(picture).text(
+            (8, 8), shortened(f"{Path(self.name).name}: {self.summary}", 160), fill="black", font=ImageFont.load_default(size=14)
+        )
         if grey is not None:
             picture.paste(grey.resize((_WIDE, _ROW * len(rows)), Images.Resampling.NEAREST), (0, _HEAD))
         return picture

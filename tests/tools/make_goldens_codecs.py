@@ -56,6 +56,23 @@ def randomise(model: nn.Module) -> None:
             buffer.normal_(0, 0.5, generator=generator)
 
 
+@torch.no_grad()
+def spread(model: Any, values: torch.Tensor) -> None:
+    """Put the codebooks where the frames of ``values`` lie, so that many codes are used."""
+    generator = torch.Generator().manual_seed(13)
+    frames = model.encoder(values[..., :200])
+    middle, wide = frames.mean((0, 2)), frames.std((0, 2))
+    if isinstance(model, transformers.DacModel):
+        for book in model.quantizer.quantizers:
+            book.in_proj.bias.copy_(-(book.in_proj.weight[..., 0] @ frames.mean((0, 2))))
+            book.out_proj.weight.mul_(0.3)
+            frames = frames - book(frames)[0]
+        return
+    for i, layer in enumerate(model.quantizer.layers):
+        rows = torch.randn(layer.codebook.embed.shape, generator=generator) * wide * 0.7**i
+        layer.codebook.embed.copy_(rows + (middle if i == 0 else 0))
+
+
 def same_codes(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     assert torch.equal(one, other), "codes hang on rounding: choose another seed"
     return one
@@ -102,12 +119,13 @@ def tiny(name: str) -> None:
     kind, sizes = MODELS[name]
     made = getattr(transformers, kind)
     model = made(made.config_class(**sizes)).eval()
-    randomise(model)
-    model.save_pretrained(AUDIO / name)
-    (AUDIO / name / "model.safetensors").chmod(0o644)
     channels = getattr(model.config, "audio_channels", 1)
     length = 427 if kind == "EncodecModel" else 440
     values = 0.5 * torch.randn((2, channels, length), generator=torch.Generator().manual_seed(3))
+    randomise(model)
+    spread(model, values)
+    model.save_pretrained(AUDIO / name)
+    (AUDIO / name / "model.safetensors").chmod(0o644)
     found = (encodec if kind == "EncodecModel" else dac)(model, values)
     save({"input_values": values, **found}, AUDIO / name / "goldens.safetensors")
 

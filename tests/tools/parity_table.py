@@ -43,6 +43,7 @@ ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "debe
 DECODERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")
 STRETCHED = ("qwen2_yarn", "llama_dynamic", "llama_longrope")
 SPEECH = ("wav2vec2", "hubert", "wavlm", "whisper", "ast")
+CODECS = ("encodec", "encodec_stereo", "encodec_music", "dac", "dac_even")
 SOUND_INPUTS = ("input_values", "input_features", "decoder_input_ids", "attention_mask")
 SEQ2SEQ = ("t5", "flan_t5", "bart", "bart_bare", "bart_classifier", "marian", "marian_apart")
 
@@ -108,7 +109,29 @@ def tiny() -> list[list[object]]:
         rows.append(row(name, model, frozen, inputs, "transformers"))
     rows += [decoder(name) for name in (*DECODERS, *STRETCHED)] + [seq2seq(name) for name in SEQ2SEQ]
     heads = sorted(p.parent.name for p in (GOLDENS / "audio").glob("*/goldens.safetensors"))
-    return rows + [speech(name) for name in heads if name.startswith(SPEECH)]
+    return rows + [speech(name) for name in heads if name.startswith(SPEECH)] + [codec(name) for name in CODECS]
+
+
+def codec(name: str) -> list[object]:
+    """The line of a tiny random codec: frames and the sound after its codes, which are the reference's without exception."""
+    folder = GOLDENS / "audio" / name
+    frozen = checkpoint.load_file(folder / "goldens.safetensors")
+    model, sound = nyala.load(str(folder)).model, nyala.from_numpy(np.array(frozen["input_values"]))
+    embeddings = model.encoder(sound[..., : getattr(model.config, "chunk_length", None)])
+    if name.startswith("dac"):
+        out = model(sound)
+        heard, aim = out.audio_values, out.loss.sum()
+    else:
+        found = model.encode(sound)
+        heard = model.decode(found.audio_codes, found.audio_scales, found.last_frame_pad_length)
+        aim = (embeddings * cotangent(embeddings.shape)).sum()
+    (aim + (heard * cotangent(heard.shape)).sum()).backward()
+    pairs = ((embeddings, "embeddings"), (heard, "audio_values"))
+    forward = max(relative(value.detach().numpy(), frozen[key]) for value, key in pairs)
+    found = {f"grad.{n}": p.grad for n, p in model.named_parameters()}
+    largest = max(np.abs(frozen[k]).max() for k in found)
+    real = [k for k in found if np.abs(frozen[k]).max() > 1e-5 * largest]
+    return [name, "transformers", f"{forward:.1e}", f"{max(relative(found[k], frozen[k]) for k in real):.1e}", len(real)]
 
 
 def towers(name: str) -> list[object]:

@@ -20,7 +20,7 @@ from ....core.tensor import Tensor
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Part = tuple[Numbers, float | None]
-PIECE = 10  # seconds that go through a model at once
+PIECE = 5  # seconds that go through a model at once
 
 
 @dataclass(frozen=True)

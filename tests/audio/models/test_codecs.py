@@ -58,6 +58,7 @@ def test_encodec_equals_transformers(name: str) -> None:
         embeddings = model.encoder(sound[..., : model.config.chunk_length])
         whole = model(sound)
     assert all(np.array_equal(found[b].audio_codes.numpy(), expected) for b, expected in codes.items())
+    assert all(len(np.unique(book)) >= 10 for v in codes.values() for book in np.moveaxis(v, 2, 0))  # of 16
     assert len({v.shape[2] for v in codes.values()}) == len(codes)  # each bandwidth has its own number of codebooks
     assert relative(embeddings, frozen["embeddings"]) < 1e-5 and relative(heard, frozen["audio_values"]) < 1e-5
     assert np.array_equal(whole.audio_values.numpy(), heard[..., : sound.shape[-1]].numpy())
@@ -75,6 +76,7 @@ def test_dac_equals_transformers(name: str) -> None:
         whole = model(sound)
         heard = model.decode(audio_codes=whole.audio_codes)
     assert all(np.array_equal(found[n].numpy(), expected) for n, expected in codes_of(frozen).items())
+    assert all(len(np.unique(book)) >= 5 for v in codes_of(frozen).values() for book in np.moveaxis(v, 1, 0))  # of 16
     for field, expected in (("audio_values", "audio_values"), ("quantized_representation", "quantized"), ("loss", "loss")):
         assert relative(getattr(whole, field), frozen[expected]) < 1e-5, field
     assert relative(heard[..., : sound.shape[-1]], frozen["audio_values"]) < 1e-5
