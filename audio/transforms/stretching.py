@@ -198,8 +198,13 @@ def _check_rate(what: str, rate: float) -> None:
 def _check(what: str, given: Tensor, magnitude: bool) -> None:
     if not isinstance(given, Tensor):
         raise ArgumentError(f"{what} was given {kind_of(given)}", fix="pass a tensor")
-    if not (given.is_floating_point() if magnitude else given.is_complex()):
-        kind, fix = ("absolute values", "use .abs()") if magnitude else ("a complex spectrogram", "pass what stft returns")
+    fits = given.is_floating_point() and given.dtype.itemsize >= 4 if magnitude else given.is_complex()
+    if not fits:
+        kind, fix = (
+            ("absolute values in float32 or float64", "use .abs(), or .float()")
+            if magnitude
+            else ("a complex spectrogram", "pass what stft returns")
+        )
         raise DtypeError(f"{what} of a tensor of {given.dtype}", why=f"it takes {kind}", fix=fix)
     if given.ndim not in (2, 3):
         raise ShapeError(f"{what}: shape {given.shape}", why="it takes (bins, F) or (B, bins, F)", fix="reshape it")

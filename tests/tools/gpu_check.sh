@@ -22,4 +22,4 @@ for number in range(runtime.getDeviceCount()):
     print(f"cuda:{number}: {name}; CuPy {cupy.__version__}, CUDA {runtime.runtimeGetVersion()}, driver {runtime.driverGetVersion()}")
 PYTHON
 
-exec "$python" -m pytest -m gpu tests/core tests/vision tests/text "$@"
+exec "$python" -m pytest -m gpu tests/core tests/vision tests/text tests/audio "$@"

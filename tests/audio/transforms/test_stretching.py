@@ -96,6 +96,8 @@ def test_no_samples_and_bad_input():
         phase_vocoder(BINS.abs(), 2.0, 64)
     with pytest.raises(DtypeError, match="abs"):
         griffin_lim(BINS, 256)
+    with pytest.raises(DtypeError, match="float32 or float64"):
+        griffin_lim(BINS.abs().half(), 256)
     with pytest.raises(ArgumentError, match="momentum"):
         griffin_lim(BINS.abs(), 256, momentum=1.0)
     with pytest.raises(ArgumentError, match="tensor"):
