@@ -169,7 +169,8 @@ class Codes(Results):
         """
         facts, codes, scales = self.facts, self.codes, self.scales
         numbers = facts.sampling_rate, facts.channels, facts.codebook_size, facts.samples + 1, facts.last_frame_pad_length + 1
-        whole = all(isinstance(n, int) and n > 0 for n in numbers) and codes.dtype.kind in "iu" and codes.ndim == 3
+        told = isinstance(facts.kbps, (int, float)) and isinstance(facts.model_type, str) and isinstance(facts.model, str)
+        whole = told and all(isinstance(n, int) and n > 0 for n in numbers) and codes.dtype.kind in "iu" and codes.ndim == 3
         if not whole or not codes.shape[1] or facts.last_frame_pad_length > codes.shape[2]:
             raise DataError(f"{where}: codes of shape {codes.shape}, {codes.dtype}, for {facts}", fix="encode again")
         if scales is not None and (scales.shape != codes.shape[:1] or not np.isfinite(scales).all()):
@@ -300,6 +301,10 @@ class Codec(Pipeline):
                 f"{codes.name}: codes of {shown[0]}", why=f"{self.name} is {shown[1]}", fix=f"decode with {facts.model}"
             )
         model.check_codes(codes.codes, 1)
+        most = codes.codes.shape[0] * codes.codes.shape[2] * config.hop
+        if facts.samples > most:
+            told = f"{codes.name}: codes of {most} samples, which states {facts.samples}"
+            raise DataError(told, why="the file was changed, or frames are missing", fix="encode again")
         if not model.chunked and len(codes.codes) != 1:
             raise DataError(
                 f"{codes.name}: {len(codes.codes)} chunks", why="this model has one", fix=f"decode with {facts.model}"

@@ -72,10 +72,10 @@ def test_any_rate_and_any_channels(codec: Codec, tmp_path: Path) -> None:
 
 def test_both_sides_are_heard() -> None:
     codec = nyala.load(str(GOLDENS / "encodec_stereo"))
-    sides, (left, right) = noise(2, 600), noise(2, 600)
+    sides = noise(2, 600)
     swapped = codec(sides[::-1].copy())
     assert not np.array_equal(codec(sides).codes, swapped.codes)
-    assert np.array_equal(codec(left).codes, codec(np.stack([left, left])).codes) and right.any()
+    assert np.array_equal(codec(sides[0]).codes, codec(np.stack([sides[0]] * 2)).codes)
 
 
 def test_empty_silent_and_short_sounds(codec: Codec) -> None:
@@ -83,7 +83,7 @@ def test_empty_silent_and_short_sounds(codec: Codec) -> None:
     for length in (0, 1, 39):
         codes = codec(np.zeros(length, np.float32))
         heard = codec.decode(codes)
-        assert heard.shape == (channels, length) and np.isfinite(heard.numpy()).all() and str(length) not in ("", repr(codes))
+        assert heard.shape == (channels, length) and np.isfinite(heard.numpy()).all()
         assert codes.draw().size[0] == 1200
 
 
@@ -145,10 +145,15 @@ def test_files_that_hold_no_codes_are_refused(mono: Codec, tmp_path: Path) -> No
     codes = mono(noise(1, 400))
     codes.save(path)
     arrays, metadata = checkpoint.load_file(path), checkpoint.safetensors.read_header(path).metadata
-    for facts in ("{", "{}", metadata["facts"].replace("800", "-8")):
+    for facts in ("{", "{}", metadata["facts"].replace("800", "-8"), metadata["facts"].replace("0.16", '"x"')):
         checkpoint.save_file(arrays, path, {**metadata, "facts": facts})
         with pytest.raises(DataError):
             mono.decode(path)
+    checkpoint.save_file(
+        arrays, path, {**metadata, "facts": metadata["facts"].replace('"samples": 400', '"samples": 4000000000')}
+    )
+    with pytest.raises(DataError, match="states 4000000000"):
+        mono.decode(path)
     checkpoint.save_file({"codes": arrays["codes"] + np.int16(900)}, path, metadata)
     with pytest.raises(DataError, match="codes are 0 to 15"):
         mono.decode(path)
