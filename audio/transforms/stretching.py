@@ -91,7 +91,7 @@ def phase_vocoder(spectrogram: Tensor, rate: float, hop_length: int) -> Tensor:
         (..., bins, ceil(F / rate)).
 
     Raises:
-        ArgumentError: a rate that is not above 0.
+        ArgumentError: a rate that is not 0.001 to 1000.
         ShapeError, DtypeError: no complex spectrogram.
     """
     _check("phase_vocoder", spectrogram, magnitude=False)
@@ -122,7 +122,7 @@ def time_stretch(waveform: Tensor, rate: float, *, n_fft: int = 2048, hop_length
         (..., round(T / rate)).
 
     Raises:
-        ArgumentError: a rate that is not above 0, or something that is no tensor.
+        ArgumentError: a rate that is not 0.001 to 1000, or something that is no tensor.
         DtypeError: integers or half precision.
         ShapeError: other dimensions.
     """
@@ -141,12 +141,10 @@ def speed(waveform: Tensor, factor: float) -> Tensor:
 
     Args:
         waveform: floating point.
-        factor: above 0; taken as a fraction of numbers up to 1000.
+        factor: 0.001 to 1000; taken as the nearest fraction with a denominator up to 1000.
     """
     _check_rate("speed", factor)
     share = Fraction(factor).limit_denominator(1000)
-    if not share:
-        raise ArgumentError(f"speed: factor={factor:g}", fix="use 0.001 or more")
     return resample(waveform, share.numerator, share.denominator)
 
 
@@ -191,8 +189,8 @@ def _times(size: Tensor, angles: Tensor) -> Tensor:
 
 
 def _check_rate(what: str, rate: float) -> None:
-    if not 0 < rate < math.inf:
-        raise ArgumentError(f"{what}: a rate of {rate}", fix="use a number above 0; 2 is twice as fast")
+    if not 1e-3 <= rate <= 1e3:
+        raise ArgumentError(f"{what}: a rate of {rate}", fix="use a number above 0, 0.001 to 1000; 2 is twice as fast")
 
 
 def _check(what: str, given: Tensor, magnitude: bool) -> None:
