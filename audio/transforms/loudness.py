@@ -35,8 +35,10 @@ def k_weighting(sample_rate: int) -> list[Section]:
     Raises:
         ArgumentError: a rate so low that the shelf lies above half of it.
     """
-    if sample_rate < 4_000:
-        raise ArgumentError(f"loudness at {sample_rate} Hz", why="the weighting reaches to 2 kHz", fix="use 4000 Hz or more")
+    if not isinstance(sample_rate, int) or sample_rate < 4_000:
+        raise ArgumentError(
+            f"loudness at {sample_rate} Hz", why="the weighting reaches to 2 kHz", fix="use a whole number, 4000 Hz or more"
+        )
     # The analogue filters behind the standard's numbers, as libebur128 gives them
     k, q = math.tan(math.pi * 1681.974450955533 / sample_rate), 0.7071752369554196
     high = 10 ** (3.999843853973347 / 20)

@@ -94,5 +94,6 @@ def test_silence_and_bad_input():
         meter.push([0.0])
     with pytest.raises(ArgumentError, match="7 channels"):
         loudness(np.zeros((7, 8_000)), RATE)
-    with pytest.raises(ArgumentError, match="4000 Hz"):
-        loudness(np.zeros(8_000), 2_000)
+    for rate in (2_000, 44_100.5):
+        with pytest.raises(ArgumentError, match="4000 Hz"):
+            loudness(np.zeros(8_000), rate)
