@@ -86,7 +86,9 @@ class Config(CodecConfig):
                 f"codebook_dim={self.codebook_dim}", why=f"frames are {self.hidden_size} wide", fix="leave it out"
             )
         if not self.target_bandwidths or self.books < 1:
-            raise ArgumentError(f"target_bandwidths={self.target_bandwidths}", why="the last is less than one codebook takes")
+            raise ArgumentError(
+                f"target_bandwidths={self.target_bandwidths}", why="the last is less than one codebook takes", fix="give larger ones"
+            )
         if not self.use_causal_conv and self.trim_right_ratio != 1.0:
             raise ArgumentError(
                 f"trim_right_ratio={self.trim_right_ratio}", why="only causal convolutions have it", fix="use 1.0"
