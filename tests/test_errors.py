@@ -524,8 +524,8 @@ TABLE = [
     Bad("text called a picture", lambda e: nyala.load(e.resnet)(e.file("note.png", b"hello")), DataError, 2,
         "…/note.png is not a picture in a format that Pillow reads. Remedy: convert it to PNG or JPEG.…"),
     Bad("picture's address", lambda e: nyala.load(e.resnet)("https://example.com/cat.jpg"), DataError, 2,
-        "https://example.com/cat.jpg is an address on the network: nyala fetches no pictures unless it is told to. Remedy: download it and "
-        "pass the path.…"),
+        "https://example.com/cat.jpg is an address on the network: nyala fetches no pictures unless it is told to. Remedy: "
+        "download it and pass the path; or allow it: --allow-url…"),
     Bad("folder instead of a picture", lambda e: nyala.load(e.resnet)(e.tmp), DataError, 2,
         "… is a folder, not a picture. Remedy: name the pictures in it.…"),
     Bad("picture in floats", lambda e: nyala.load(e.resnet)(np.zeros((4, 4, 3))), DataError, 2,

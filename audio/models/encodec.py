@@ -87,7 +87,7 @@ class Config(CodecConfig):
             )
         if not self.target_bandwidths or self.books < 1:
             raise ArgumentError(
-                f"target_bandwidths={self.target_bandwidths}", why="the last is less than one codebook takes", fix="give larger ones"
+                f"target_bandwidths={self.target_bandwidths}", why="the last is less than one codebook takes", fix="give more"
             )
         if not self.use_causal_conv and self.trim_right_ratio != 1.0:
             raise ArgumentError(

@@ -1,7 +1,7 @@
 """Goldens of Silero VAD, CREPE and the speaker encoder of GE2E: networks in PyTorch with few random weights, in float64.
 
-``tests/goldens/audio/silero_vad``, ``crepe``, ``ge2e``: ``model.safetensors`` and ``config.json``, and ``goldens.safetensors`` with
-the inputs, the results, and ``grad.PARAMETER``, gradients of sum(out[i] * cos(0.7 * i + 0.3)).
+``tests/goldens/audio/silero_vad``, ``crepe``, ``ge2e``: ``model.safetensors`` and ``config.json``, and ``goldens.safetensors``
+with the inputs, the results, and ``grad.PARAMETER``, gradients of sum(out[i] * cos(0.7 * i + 0.3)).
 
 ``tests/goldens/audio/stretches.json``: probabilities, settings, and the segments that the package ``silero-vad`` finds by them
 (``pip install --no-deps silero-vad==6.2.3``).
