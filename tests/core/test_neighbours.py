@@ -42,6 +42,9 @@ class Crowd:
             ctypes.CFUNCTYPE(none, none, none, size_t)(self.moved),
             ctypes.CFUNCTYPE(None, none, none, size_t)(lambda _, at, __: at and self.free(at)),
         )
+        # arrays that some cache keeps are given back when the interpreter ends: this must be there then, and what it needs
+        aligned.keep_for_ever(self)
+        self.bisect_left = bisect.bisect_left
         self.handler = aligned.handler_of(*[ctypes.cast(f, none).value for f in self.functions])
 
     def place(self, size: int) -> int:
@@ -54,7 +57,7 @@ class Crowd:
         return first
 
     def free(self, at: int) -> None:
-        del self.taken[bisect.bisect_left(self.taken, (at, 0))]
+        del self.taken[self.bisect_left(self.taken, (at, 0))]
 
     def _is_free(self, at: int, room: int) -> bool:
         i = bisect.bisect_left(self.taken, (at, at))

@@ -109,11 +109,12 @@ def handler_of(*functions: int) -> Any:
     make = ctypes.pythonapi.PyCapsule_New
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
     capsule = make(ctypes.addressof(handler), name, None)
-    _keep_for_ever(handler, name, capsule)
+    keep_for_ever(handler, name, capsule)
     return capsule
 
 
-def _keep_for_ever(*things: Any) -> None:
+def keep_for_ever(*things: Any) -> None:
+    """Let things live as long as the process: arrays may be given back while the interpreter goes down."""
     for thing in things:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
@@ -135,7 +136,7 @@ def _handler() -> Any:
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
-    _keep_for_ever(engine, machine)
+    keep_for_ever(engine, machine)
     return handler_of(*[engine.get_function_address(f"nyala_{name}") for name in _FUNCTIONS])
 
 
