@@ -16,7 +16,11 @@ from nyala.hub import registry
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "vision"
 NAMES = sorted(path.parent.name for path in GOLDENS.glob("*/config.json"))
-TOWERS: tuple[str, ...] = ("clip", "siglip")  # they compare pictures with texts, and have no head
+BESIDE = {  # models that take more than a picture: the argument, and what the golden calls it
+    "clip": {"input_ids": "input_ids", "attention_mask": "attention_mask"},
+    "siglip": {"input_ids": "input_ids"},
+    "sam": {"input_points": "points", "input_labels": "labels"},
+}
 HEADLESS = {"clip": ModuleError, "siglip": ModuleError, "depth_anything": ArgumentError}
 
 
@@ -42,12 +46,22 @@ def build(name: str, channels: int | None = None) -> Any:
     return registry.get(registry.architecture_of(config)).build(config).eval()
 
 
-def picture(name: str, channels: int | None = None, more: int = 0) -> nyala.Tensor:
-    """The golden's input in float32, with other channels, or ``more`` times as wide again."""
-    shape = list(checkpoint.load_file(GOLDENS / name / "goldens.safetensors")["input"].shape)
+def given(name: str, channels: int | None = None, more: int = 0) -> tuple[list[nyala.Tensor], dict[str, nyala.Tensor]]:
+    """What the model is called with: a picture of the golden's shape in float32, with other channels, or ``more`` times as wide
+    again; and by their names the golden's texts or points beside it."""
+    golden = checkpoint.load_file(GOLDENS / name / "goldens.safetensors")
+    shape = list(golden["input" if "input" in golden else "pixel_values"].shape)
     shape[1] = channels or shape[1]
     shape[-1] += shape[-1] * more
-    return nyala.tensor(np.random.default_rng(1).normal(size=shape).astype(np.float32))
+    picture = nyala.tensor(np.random.default_rng(1).normal(size=shape).astype(np.float32))
+    beside = {argument: nyala.tensor(golden[key]) for argument, key in BESIDE.get(name, {}).items()}
+    return ([], {"pixel_values": picture, **beside}) if beside else ([picture], {})
+
+
+def run(model: Any, name: str, channels: int | None = None, more: int = 0) -> list[nyala.Tensor]:
+    """Every tensor in what the model makes of ``given``."""
+    pictures, beside = given(name, channels, more)
+    return numbers(model(*pictures, **beside))
 
 
 def numbers(out: Any) -> list[nyala.Tensor]:
@@ -56,11 +70,6 @@ def numbers(out: Any) -> list[nyala.Tensor]:
         return [out]
     inner = out if isinstance(out, (list, tuple)) else list(vars(out).values()) if hasattr(out, "__dict__") else []
     return [tensor for value in inner for tensor in numbers(value)]
-
-
-def single(name: str) -> bool:
-    """Whether the model takes a picture and nothing else."""
-    return name not in TOWERS and not name.endswith(("clip_classifier", "siglip_classifier")) and name != "sam"
 
 
 def test_every_picture_architecture_is_tried() -> None:
@@ -74,30 +83,29 @@ def test_any_number_of_channels(name: str) -> None:
     model = build(name, 5)
     stems = [n for n, p in model.named_parameters() if p.ndim >= 4 and p.shape[1] == 5 and "pos_embed" not in n]
     assert stems, "no layer takes five channels"
-    if single(name):
-        with nyala.no_grad():
-            found, usual = numbers(model(picture(name, 5))), numbers(build(name)(picture(name)))
-        assert [t.shape for t in found] == [t.shape for t in usual] and all(np.isfinite(t.numpy()).all() for t in found)
+    with nyala.no_grad():
+        found, usual = run(model, name, 5), run(build(name), name)
+    assert [t.shape for t in found] == [t.shape for t in usual] and all(np.isfinite(t.numpy()).all() for t in found)
     again = registry.get(registry.architecture_of(config_of(name)))
     same = again.build(again.export_config(model))
     assert {k: v.shape for k, v in same.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if single(name)])
+@pytest.mark.parametrize("name", NAMES)
 def test_other_sizes_of_pictures(name: str) -> None:
     model = build(name)
     with nyala.no_grad():
-        found = numbers(model(picture(name, more=1)))
+        found = run(model, name, more=1)
     assert found and all(np.isfinite(t.numpy()).all() for t in found)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if single(name)])
+@pytest.mark.parametrize("name", NAMES)
 def test_features_by_the_name_of_a_layer(name: str) -> None:
-    model, x = build(name), picture(name)
+    model, (pictures, beside) = build(name), given(name)
     layers = [n for n, module in model.named_modules() if n and not list(module.children()) and list(module.parameters())]
     with nyala.no_grad():
-        plain = numbers(model(x))
-        result, found = model.forward_intermediates(x, names=layers[:1])
+        plain = run(model, name)
+        result, found = model.forward_intermediates(*pictures, names=layers[:1], **beside)
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(plain, numbers(result), strict=True))
     assert list(found) == layers[:1] and numbers(found[layers[0]])
 
@@ -115,10 +123,9 @@ def test_a_new_head(name: str) -> None:
     named = dict(model.named_parameters())
     assert any({7, 8} & set(named[h].shape) for h in model.head_names())  # 8: and nothing
     assert all(named[n] is p for n, p in before.items() if n in named)
-    if single(name):
-        with nyala.no_grad():
-            shapes = [t.shape for t in numbers(model(picture(name)))]
-        assert any(7 in shape or 8 in shape for shape in shapes)
+    with nyala.no_grad():
+        shapes = [t.shape for t in run(model, name)]
+    assert any(7 in shape or 8 in shape for shape in shapes)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -134,12 +141,10 @@ def test_groups_hold_every_parameter_once_and_decay_towards_the_stem(name: str) 
     assert all(rates[id(p)] == pytest.approx(0.5 ** (deepest - model.layer_of(n))) for n, p in named.items())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if single(name)])
+@pytest.mark.parametrize("name", NAMES)
 def test_checkpointing_gives_the_same_gradients(name: str) -> None:
-    x = picture(name)
-
     def gradients(model: Any) -> dict[str, np.ndarray]:
-        sum(t.square().sum() for t in numbers(model(x)) if t.requires_grad).backward()
+        sum(t.square().sum() for t in run(model, name) if t.requires_grad).backward()
         return {n: p.grad.numpy() for n, p in model.named_parameters() if p.grad is not None}
 
     plain, saving = build(name).train(), build(name).train()
