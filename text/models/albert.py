@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from ...core import nn
 from ...core.errors import ArgumentError
+from ...core.nn import encoding
 from ...core.tensor import Tensor
 from . import bert
 from .shared import encoder
@@ -87,7 +88,7 @@ class _Group(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.albert_layers = nn.ModuleList([bert.layer(config, _NAMES) for _ in range(config.inner_group_num)])
+        self.albert_layers = nn.ModuleList([encoding.layer(config, _NAMES) for _ in range(config.inner_group_num)])
         for block in self.albert_layers:
             block.set_submodule("drop2", nn.Identity())  # what the feed-forward part gives is added as it is
 
@@ -136,7 +137,7 @@ class AlbertModel(encoder.Encoder):
 
     def __init__(self, config: Config, pooler: bool = True) -> None:
         super().__init__(config)
-        self.embeddings = bert.Embeddings(config, config.embedding_size)
+        self.embeddings = encoding.Embeddings(config, config.embedding_size)
         self.encoder = _Layers(config)
         self.pooler = _Pooler(config.hidden_size, config.hidden_size) if pooler else None
         self._initialise(self)

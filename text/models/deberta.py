@@ -18,6 +18,7 @@ from ...core import nn
 from ...core.create import from_numpy
 from ...core.errors import DataError
 from ...core.keymap import Alias, Ignore, KeyMap, Rename
+from ...core.nn import encoding
 from ...core.nn.activation import activation
 from ...core.ops.attention import attend, join_heads, split_heads
 from ...core.ops.elementwise import where
@@ -254,7 +255,7 @@ class DebertaV2Model(encoder.Encoder):
 
     def __init__(self, config: Config, pooler: bool = False) -> None:  # noqa: ARG002 - it has none
         super().__init__(config)
-        self.embeddings = bert.Embeddings(config, segments=config.type_vocab_size > 0, positions=config.position_biased_input)
+        self.embeddings = encoding.Embeddings(config, segments=config.type_vocab_size > 0, positions=config.position_biased_input)
         self.encoder = _Layers(config)
         self._initialise(self)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...core import nn
+from ...core.nn import encoding
 from ...core.nn import functional as F
 from ...core.tensor import Tensor
-from . import bert
 from .shared import encoder
 
 
@@ -98,7 +98,7 @@ class DistilBertModel(encoder.Encoder):
 
     def __init__(self, config: Config, pooler: bool = False) -> None:  # noqa: ARG002 - it has none
         super().__init__(config)
-        self.embeddings = bert.Embeddings(config, segments=False)
+        self.embeddings = encoding.Embeddings(config, segments=False)
         self.transformer = nn.Module()
         self.transformer.layer = nn.ModuleList([_layer(config) for _ in range(config.n_layers)])
         self._initialise(self)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...core import nn
+from ...core.nn import encoding
 from ...core.nn.activation import activation
 from ...core.tensor import Tensor
 from . import bert
@@ -50,10 +51,10 @@ class ElectraModel(encoder.Encoder):
 
     def __init__(self, config: Config, pooler: bool = False) -> None:  # noqa: ARG002 - it has none
         super().__init__(config)
-        self.embeddings = bert.Embeddings(config, config.embedding_size)
+        self.embeddings = encoding.Embeddings(config, config.embedding_size)
         narrow = config.embedding_size != config.hidden_size
         self.embeddings_project: Any = nn.Linear(config.embedding_size, config.hidden_size) if narrow else None
-        self.encoder = bert.Layers(config)
+        self.encoder = encoding.Layers(config)
         self._initialise(self)
 
     def encode(self, x: Tensor, mask: Tensor | None) -> Tensor:

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 from ...core import nn
 from ...core.errors import DataError
+from ...core.nn import encoding
 from ...core.ops.elementwise import where
 from ...core.tensor import Tensor
-from . import bert, roberta
+from . import roberta
 from .shared import encoder
 
 
@@ -44,7 +45,7 @@ class Config(roberta.Config):
 
 # Where the published checkpoints keep the layers of a block.
 _NAMES = {
-    **bert.NAMES,
+    **encoding.NAMES,
     "q": "attention.attn.q",
     "k": "attention.attn.k",
     "v": "attention.attn.v",
@@ -60,7 +61,7 @@ class Layers(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.layer = nn.ModuleList([bert.layer(config, _NAMES) for _ in range(config.num_hidden_layers)])
+        self.layer = nn.ModuleList([encoding.layer(config, _NAMES) for _ in range(config.num_hidden_layers)])
         buckets, heads = config.relative_attention_num_buckets, config.num_attention_heads
         self.relative_attention_bias = nn.RelativePositionBias(buckets, heads)
 
@@ -89,9 +90,9 @@ class MPNetModel(encoder.Encoder):
 
     def __init__(self, config: Config, pooler: bool = True) -> None:
         super().__init__(config)
-        self.embeddings = roberta.Embeddings(config, segments=False)
+        self.embeddings = encoding.CountedEmbeddings(config, segments=False)
         self.encoder = Layers(config)
-        self.pooler = bert.Pooler(config) if pooler else None
+        self.pooler = encoding.Pooler(config) if pooler else None
         self._initialise(self)
         nn.init.normal_(self.encoder.relative_attention_bias.weight, 0.0, config.initializer_range)
 

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...core import nn
 from ...core.errors import DataError
-from ...core.tensor import Tensor
+from ...core.nn import encoding
 from . import bert
 from .shared import encoder
 
@@ -43,20 +42,6 @@ class Config(bert.Config):
         return self.max_position_embeddings - (self.pad_token_id or 0) - 1
 
 
-class Embeddings(bert.Embeddings):
-    """BERT's, but positions count the tokens that are no padding, from behind the number of the token for padding."""
-
-    def __init__(self, config: bert.Config, segments: bool = True) -> None:
-        super().__init__(config, segments=segments)
-        rows, width = self.position_embeddings.weight.shape
-        self.position_embeddings = nn.Embedding(rows, width, padding_idx=config.pad_token_id)
-
-    def positions(self, input_ids: Tensor) -> Tensor:
-        pad = self.config.pad_token_id or 0
-        real = (input_ids != pad).to("int64")
-        return real.cumsum(1) * real + pad
-
-
 class RobertaModel(bert.BertModel):
     """The encoder alone.
 
@@ -69,7 +54,7 @@ class RobertaModel(bert.BertModel):
         (1, 4, 8)
     """
 
-    embeddings_class = Embeddings
+    embeddings_class = encoding.CountedEmbeddings
 
 
 class _WithRoberta(encoder.WithHead):

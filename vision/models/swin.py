@@ -10,16 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from ...core import nn
-from ...core.create import tensor, zeros
 from ...core.errors import DataError, UnknownNameError, did_you_mean
 from ...core.keymap import Concat, Ignore, KeyMap, Prefix, Rename
 from ...core.nn import functional as F
+from ...core.nn import windows
 from ...core.tensor import Tensor
 from .config import timm_arguments, timm_config
 
@@ -34,7 +31,6 @@ _NAME = re.compile(r"swin_(?P<size>[a-z]+)_patch(?P<patch>\d+)_window(?P<window>
 _EXAMPLES = [f"swin_{size}_patch4_window7_224" for size in SIZES]
 _NEEDLESS = ("strict_img_size", "always_partition", "dynamic_mask", "weight_init")
 _MODELS = ("SwinModel", "SwinForImageClassification")
-_FAR = -100.0  # added to the scores of places that were not neighbours before the shift
 
 
 @dataclass(frozen=True)
@@ -149,117 +145,14 @@ def _from_transformers(config: Mapping[str, Any], overrides: Mapping[str, Any]) 
     return replace(Config("swin"), num_classes=classes, layout=layout, **values)
 
 
-@lru_cache(maxsize=64)
-def _strangers(down: int, across: int, window: tuple[int, int], shift: tuple[int, int]) -> np.ndarray[Any, Any]:
-    """(windows, area, area) float32: 0 for places that were neighbours before the shift, else -100."""
-    number = np.zeros((down, across), np.int64)
-    for axis, (side, size, by) in enumerate(zip((down, across), window, shift, strict=True)):
-        at = np.arange(side)
-        part = (at >= side - size).astype(np.int64) + (at >= side - by if by else at >= side)
-        number = number * 3 + (part[:, None] if axis == 0 else part[None])
-    parts = number.reshape(down // window[0], window[0], across // window[1], window[1]).transpose(0, 2, 1, 3)
-    places = parts.reshape(-1, window[0] * window[1])
-    return np.where(places[:, None] == places[:, :, None], 0.0, _FAR).astype(np.float32)
-
-
-def _offsets(window: tuple[int, int]) -> np.ndarray[Any, Any]:
-    """(area * area,) rows of the table of biases, for each pair of places in a window."""
-    places = np.stack(np.meshgrid(np.arange(window[0]), np.arange(window[1]), indexing="ij")).reshape(2, -1)
-    apart = places[:, :, None] - places[:, None]
-    return ((apart[0] + window[0] - 1) * (2 * window[1] - 1) + apart[1] + window[1] - 1).reshape(-1)
-
-
-class WindowAttention(nn.Attention):
-    """Attention within a window, with a learnt bias for each offset between two places."""
-
-    def __init__(self, dim: int, heads: int, window: tuple[int, int], config: Config) -> None:
-        super().__init__(dim, heads, fused=True, bias={"qkv": config.qkv_bias}, dropout=config.attn_drop_rate)
-        self.window, self.heads = window, heads
-        self.relative_position_bias_table = nn.Parameter(zeros((2 * window[0] - 1) * (2 * window[1] - 1), heads))
-        self.register_buffer("offsets", tensor(_offsets(window)), persistent=False)
-
-    def bias(self) -> Tensor:
-        """(1, heads, area, area): what is added to the scores."""
-        area = self.window[0] * self.window[1]
-        return self.relative_position_bias_table[self.offsets].reshape(1, area, area, self.heads).permute(0, 3, 1, 2)
-
-    def windows(self, x: Tensor, strangers: Tensor | None) -> Tensor:
-        """(N * windows, area, dim) -> the same; ``strangers`` (windows, area, area) is added to the scores."""
-        mask = self.bias()
-        if strangers is not None:
-            count, area = len(strangers), x.shape[1]
-            mask = (mask + strangers.unsqueeze(1)).unsqueeze(0).expand(len(x) // count, -1, -1, -1, -1)
-            mask = mask.reshape(-1, self.heads, area, area)
-        return self(x, mask=mask)
-
-
-class Block(nn.Module):
-    """Attention within windows, which every other layer shifts by half, and a feed-forward part: (N, H, W, C) -> the same."""
-
-    def __init__(self, dim: int, heads: int, window: tuple[int, int], shifted: bool, config: Config, drop_path: float) -> None:
-        super().__init__()
-        self.window, self.shifted, self.pads_first = window, shifted, config.layout != "timm"
-        self.norm1 = nn.LayerNorm(dim, config.norm_eps)
-        self.attn = WindowAttention(dim, heads, window, config)
-        self.drop1 = nn.Dropout(config.proj_drop_rate)
-        self.drop_path1 = nn.DropPath(drop_path)
-        self.norm2 = nn.LayerNorm(dim, config.norm_eps)
-        self.mlp = nn.MLP(dim, int(dim * config.mlp_ratio), dropout=config.proj_drop_rate)
-        self.drop2 = nn.Dropout(config.proj_drop_rate)
-        self.drop_path2 = nn.DropPath(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        count, down, across, dim = x.shape
-        x = x + self.drop_path1(self.drop1(self._attend(self.norm1(x))))
-        y = self.mlp(self.norm2(x).reshape(count, down * across, dim))
-        return x + self.drop_path2(self.drop2(y)).reshape(count, down, across, dim)
-
-    def _shift(self, down: int, across: int) -> tuple[int, int]:
-        """How far the windows are moved: not where one window sees all."""
-        fits = [side <= size for side, size in zip((down, across), self.window, strict=True)]
-        if not self.shifted or (self.pads_first and any(fits)):
-            return 0, 0
-        return 0 if fits[0] else self.window[0] // 2, 0 if fits[1] else self.window[1] // 2
-
-    def _attend(self, x: Tensor) -> Tensor:
-        count, down, across, dim = x.shape
-        high, wide = self.window
-        by, strangers = self._shift(down, across), None
-        pads = (0, 0, 0, -across % wide, 0, -down % high)
-        if self.pads_first:
-            x = F.pad(x, pads)
-        if any(by):
-            x = x.roll((-by[0], -by[1]), (1, 2))
-        if not self.pads_first:
-            x = F.pad(x, pads)
-        rows, columns = x.shape[1] // high, x.shape[2] // wide
-        if any(by):
-            far = _strangers(rows * high, columns * wide, self.window, by)
-            strangers = tensor(far, device=x.device).to(x.dtype)
-        x = x.reshape(count, rows, high, columns, wide, dim).permute(0, 1, 3, 2, 4, 5).reshape(-1, high * wide, dim)
-        x = self.attn.windows(x, strangers)
-        x = x.reshape(count, rows, columns, high, wide, dim).permute(0, 1, 3, 2, 4, 5)
-        x = x.reshape(count, rows * high, columns * wide, dim)
-        if not self.pads_first:
-            x = x[:, :down, :across]
-        if any(by):
-            x = x.roll(by, (1, 2))
-        return x[:, :down, :across]
-
-
-class PatchMerging(nn.Module):
-    """Four neighbours become one place of twice the width: (N, H, W, C) -> (N, H / 2, W / 2, 2 C)."""
-
-    def __init__(self, dim: int, eps: float) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(4 * dim, eps)
-        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
-        count, down, across, dim = x.shape
-        x = x.reshape(count, down // 2, 2, across // 2, 2, dim).permute(0, 1, 3, 4, 2, 5)
-        return self.reduction(self.norm(x.reshape(count, down // 2, across // 2, 4 * dim)))
+def _block(dim: int, heads: int, window: tuple[int, int], shifted: bool, config: Config, drop_path: float) -> windows.WindowBlock:
+    """A layer, as the configuration says."""
+    drop = config.proj_drop_rate
+    return windows.WindowBlock(
+        dim, heads, window, shifted, pads_first=config.layout != "timm", mlp_ratio=config.mlp_ratio, eps=config.norm_eps,
+        drop1=drop, mlp_drop=drop, drop2=drop, drop_path=drop_path,
+        attention={"qkv_bias": config.qkv_bias, "dropout": config.attn_drop_rate},
+    )  # fmt: skip
 
 
 class Stage(nn.Module):
@@ -268,9 +161,9 @@ class Stage(nn.Module):
     def __init__(self, stage: int, config: Config, drop_paths: list[float]) -> None:
         super().__init__()
         dim, heads = config.embed_dim << stage, config.num_heads[stage]
-        self.downsample = PatchMerging(dim // 2, config.norm_eps) if stage else nn.Identity()
+        self.downsample = windows.PatchMerging(dim // 2, config.norm_eps) if stage else nn.Identity()
         window = config.window(stage)
-        self.blocks = nn.ModuleList(Block(dim, heads, window, i % 2 == 1, config, p) for i, p in enumerate(drop_paths))
+        self.blocks = nn.ModuleList(_block(dim, heads, window, i % 2 == 1, config, p) for i, p in enumerate(drop_paths))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.downsample(x)
@@ -374,22 +267,13 @@ def build(config: Mapping[str, Any], **overrides: Any) -> SwinTransformer:
     return SwinTransformer(Config.from_dict(config, **overrides))
 
 
-_BLOCK = {
-    "attention.output.dense": "attn.proj",
-    "intermediate.dense": "mlp.fc1",
-    "output.dense": "mlp.fc2",
-    "layernorm_before": "norm1",
-    "layernorm_after": "norm2",
-}
-
-
 def key_map(config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:  # noqa: ARG001 - the config tells them
     """timm's names are ours; old files of both libraries also have tables that follow from the sizes."""
     made = Ignore("*.relative_position_index", "*.attn_mask")
     if "model_type" not in config:
         return KeyMap(made)
     shape, at = Config.from_dict(config), "encoder.layers.{s}.blocks.{i}"
-    rules = [Rename(f"{at}.{a}.{{p}}", f"layers.{{s}}.blocks.{{i}}.{b}.{{p}}") for a, b in _BLOCK.items()]
+    rules = [Rename(f"{at}.{a}.{{p}}", f"layers.{{s}}.blocks.{{i}}.{b}.{{p}}") for a, b in windows.PUBLISHED.items()]
     table = "relative_position_bias_table"
     rules += [Rename(f"{at}.attention.self.{table}", f"layers.{{s}}.blocks.{{i}}.attn.{table}")]
     rules += [Rename(f"{at}.attn.qkv.{{p}}", "layers.{s}.blocks.{i}.attn.qkv.{p}")]

@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Self
 
 from ....core import nn
 from ....core.create import zeros
-from ....core.errors import ArgumentError, DataError, ShapeError
+from ....core.errors import ArgumentError, DataError
 from ....core.keymap import Alias, Ignore, KeyMap, Prefix
+from ....core.nn import encoding
 from ....core.nn import functional as F
 from ....core.nn.activation import activation
 from ....core.nn.blocks import place
-from ....core.nn.embedding import check_token_ids
 from ....core.tensor import Tensor
 
 
@@ -167,7 +167,7 @@ class Encoder(_Model):
         position_ids: Tensor | None = None,
     ) -> Tensor:
         """One vector a token: (N, T, D)."""
-        mask = checked_mask(input_ids, attention_mask, self.config)
+        mask = encoding.checked_mask(input_ids, attention_mask, self.config.vocab_size, self.config.name)
         return self.encode(self.embeddings(input_ids, token_type_ids, position_ids), mask)
 
     def settle(self, names: Collection[str], fresh: Collection[str]) -> set[str]:  # noqa: ARG002 - a head's part
@@ -179,26 +179,6 @@ class Encoder(_Model):
     def encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The layers: (N, T, D) and a bool mask (N, 1, 1, T), True for tokens -> (N, T, D)."""
         raise NotImplementedError(f"{type(self).__name__}.encode")
-
-
-def checked_mask(input_ids: Tensor, attention_mask: Tensor | None, config: EncoderConfig) -> Tensor | None:
-    """The mask of padding as attention takes it, (N, 1, 1, T), True for tokens; all arguments are checked first.
-
-    Raises:
-        ShapeError: not (N, T), no token, or a mask of another shape.
-        IndexRangeError: a token that is not in the vocabulary.
-    """
-    if input_ids.ndim != 2:
-        why, fix = f"{config.name} takes (N, T)", "add a batch dimension with unsqueeze(0)"
-        raise ShapeError(f"input_ids of shape {input_ids.shape}", why=why, fix=fix)
-    if not input_ids.shape[1]:
-        raise ShapeError(f"input_ids of shape {input_ids.shape} hold no token", fix="pass at least one token a text")
-    check_token_ids(input_ids, config.vocab_size)
-    if attention_mask is None:
-        return None
-    if attention_mask.shape != input_ids.shape:
-        raise ShapeError(f"attention_mask {attention_mask.shape} for input_ids {input_ids.shape}", fix="make their shapes equal")
-    return (attention_mask != 0).unsqueeze(1).unsqueeze(2)  # (N, T) -> (N, 1, 1, T)
 
 
 # ---- models with heads
