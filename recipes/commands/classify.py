@@ -31,6 +31,7 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.top < 1:
         raise ArgumentError(f"--top {args.top}", fix="use at least 1")
+    sounds.look(args)
     target = sounds.target(args.output, (".csv", *PICTURES))
     pipeline: Any = sounds.checked(load(args.model, device=args.device), "audio-classification", args.model)
     pipeline = replace(pipeline, top_k=args.top)

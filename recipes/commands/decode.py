@@ -32,8 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from ...audio.io import FORMATS
+    from ...audio.pipelines.codec import Codes
     from ...hub.load import load
 
+    sounds.look(args, Codes.load)
     targets = sounds.targets(args.output, args.inputs, (".wav", *(e for e in FORMATS if e != ".wav")))
     pipeline: Any = sounds.checked(load(args.model, device=args.device), "audio-codec", args.model)
     places = iter(targets)

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from ...hub.load import load
 
+    sounds.look(args)
     targets = sounds.targets(args.output, args.inputs, (".safetensors", *PICTURES))
     pipeline: Any = sounds.checked(load(args.model, device=args.device), "audio-codec", args.model)
     options = {"bandwidth": args.bandwidth, "quantizers": args.quantizers}

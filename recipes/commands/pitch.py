@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from ...hub.load import load
 
+    sounds.look(args)
     targets = sounds.targets(args.output, args.inputs, (".png", ".csv", *PICTURES[1:]))
     pipeline: Any = sounds.checked(load(args.model, device=args.device), "pitch", args.model)
     options = {"threshold": args.threshold, "smooth": not args.no_smooth}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ArgumentError, DataError
-from ...hub.results import PICTURES, picture_path
+from ...hub.results import PICTURES
 from .shared import console, sounds
 
 NAME = "speak"
@@ -56,9 +56,9 @@ def _check_target(output: str) -> None:
     """Whether it can be written, before the work."""
     from ...audio.io import FORMATS
 
-    picture_path(Path(output).with_suffix(".png"))  # whether its folder is there
     if Path(output).suffix.lower() not in (*FORMATS, *PICTURES):
         raise ArgumentError(f"-o {output}: nothing is written so", fix=f"use {', '.join(FORMATS)} or {', '.join(PICTURES)}")
+    sounds.file_target(output)
 
 
 def _text(given: str) -> str:

@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from ...hub.load import load
 
+    sounds.look(args)
     targets = _targets(args)
     pipeline: Any = load(args.model, device=args.device)
     options = _options(args, pipeline)
@@ -90,7 +91,7 @@ def _targets(args: argparse.Namespace) -> list[Path | None]:
         raise ArgumentError(
             f"two inputs would be written to {twice}", fix="transcribe them one after the other, into two folders"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    sounds.folder_target(folder)
     return list(targets)
 
 

@@ -47,6 +47,9 @@ def embed(args: argparse.Namespace, model: str) -> int:
     for option in ("query", "column", "prompt", "prompt_name"):
         if getattr(args, option) is not None:
             raise ArgumentError(f"--{option.replace('_', '-')} is for texts", fix="leave it out")
+    sounds.look(args)
+    if args.output:
+        sounds.file_target(args.output)
     pipeline: Any = sounds.checked(load(model, device=args.device), "sound-embedding", model)
     found, failed = sounds.each(args, lambda sound, progress: pipeline(sound))  # noqa: ARG005 - heard at once
     heard = [(name, vector) for name, vector in zip(args.inputs, found, strict=True) if vector is not None]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv as tables
+import errno
 import io
+import os
 import shutil
 import sys
 import tempfile
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ....core.atomic import storage_errors
 from ....core.errors import ArgumentError, NyalaError
 from ....hub.results import picture_path
 from . import console
@@ -28,6 +31,65 @@ def add_sounds(parser: argparse.ArgumentParser, model: str, kind: str) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
+def look(args: argparse.Namespace, read: Callable[[str], Any] | None = None) -> None:
+    """Whether there is anything to work on: asked before a model is fetched, which may take minutes.
+
+    Args:
+        args: their ``inputs`` are paths; - is standard input, which is not touched.
+        read: looks at a file, and raises what is wrong; by default whether it begins as a sound file does.
+
+    Raises:
+        NyalaError: no input can be read. Where only some cannot, :func:`each` tells of them in their turn.
+    """
+    from ....audio.io import info
+
+    errors: list[NyalaError] = []
+    for name in args.inputs:
+        try:
+            if name == "-":
+                return
+            (read or info)(name)
+        except NyalaError as error:
+            errors.append(error)
+        else:
+            return
+    for error in errors[:-1]:
+        console.complain(f"nyala {args.command}: {error}")
+    raise errors[-1]
+
+
+def file_target(output: str | Path) -> Path:
+    """The path of a file that is to be written: whether that can be, before the work.
+
+    Raises:
+        ArgumentError: no such folder, or a folder of this very name.
+        StorageError: its folder takes no new files.
+    """
+    place = Path(output)
+    if place.is_dir():
+        raise ArgumentError(f"--output {output} is a folder", fix="name a file in it")
+    picture_path(place.with_suffix(".png"))  # whether its folder is there
+    _check_writable(place.parent)
+    return place
+
+
+def folder_target(folder: Path) -> None:
+    """Makes a folder that files are to be written into.
+
+    Raises:
+        StorageError: it cannot be made, or takes no new files.
+    """
+    with storage_errors(folder, "create"):
+        folder.mkdir(parents=True, exist_ok=True)
+    _check_writable(folder)
+
+
+def _check_writable(folder: Path) -> None:
+    with storage_errors(folder, "write to"):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "no new files", str(folder))
+
+
 def targets(output: str | None, inputs: Sequence[str], endings: Sequence[str]) -> list[Path | None]:
     """Where the result of each sound is written: into one file by its ending, or beside others into a folder.
 
@@ -38,6 +100,7 @@ def targets(output: str | None, inputs: Sequence[str], endings: Sequence[str]) -
 
     Raises:
         ArgumentError: an ending that is none of these, one file for several sounds, or two sounds of one name.
+        StorageError: a folder that cannot be made, or takes no new files.
     """
     if output is None:
         return [None] * len(inputs)
@@ -45,8 +108,7 @@ def targets(output: str | None, inputs: Sequence[str], endings: Sequence[str]) -
     if place.suffix.lower() in endings:
         if len(inputs) > 1:
             raise ArgumentError(f"--output {output} for {len(inputs)} sounds", fix="name a folder")
-        picture_path(place.with_suffix(".png"))  # whether its folder is there, before the work
-        return [place]
+        return [file_target(place)]
     if place.suffix and not place.is_dir():
         raise ArgumentError(
             f"--output {output}: nothing is written as {place.suffix}", fix=f"use {', '.join(endings)} or a folder"
@@ -57,7 +119,7 @@ def targets(output: str | None, inputs: Sequence[str], endings: Sequence[str]) -
     twice = next((t for t in found if found.count(t) > 1), None)
     if twice:
         raise ArgumentError(f"two inputs would be written to {twice}", fix="take them one after the other, into two folders")
-    place.mkdir(parents=True, exist_ok=True)
+    folder_target(place)
     return list(found)
 
 
@@ -66,14 +128,14 @@ def target(output: str | None, endings: Sequence[str]) -> Path | None:
 
     Raises:
         ArgumentError: an ending that is none of ``endings``, or no such folder.
+        StorageError: its folder takes no new files.
     """
     if output is None:
         return None
     place = Path(output)
     if place.suffix.lower() not in endings:
         raise ArgumentError(f"--output {output}: nothing is written as {place.suffix!r}", fix=f"use {', '.join(endings)}")
-    picture_path(place.with_suffix(".png"))  # whether its folder is there, before the work
-    return place
+    return file_target(place)
 
 
 def csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
