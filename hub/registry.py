@@ -89,6 +89,7 @@ ARCHITECTURES: dict[str, str] = {
     "transformers:hubert": "audio.models.hubert",
     "transformers:wavlm": "audio.models.wavlm",
     "transformers:audio-spectrogram-transformer": "audio.models.ast",
+    "transformers:clap": "audio.models.clap",
     "transformers:vits": "audio.models.vits",
     "transformers:encodec": "audio.models.encodec",
     "transformers:dac": "audio.models.dac",

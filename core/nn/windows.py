@@ -104,6 +104,7 @@ class WindowBlock(Module):
         eps: added to variances in layer norms.
         drop1, mlp_drop, drop2: dropout of what attention adds, within the feed-forward part, and of what that adds.
         drop_path: stochastic depth of both.
+        act: activation of the feed-forward part.
         attention: further settings of :class:`WindowAttention`.
 
     Example:
@@ -115,7 +116,7 @@ class WindowBlock(Module):
     def __init__(
         self, dim: int, heads: int, window: tuple[int, int], shifted: bool = False, *, pads_first: bool = False,
         mlp_ratio: float = 4.0, eps: float = 1e-5, drop1: float = 0.0, mlp_drop: float = 0.0, drop2: float = 0.0,
-        drop_path: float = 0.0, attention: Mapping[str, Any] | None = None,
+        drop_path: float = 0.0, act: Any = "gelu", attention: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.window, self.shifted, self.pads_first = window, shifted, pads_first
@@ -124,7 +125,7 @@ class WindowBlock(Module):
         self.drop1 = Dropout(drop1)
         self.drop_path1 = DropPath(drop_path)
         self.norm2 = LayerNorm(dim, eps)
-        self.mlp = MLP(dim, int(dim * mlp_ratio), dropout=mlp_drop)
+        self.mlp = MLP(dim, int(dim * mlp_ratio), act=act, dropout=mlp_drop)
         self.drop2 = Dropout(drop2)
         self.drop_path2 = DropPath(drop_path)
 
