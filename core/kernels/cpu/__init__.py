@@ -62,6 +62,7 @@ KERNELS |= {
     "scatter_planes": ".signal.pool:scatter_planes",
     "resample": ".signal.resample:resample",
     "look_up_planes": ".signal.look_up_planes:look_up_planes",
+    "filter_taps": ".signal.filter_taps:filter_taps",
     "resample_bytes": ".signal.resample_bytes:resample_bytes",
     "warp_bytes": ".signal.warp_bytes:warp_bytes",
 }

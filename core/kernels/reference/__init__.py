@@ -11,7 +11,7 @@ from typing import Any
 
 _FAMILIES = (
     "elementwise", "reduce", "linalg", "index", "random", "conv", "pool", "spatial", "softmax", "norm", "dropout", "loss", "fft",
-    "recurrent", "optim", "attention", "positions", "quantized", "decoding", "pictures", "iir",
+    "recurrent", "optim", "attention", "positions", "quantized", "decoding", "pictures", "filter_taps", "iir",
 )  # fmt: skip
 
 KERNELS: dict[str, Callable[..., Any]] = {}

@@ -8,7 +8,7 @@ import numpy as np
 import PIL
 import pytest
 from nyala.core import kernels
-from nyala.core.kernels import reference
+from nyala.core.kernels import CPU, reference
 from nyala.errors import ArgumentError, DataError
 from nyala.vision.transforms.resizing import FILTERS, resize
 from PIL import Image
@@ -24,7 +24,7 @@ SIZES = [
     (33, 64, 70, 64),
     (97, 61, 30, 61),
 ]
-PLAIN = type("Plain", (), {"resample_bytes": staticmethod(reference.KERNELS["resample_bytes"])})
+PLAIN = type("Plain", (), {name: staticmethod(reference.KERNELS[name]) for name in ("filter_taps", "resample_bytes")})
 
 
 def pillow(pixels: np.ndarray, size: tuple[int, int], name: str, box: Any = None) -> np.ndarray:
@@ -82,3 +82,16 @@ def test_many_at_once_are_as_one_by_one_on_both_backends(name: str, monkeypatch:
 def test_bad_input_is_named(arguments: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         resize(*arguments)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_tables_are_the_same_on_both_backends(name: str) -> None:
+    random = np.random.default_rng(1)
+    for size, out in ((500, 224), (375, 224), (7, 96), (1, 3), (4000, 17)):
+        corners = np.sort(random.uniform(0, size, (40, 2)), axis=1)
+        whole = np.stack([np.floor(corners[:, 0]), np.ceil(corners[:, 1])], axis=1)
+        for parts in (corners.astype(np.float32), whole.astype(np.float32)):
+            made, right = CPU.filter_taps(parts, size, out, name), reference.KERNELS["filter_taps"](parts, size, out, name)
+            for field in ("start", "count", "weight"):
+                values, wanted = getattr(made, field), getattr(right, field)
+                assert values.dtype == wanted.dtype and np.array_equal(values, wanted), (field, size, out)
