@@ -13,12 +13,13 @@ from .editing import mix, sounding, trim
 from .filters import lfilter, sosfilt
 from .kaldi import kaldi_fbank
 from .loudness import LoudnessMeter, loudness, normalize_loudness
+from .peaks import PeakMeter, true_peak
 from .resample import FINE, Filter, Resampler, resample
 from .stretching import griffin_lim, phase_vocoder, pitch_shift, speed, time_stretch
 from .whisper import whisper_mel
 
 __all__ = [
-    "FINE", "Filter", "LoudnessMeter", "Resampler", "cqt", "griffin_lim", "inverse_mel", "kaldi_fbank", "kaldi_mfcc", "lfilter",
-    "loudness", "mel_spectrogram", "mfcc", "mix", "normalize_loudness", "phase_vocoder", "pitch_shift", "resample", "sosfilt",
-    "sounding", "speed", "time_stretch", "to_decibels", "trim", "whisper_mel",
+    "FINE", "Filter", "LoudnessMeter", "PeakMeter", "Resampler", "cqt", "griffin_lim", "inverse_mel", "kaldi_fbank", "kaldi_mfcc",
+    "lfilter", "loudness", "mel_spectrogram", "mfcc", "mix", "normalize_loudness", "phase_vocoder", "pitch_shift", "resample",
+    "sosfilt", "sounding", "speed", "time_stretch", "to_decibels", "trim", "true_peak", "whisper_mel",
 ]  # fmt: skip

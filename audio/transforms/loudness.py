@@ -89,7 +89,8 @@ class LoudnessMeter:
             ShapeError: another number of channels.
             DataError: a sample that is NaN or infinite.
         """
-        wave = self._checked(samples)
+        wave = from_numpy(checked_block("loudness", samples, self.channels, self._taken))
+        self._taken += wave.shape[-1]
         if not wave.shape[-1]:
             return
         known = cat([self._before, wave], -1)
@@ -157,24 +158,37 @@ class LoudnessMeter:
         with np.errstate(divide="ignore"):
             return np.asarray(_OFFSET + 10 * np.log10(powers))
 
-    def _checked(self, samples: Any) -> Tensor:
-        wave = samples.detach().to("cpu") if isinstance(samples, Tensor) else samples
-        if not isinstance(wave, (Tensor, np.ndarray)):
-            raise ArgumentError(f"loudness was given {kind_of(wave)}", fix="pass samples: an array or a tensor")
-        values = wave.numpy() if isinstance(wave, Tensor) else wave
-        if not np.issubdtype(values.dtype, np.floating):
-            raise DtypeError(f"loudness of samples of {values.dtype}", fix="for 16-bit samples: samples / 32768")
-        values = values[None] if values.ndim == 1 else values
-        if values.ndim != 2 or len(values) != self.channels:
-            raise ShapeError(
-                f"loudness: samples of shape {values.shape}, {self.channels} channel(s)", fix="pass (channels, T), or (T,) of one"
-            )
-        bad = np.argwhere(~np.isfinite(values))
-        if len(bad):
-            place = self._taken + int(bad[0, 1])
-            raise DataError(f"sample {place} of channel {int(bad[0, 0])} is {values[tuple(bad[0])]}", fix="mend the sound")
-        self._taken += values.shape[1]
-        return from_numpy(np.ascontiguousarray(values, np.float64))
+
+def checked_block(what: str, samples: Any, channels: int, taken: int) -> Array:
+    """Samples (channels, T) float64 of an array or a tensor, (channels, T), or (T,) of one channel.
+
+    Args:
+        what: what the caller measures.
+        samples: what it was given.
+        channels: how many there are to be.
+        taken: samples that came before, for the place of a bad one.
+
+    Raises:
+        ArgumentError: neither an array nor a tensor.
+        DtypeError: integers.
+        ShapeError: another number of channels.
+        DataError: a sample that is NaN or infinite.
+    """
+    values = samples.detach().to("cpu").numpy() if isinstance(samples, Tensor) else samples
+    if not isinstance(values, np.ndarray):
+        raise ArgumentError(f"{what} was given {kind_of(values)}", fix="pass samples: an array or a tensor")
+    if not np.issubdtype(values.dtype, np.floating):
+        raise DtypeError(f"{what} of samples of {values.dtype}", fix="for 16-bit samples: samples / 32768")
+    values = values[None] if values.ndim == 1 else values
+    if values.ndim != 2 or len(values) != channels:
+        raise ShapeError(
+            f"{what}: samples of shape {values.shape}, {channels} channel(s)", fix="pass (channels, T), or (T,) of one"
+        )
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        place = taken + int(bad[0, 1])
+        raise DataError(f"sample {place} of channel {int(bad[0, 0])} is {values[tuple(bad[0])]}", fix="mend the sound")
+    return np.ascontiguousarray(values, np.float64)
 
 
 def loudness(waveform: Any, sample_rate: int) -> float:
@@ -201,13 +215,23 @@ def measured(blocks: Iterable[Any], sample_rate: int) -> LoudnessMeter:
     return meter or LoudnessMeter(sample_rate)
 
 
-def normalize_loudness(waveform: Tensor, sample_rate: int, target: float = -23.0) -> Tensor:
-    """The sound made louder or softer until it is as loud as ``target``, in LUFS. Peaks may go beyond full scale.
+def normalize_loudness(waveform: Tensor, sample_rate: int, target: float = -23.0, *, true_peak: float | None = None) -> Tensor:
+    """The sound made louder or softer until it is as loud as ``target``, in LUFS.
+
+    Args:
+        waveform: (T,) or (channels, T).
+        sample_rate: in Hz.
+        target: LUFS; -23 for broadcasts (EBU R 128).
+        true_peak: where peaks would go beyond this, in dBTP, the sound stays softer than ``target``; -1 for broadcasts.
+            None lets peaks go beyond full scale.
 
     Raises:
         DataError: silence, which stays silent whatever it is multiplied by.
     """
+    from .peaks import limit_gain, measured_peaks
+
     found = loudness(waveform, sample_rate)
     if found == SILENT:
         raise DataError("normalize_loudness of silence", why="no part is above -70 LUFS", fix="leave silent sounds out")
-    return waveform * 10 ** ((target - found) / 20)
+    made = waveform * 10 ** ((target - found) / 20)
+    return made if true_peak is None else made * limit_gain(measured_peaks([made]).peak(), true_peak)
