@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import RecipeError
-from ...core.nn import Module
+from ...core.nn import LayerNorm, Module
 from ..data import datasets, kinds, speech
 from ..data.batches import damaged_hint
 from ..data.datasets import Part, Source
@@ -29,14 +28,15 @@ class Facts:
     """Data and model in numbers.
 
     Attributes:
-        kind: of the data: ``image``, ``sound``, ``speech`` (sounds with transcripts), ``text``, ``tags`` (a tag for each word),
-            ``questions``, ``pairs`` (of texts that belong together), ``corpus`` (texts to be continued), ``masked`` (with hidden
-            tokens), ``seq2seq`` (texts to be rewritten) or ``spans`` (with stretches cut out).
+        kind: of the data: ``image``, ``masks`` and ``boxes`` (pictures with such), ``sound``, ``speech`` (sounds with
+            transcripts), ``text``, ``tags`` (a tag for each word), ``questions``, ``pairs`` (of texts that belong together),
+            ``corpus`` (texts to be continued), ``masked`` (with hidden tokens), ``seq2seq`` (texts to be rewritten) or
+            ``spans`` (with stretches cut out).
         classes: their names.
         train, validation, test: samples of each part, after splitting.
         counts: training samples of each class; empty where a sample has no class of its own.
         own_validation: the data come with a validation part.
-        side: median of the pictures' shorter sides in pixels; 0 for texts.
+        side: median of the pictures' shorter sides in pixels; 0 for what is no picture.
         grey: all pictures looked at are grey.
         tokens: length of the text, in tokens, that 95 of 100 stay below; 0 for pictures.
         longest: tokens of the longest text looked at.
@@ -47,11 +47,15 @@ class Facts:
         frames: the model looks at frames of sounds, not at their samples.
         fresh: the head is new, and its weights drawn at random.
         layerdrop: probability that the model leaves out a layer in training.
+        head: patterns of the layers that are new, where the classifier is.
+        slow: patterns of layers that learn at a smaller rate: a detector's backbone.
+        scratch: all weights are drawn at random.
+        layer_norms: the model has layer norms, as transformers and ConvNeXts have; else it is made of convolutions alone.
         model: its name.
         parameters: how many it has.
         width: of its last features; what the head looks at.
         layers: how many layers it has, as layer decay counts them.
-        native: side of the pictures that the weights were evaluated with; 0 for texts.
+        native: side of the pictures that the weights were evaluated with, the shorter one; 0 for what is no picture.
         positions: tokens that the model has positions for; 0 for pictures.
         flexible: pictures of another size can be given to it.
         memory: bytes that are free.
@@ -89,13 +93,17 @@ class Facts:
     frames: bool = False
     fresh: bool = True
     layerdrop: float = 0.0
+    head: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
+    scratch: bool = False
+    layer_norms: bool = True
     notes: list[str] = field(default_factory=list)
     pins: dict[str, str] = field(default_factory=dict)
 
     def _classes(self) -> list[str]:
         named = ", ".join(self.classes[:6]) + ", ..." * (len(self.classes) > 6)
         if not self.counts:
-            what = "letters" if self.spells else "tags"
+            what = "letters" if self.spells else "tags" if self.kind == "tags" else "classes"
             return [f"{len(self.classes)} {what}: {named}"] if self.classes else []
         fewest, most = min(self.counts), max(self.counts)
         each = f"{fewest:,} to {most:,}" if fewest < most else f"{fewest:,}"
@@ -115,7 +123,7 @@ class Facts:
         """The facts in words."""
         data = f"{self.train:,} training, {self.validation:,} validation and {self.test:,} test {kinds.of(self.kind).plural}"
         size = f"95 of 100 texts have at most {self.tokens} tokens"
-        if self.kind == "image":
+        if self.side:
             size = f"{'grey ' if self.grey else ''}pictures of {self.side} pixels (median of the shorter side)"
         elif self.seconds:
             size = f"95 of 100 sounds last at most {self.seconds:.2f} s"
@@ -128,8 +136,7 @@ class Facts:
         ]
 
 
-# Kinds of data without rules -> the recipe to begin with.
-_BY_HAND = {"masks": "vision/scenes-unet", "boxes": "vision/shapes-detr"}
+_SLOW = "model.backbone"  # of detectors over a convolutional network, which was pretrained on more than they were
 
 
 def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
@@ -137,25 +144,15 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
 
     Returns:
         The facts, the data, and the pipeline of the model with a new head.
-
-    Raises:
-        RecipeError: data for which there are no rules yet.
     """
     raw = datasets.read(recipe.data)
-    if raw.kind in _BY_HAND:
-        example = _BY_HAND[raw.kind]
-        raise RecipeError(
-            f"{recipe.data.name} holds {kinds.of(raw.kind).plural}",
-            why="the rules do not choose for them",
-            fix=f"copy a recipe and name data and model in it: nyala recipes copy {example} my-recipe.toml",
-        )
     source = datasets.load(recipe.data, recipe.seed, raw)
     kind = kinds.of(source.kind)
     source = kind.labelled(source, recipe.model)
     classes = recipe.model.num_classes or len(source.labels)
     pipeline, _ = models.load(recipe.model, kind, classes, recipe.seed)
     model, prepared = pipeline.model, vars(pipeline)["preprocess"]
-    is_image, is_text = source.kind == "image", kind.domain == "text"
+    is_image, is_text = kind.domain == "vision", kind.domain == "text"
     lengths = _tokens(pipeline, source.train) if is_text else []
     seconds = seconds_of_sounds(_some(source.train)) if kind.domain == "audio" else [0.0]
     sides, grey = _sides(source.train) if is_image else ([0], False)
@@ -177,7 +174,7 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         parameters=sum(p.numel() for p in model.parameters()),
         width=_width(model) or int(getattr(model.config, "d_model", 0)),
         layers=highest + 1,
-        native=int(prepared.size[0]) if is_image else 0,
+        native=_native(prepared) if is_image else 0,
         positions=_positions(model) if is_text else 0,
         flexible=is_image and not any("pos_embed" in name or "position" in name for name in layer),
         memory=memory.available() or _UNKNOWN,
@@ -190,6 +187,10 @@ def examine(recipe: Recipe) -> tuple[Facts, Source, Any]:
         frames=hasattr(prepared, "n_mels"),
         fresh=not is_text or bool(classes) or kind.new_head(models.config_of(recipe.model)),
         layerdrop=float(getattr(model.config, "layerdrop", 0.0)),
+        head=_patterns({name: int(name in model.head_names()) for name in layer}, 1),
+        slow=[_SLOW] if any(name.startswith(f"{_SLOW}.") for name in layer) else [],
+        scratch=recipe.model.random_init,
+        layer_norms=any(isinstance(module, LayerNorm) for module in model.modules()),
         notes=[*raw.notes, *_shared(source)],
         pins=_pins(recipe, raw.commit, pipeline),
     )
@@ -247,10 +248,11 @@ def _sides(part: Part) -> tuple[list[int], bool]:
     from ...vision.io import load_image
 
     sides, grey = [], True
-    for source in _some(part):
+    for sample in _some(part):
+        source = getattr(sample, "path", getattr(sample, "image", sample))
         if isinstance(source, np.ndarray):
             sides.append(min(source.shape[:2]))
-            grey = grey and source.ndim == 2
+            grey = grey and (source.ndim == 2 or source.shape[2] == 1)
             continue
         try:
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -261,6 +263,11 @@ def _sides(part: Part) -> tuple[list[int], bool]:
                 sides.append(min(load_image(source).size))
             grey = False
     return sides, grey
+
+
+def _native(preprocess: Any) -> int:
+    """The shorter side of what a model of pictures sees."""
+    return int(min(preprocess.size) if preprocess.size is not None else preprocess.shortest_edge)
 
 
 def _positions(model: Any) -> int:

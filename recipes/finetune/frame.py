@@ -117,8 +117,13 @@ def apply(rule: Rule, plan: Plan) -> None:
 
 
 def image(plan: Plan) -> bool:
-    """Pictures."""
+    """Pictures with a class each."""
     return plan.facts.kind == "image"
+
+
+def pictures(plan: Plan) -> bool:
+    """Pictures, with whatever is known of them."""
+    return plan.facts.kind in ("image", "masks", "boxes")
 
 
 def kind(name: str) -> Callable[[Plan], bool]:

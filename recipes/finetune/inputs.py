@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .frame import Plan, Row, Rule, always, among, image, kind
+from .frame import Plan, Row, Rule, always, among, image, kind, pictures
 
 SMALL_SIDE = 64  # pixels of pictures too small to cut much out of
 
@@ -13,6 +13,10 @@ SMALL_SIDE = 64  # pixels of pictures too small to cut much out of
 def _side(plan: Plan) -> int:
     facts = plan.facts
     return min(facts.native, max(96, 32 * math.ceil(2 * facts.side / 32)))
+
+
+def _own_side(plan: Plan) -> int:
+    return max(32, 32 * math.ceil(plan.facts.side / 32))
 
 
 def _length(plan: Plan, most: int = 256) -> int:
@@ -38,6 +42,20 @@ SIZES = Rule(
             "windows of 256 tokens, or of what the model has positions for",
             {"model.max_length": lambda p: min(256, p.facts.positions)},
             "long enough for a paragraph, short enough for the memory",
+        ),
+        Row(
+            "pictures with masks or boxes, smaller than those that the weights were evaluated with",
+            lambda p: p.facts.kind in ("masks", "boxes") and _own_side(p) < p.facts.native,
+            "the median of the shorter sides, in steps of 32",
+            {"model.image_size": _own_side},
+            "small pictures ({side} pixels) hold no more when they are enlarged to {native}",
+        ),
+        Row(
+            "other pictures with masks or boxes",
+            among("masks", "boxes"),
+            "what the weights were evaluated with",
+            {},
+            "",
         ),
         Row(
             "pictures, and a model that takes any size",
@@ -92,11 +110,12 @@ def _mirrored(plan: Plan) -> str:
     return " and mirrored" if _mirrors(plan) else "; not mirrored, since the classes look like signs or sides"
 
 
-def _changes(plan: Plan) -> list[dict[str, Any]]:
+def _changes(plan: Plan, cut: bool = False) -> list[dict[str, Any]]:
     flip: list[dict[str, Any]] = [{"type": "horizontal_flip"}] if _mirrors(plan) else []
-    if plan.facts.side < SMALL_SIDE:
+    if plan.facts.side < SMALL_SIDE and not cut:
         return [*flip, {"type": "random_crop", "padding": max(4, plan.get("model.image_size", plan.facts.native) // 16)}]
-    return [{"type": "random_resized_crop"}, *flip]
+    part = {"type": "random_resized_crop"} | ({} if image(plan) else {"scale": [0.5, 1.0]})
+    return [part, *flip]
 
 
 def _sound_changes(plan: Plan) -> list[dict[str, Any]]:
@@ -109,16 +128,24 @@ CHANGES = Rule(
     "random changes",
     (
         Row(
+            "pictures with boxes",
+            kind("boxes"),
+            "a random part of at least half of the area, mirrored; not mirrored where classes are signs or left and right",
+            {"data.augment": lambda p: _changes(p, cut=True)},
+            lambda p: "a random part of each picture with what is seen there" + _mirrored(p),
+        ),
+        Row(
             f"pictures below {SMALL_SIDE} pixels",
-            lambda p: image(p) and p.facts.side < SMALL_SIDE,
+            lambda p: pictures(p) and p.facts.side < SMALL_SIDE,
             "mirrored and shifted by a sixteenth; not mirrored where classes are signs (of one or two letters) or left and right",
             {"data.augment": _changes},
             lambda p: "small pictures are only shifted" + _mirrored(p),
         ),
         Row(
             "other pictures",
-            image,
-            "a random part of at least 35 % of the area, mirrored; not mirrored where classes are signs or left and right",
+            pictures,
+            "a random part of at least 35 % of the area (with masks 50 %), mirrored; not mirrored where classes are signs or "
+            "left and right",
             {"data.augment": _changes},
             lambda p: "a random part of each picture" + _mirrored(p),
         ),

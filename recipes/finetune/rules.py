@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .facts import Facts
-from .frame import Plan, Row, Rule, always, among, apply, image, kind
+from .frame import Plan, Row, Rule, always, among, apply, image, kind, pictures
 from .inputs import CHANGES, SIZES, sound
 
 FEW, SOME, MANY = 10, (200, 20), 1000  # training samples a class; the middle one for pictures, and for texts and sounds
@@ -69,6 +69,13 @@ METHODS = Rule(
                 )
             ),
         ),
+        Row(
+            "pictures with boxes or masks",
+            among("boxes", "masks"),
+            FULL,
+            {},
+            "where things are is told by all layers together; what is new learns faster, what was pretrained apart slower",
+        ),
         Row("pairs of texts", kind("pairs"), FULL, {}, "texts are compared with each other: there is no new head to wait for"),
         Row(
             "texts to be rewritten, or with stretches cut out",
@@ -117,6 +124,15 @@ def _faster(plan: Plan) -> dict[str, float]:
     return dict.fromkeys(plan.facts.top, 10.0) if plan.facts.fresh else {}
 
 
+def _apart(plan: Plan) -> dict[str, float]:
+    """The new classifier, which has further to go, and a backbone, which has been further."""
+    return dict.fromkeys(plan.facts.head, 10.0) | dict.fromkeys(plan.facts.slow, 0.1)
+
+
+def _located(plan: Plan) -> bool:
+    return plan.facts.kind in ("boxes", "masks")
+
+
 RATES = Rule(
     "learning rate",
     (
@@ -147,6 +163,20 @@ RATES = Rule(
             f"AdamW, 3e-5 up to {NARROW} wide, 1e-5 above",
             {"optim.type": "adamw", "optim.lr": lambda p: 3e-5 if p.facts.width <= NARROW else 1e-5},
             "it writes well already ({width} wide), and forgets at higher rates",
+        ),
+        Row(
+            "pictures with boxes or masks, weights drawn at random or convolutions alone",
+            lambda p: _located(p) and (p.facts.scratch or not p.facts.layer_norms),
+            "AdamW, 1e-3",
+            {"optim.type": "adamw", "optim.lr": 1e-3, "optim.weight_decay": 1e-4},
+            lambda p: "weights drawn at random have far to go" if p.facts.scratch else "convolutions bear a rate of 1e-3",
+        ),
+        Row(
+            "other pictures with boxes or masks",
+            _located,
+            "AdamW, 1e-4; 10 times that for the new classifier, a tenth for the backbone of a detector",
+            {"optim.type": "adamw", "optim.lr": 1e-4, "optim.weight_decay": 1e-4, "optim.lr_scale": _apart},
+            "as detectors and transformers of pixels are fine-tuned; the classifier is new and learns 10 times as fast",
         ),
         Row(
             "head alone",
@@ -187,7 +217,7 @@ SCHEDULES = Rule(
     (
         Row(
             "pictures",
-            image,
+            pictures,
             "cosine, a tenth of it warm-up",
             {"schedule.type": "cosine", "schedule.warmup": 0.1},
             "small steps at first, while what is new is still random, and at the end",
@@ -236,6 +266,13 @@ BATCHES = Rule(
             "a window is full of tokens, and each that is hidden has an output for every word there is",
         ),
         Row(
+            "pictures with boxes or masks",
+            _located,
+            "8; halved until it fits into half of the free memory, and then accumulated",
+            {"data.batch_size": 8, "data.eval_batch_size": 8},
+            "each picture has much to tell of",
+        ),
+        Row(
             "pictures, pairs of texts",
             lambda p: image(p) or p.facts.kind == "pairs",
             "a twentieth of the samples, 8 to 32; halved until it fits into half of the free memory, and then accumulated",
@@ -258,12 +295,15 @@ _PICTURES = {PROBE: 200, UPPER: 250, DECAY: 400, FULL: 600}
 _TEXTS = {UPPER: 120, DECAY: 200, FULL: 400}
 _SOUNDS = {UPPER: 250, DECAY: 400, FULL: 600}
 _SPEECH = {WRITER: 100, SPELLER: 400}
+_LOCATED = {"boxes": 1500, "masks": 600}
 
 
 def _epochs(plan: Plan) -> int:
     samples = plan.get("data.batch_size", 32) * plan.get("train.accumulate", 1)
     per_epoch = max(1, math.ceil(plan.facts.train / samples))
-    most = {"image": 20, "sound": 30, "speech": 20, "pairs": 3}.get(plan.facts.kind, 10)
+    most = {"image": 20, "boxes": 60, "masks": 40, "sound": 30, "speech": 20, "pairs": 3}.get(plan.facts.kind, 10)
+    if plan.facts.kind in _LOCATED:
+        return max(2, min(most, round(_LOCATED[plan.facts.kind] / per_epoch)))
     aim = {"image": _PICTURES, "sound": _SOUNDS, "speech": _SPEECH}.get(plan.facts.kind, _TEXTS)[plan.method]
     return max(2, min(most, round(aim / per_epoch)))
 
@@ -291,6 +331,13 @@ LENGTHS = Rule(
             "2 to 3 epochs",
             {"train.epochs": _epochs},
             "{updates} updates adapt an encoder that compares texts already",
+        ),
+        Row(
+            "pictures with boxes or masks",
+            _located,
+            f"about {_LOCATED['boxes']} updates for boxes, 2 to 60 epochs; {_LOCATED['masks']} for masks, 2 to 40 epochs",
+            {"train.epochs": _epochs},
+            "about {updates} updates of the weights",
         ),
         Row(
             "pictures",
@@ -333,6 +380,20 @@ CARE = Rule(
             "gradient's norm at most 1",
             {"train.clip_norm": 1.0},
             "one odd batch must not throw the weights off",
+        ),
+        Row(
+            "pictures with boxes",
+            kind("boxes"),
+            "gradient's norm at most 0.1",
+            {"train.clip_norm": 0.1},
+            "answers change their objects at first, which makes steep losses",
+        ),
+        Row(
+            "pictures with masks",
+            kind("masks"),
+            "gradient's norm at most 5, the dice loss beside cross-entropy",
+            {"train.clip_norm": 5.0, "train.dice": 1.0},
+            "classes of few pixels count as much as those of many",
         ),
         Row(
             "the head alone",
@@ -416,6 +477,20 @@ BALANCE = Rule(
             "the best weights chosen by the word error rate",
             {"train.best.metric": "wer"},
             "how many words are wrong, missing or too many",
+        ),
+        Row(
+            "pictures with boxes",
+            kind("boxes"),
+            "the best weights chosen by mAP",
+            {"train.best.metric": "map"},
+            "how well boxes are found, at overlaps of 0.5 to 0.95",
+        ),
+        Row(
+            "pictures with masks",
+            kind("masks"),
+            "the best weights chosen by mean IoU",
+            {"train.best.metric": "mean_iou"},
+            "most pixels are background: accuracy would be high without finding anything",
         ),
         Row(
             "tagged texts",

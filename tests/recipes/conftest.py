@@ -44,6 +44,11 @@ TINY_AST = {
     "max_length": 32,
     "num_mel_bins": 32,
 }
+GROUNDS = np.array([(30, 30, 30), (210, 60, 50), (60, 80, 220)])
+TINY_UNET = {
+    "model_type": "unet", "architectures": ["UNetForSemanticSegmentation"], "in_channels": 3, "num_labels": 4,
+    "channels": [4, 8], "strides": [2], "num_res_units": 1,
+}  # fmt: skip
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 50, 40)}
 
 
@@ -318,4 +323,60 @@ def tiny_ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     nyala.checkpoint.save_file(wav2vec2.key_map(config, list(state)).to_published(state), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(letters)}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 drawn pictures and their boxes in COCO's format: ``pictures/`` and ``_annotations.coco.json``; ids begin at 3."""
+    from nyala.vision.datasets import DrawnShapes
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("coco")
+    content: dict[str, Any] = {"images": [], "annotations": []}
+    content["categories"] = [{"id": 3 + 2 * i, "name": name} for i, name in enumerate(DrawnShapes.classes)]
+    for i, sample in enumerate(DrawnShapes("train", 24, size=32)):
+        Image.fromarray(sample.image).save(folder / f"{i:02}.png")
+        content["images"].append({"id": i, "file_name": f"{i:02}.png", "height": 32, "width": 32})
+        for box, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True):
+            sides = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+            number = len(content["annotations"])
+            content["annotations"].append({"id": number, "image_id": i, "category_id": 3 + 2 * label, "bbox": sides})
+    (folder / "_annotations.coco.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 pictures of 20 x 16 pixels with a red or blue square on dark ground, and their masks."""
+    folder = tmp_path_factory.mktemp("masks")
+    from PIL import Image
+
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    (folder / "classes.txt").write_text("ground\nred\nblue\n")
+    rng = np.random.default_rng(3)
+    for i in range(24):
+        mask = np.zeros((16, 20), np.uint8)
+        top, left = rng.integers(0, 8), rng.integers(0, 12)
+        mask[top : top + 8, left : left + 8] = 1 + i % 2
+        noisy = GROUNDS[mask] + rng.normal(0, 20, (16, 20, 3))
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / "images" / f"{i:02}.png")
+        mask[:2, :2] = 255
+        Image.fromarray(mask).save(folder / "masks" / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A U-Net of random weights with a head of four classes."""
+    import nyala
+    from nyala import checkpoint
+    from nyala.vision.models import unet
+
+    folder = tmp_path_factory.mktemp("tiny-unet")
+    nyala.manual_seed(5)
+    model = unet.build(TINY_UNET)
+    checkpoint.save_file({n: t.numpy() for n, t in model.state_dict().items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(unet.export_config(model)))
     return folder

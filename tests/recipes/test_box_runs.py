@@ -23,30 +23,12 @@ from nyala.vision.datasets import DrawnShapes
 from nyala.vision.detection import DetectionPreprocess, SetCriterion
 from nyala.vision.models.detecting import DetectionOutput
 from nyala.vision.transforms.sample import Sample
-from PIL import Image
 
 SIZES = {
     "d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_layers": 2,
     "decoder_attention_heads": 2, "decoder_ffn_dim": 16, "num_queries": 5, "backbone_layers": [1, 1],
     "backbone_channels": [4, 8], "backbone_stem_channels": 8,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 drawn pictures and their boxes in COCO's format: ``pictures/`` and ``_annotations.coco.json``; ids begin at 3."""
-    folder = tmp_path_factory.mktemp("coco")
-    content: dict[str, Any] = {"images": [], "annotations": []}
-    content["categories"] = [{"id": 3 + 2 * i, "name": name} for i, name in enumerate(DrawnShapes.classes)]
-    for i, sample in enumerate(DrawnShapes("train", 24, size=32)):
-        Image.fromarray(sample.image).save(folder / f"{i:02}.png")
-        content["images"].append({"id": i, "file_name": f"{i:02}.png", "height": 32, "width": 32})
-        for box, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True):
-            sides = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-            number = len(content["annotations"])
-            content["annotations"].append({"id": number, "image_id": i, "category_id": 3 + 2 * label, "bbox": sides})
-    (folder / "_annotations.coco.json").write_text(json.dumps(content))
-    return folder
 
 
 @pytest.fixture

@@ -22,45 +22,6 @@ from nyala.vision.datasets.masks import VOID, MaskedPicture
 from nyala.vision.preprocess import ImagePreprocess
 from PIL import Image
 
-COLOURS = np.array([(30, 30, 30), (210, 60, 50), (60, 80, 220)])
-TINY = {
-    "model_type": "unet", "architectures": ["UNetForSemanticSegmentation"], "in_channels": 3, "num_labels": 4,
-    "channels": [4, 8], "strides": [2], "num_res_units": 1,
-}  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 24 pictures of 20 x 16 pixels with a red or blue square on dark ground, and their masks."""
-    folder = tmp_path_factory.mktemp("masks")
-    for name in ("images", "masks"):
-        (folder / name).mkdir()
-    (folder / "classes.txt").write_text("ground\nred\nblue\n")
-    rng = np.random.default_rng(3)
-    for i in range(24):
-        mask = np.zeros((16, 20), np.uint8)
-        top, left = rng.integers(0, 8), rng.integers(0, 12)
-        mask[top : top + 8, left : left + 8] = 1 + i % 2
-        noisy = COLOURS[mask] + rng.normal(0, 20, (16, 20, 3))
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / "images" / f"{i:02}.png")
-        mask[:2, :2] = 255
-        Image.fromarray(mask).save(folder / "masks" / f"{i:02}.png")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A U-Net of random weights with a head of four classes."""
-    from nyala import checkpoint
-    from nyala.vision.models import unet
-
-    folder = tmp_path_factory.mktemp("tiny-unet")
-    nyala.manual_seed(5)
-    model = unet.build(TINY)
-    checkpoint.save_file({n: t.numpy() for n, t in model.state_dict().items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(unet.export_config(model)))
-    return folder
-
 
 @pytest.fixture
 def recipe(tmp_path: Path, masks: Path, tiny_unet: Path) -> Path:

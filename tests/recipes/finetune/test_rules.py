@@ -52,6 +52,13 @@ SPEECH = {**SOUND, "kind": "speech", "counts": [], "heard": 0.0}
 SPOKEN = (SPEECH, {**SPEECH, "spells": True})
 
 
+LOCATED = tuple(
+    {"kind": kind, "counts": [], "head": ["new"], **more}
+    for kind in ("boxes", "masks")
+    for more in ({}, {"side": 100}, {"slow": ["model.backbone"]}, {"scratch": True}, {"layer_norms": False})
+)
+
+
 STRUCTURED = tuple({**TEXT, "kind": kind, "counts": []} for kind in ("tags", "pairs", "corpus", "seq2seq", "questions", "masked"))
 
 
@@ -81,7 +88,18 @@ def test_every_row_of_the_table_can_be_the_first_that_fits() -> None:
     """No row stands behind one that always fits: each is reached by some data."""
     reached = set()
     for each in (3, 15, 50, 150, 500, 5000):
-        for kind in ({}, TEXT, {"side": 20}, {"flexible": False}, {**TEXT, "width": 1024}, SOUND, DROPS, *SPOKEN, *STRUCTURED):
+        for kind in (
+            {},
+            TEXT,
+            {"side": 20},
+            {"flexible": False},
+            {**TEXT, "width": 1024},
+            SOUND,
+            DROPS,
+            *SPOKEN,
+            *STRUCTURED,
+            *LOCATED,
+        ):
             for more in ({}, {"counts": [1, 9, 9, 9]}, {"validation": 9}):
                 plan = frame.Plan(facts(each=each, **(kind | more)))
                 for rule in rules.RULES:
@@ -105,6 +123,15 @@ def test_what_writes_learns_and_what_spells_may_keep_its_alphabet() -> None:
 def test_pictures_are_not_blown_up_for_nothing(side: int, size: int) -> None:
     assert decide(facts(side=side), {}).values["model.image_size"] == size
     assert "model.image_size" not in decide(facts(side=side, flexible=False), {}).values
+
+
+def test_pictures_with_boxes_and_masks() -> None:
+    boxes, small, slow, scratch, _, masks, *_, plain = (decide(facts(**one), {}).values for one in LOCATED)
+    assert boxes["train.best.metric"] == "map" and masks["train.best.metric"] == "mean_iou" and masks["train.dice"] == 1.0
+    assert (boxes["optim.lr"], scratch["optim.lr"], plain["optim.lr"]) == (1e-4, 1e-3, 1e-3)
+    assert boxes["optim.lr_scale"] == {"new": 10.0} and slow["optim.lr_scale"] == {"new": 10.0, "model.backbone": 0.1}
+    assert small["model.image_size"] == 128 and "model.image_size" not in boxes and "train.label_smoothing" not in masks
+    assert not {"model.freeze", "optim.layer_decay"} & set(boxes)
 
 
 @pytest.mark.parametrize(("tokens", "length"), [(3, 16), (90, 96), (96, 96), (400, 256)])

@@ -204,3 +204,24 @@ def test_hidden_words_and_questions(tiny_bert: Path, tmp_path: Path) -> None:
     done = nyala.finetune(tiny_bert, tmp_path / "asked.jsonl", epochs=1, overrides={"data.workers": 0})
     assert set(done.metrics) >= {"f1", "exact_match", "loss"} and not done.pipeline.no_answer
     assert done.pipeline("sun joy", "the warm of joy").text
+
+
+def test_pictures_with_masks(tiny_unet: Path, masks: Path) -> None:
+    done = nyala.finetune(tiny_unet, masks, epochs=2, overrides={"data.workers": 0})
+    facts, recipe = done.proposal.facts, done.proposal.loaded.recipe
+    assert (facts.kind, facts.side, facts.head, facts.layer_norms) == ("masks", 16, ["model.2"], False)
+    assert recipe.model.image_size == 32 and recipe.train.dice == 1.0 and recipe.optim.lr == 1e-3
+    assert "pictures of 16 pixels" in done.proposal.toml and "3 classes: ground, red, blue" in done.proposal.toml
+    assert {"mean_iou", "mean_dice"} <= set(done.metrics) and done.pipeline(masks / "images" / "00.png").mask.shape == (16, 20)
+
+
+def test_pictures_with_boxes(coco: Path) -> None:
+    sizes = {"d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_layers": 1}
+    sizes |= {"decoder_attention_heads": 2, "decoder_ffn_dim": 16, "num_queries": 5, "backbone_stem_channels": 8}
+    lists = {"backbone_layers": [1, 1], "backbone_channels": [4, 8]}
+    given = {f"model.sizes.{key}": value for key, value in {**sizes, **lists}.items()} | {"model.random_init": True}
+    done = nyala.finetune("detr-resnet-50", coco, epochs=1, overrides={**given, "data.workers": 0})
+    facts, recipe = done.proposal.facts, done.proposal.loaded.recipe
+    assert (facts.kind, facts.side, facts.native, facts.slow) == ("boxes", 32, 800, ["model.backbone"])
+    assert recipe.model.image_size == 32 and recipe.optim.lr == 1e-3 and recipe.train.best.metric == "map"
+    assert {"map", "map_50"} <= set(done.metrics) and done.pipeline.labels == ("circle", "square", "triangle")
