@@ -33,6 +33,7 @@ class _State(threading.local):
     anomaly = False
     recomputing = False  # a checkpointed block runs for the second time: what it counts has been counted
     modules: tuple[str, ...] = ()
+    autocast: Any = None  # what `nyala.autocast` has switched on; None where nothing is
     unfinished: list[weakref.ref[Any]] | None = None  # what waits to be computed; None where nothing may wait
 
 
@@ -263,25 +264,29 @@ def run_backward(
     if sink.wanted is not None:
         useful = _useful([r.grad_fn for r in roots if r.grad_fn is not None], sink.wanted)
 
-    while heap:
-        node = heapq.heappop(heap)[1]
-        slots = pending.pop(node)
-        for number, slot in enumerate(slots):
-            if slot is None:
+    casting, state.autocast = state.autocast, None  # gradients have the dtypes that the forward pass chose
+    try:
+        while heap:
+            node = heapq.heappop(heap)[1]
+            slots = pending.pop(node)
+            for number, slot in enumerate(slots):
+                if slot is None:
+                    continue
+                if node.hooks is not None:
+                    slots[number] = slot = _run_hooks(node.hooks.get(number), slot)
+                    sink.given.add(id(slot.array))  # a hook may have kept it
+                sink.node(node, number, slot)
+                if node.retained is not None and sink.wanted is None and number in node.retained:
+                    _retain(node.retained[number](), slot, sink)
+            if useful is not None and id(node) not in useful:
                 continue
-            if node.hooks is not None:
-                slots[number] = slot = _run_hooks(node.hooks.get(number), slot)
-                sink.given.add(id(slot.array))  # a hook may have kept it
-            sink.node(node, number, slot)
-            if node.retained is not None and sink.wanted is None and number in node.retained:
-                _retain(node.retained[number](), slot, sink)
-        if useful is not None and id(node) not in useful:
-            continue
-        if node.released:
-            node.kept_tensors()  # raises: the graph has been freed
-        _run_node(node, slots, deliver)
-        if not retain_graph:
-            node.release()
+            if node.released:
+                node.kept_tensors()  # raises: the graph has been freed
+            _run_node(node, slots, deliver)
+            if not retain_graph:
+                node.release()
+    finally:
+        state.autocast = casting
 
 
 def _retain(tensor: Tensor | None, grad: Tensor, sink: Sink) -> None:

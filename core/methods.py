@@ -9,7 +9,7 @@ import numpy as np
 
 from . import devices, dtypes, random
 from .operation import Operation
-from .ops import derived, elementwise, index, linalg, pad, reduce, shape, softmax
+from .ops import cast, derived, elementwise, index, linalg, pad, reduce, shape, softmax
 from .tensor import Tensor
 
 # Operations that are methods under their own name.
@@ -147,13 +147,13 @@ def _to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: b
     if device is not None and (place := devices.parse(device)) != self.device:
         out = _Move(place).apply(out)
     if dtype is not None:
-        out = elementwise.cast(out, dtype)
+        out = cast.cast(out, dtype)
     return out.clone() if copy and out is self else out
 
 
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
     """This tensor with the dtype of ``other``."""
-    return elementwise.cast(self, other.dtype)
+    return cast.cast(self, other.dtype)
 
 
 class _Complex(Operation):
@@ -252,7 +252,7 @@ def _install() -> None:
 
 def _converter(name: str, dtype: np.dtype[Any]) -> Callable[[Tensor], Tensor]:
     def method(self: Tensor) -> Tensor:
-        return elementwise.cast(self, dtype)
+        return cast.cast(self, dtype)
 
     method.__name__ = name
     method.__doc__ = f"The tensor as {dtype}."

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..autocast import in_widest_precision
 from ..errors import ShapeError
 from ..ops import activation, elementwise
 from ..ops.activation import gelu, hardshrink, prelu, relu_squared, softplus, softshrink, softsign, tanhshrink
@@ -161,6 +162,7 @@ def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, trainin
     return _written(input, inplace, "rrelu", lambda t: activation.rrelu(t, lower, upper, training))
 
 
+@in_widest_precision
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input1 @ weight[o] @ input2 + bias[o] for each output o.
 

@@ -81,7 +81,9 @@ class GatedStep:
 def take_step(block: TransformerBlock, x: Tensor, cache: KVCache) -> Tensor | None:
     """The block of one new step (N, 1, D), kept in the cache; None where the long way must be taken."""
     position = block.attn_part.position
-    if state.grad or state.anomaly or mode.depth or type(cache) is not KVCache or type(position) is not Rotary:
+    if state.grad or state.anomaly or mode.depth or state.autocast is not None:
+        return None
+    if type(cache) is not KVCache or type(position) is not Rotary:
         return None
     array = x.array
     if type(array) is not np.ndarray or array.dtype != np.float32 or len(array) > _FEW:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import kernels, random
+from ..autocast import in_full_precision, in_low_precision
 from ..errors import ArgumentError, ShapeError
 from ..graph import state
 from ..operation import Operation
@@ -92,6 +93,7 @@ def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     return _Elu(alpha).apply(floating(input))
 
 
+@in_full_precision
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, and x itself where beta x is above ``threshold``."""
     return _Softplus(beta, threshold).apply(floating(input))
@@ -177,6 +179,7 @@ def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
     return where(input.detach() > threshold, input, value)
 
 
+@in_low_precision
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where positive, weight * x elsewhere: one learnt slope, or one for each channel (He et al., arXiv:1502.01852).
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..autocast import in_low_precision
 from ..devices import check_same, module_of
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..operation import Composite, Operation
@@ -291,6 +292,7 @@ def _weights(operation: Attention, q: Any, k: Any, mask: Any) -> Any:
     return table.attention_weights(scores, operation.scale, operation._seen(scores), mask)
 
 
+@in_low_precision
 def attend(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, start: int | None, scale: float | None,
     grouped: bool = False, dropout_p: float = 0.0, dropout_key: Key | None = None,

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import kernels
+from ..autocast import in_low_precision
 from ..devices import check_same
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..graph import state
@@ -230,6 +231,7 @@ def _unrecorded(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Ge
     return postponed(compute, (x.shape[0], w.shape[0], *size), x)
 
 
+@in_low_precision
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -255,6 +257,7 @@ def conv1d(
     return _conv(input, weight, bias, stride, padding, dilation, groups, 1)
 
 
+@in_low_precision
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -281,6 +284,7 @@ def conv2d(
     return _conv(input, weight, bias, stride, padding, dilation, groups, 2)
 
 
+@in_low_precision
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -347,6 +351,7 @@ def _conv_transpose(
     return y if had_batch else squeeze(y, 0)
 
 
+@in_low_precision
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -372,6 +377,7 @@ def conv_transpose1d(
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, 1)
 
 
+@in_low_precision
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -395,6 +401,7 @@ def conv_transpose2d(
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, 2)
 
 
+@in_low_precision
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,

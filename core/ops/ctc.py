@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..autocast import in_full_precision
 from ..devices import check_same, move
 from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..operation import Composite
@@ -133,6 +134,7 @@ def _check_labels(labels: Any, classes: int, blank: int) -> None:
         )
 
 
+@in_full_precision
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autocast import in_widest_precision
 from ..errors import ShapeError
 from ..tensor import Tensor
 from .elementwise import clamp, where
@@ -27,12 +28,14 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     return input + (end - input) * weight
 
 
+@in_widest_precision
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
     product = tensor1 * tensor2
     return input + (product if value == 1 else product * value)
 
 
+@in_widest_precision
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """input + value * tensor1 / tensor2."""
     quotient = tensor1 / tensor2

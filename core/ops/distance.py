@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autocast import in_full_precision
 from ..devices import check_same
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor
@@ -23,6 +24,7 @@ from .shape import unsqueeze
 from .softmax import log_sigmoid
 
 
+@in_full_precision
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along ``dim``; norms are held above ``eps``. Shapes broadcast."""
     first = x1 / clamp(norm(x1, 2, dim, keepdim=True), min=eps)
@@ -30,11 +32,13 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return (first * second).sum(dim)
 
 
+@in_full_precision
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps over the last dimension."""
     return norm(x1 - x2 + eps, p, -1, keepdim)
 
 
+@in_full_precision
 def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, reduction: str = "mean") -> Tensor:
     """1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1.
 
@@ -58,6 +62,7 @@ def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin
     return reduced(where(target == 1, 1.0 - cosine, apart), reduction)
 
 
+@in_full_precision
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, reduction: str = "mean") -> Tensor:
     """max(0, -target (input1 - input2) + margin): target 1 wants input1 the larger, -1 the smaller."""
     check_reduction("margin_ranking_loss", reduction)
@@ -70,6 +75,7 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: 
     return reduced(clamp(-target.to(input1.dtype) * (input1 - input2) + margin, min=0.0), reduction)
 
 
+@in_full_precision
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -94,6 +100,7 @@ def triplet_margin_loss(
     return reduced(clamp(near - far + margin, min=0.0), reduction)
 
 
+@in_full_precision
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     """The input where the target is 1, max(0, margin - input) where it is -1."""
     check_reduction("hinge_embedding_loss", reduction)
@@ -101,12 +108,14 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, red
     return reduced(apart + where(target != -1, input, 0.0), reduction)
 
 
+@in_full_precision
 def soft_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-target * input)) for targets 1 and -1."""
     check_reduction("soft_margin_loss", reduction)
     return reduced(-log_sigmoid(target.to(input.dtype) * input), reduction)
 
 
+@in_full_precision
 def multi_margin_loss(
     input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:

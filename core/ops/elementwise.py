@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import dtypes, kernels
-from ..devices import check_dtype, module_of
+from ..autocast import in_full_precision, in_widest_precision
+from ..devices import module_of
 from ..errors import ArgumentError, DtypeError, NumericError
 from ..graph import state
 from ..operation import Operation
@@ -171,6 +172,7 @@ class Atan2(_Binary):
         )
 
 
+@in_widest_precision
 def atan2(input: Any, other: Any) -> Tensor:
     """The angle in radians of the point (other, input), in [-pi, pi]."""
     a, b = operands(input, other, "atan2")
@@ -285,6 +287,7 @@ def remainder(input: Any, other: Any) -> Tensor:
     return Remainder().apply(a, b)
 
 
+@in_full_precision
 def pow(input: Any, exponent: Any) -> Tensor:
     """input ** exponent, shapes broadcast. The gradient of 0 ** 0 is 0.
 
@@ -325,6 +328,8 @@ def _ordered(input: Any, other: Any, what: str) -> tuple[Tensor, Tensor]:
 # ---- one input
 
 _Derivative = Callable[[Tensor, Tensor], Tensor]
+# what autocast computes in float32, as torch does
+_WIDE = frozenset({"exp", "expm1", "log", "log1p", "log2", "log10", "rsqrt", "tan", "asin", "acos", "sinh", "cosh"})
 
 
 class Unary(Operation):
@@ -380,7 +385,7 @@ def _unary(
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
-    return function
+    return in_full_precision(function) if name in _WIDE else function
 
 
 cos: Callable[[Any], Tensor]
@@ -487,6 +492,7 @@ def sign(input: Tensor) -> Tensor:
     return Sign().apply(input)
 
 
+@in_full_precision
 def reciprocal(input: Tensor) -> Tensor:
     """1 / x."""
     return 1.0 / input
@@ -573,27 +579,3 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if input.array.dtype.kind in "iub" and (isinstance(min, float) or isinstance(max, float)):
         input = floating(input)
     return Clamp(min, max).apply(input)
-
-
-class Cast(Operation):
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
-
-    def forward(self, x: Any) -> Any:
-        self.source = x.dtype
-        return kernels.of(x).cast(x, self.dtype)
-
-    def backward(self, g: Tensor) -> Tensor:
-        return cast(g, self.source)
-
-
-def cast(input: Tensor, dtype: Any) -> Tensor:
-    """The values as another dtype; the tensor itself if it has that dtype."""
-    dtype = dtypes.parse(dtype)
-    if input.array.dtype == dtype:
-        return input
-    if input.is_cuda:
-        check_dtype(dtype)
-    if not dtypes.is_differentiable(dtype):
-        return Tensor(kernels.of(input.array).cast(input.array, dtype))
-    return Cast(dtype).apply(input)

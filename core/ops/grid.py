@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..autocast import in_widest_precision
 from ..devices import module_of
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..tensor import Tensor
@@ -128,6 +129,7 @@ def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> int:
     return n
 
 
+@in_widest_precision
 def grid_sample(
     input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
 ) -> Tensor:

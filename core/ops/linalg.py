@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, kernels
+from ..autocast import in_low_precision, in_widest_precision
 from ..devices import check_same
 from ..errors import ArgumentError, ShapeError
 from ..graph import state
@@ -68,6 +69,7 @@ def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     return a == b or all(n == m or 1 in (n, m) for n, m in zip(a[::-1], b[::-1], strict=False))
 
 
+@in_low_precision
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product; vectors and batches as torch and NumPy have them.
 
@@ -98,21 +100,25 @@ def _strict(what: str, dims: tuple[int, int], input: Tensor, other: Tensor) -> T
     return matmul(input, other)
 
 
+@in_low_precision
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """(M, K) @ (K, N)."""
     return _strict("mm", (2, 2), input, mat2)
 
 
+@in_low_precision
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """(B, M, K) @ (B, K, N)."""
     return _strict("bmm", (3, 3), input, mat2)
 
 
+@in_low_precision
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """(M, K) @ (K,)."""
     return _strict("mv", (2, 1), input, vec)
 
 
+@in_widest_precision
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The inner product of two vectors."""
     return _strict("dot", (1, 1), input, tensor)
@@ -148,6 +154,7 @@ class Linear(Operation):
         return gx, gw, *gb
 
 
+@in_low_precision
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias: (..., in) -> (..., out), weight (out, in), bias (out,).
 
@@ -190,11 +197,13 @@ def _unrecorded(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return postponed(compute, (*x.shape[:-1], w.shape[0]), x)
 
 
+@in_low_precision
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * (batch1 @ batch2); with beta=0 the input is ignored, NaN and all."""
     return _added(input, bmm(batch1, batch2), beta, alpha)
 
 
+@in_low_precision
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2); with beta=0 the input is ignored, NaN and all."""
     return _added(input, mm(mat1, mat2), beta, alpha)
@@ -207,6 +216,7 @@ def _added(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
     return (input if beta == 1 else input * beta) + product
 
 
+@in_low_precision
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Sums of products by letters, as NumPy's einsum: "bij,bjk->bik". Ellipses and repeated letters are understood.
 

@@ -15,6 +15,7 @@ import math
 from typing import Any
 
 from .. import kernels
+from ..autocast import in_full_precision
 from ..devices import check_same, module_of
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..operation import Composite, Operation
@@ -105,6 +106,7 @@ class CrossEntropy(Composite):
         return (kernels.of(x).cross_entropy_backward(grad, x, kept, self.target, self.weight, self.smoothing),)
 
 
+@in_full_precision
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -192,6 +194,7 @@ def _check_target(what: str, input: Tensor, target: Tensor) -> None:
         )
 
 
+@in_full_precision
 def nll_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:
@@ -230,6 +233,7 @@ class BinaryCrossEntropy(Operation):
         return gx, gt
 
 
+@in_full_precision
 def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
     """-(target log(input) + (1 - target) log(1 - input)) for probabilities; logarithms are held above -100.
 
@@ -251,6 +255,7 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
+@in_full_precision
 def binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None
 ) -> Tensor:
@@ -273,6 +278,7 @@ def binary_cross_entropy_with_logits(
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
+@in_full_precision
 def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """target * (log(target) - input), elementwise: the Kullback-Leibler divergence once summed.
 
@@ -294,6 +300,7 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     return reduced(loss, reduction)
 
 
+@in_full_precision
 def gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
@@ -314,6 +321,7 @@ def gaussian_nll_loss(
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
+@in_full_precision
 def poisson_nll_loss(
     input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean"
 ) -> Tensor:
@@ -332,17 +340,20 @@ def poisson_nll_loss(
 # ---- numbers
 
 
+@in_full_precision
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
     """(input - target)^2, times ``weight`` where given (the mean then divides by the weights' sum)."""
     difference = _difference("mse_loss", input, target, reduction)
     return _weighted("mse_loss", difference * difference, weight, reduction)
 
 
+@in_full_precision
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
     """|input - target|; its gradient at 0 is 0. ``weight`` as in ``mse_loss``."""
     return _weighted("l1_loss", abs_(_difference("l1_loss", input, target, reduction)), weight, reduction)
 
 
+@in_full_precision
 def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """d^2 / (2 beta) where |d| < beta, |d| - beta / 2 elsewhere (Girshick, arXiv:1504.08083)."""
     if beta < 0:
@@ -355,6 +366,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
     return reduced(where(small, difference * difference * (0.5 / beta), size - 0.5 * beta), reduction)
 
 
+@in_full_precision
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..autocast import in_full_precision
 from ..devices import check_same
 from ..errors import ArgumentError, ShapeError
 from ..operation import Composite
@@ -295,6 +296,7 @@ def _trailing(what: str, input: Tensor, normalized_shape: Any, **tensors: Tensor
     return len(shape)
 
 
+@in_full_precision
 def layer_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
@@ -330,6 +332,7 @@ class RMSNorm(_TrailingNorm):
         return self.wanted(self.shaped(gx, x), gw)
 
 
+@in_full_precision
 def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     """Each row over the last dimensions divided by its root mean square, times weight of ``normalized_shape``.
 
@@ -370,6 +373,7 @@ class GroupNorm(_Norm):
         return self.wanted(*kernels.of(x).group_norm_backward(grad, x, self.groups, weight, *self.saved))
 
 
+@in_full_precision
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
@@ -439,6 +443,7 @@ def instance_norm(
 # ---- lengths and neighbours
 
 
+@in_full_precision
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """Vectors along ``dim`` divided by their p-norm, or by ``eps`` where that is larger.
 

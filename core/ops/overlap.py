@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..autocast import in_full_precision
 from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..tensor import Tensor
 from .elementwise import sigmoid
@@ -47,6 +48,7 @@ def _one_hot(target: Tensor, like: Tensor, ignore_index: int | None, what: str) 
     return Tensor(hot), Tensor(counts[:, None].astype(like.dtype))
 
 
+@in_full_precision
 def dice_loss(
     input: Tensor,
     target: Tensor,
@@ -99,6 +101,7 @@ def dice_loss(
     return _reduced(1 - (2 * both + smooth_nr) / (size + smooth_dr), reduction, "dice_loss")
 
 
+@in_full_precision
 def sigmoid_focal_loss(
     inputs: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "none"
 ) -> Tensor:
@@ -127,6 +130,7 @@ def sigmoid_focal_loss(
     return _reduced(loss, reduction, "sigmoid_focal_loss")
 
 
+@in_full_precision
 def focal_loss(
     input: Tensor,
     target: Tensor,

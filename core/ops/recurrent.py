@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from .. import kernels
+from ..autocast import in_low_precision
 from ..devices import module_of
 from ..operation import Composite
 from ..tensor import Tensor
@@ -179,6 +180,7 @@ class Gru(Recurrence):
         return (n + z * (state[0] - n),)
 
 
+@in_low_precision
 def recurrence(
     mode: str, x: Tensor, weight: Tensor, bias: Tensor | None, state: tuple[Tensor, ...], mask: Any = None, reverse: bool = False
 ) -> tuple[Tensor, tuple[Tensor, ...]]:

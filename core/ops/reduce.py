@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes, kernels
+from ..autocast import in_full_precision
 from ..devices import module_of
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..kernels.reference.half import is_half, widened
@@ -63,6 +64,7 @@ class Mean(Sum):
         return super().backward(g / builtins.max(1, math.prod(self.source[i] for i in self.axes)))
 
 
+@in_full_precision
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum over ``dim``, or over everything; integers and bools are added up as int64."""
     if dtype is not None:
@@ -180,6 +182,7 @@ def _product_of_others(x: Tensor, axis: int) -> Tensor:
     return cat(before, axis) * cat(after[::-1], axis)
 
 
+@in_full_precision
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product over ``dim``, or over everything."""
     input = input.to(dtype) if dtype is not None else input.to(dtypes.int64) if input.array.dtype.kind in "iub" else input
@@ -296,6 +299,7 @@ def _extreme(input: Tensor, dim: Any, keepdim: bool, arg: Any, over_all: Any, pa
     return ValuesIndices(reshape(values, rest), reshape(places, rest))
 
 
+@in_full_precision
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) without overflow."""
     axes = axes_of(dim, input.ndim, "logsumexp")
@@ -319,6 +323,7 @@ class Cumsum(Operation):
         return flip(Cumsum(self.axis).apply(flip(g, self.axis)), self.axis)
 
 
+@in_full_precision
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sums along ``dim``."""
     input = input.to(dtype) if dtype is not None else input.to(dtypes.int64) if input.array.dtype.kind in "iub" else input
@@ -355,6 +360,7 @@ class Cumprod(Operation):
         return cat(columns, axis)
 
 
+@in_full_precision
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running products along ``dim``."""
     input = input.to(dtype) if dtype is not None else input.to(dtypes.int64) if input.array.dtype.kind in "iub" else input
@@ -362,6 +368,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return input if input.ndim == 0 else Cumprod(axis).apply(input)
 
 
+@in_full_precision
 def norm(input: Tensor, p: float | str = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """The p-norm of the elements over ``dim``, or over everything; the gradient at 0 is 0."""
     axes = axes_of(dim, input.ndim, "norm")

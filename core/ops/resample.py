@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autocast import in_full_precision
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..tensor import Tensor
 from .pool import adaptive_taps
@@ -156,6 +157,7 @@ def _output_size(
     return out, [None] * n if recompute else list(factors)
 
 
+@in_full_precision
 def interpolate(
     input: Tensor,
     size: Any = None,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import kernels, random
+from ..autocast import in_full_precision
 from ..errors import DtypeError, ShapeError
 from ..graph import state
 from ..operation import Operation
@@ -71,6 +72,7 @@ def _along(operation: type[_Along], input: Tensor, dim: int | None, dtype: Any, 
     return operation(axis).apply(x)
 
 
+@in_full_precision
 def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """exp(x) over its sum along ``dim``, of any shape and the same one out; a row of nothing but -inf gives NaN.
 
@@ -85,6 +87,7 @@ def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tens
     return _along(Softmax, input, dim, dtype, "softmax")
 
 
+@in_full_precision
 def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """The logarithm of ``softmax``, without overflow or loss of small probabilities.
 
@@ -96,6 +99,7 @@ def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> 
     return _along(LogSoftmax, input, dim, dtype, "log_softmax")
 
 
+@in_full_precision
 def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """``softmax`` of the negated input."""
     return _along(Softmax, neg(input), dim, dtype, "softmin")
@@ -117,6 +121,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return mul(values, sigmoid(gates))
 
 
+@in_full_precision
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:  # noqa: ARG001
     """A differentiable draw from the categorical distribution of ``logits`` (Jang et al., arXiv:1611.01144).
 

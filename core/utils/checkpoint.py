@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .. import random
+from ..autocast import Casting
 from ..autograd import Function, enable_grad, grad
 from ..errors import GradError
 from ..graph import Node, last_sequence, state
@@ -19,7 +20,7 @@ class _Recomputed(Function):
     @staticmethod
     def forward(ctx: Any, function: Callable[..., Any], kwargs: dict[str, Any], count: int, *args: Any) -> Any:
         ctx.function, ctx.kwargs = function, kwargs
-        ctx.random = random.ambient_state()
+        ctx.random, ctx.autocast = random.ambient_state(), state.autocast
         # the last arguments are the parameters that the function uses without naming them
         ctx.plain = [None if isinstance(a, Tensor) else a for a in args[:count]]
         ctx.is_tensor = [isinstance(a, Tensor) for a in args[:count]]
@@ -34,7 +35,7 @@ class _Recomputed(Function):
         args = [f if t else p for f, t, p in zip(fresh, ctx.is_tensor, ctx.plain, strict=True)]
         parameters = list(inputs)
         create_graph, start = state.grad, last_sequence()
-        with enable_grad(), random.ambient_scope(ctx.random), _second_time():
+        with enable_grad(), random.ambient_scope(ctx.random), _second_time(ctx.autocast):
             out = ctx.function(*args, **ctx.kwargs)
         outputs = [o for o in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(o, Tensor)]
         pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad and g is not None]
@@ -48,13 +49,14 @@ class _Recomputed(Function):
 
 
 @contextlib.contextmanager
-def _second_time() -> Iterator[None]:
-    """Running statistics have seen this batch already: inside, batch norms leave theirs alone."""
-    before, state.recomputing = state.recomputing, True
+def _second_time(casting: Casting | None) -> Iterator[None]:
+    """As the first time, autocast included; but running statistics have seen this batch: batch norms leave theirs alone."""
+    before = state.recomputing, state.autocast
+    state.recomputing, state.autocast = True, casting and casting.fresh()
     try:
         yield
     finally:
-        state.recomputing = before
+        state.recomputing, state.autocast = before
 
 
 def _fresh(t: Tensor) -> Tensor:
