@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..core.atomic import storage_errors
+from ..core.cache import cache_folder
 from ..core.errors import StorageError
 from .mutex import locked
 from .quota import in_words, require_quota
@@ -18,11 +19,6 @@ __all__ = ["cache_folder", "is_offline", "locked", "logger", "make_folder", "req
 logger = logging.getLogger("nyala.hub")
 
 _SPARE = 64 << 20  # bytes left free beside what a download needs: a disk filled to the brim breaks other programs
-
-
-def cache_folder() -> Path:
-    """``$NYALA_CACHE``, or ``~/.cache/nyala``. Files of a model hub lie in that hub client's own cache instead."""
-    return Path(os.environ.get("NYALA_CACHE") or Path.home() / ".cache" / "nyala").expanduser()
 
 
 def is_offline() -> bool:

@@ -10,7 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from cuda_on_cpu import building
 from nyala.core import devices, kernels
+from nyala.core.kernels.cuda.running import compiler, launching, sources
 
 HERE = Path(__file__).parent
 
@@ -39,8 +41,7 @@ def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     """Makes ``device="cuda"`` work, without a GPU too; gives the device's full name."""
     if request.param == "stand-in":
         monkeypatch.setitem(sys.modules, "cupy", STAND_IN.module())
-        # sources in CUDA C++ need a GPU: the stand-in shows the reference kernels on arrays that are not NumPy's
-        monkeypatch.setattr(importlib.import_module("nyala.core.kernels.cuda"), "KERNELS", {})
+        _build_kernels_for_the_cpu(monkeypatch)
     _forget()
     devices.module_for("cuda:0")  # the current device, whatever a test before left
     yield "cuda:0"
@@ -48,9 +49,24 @@ def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     _forget()
 
 
+def _build_kernels_for_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels in CUDA C++ run too, where g++ and CUDA's headers are; the reference kernels elsewhere."""
+    if not building.available():
+        monkeypatch.setattr(importlib.import_module("nyala.core.kernels.cuda"), "KERNELS", {})
+        return
+
+    def code_of(text: str, title: str, architecture: str) -> bytes:
+        assert architecture == "sm_90"  # what the stand-in calls itself
+        return building.compiled(text, title, sources.headers())
+
+    monkeypatch.setattr(compiler, "code_of", code_of)
+
+
 def _forget() -> None:
     devices.cupy.cache_clear()
     kernels._cuda.cache_clear()
+    launching._function.cache_clear()
+    launching._module.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import types
 from typing import Any
 
 import numpy as np
+from cuda_on_cpu import building
 
 # dir(numpy) without dir(cupy), CuPy 14.0 and NumPy 2.4
 _LACKING = (
@@ -69,6 +70,8 @@ _current = _Current()
 
 class _Device:
     """``cupy.cuda.Device``: one of two; the current one is where arrays are made and computed with."""
+
+    compute_capability = "90"
 
     def __init__(self, id: int | None = None) -> None:
         self.id = _current.id if id is None else id
@@ -386,6 +389,22 @@ class _Module(types.ModuleType):
         return made
 
 
+class _Code:
+    """``cupy.cuda.function.Module``: code that was built for the CPU (``cuda_on_cpu``), its kernels launched on stand-in arrays."""
+
+    def load(self, code: bytes) -> None:
+        self._library = building.Library(code)
+
+    def get_function(self, name: str) -> Any:
+        kernel = self._library.kernel(name)
+
+        def function(grid: Any, block: Any, args: Any, shared_mem: int = 0) -> None:
+            _check_current(args)
+            kernel(grid, block, [a._array if isinstance(a, ndarray) else a for a in args], shared_mem)
+
+        return function
+
+
 class _Exported:
     """What NumPy needs to read our DLPack capsule as memory of its own."""
 
@@ -415,4 +434,6 @@ def module() -> Any:
     pool = types.SimpleNamespace(used_bytes=lambda: 0, free_all_blocks=lambda: None)
     cupy.get_default_memory_pool = lambda: pool
     cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=_Device)
+    cupy.cuda.function = types.SimpleNamespace(Module=_Code)
+    cupy.cuda.driver = types.SimpleNamespace(funcSetAttribute=lambda function, attribute, value: None)
     return cupy

@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-KERNELS: dict[str, str] = {}
+KERNELS: dict[str, str] = {
+    "log_softmax": ".softmax:log_softmax",
+    "log_softmax_backward": ".softmax:log_softmax_backward",
+    "softmax": ".softmax:softmax",
+    "softmax_backward": ".softmax:softmax_backward",
+}

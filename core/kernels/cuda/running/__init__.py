@@ -1,0 +1,1 @@
+"""How sources in CUDA C++ are compiled, kept on the disk, loaded and launched."""

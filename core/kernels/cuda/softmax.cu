@@ -1,0 +1,97 @@
+// Softmax and its logarithm, forward and back. The last axis: a team a row, which is read twice (the second time from the
+// cache) and written once. Another axis: a thread a column, neighbours reading neighbours.
+#include "rows.cuh"
+
+// The greatest of some numbers, and the sum of exp(number - greatest): what a softmax is over.
+template <class W> struct Total {
+  W most = -INFINITY, sum = 0;
+  __device__ __forceinline__ void add(W v) {
+    if (v > most || v != v) {
+      sum = (most == (W)-INFINITY ? 0 : sum * exponential(most - v)) + exponential(v - v);
+      most = v;
+    } else if (v != (W)-INFINITY) {
+      sum += exponential(v - most);
+    }
+  }
+  __device__ __forceinline__ W scaled_to(W top) const { return most == (W)-INFINITY ? 0 : sum * exponential(most - top); }
+  // NaN where every number was -inf, as 0 / 0 is
+  __device__ __forceinline__ W softmax(W v) const { return exponential(v - most) / sum; }
+  __device__ __forceinline__ W log_softmax(W v) const { return v - most - logarithm(sum); }
+};
+
+template <class Team, class T, bool LOG> __device__ void softmax_row(const T* x, T* y, int64 rows, int n) {
+  typedef Wide<T> W;
+  if (Team::row() >= rows) return;
+  x += Team::row() * n;
+  y += Team::row() * n;
+  bool packed = packs(x, n) && packs(y, n);
+  Total<W> mine;
+  each_of_row<Team>(x, n, packed, [&](int, W v) { mine.add(v); });
+  Total<W> all;
+  all.most = Team::reduce(mine.most, Greatest(), (W)-INFINITY);
+  all.sum = Team::reduce(mine.scaled_to(all.most), Sum(), (W)0);
+  map_row<Team>(x, y, n, packed, [&](W v, int) { return LOG ? all.log_softmax(v) : all.softmax(v); });
+}
+
+// y is softmax's result: grad - sum(grad) over ..., each times y; of the logarithm: grad - exp(y) * sum(grad).
+template <class Team, class T, bool LOG> __device__ void softmax_backward_row(const T* g, const T* y, T* gx, int64 rows, int n) {
+  typedef Wide<T> W;
+  if (Team::row() >= rows) return;
+  int64 at = Team::row() * n;
+  g += at, y += at, gx += at;
+  bool packed = packs(g, n) && packs(gx, n);
+  W sum = 0;
+  each_of_row<Team>(g, n, packed, [&](int i, W v) { sum += LOG ? v : v * read(y[i]); });
+  sum = Team::reduce(sum, Sum(), (W)0);
+  map_row<Team>(g, gx, n, packed, [&](W v, int i) {
+    W p = read(y[i]);
+    return LOG ? v - exponential(p) * sum : v * p - p * sum;
+  });
+}
+
+template <class T, bool LOG> __device__ void softmax_column(const T* x, T* y, int64 columns, int n, int64 inner) {
+  typedef Wide<T> W;
+  int64 column = (int64)blockIdx.x * blockDim.x + threadIdx.x;
+  if (column >= columns) return;
+  int64 at = column / inner * n * inner + column % inner;
+  Total<W> all;
+  for (int i = 0; i < n; i++) all.add(read(x[at + i * inner]));
+  for (int i = 0; i < n; i++) {
+    W v = read(x[at + i * inner]);
+    y[at + i * inner] = write<T>(LOG ? all.log_softmax(v) : all.softmax(v));
+  }
+}
+
+template <class T, bool LOG>
+__device__ void softmax_backward_column(const T* g, const T* y, T* gx, int64 columns, int n, int64 inner) {
+  typedef Wide<T> W;
+  int64 column = (int64)blockIdx.x * blockDim.x + threadIdx.x;
+  if (column >= columns) return;
+  int64 at = column / inner * n * inner + column % inner;
+  W sum = 0;
+  for (int i = 0; i < n; i++) sum += LOG ? read(g[at + i * inner]) : read(g[at + i * inner]) * read(y[at + i * inner]);
+  for (int i = 0; i < n; i++) {
+    W v = read(g[at + i * inner]), p = read(y[at + i * inner]);
+    gx[at + i * inner] = write<T>(LOG ? v - exponential(p) * sum : v * p - p * sum);
+  }
+}
+
+#define ENTRIES(name, LOG, S, T)                                                                                           \
+  extern "C" __global__ void name##_warp_##S(const T* x, T* y, int64 rows, int n) { softmax_row<WarpTeam, T, LOG>(x, y, rows, n); }   \
+  extern "C" __global__ void name##_block_##S(const T* x, T* y, int64 rows, int n) { softmax_row<BlockTeam, T, LOG>(x, y, rows, n); } \
+  extern "C" __global__ void name##_column_##S(const T* x, T* y, int64 columns, int n, int64 inner) {                      \
+    softmax_column<T, LOG>(x, y, columns, n, inner);                                                                       \
+  }                                                                                                                        \
+  extern "C" __global__ void name##_backward_warp_##S(const T* g, const T* y, T* gx, int64 rows, int n) {                  \
+    softmax_backward_row<WarpTeam, T, LOG>(g, y, gx, rows, n);                                                             \
+  }                                                                                                                        \
+  extern "C" __global__ void name##_backward_block_##S(const T* g, const T* y, T* gx, int64 rows, int n) {                 \
+    softmax_backward_row<BlockTeam, T, LOG>(g, y, gx, rows, n);                                                            \
+  }                                                                                                                        \
+  extern "C" __global__ void name##_backward_column_##S(const T* g, const T* y, T* gx, int64 columns, int n, int64 inner) { \
+    softmax_backward_column<T, LOG>(g, y, gx, columns, n, inner);                                                          \
+  }
+#define DEFINE(S, T)              \
+  ENTRIES(softmax, false, S, T)   \
+  ENTRIES(log_softmax, true, S, T)
+FOR_FLOATS(DEFINE)

@@ -1,0 +1,58 @@
+"""The softmax kernels against the reference in float64, in every order of threads, whatever the memory's alignment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from nyala.core import devices, kernels
+from nyala.core.kernels.reference import softmax as reference
+
+pytestmark = pytest.mark.usefixtures("cuda", "schedule")
+
+DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+TOLERANCE = {"float32": 1e-6, "float64": 1e-14, "float16": 1e-3, "bfloat16": 8e-3}
+SHAPES = [((5, 33), -1), ((3, 1028), -1), ((2, 1500), 1), ((3, 7, 5), 1), ((4, 6), 0), ((2, 64), -1)]
+
+
+def on_device(x: np.ndarray, dtype: str) -> Any:
+    return devices.move(x.astype(DTYPES[dtype]), "cuda:0")
+
+
+def difference(a: Any, b: np.ndarray) -> float:
+    return float(np.abs(devices.move(a, "cpu").astype(np.float64) - b).max() / np.abs(b).max())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_forward_and_backward(name: str, shape: tuple[int, ...], axis: int, dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    x, g = on_device(3 * rng.standard_normal(shape), dtype), on_device(rng.standard_normal(shape), dtype)
+    table, exact = kernels.of(x), [devices.move(a, "cpu").astype(np.float64) for a in (x, g)]
+    y = getattr(table, name)(x, axis)
+    assert y.dtype == x.dtype and difference(y, getattr(reference, name)(exact[0], axis)) < TOLERANCE[dtype]
+    backward = getattr(reference, f"{name}_backward")(exact[1], devices.move(y, "cpu").astype(np.float64), axis)
+    assert difference(getattr(table, f"{name}_backward")(g, y, axis), backward) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (1, 2048)])
+def test_rows_of_infinities_and_of_nothing_known(shape: tuple[int, int]) -> None:
+    x = np.zeros((4, shape[1]), np.float32)
+    x[0] = -np.inf
+    x[1, 1:] = -np.inf
+    x[2, 3] = np.nan
+    x[3, 0] = np.inf
+    out = devices.move(kernels.of(devices.move(x, "cuda:0")).softmax(devices.move(x, "cuda:0"), 1), "cpu")
+    with np.errstate(invalid="ignore"):
+        expected = reference.softmax(x, 1)
+    assert np.array_equal(out[:3], expected[:3], equal_nan=True) and np.isnan(out[3, 0])
+
+
+def test_views_are_read_by_their_strides() -> None:
+    x = on_device(np.random.default_rng(2).standard_normal((6, 40)), "float32")
+    for view in (x.T, x[:, 1:34], x[::2]):
+        exact = devices.move(view, "cpu").astype(np.float64)
+        assert difference(kernels.of(view).softmax(view, -1), reference.softmax(exact, -1)) < 1e-6
