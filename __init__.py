@@ -34,6 +34,7 @@ _MODULES = {
     "utils": "core.utils",
     "fft": "core.ops.fft",
     "cuda": "core.cuda",
+    "amp": "core.amp",
 }
 # Public name -> the module that defines it.
 _NAMES: dict[str, str] = {

@@ -27,6 +27,8 @@ __all__ = [
     "scale_steps",
     "sgd_steps",
     "sums_of_squares",
+    "unscale_steps",
+    "update_scale",
 ]
 
 
@@ -63,6 +65,41 @@ def scale_steps(arrays: Sequence[Any], factor: float) -> None:
     """``scale_step`` of each."""
     for x in arrays:
         scale_step(x, factor)
+
+
+def unscale_steps(grads: Sequence[Any], inverse: Any) -> Any:
+    """Each gradient times ``inverse``, a float32 array without dimensions, in place; None leaves them as they are.
+
+    Returns:
+        A float32 array without dimensions on their device: 1 where an element of any of them was not finite, else 0.
+    """
+    xp = module_of(grads[0])
+    bad = xp.zeros((), np.bool_)
+    for g in grads:
+        wide = widened(g)
+        bad = bad | ~xp.isfinite(wide).all()
+        if inverse is not None:
+            _put(g, wide * inverse.astype(wide.dtype))
+    return xp.asarray(bad).astype(np.float32)
+
+
+def update_scale(
+    scale: Any, tracker: Any, found: Any, growth_factor: float, backoff_factor: float, growth_interval: int
+) -> tuple[Any, Any]:
+    """The next scale of a loss and the count of steps in a row without overflow, arrays without dimensions as they came.
+
+    ``found`` above 0 multiplies the scale by ``backoff_factor``; after ``growth_interval`` steps without, ``growth_factor`` does,
+    where float32 holds the product.
+    """
+    xp = module_of(scale)
+    failed, count = found > 0, tracker + np.int32(1)
+    grows = count == growth_interval
+    with np.errstate(over="ignore"):
+        grown = scale * np.float32(growth_factor)
+    grown = xp.where(xp.isfinite(grown), grown, scale)
+    new = xp.where(failed, scale * np.float32(backoff_factor), xp.where(grows, grown, scale))
+    zero = xp.zeros_like(count)
+    return xp.asarray(new).astype(np.float32), xp.asarray(xp.where(failed | grows, zero, count)).astype(np.int32)
 
 
 def ema_step(average: Any, value: Any, weight: float) -> None:
