@@ -335,11 +335,15 @@ def _head_override(config: Mapping[str, Any], classes: int | None) -> dict[str, 
 
 
 def _in_domain(task: str | None, architecture: str) -> str | None:
-    """A task by the name that it has for this kind of input: pictures have a zero-shot classification of their own."""
-    return _OF_PICTURES.get(task or "", task) if registry.domain_of(architecture) == "vision" else task
+    """A task by the name that it has for this kind of input: pictures and sounds have zero-shot classifications of their own."""
+    return _IN_DOMAINS.get(registry.domain_of(architecture), {}).get(task or "", task)
 
 
-_OF_PICTURES = {"zero-shot-classification": "zero-shot-image-classification"}
+# texts are embedded by a tower of models that compare them with something else
+_IN_DOMAINS = {
+    "vision": dict.fromkeys(("zero-shot-classification", "sentence-embedding"), "zero-shot-image-classification"),
+    "audio": dict.fromkeys(("zero-shot-classification", "sentence-embedding"), "zero-shot-audio-classification"),
+}
 
 
 def _with_head_for(

@@ -43,6 +43,7 @@ TASKS: dict[str, str] = {
     "zero-shot-classification": "text.pipelines.zero_shot:ZeroShot",
     "speech-recognition": "audio.pipelines.recognition:SpeechRecognition",
     "audio-classification": "audio.pipelines.classification:SoundClassification",
+    "zero-shot-audio-classification": "audio.pipelines.zero_shot:ZeroShotSounds",
     "sound-embedding": "audio.pipelines.embedding:SoundEmbedding",
     "voice-activity-detection": "audio.pipelines.voice:VoiceActivity",
     "pitch": "audio.pipelines.pitch:PitchTracking",

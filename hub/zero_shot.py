@@ -66,21 +66,37 @@ class ComparedWithTexts(Pipeline):
             ArgumentError: too few labels, a label twice, or a template without ``{}``.
             DataError: an input that cannot be read.
         """
+        return self.sorter(labels, template=template, top_k=top_k)(inputs)
+
+    def sorter(
+        self, labels: Sequence[str] | None, *, template: str | Sequence[str] | None = None, top_k: int | None = None
+    ) -> Callable[[Any], Any]:
+        """What sorts things into these classes, with arguments as the pipeline's: the labels are read once.
+
+        Raises:
+            ArgumentError: as the pipeline.
+            MissingFileError: the model came without a tokenizer.
+        """
         names = [] if labels is None else [labels] if isinstance(labels, str) else list(labels)
         told = self.template if template is None else template
         templates = [told] if isinstance(told, str) else list(told)
-        self.check(names, templates)
-        many = self.several(inputs)
-        things = list(inputs) if many else [inputs]
-        if not things:
-            return self.results([], [])
-        shares = self._shares(self._classes(names, templates), self.vectors(things, self.features))
-        best = np.argsort(-shares, axis=1, kind="stable")[:, :top_k]
-        found = [
-            Prediction(tuple(names[i] for i in order), tuple(map(int, order)), tuple(float(row[i]) for i in order))
-            for order, row in zip(best, shares, strict=True)
-        ]
-        return self.results(found, things) if many else found[0]
+        check_labels(names, templates, 1 if self._two_towers.each_alone else 2, self.template)
+        classes = self._classes(names, templates)
+
+        def sort(inputs: Any) -> Any:
+            many = self.several(inputs)
+            things = list(inputs) if many else [inputs]
+            if not things:
+                return self.results([], [])
+            shares = self._shares(classes, self.vectors(things, self.features))
+            best = np.argsort(-shares, axis=1, kind="stable")[:, :top_k]
+            found = [
+                Prediction(tuple(names[i] for i in order), tuple(map(int, order)), tuple(float(row[i]) for i in order))
+                for order, row in zip(best, shares, strict=True)
+            ]
+            return self.results(found, things) if many else found[0]
+
+        return sort
 
     def embed(self, inputs: Any) -> np.ndarray[Any, Any]:
         """One thing or several -> (N, D) float32, vectors of length 1, comparable with those of :meth:`embed_texts`.
@@ -137,22 +153,31 @@ class ComparedWithTexts(Pipeline):
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
-    def check(self, names: Sequence[str], templates: Sequence[str]) -> None:
-        """Whether labels and templates make sense.
 
-        Raises:
-            ArgumentError: they do not.
-        """
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise ArgumentError(f"the label {twice!r} is given twice", fix="give each label once")
-        if len(names) < (1 if self._two_towers.each_alone else 2):
-            raise ArgumentError(
-                f"{len(names)} label(s)", why="there is nothing to choose from", fix='labels=["cat", "dog"], or --labels cat,dog'
-            )
-        wrong = next((t for t in templates if "{}" not in t), None) if templates else ""
-        if wrong is not None:
-            raise ArgumentError(f"template={wrong!r}", why="{} stands for the label in it", fix=f'e.g. "{self.template}"')
+def check_labels(names: Sequence[str], templates: Sequence[str], least: int = 2, example: str = "This is {}.") -> None:
+    """Whether labels and templates make sense.
+
+    Args:
+        names: of the classes.
+        templates: sentences with ``{}`` in them.
+        least: how many classes there must be.
+        example: of a template, for the message.
+
+    Raises:
+        ArgumentError: they do not.
+
+    Example:
+        >>> check_labels(["cat", "dog"], ["a photo of a {}."])
+    """
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ArgumentError(f"the label {twice!r} is given twice", fix="give each label once")
+    if len(names) < least:
+        why = "there is nothing to choose from"
+        raise ArgumentError(f"{len(names)} label(s)", why=why, fix='labels=["cat", "dog"], or --labels cat,dog')
+    wrong = next((t for t in templates if "{}" not in t), None) if templates else ""
+    if wrong is not None:
+        raise ArgumentError(f"template={wrong!r}", why="{} stands for the label in it", fix=f'e.g. "{example}"')
 
 
 def unit(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

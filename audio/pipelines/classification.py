@@ -13,6 +13,7 @@ from ...core.errors import DataError
 from ...core.tensor import Tensor
 from ...hub.pipeline import Pipeline
 from ...hub.results import Classifications, predictions, table
+from ..transforms.clap import ClapMel
 from ..transforms.frontends import Fbank, FrontEnd, LogMel
 from ..transforms.voices import VoiceMel
 from ..transforms.waves import Waves
@@ -110,7 +111,7 @@ class SoundClassification(Pipeline):
         return SoundClasses(found, sounds) if isinstance(inputs, list) else found[0]
 
 
-def preprocessing(model: Module, files: Files, card: Card | None) -> FrontEnd | VoiceMel:
+def preprocessing(model: Module, files: Files, card: Card | None) -> FrontEnd | VoiceMel | ClapMel:
     """What a model of sounds takes: log-mel frames, or the samples themselves.
 
     Raises:
@@ -122,6 +123,8 @@ def preprocessing(model: Module, files: Files, card: Card | None) -> FrontEnd | 
         described = files.read_json("preprocessor_config.json")
     if hasattr(settings, "conv_stride"):
         return Waves.from_config(described, settings)
+    if hasattr(settings, "audio_config"):
+        return ClapMel.from_config(described, settings.audio_config.num_mel_bins, settings.audio_config.enable_fusion)
     if hasattr(settings, "partial_frames"):
         return VoiceMel.from_config(described, settings)
     if hasattr(settings, "max_source_positions"):
@@ -134,6 +137,14 @@ def values_of(batch: Any, model: Module) -> Tensor:
     parameter = next(iter(model.parameters()))
     values = batch if isinstance(batch, Tensor) else batch["input_values"]
     return values.to(parameter.device).to(parameter.dtype)
+
+
+def features_of(model: Module, batch: dict[str, Tensor]) -> Tensor:
+    """The vectors of sounds by the tower that a model has for them, of any length: (N, D)."""
+    tower: Any = model
+    values = values_of({"input_values": batch["input_features"]}, model)
+    found: Tensor = tower.get_audio_features(values, batch["is_longer"].to(values.device))
+    return found
 
 
 def _as_is(output: Any) -> Any:

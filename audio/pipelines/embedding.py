@@ -12,7 +12,8 @@ from ...core.autograd import no_grad
 from ...core.errors import DataError
 from ...hub.pipeline import Pipeline
 from ...hub.results import Results, shortened, table
-from .classification import preprocessing, values_of
+from ...hub.zero_shot import unit
+from .classification import features_of, preprocessing, values_of
 from .sounds import name_of
 
 if TYPE_CHECKING:
@@ -79,9 +80,9 @@ class SoundVectors(Results, Sequence[Any]):
 class SoundEmbedding(Pipeline):
     """Sounds -> vectors. Call it on one sound ((D,) float32 comes back) or a list (:class:`SoundVectors`).
 
-    The head's vector of a voice where the model has one, else what the model pools, else the mean over its frames. Each sound
-    goes through the model alone, so that its vector does not depend on its neighbours; a model that hears pieces of a sound
-    gives their mean.
+    The head's vector of a voice where the model has one, or the one that CLAP compares with texts, else what the model pools,
+    else the mean over its frames. Each sound goes through the model alone, so that its vector does not depend on its neighbours;
+    a model that hears pieces of a sound gives their mean.
     """
 
     preprocess: Any
@@ -106,6 +107,8 @@ class SoundEmbedding(Pipeline):
 
     def _vector(self, sound: Any) -> np.ndarray[Any, Any]:
         with no_grad():
+            if hasattr(self.model, "get_audio_features"):
+                return unit(features_of(self.model, self.preprocess([sound])).float().cpu().numpy())[0]
             found = self.model(values_of(self.preprocess([sound]), self.model))
             for name in ("embeddings", "pooler_output"):
                 if hasattr(found, name):

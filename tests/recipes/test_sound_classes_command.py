@@ -69,6 +69,36 @@ def test_bad_use_is_named(command: str, arguments: list[str], message: str, file
     assert message in capsys.readouterr().err
 
 
+def test_classes_are_given_as_words(files: list[str], tmp_path: Path, capsys: Any) -> None:
+    clap, labels = str(GOLDENS / "clap"), ["a dog", "rain"]
+    words = ["classify", *files, "--model", clap, "--quiet", "--labels", ",".join(labels)]
+    assert main([*words, "--output", str(tmp_path / "a.csv"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["results"]
+    expected = nyala.load(clap)(files, labels=labels)
+    assert [r["labels"] for r in told] == [list(p.labels) for p in expected]
+    assert np.allclose([r["scores"] for r in told], [p.scores for p in expected], rtol=1e-5)
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 5
+    assert main([*words, "--template", "{}", "--top", "1"]) == 0 and capsys.readouterr().out.count("one.wav") == 1
+    assert main(["predict", clap, files[0], "--labels", "a dog,rain", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["labels"] == told[0]["labels"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--labels", "a dog"], "1 label(s)"),
+        (["--labels", "a dog,a dog"], "given twice"),
+        (["--labels", "a dog,rain", "--template", "a sound"], "template='a sound'"),
+        (["--template", "{}"], "--template without --labels"),
+        ([], "has no classes of its own"),
+        (["--labels", "a,b", "--model", MODELS["classify"]], "compares no sounds with texts"),
+    ],
+)
+def test_words_that_make_no_sense_are_named(arguments: list[str], message: str, files: list[str], capsys: Any) -> None:
+    assert main(["classify", files[0], "--model", str(GOLDENS / "clap"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_another_kind_of_model_is_refused(files: list[str], capsys: Any) -> None:
     for command, other in (("classify", "embed"), ("embed", "classify")):
         assert main([command, files[0], "--model", MODELS[other]]) == 2

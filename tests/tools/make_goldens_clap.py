@@ -1,12 +1,14 @@
 """Goldens of transformers' CLAP, of its front end, and of the way from a sound and labels to scores.
 
-``tests/goldens/audio/clap``, ``clap_fused``: a tiny random model as ``save_pretrained`` writes it, and ``goldens.safetensors`` with
-``input_features`` (N, pictures, frames, bands), ``is_longer`` (of the fused one), ``input_ids``, ``attention_mask``; ``logits`` (a
-row a sound), ``audio_embeds``, ``text_embeds``, and ``grad.PARAMETER``, gradients of sum(logits[i] * cos(0.7 * i + 0.3)).
+``tests/goldens/audio/clap``, ``clap_fused``: a tiny random model as ``save_pretrained`` writes it, and ``goldens.safetensors``
+with ``input_features`` (N, pictures, frames, bands), ``is_longer`` (of the fused one), ``input_ids``, ``attention_mask``;
+``logits`` (a row a sound), ``audio_embeds``, ``text_embeds``, and ``grad.PARAMETER``, gradients of
+sum(logits[i] * cos(0.7 * i + 0.3)).
 
-Both also have the files of a tiny tokenizer and of a feature extractor, and ``use.safetensors``: sounds (``sound.K`` at 8 kHz, two
-seconds are heard), what the extractor makes of them (``prepared.K``; four alike as one; the crops of longer ones are the middle of
-those that it chooses from, as ours are), and ``scores``, the logits, a row a sound, of ``LABELS``.
+Both also have the files of a tiny tokenizer and of a feature extractor, and ``use.safetensors``: sounds (``sound.K`` at 8 kHz,
+two seconds are heard), what the extractor makes of them (``prepared.K``; four alike as one; the crops of longer ones are the
+middle of those that it chooses from, as ours are), ``caption_ids`` and ``caption_mask`` of the sentences of ``LABELS``, and
+``scores``, their logits, a row a sound.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ AUDIO = GOLDENS / "audio"
 RATE, SECONDS = 8_000, 2
 TEXTS = {
     "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 300,
-    "max_position_embeddings": 18, "type_vocab_size": 1, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2,
+    "max_position_embeddings": 42, "type_vocab_size": 1, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2,
 }  # fmt: skip
 SOUNDS: dict[str, Any] = {
     "clap": {
@@ -99,7 +101,7 @@ def use(name: str, model: ClapModel) -> None:
     merges = [("Ġ", "a"), ("o", "f"), ("Ġ", "of"), ("i", "n"), ("t", "h"), ("th", "e"), ("Ġ", "the")]
     words = ["<s>", "<pad>", "</s>", "<unk>", *letters, *("".join(pair) for pair in merges)]
     words += [f"<extra {i}>" for i in range(299 - len(words))] + ["<mask>"]
-    tokenizer = RobertaTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=merges, model_max_length=16)
+    tokenizer = RobertaTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=merges, model_max_length=40)
     tokenizer.save_pretrained(folder)
     fused = name == "clap_fused"
     extractor = ClapFeatureExtractor(
@@ -107,7 +109,7 @@ def use(name: str, model: ClapModel) -> None:
     )
     extractor.save_pretrained(folder)
     goldens, prepared = {}, []
-    middle = {"choice": lambda places: places[len(places) // 2], "randint": lambda low, high: (low + high) // 2}
+    middle = {"choice": lambda places: places[len(places) // 2], "randint": lambda low, high: (high - 1 - low) // 2}
     for k, sound in enumerate(sounds()):
         with patch.multiple(np.random, **middle):
             made = extractor(sound.astype(np.float64), sampling_rate=RATE, return_tensors="pt")

@@ -21,12 +21,12 @@ from ....hub.results import picture_path
 from . import console
 
 
-def add_sounds(parser: argparse.ArgumentParser, model: str, kind: str) -> None:
-    """The arguments that all of them have."""
+def add_sounds(parser: argparse.ArgumentParser, model: str | None, kind: str) -> None:
+    """The arguments that all of them have; without a default ``model``, ``kind`` says which are used."""
     parser.add_argument(
         "inputs", nargs="+", metavar="FILE", help="sound files: WAV, FLAC, OGG, MP3, AIFF, ...; - for standard input"
     )
-    parser.add_argument("--model", default=model, metavar="NAME", help=f"{kind} ({model})")
+    parser.add_argument("--model", default=model, metavar="NAME", help=f"{kind} ({model})" if model else kind)
     parser.add_argument("--device", help="cpu, cuda, cuda:1")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 

@@ -120,8 +120,8 @@ def test_wrong_tensors_are_named() -> None:
         model(ids, nyala.zeros(1, 4, 201, 64), nyala.tensor([True, False]))
     with pytest.raises(IndexRangeError, match="300"):
         model.get_text_features(nyala.tensor([[0, 300, 2]]))
-    with pytest.raises(ShapeError, match="16 positions"):
-        model.get_text_features(nyala.full((1, 17), 5))
+    with pytest.raises(ShapeError, match="40 positions"):
+        model.get_text_features(nyala.full((1, 41), 5))
 
 
 @pytest.mark.parametrize(
