@@ -74,7 +74,11 @@ class Prepared(data.Dataset):
         if isinstance(index, Turn) and index.seen:  # the same sample again in one epoch: changed anew
             key = key.fold("again", index.seen)
         with damaged_hint(isinstance(self.task, Images)):
+            raw = self.task.together(raw, self.augment, key, self._others)
             return self.task.prepare(raw, self.augment, key), label, index
+
+    def _others(self, key: Key, count: int) -> list[Any]:
+        return [self.part.inputs[int(i)] for i in key.integers(0, len(self.part), (count,))]
 
     def collate(self, samples: Sequence[tuple[Any, int, int]]) -> Batch:
         """Samples as a batch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import numpy as np
 
 from ...core.random import Key
 from ...vision.detection.preprocess import padded
+from ...vision.transforms import Mosaic
 from ...vision.transforms.sample import Sample
+from ..language import pictures
 from ..language.schema import Augment, RandomResizedCrop
 from . import augment
 from .picture_changes import sample_changed
@@ -63,6 +65,16 @@ class Boxes(Task):
 
     def __init__(self, preprocess: Any, takes_mask: bool) -> None:
         self.preprocess, self.takes_mask = preprocess, takes_mask
+
+    def together(self, raw: Any, augments: Sequence[Augment], key: Key, others: Callable[[Key, int], list[Any]]) -> Any:
+        """Where the recipe has a mosaic, the sample as one with three others."""
+        if not augments or not isinstance(wanted := augments[0], pictures.Mosaic):
+            return raw
+        draw = key.fold(0)
+        if draw.fold("whether").uniform((1,))[0] >= wanted.p:
+            return raw
+        four = [sample_of(one) for one in (raw, *others(draw.fold("others"), 3))]
+        return Mosaic((four[0].height, four[0].width), wanted.center)(four, draw)
 
     def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The picture, (3, H, W) float32, and its objects, (M, 5) float32: class, middle, width and height."""

@@ -22,7 +22,7 @@ from ..training import objectives
 from ..training.objectives import Objective, class_weights
 from . import asking, augment, boxes, masked, pixels, rewriting, speech, tasks
 from .datasets import Part, Source
-from .picture_changes import CHANGES, MOVED
+from .picture_changes import BOXED, CHANGES, MOVED
 
 
 class Kind(ABC):
@@ -116,7 +116,7 @@ class BoxedPictures(Kind):
     """Pictures of several objects, with a box around each."""
 
     plural, domain, task_name = "pictures with boxes", "vision", "object-detection"
-    augments = (HorizontalFlip, RandomResizedCrop, *MOVED)
+    augments = (HorizontalFlip, RandomResizedCrop, *MOVED, *BOXED)
     metrics, by_class = objectives.Boxes.metrics, False
 
     def task(self, pipeline: Pipeline, source: Source) -> tasks.Task:  # noqa: ARG002 - the kinds' signature

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from ...vision.transforms import Sample, Transform
 
 CHANGES: tuple[type, ...] = tables.PictureChange.__args__
+BOXED: tuple[type, ...] = tables.BoxChange.__args__
 MOVED = tuple(table for table in CHANGES if table is not tables.AugMix)  # those that know where each place goes
+_GROUND = 114  # grey, as YOLO's pictures lie on
 
 
 @functools.lru_cache(maxsize=64)
-def transform(change: tables.PictureChange, size: tuple[int, int], mask_fill: int = 0) -> Transform:
+def transform(change: tables.PictureChange | tables.BoxChange, size: tuple[int, int], mask_fill: int = 0) -> Transform:
     """The transform that a table stands for.
 
     Args:
@@ -31,6 +33,10 @@ def transform(change: tables.PictureChange, size: tuple[int, int], mask_fill: in
     from ...vision import transforms as made
 
     match change:
+        case tables.RandomIoUCrop(p=p, scale=scale, ratio=ratio):
+            return made.RandomApply([made.RandomIoUCrop(*scale, *ratio)], p)
+        case tables.RandomZoomOut(p=p, side_range=sides):
+            return made.RandomZoomOut(_GROUND, sides, p)
         case tables.VerticalFlip(p=p):
             return made.RandomVerticalFlip(p)
         case tables.ColorJitter():
@@ -99,7 +105,9 @@ def sample_changed(
         change, draw = augments[place], key.fold(place)
         if isinstance(change, HorizontalFlip):
             sample = RandomHorizontalFlip(float(draw.uniform((6,))[0] < change.p)).one(sample, draw)
-        elif isinstance(change, MOVED):
+        elif isinstance(change, tables.Mosaic):  # it was made of several pictures, before this one was changed
+            continue
+        elif isinstance(change, MOVED + BOXED):
             sample = transform(change, (sample.height, sample.width), mask_fill).one(sample, draw)
         else:
             return sample, place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,16 @@ class Task(ABC):
     @abstractmethod
     def prepare(self, raw: Any, augments: Sequence[Augment] = (), key: Key | None = None) -> Any:
         """One sample, ready to be put into a batch; with a ``key`` it is changed at random."""
+
+    def together(
+        self,
+        raw: Any,
+        augments: Sequence[Augment],  # noqa: ARG002 - for kinds whose samples are made of several
+        key: Key,  # noqa: ARG002 - ditto
+        others: Callable[[Key, int], list[Any]],  # noqa: ARG002 - ditto
+    ) -> Any:
+        """The sample that is to be prepared; ``others(key, n)`` gives n samples drawn from the same part."""
+        return raw
 
     @abstractmethod
     def collate(self, prepared: Sequence[Any], indices: np.ndarray) -> Any:

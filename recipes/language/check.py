@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect as mi
 
 from ...core.errors import did_you_mean, nearest
-from .pictures import PictureChange
+from .pictures import Mosaic, PictureChange
 from .schema import (
     Data,
     Model,
@@ -317,6 +317,8 @@ def _orders(data: Data) -> Iterator[Problem]:
             yield Problem(
                 f"data.augment[{i}]", "random_part comes after other changes", "put it first: it is cut out of the file"
             )
+        if isinstance(augment, Mosaic) and i:
+            yield Problem(f"data.augment[{i}]", "mosaic comes after other changes", "put it first: it is made of whole pictures")
         if isinstance(augment, SpecAugment) and i < len(data.augment) - 1:
             yield Problem(
                 f"data.augment[{i}]", "spec_augment comes before other changes", "put it last: it changes frames, not samples"
@@ -333,7 +335,7 @@ def _orders(data: Data) -> Iterator[Problem]:
                 f"{augment.__struct_config__.tag} comes after random_resized_crop",
                 "put random_resized_crop first, or this before it",
             )
-        for name in ("scale", "ratio", "sigma", "db", "snr", "rt60", "direct"):
+        for name in ("scale", "ratio", "sigma", "db", "snr", "rt60", "direct", "side_range", "center"):
             low, high = getattr(augment, name, (0, 1))
             if low > high:
                 yield Problem(

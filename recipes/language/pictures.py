@@ -16,6 +16,7 @@ _Severity = Annotated[int, Meta(ge=1, le=10)]
 _Hue = Annotated[float, Meta(ge=0, le=0.5)]
 _Degrees = Annotated[float, Meta(ge=0, le=360)]
 _Shear = Annotated[float, Meta(ge=0, le=80)]
+_Larger = Annotated[float, Meta(ge=1, le=16)]
 _Level = Annotated[int, Meta(ge=0, le=30)]
 
 
@@ -117,6 +118,37 @@ class AugMix(Table, frozen=True, tag_field="type", tag="aug_mix"):
     """Changes a chain; 0 draws one to three."""
 
 
+class RandomIoUCrop(Table, frozen=True, tag_field="type", tag="random_iou_crop"):
+    """Cuts out a part that overlaps some object by a drawn share, with the objects whose middles are in it (Liu et al. 2015)."""
+
+    p: Fraction = 0.5
+    """Probability."""
+    scale: tuple[Fraction, Fraction] = (0.3, 1.0)
+    """Bounds of the part's sides over the picture's."""
+    ratio: tuple[Rate, Rate] = (0.5, 2.0)
+    """Bounds of the part's width over its height."""
+
+
+class RandomZoomOut(Table, frozen=True, tag_field="type", tag="random_zoom_out"):
+    """Puts the picture somewhere on a larger ground, so that objects become smaller (Liu et al. 2015)."""
+
+    p: Fraction = 0.5
+    """Probability."""
+    side_range: tuple[_Larger, _Larger] = (1.0, 2.0)
+    """Bounds of the ground's sides over the picture's."""
+
+
+class Mosaic(Table, frozen=True, tag_field="type", tag="mosaic"):
+    """Four pictures around a point, the picture itself and three others of the training part, as large as it is alone
+    (Bochkovskiy et al. 2020). Comes first in the list."""
+
+    p: Fraction = 0.5
+    """Probability."""
+    center: tuple[Fraction, Fraction] = (0.3, 0.7)
+    """Bounds of the point, as shares of height and width."""
+
+
+BoxChange = RandomIoUCrop | RandomZoomOut | Mosaic  # for pictures with boxes alone
 PictureChange = (
     VerticalFlip | ColorJitter | Grayscale | GaussianBlur | RandomAffine | RandomPerspective
     | RandAugment | TrivialAugment | AutoAugment | AugMix

@@ -34,7 +34,7 @@ from .optimization import (
     Sgd,
     Step,
 )
-from .pictures import PictureChange
+from .pictures import BoxChange, PictureChange
 from .values import Alpha, Below1, Count, Decay, Fraction, NotNegative, Rate, Score, Table, Whole
 
 # The tables of other files, for those who look for them here.
@@ -168,7 +168,7 @@ class SpecAugment(Table, frozen=True, tag_field="type", tag="spec_augment"):
 
 ImageAugment = HorizontalFlip | RandomCrop | RandomResizedCrop | RandomErasing
 SoundAugment = RandomPart | TimeShift | Speed | Gain | Noise | Room | SpecAugment
-Augment = ImageAugment | PictureChange | WordDropout | SoundAugment
+Augment = ImageAugment | PictureChange | BoxChange | WordDropout | SoundAugment
 
 
 # ---- data and model -----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from nyala.core import random
 from nyala.errors import DataError, RecipeError
 from nyala.recipes.cli import main
 from nyala.recipes.data import boxes, datasets
+from nyala.recipes.data.batches import Prepared
 from nyala.recipes.folder import metrics
 from nyala.recipes.folder import run as runs
 from nyala.recipes.language import config, pictures
@@ -81,6 +82,11 @@ def test_it_learns_stops_goes_on_and_loads(recipe: Path, coco: Path, tmp_path: P
 
 
 def test_verify_and_evaluate_find_the_same(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    boxed = "{type='mosaic', p=0.7}, {type='random_zoom_out'}, {type='random_iou_crop'}"
+    changes = f"data.augment=[{boxed}, {{type='horizontal_flip'}}]"
+    changed = runs.create(config.load(recipe, ["train.epochs=1", "model.sizes.num_queries=12", changes]), tmp_path / "changed")
+    trainer.train(changed)
+    assert main(["verify", str(changed.folder)]) == 0
     changes = "data.augment=[{type='random_resized_crop'}, {type='random_affine'}, {type='rand_augment'}]"
     run = runs.create(config.load(recipe, ["train.epochs=1", changes]), tmp_path / "run")
     trainer.train(run)
@@ -115,6 +121,8 @@ def test_options(recipe: Path, tmp_path: Path, more: list[str]) -> None:
     [
         (["train.mixup=0.2"], "pictures with boxes cannot be blended"),
         (["data.augment=[{type='aug_mix'}]"], "aug_mix is not for pictures with boxes"),
+        (["data.augment=[{type='horizontal_flip'},{type='mosaic'}]"], "mosaic comes after other changes"),
+        (["data.augment=[{type='random_zoom_out',side_range=[2,1]}]"], "the lower bound 2 is above the upper bound 1"),
         (["data.augment=[{type='random_erasing'}]"], "random_erasing is not for pictures with boxes"),
         (["data.sampling=balanced"], "have no classes to balance"),
         (["train.best.metric=accuracy"], "pictures with boxes have map, map_50, loss"),
@@ -203,7 +211,8 @@ def test_boxes_go_where_their_pictures_go() -> None:
     "change",
     [
         pictures.VerticalFlip(1.0), pictures.RandomAffine(30, 0.2, (0.7, 1.3), 5), pictures.RandomPerspective(1.0),
-        pictures.ColorJitter(0.2, 0.0, 0.0), RandomResizedCrop((0.3, 0.9)),
+        pictures.ColorJitter(0.2, 0.0, 0.0), RandomResizedCrop((0.3, 0.9)), pictures.RandomIoUCrop(1.0, (0.4, 0.8)),
+        pictures.RandomZoomOut(1.0, (1.2, 2.0)),
     ],
     ids=lambda c: type(c).__name__,
 )  # fmt: skip
@@ -225,6 +234,22 @@ def test_boxes_hold_what_they_held(change: Any) -> None:
         assert (white.max(0) <= [y + height / 2 + 2, x + width / 2 + 2]).all()
         seen, moved = seen + 1, moved + (not np.allclose([x, y, width, height], [54, 32, 52, 24], atol=0.5))
     assert seen >= 9 and (moved >= 9) == (type(change) is not pictures.ColorJitter)
+
+
+def test_a_mosaic_is_made_of_four_pictures() -> None:
+    part = datasets.Part(list(DrawnShapes("train", 8, size=32)), np.zeros(8, np.int64))
+    task = boxes.Boxes(DetectionPreprocess(size=(32, 32), mean=(0, 0, 0), std=(1, 1, 1)), takes_mask=True)
+    always = Prepared(part, task, [pictures.Mosaic(1.0, (0.5, 0.5))])
+    for index in range(4):
+        key = random.key(2, "augment", 0, index)
+        (seen, objects), _, _ = always.get(index, key)
+        chosen = [index, *key.fold(0).fold("others").integers(0, 8, (3,))]
+        own = part.inputs[index].image[16:, 16:]  # scaled to the whole, its corner at the middle
+        assert np.array_equal((seen[:, :16, :16] * 255).round().astype(np.uint8), own.transpose(2, 0, 1))
+        assert len(objects) <= sum(len(part.inputs[i].labels) for i in chosen)
+        assert np.array_equal(always.get(index, key)[0][0], seen)
+    plain = Prepared(part, task, [pictures.Mosaic(0.0)]).get(3, random.key(2, "augment", 0, 3))[0]
+    assert np.array_equal(plain[0], task.prepare(part.inputs[3])[0])
 
 
 def test_pictures_of_many_sizes_are_filled_up() -> None:
