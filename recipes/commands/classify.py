@@ -21,14 +21,11 @@ EXAMPLES = """  nyala classify yes.wav no.wav
   nyala classify *.wav --model runs/voices-ast-1 --output voices.csv
   nyala classify *.wav --labels "a dog,rain,a church bell"   classes that no model was trained on, by CLAP
   nyala classify call.wav --json"""
-
-
 _MODEL = "ast-speech-commands"
-_BY_WORDS, _TASK = "laion/clap-htsat-unfused", "zero-shot-audio-classification"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    sounds.add_sounds(parser, None, f"a classifier of sounds ({_MODEL}); with --labels a CLAP ({_BY_WORDS})")
+    sounds.add_sounds(parser, None, f"a classifier of sounds ({_MODEL}); with --labels a CLAP ({sounds.CLAP})")
     parser.add_argument("--labels", metavar="A,B,...", help="classes that the model was not trained on, as words")
     parser.add_argument("--template", action="append", metavar="TEXT", help="the sentence that a label makes, {} stands for it")
     parser.add_argument("--output", metavar="FILE", help="write FILE.csv, or the table as FILE.png")
@@ -84,10 +81,10 @@ def _classifier(args: argparse.Namespace) -> tuple[Any, Callable[[Any], Any]]:
     if args.labels is None:
         model = args.model or _MODEL
         pipeline: Any = load(model, device=args.device)
-        if isinstance(pipeline, pipeline_class(_TASK)):
+        if isinstance(pipeline, pipeline_class(sounds.BY_WORDS)):
             raise ArgumentError(f"{model} has no classes of its own", fix='name them: --labels "a dog,rain"')
         pipeline = replace(sounds.checked(pipeline, "audio-classification", model), top_k=args.top)
         return pipeline, pipeline
-    pipeline = load(args.model or _BY_WORDS, device=args.device, task=_TASK)
+    pipeline = load(args.model or sounds.CLAP, device=args.device, task=sounds.BY_WORDS)
     labels = _labels(args)
     return pipeline, pipeline.sorter(labels, template=args.template, top_k=args.top)

@@ -24,7 +24,8 @@ EXAMPLES = """  nyala embed lines.txt --output vectors.npy          a line a tex
   cat lines.txt | nyala embed - --output vectors.npy
   nyala embed lines.txt --model nomic-ai/modernbert-embed-base --prompt-name search_document --output vectors.npy
   nyala embed lines.txt --model BAAI/bge-small-en-v1.5 --output vectors.npy --dtype float16
-  nyala embed ann.wav bob.wav call.wav                who speaks: which voices are near each other"""
+  nyala embed ann.wav bob.wav call.wav                who speaks: which voices are near each other
+  nyala embed *.wav --text "a dog" --text "rain"      sounds beside texts, by CLAP: which text is near which sound"""
 _MODEL = "all-MiniLM-L6-v2"
 _CHUNK = 2048  # texts that are in memory at once
 _SHOWN = 50
@@ -37,11 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=".txt (a line a text), .csv, .tsv, .jsonl or .parquet; - for lines of standard input; or sound files",
     )
-    parser.add_argument("--text", action="append", default=[], metavar="TEXT", help="a text; may be given several times")
+    parser.add_argument(
+        "--text", action="append", default=[], metavar="TEXT", help="a text, also beside sounds; may be given several times"
+    )
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help=f"an embedding model ({_MODEL}; of sounds {sound_vectors.MODEL}, which tells voices apart)",
+        help=f"an embedding model ({_MODEL}; of sounds {sound_vectors.MODEL}, which tells voices apart; with --text a CLAP)",
     )
     parser.add_argument("--output", metavar="FILE.npy", help="write the vectors, (texts, width), in the order of the texts")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the vectors that are written")
@@ -65,15 +68,20 @@ def execute(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from ...hub.load import load
+    from ...hub.zero_shot import ComparedWithTexts
 
     _check(args)
     if sound_vectors.are_sounds(args.inputs):
-        return sound_vectors.embed(args, args.model or sound_vectors.MODEL)
+        return sound_vectors.embed(args)
     texts = _texts(args)
     if not args.output and args.query is None and len(texts) > _SHOWN:
         raise ArgumentError(f"{len(texts):,} texts are too many to show", fix="name a file for the vectors: --output vectors.npy")
     pipeline: Any = load(args.model or _MODEL, task="sentence-embedding", device=args.device)
     pipeline = replace(pipeline, batch_size=args.batch_size)
+    if isinstance(pipeline, ComparedWithTexts):
+        from .shared.text_tower import TextTower
+
+        pipeline = TextTower(pipeline)
     if args.query is not None:
         return _nearest(args, pipeline, texts)
     if args.output:
@@ -87,7 +95,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if bool(args.inputs) == bool(args.text):
+    if bool(args.inputs) == bool(args.text) and not (args.text and sound_vectors.are_sounds(args.inputs)):
         what = "both files and --text are given" if args.text else "no text to work on"
         raise ArgumentError(what, fix='name a file with a text a line, or pass --text "..."')
     for name in ("top", "batch_size"):

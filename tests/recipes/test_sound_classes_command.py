@@ -99,6 +99,40 @@ def test_words_that_make_no_sense_are_named(arguments: list[str], message: str, 
     assert message in capsys.readouterr().err
 
 
+def test_sounds_and_texts_are_embedded_side_by_side(files: list[str], tmp_path: Path, capsys: Any) -> None:
+    clap, texts = str(GOLDENS / "clap"), ["--text", "a dog", "--text", "rain"]
+    pipe = nyala.load(clap)
+    heard, read = pipe.embed_sounds(files), pipe.embed_texts(["a dog", "rain"])
+    assert main(["embed", *files, *texts, "--model", clap, "--quiet", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert np.allclose([r["embedding"] for r in told["results"]], heard, atol=1e-6)
+    assert np.allclose([r["embedding"] for r in told["texts"]], read, atol=1e-6)
+    assert main(["embed", *files, *texts, "--model", clap, "--quiet", "--top", "1"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 4 and ("a dog", "rain")[int((heard @ read.T)[0].argmax())] in shown[2]
+    assert main(["embed", files[0], *texts, "--model", clap, "--quiet", "--output", str(tmp_path / "v.npy")]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "v.npy"), np.concatenate([heard[:1], read]), atol=1e-6)
+    assert main(["embed", *files, "--model", clap, "--quiet", "--output", str(tmp_path / "v.npy")]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "v.npy"), heard, atol=1e-6)
+    assert main(["embed", *files, *texts, "--model", MODELS["embed"]]) == 2
+    assert "compares no sounds with texts" in capsys.readouterr().err
+
+
+def test_texts_are_embedded_by_a_tower(tmp_path: Path, capsys: Any) -> None:
+    clap, texts = str(GOLDENS / "clap"), ["a dog", "rain", "a hot day"]
+    read = nyala.load(clap).embed_texts(texts)
+    (tmp_path / "lines.txt").write_text("\n".join(texts) + "\n")
+    lines = ["embed", str(tmp_path / "lines.txt"), "--model", clap, "--quiet"]
+    assert main([*lines, "--output", str(tmp_path / "v.npy")]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "v.npy"), read, atol=1e-6)
+    assert main([*lines, "--json"]) == 0
+    assert [r["input"] for r in json.loads(capsys.readouterr().out)["results"]] == texts
+    assert main([*lines, "--query", "rain", "--top", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["number"] == 2
+    for option, told in ((["--too-long", "raise"], "--too-long raise"), (["--prompt-name", "query"], "query")):
+        assert main([*lines, *option]) == 2 and told in capsys.readouterr().err
+
+
 def test_another_kind_of_model_is_refused(files: list[str], capsys: Any) -> None:
     for command, other in (("classify", "embed"), ("embed", "classify")):
         assert main([command, files[0], "--model", MODELS[other]]) == 2

@@ -20,6 +20,9 @@ from ....core.errors import ArgumentError, NyalaError
 from ....hub.results import picture_path
 from . import console
 
+CLAP = "laion/clap-htsat-unfused"  # what compares sounds with texts, unless another is named
+BY_WORDS = "zero-shot-audio-classification"
+
 
 def add_sounds(parser: argparse.ArgumentParser, model: str | None, kind: str) -> None:
     """The arguments that all of them have; without a default ``model``, ``kind`` says which are used."""
