@@ -26,6 +26,8 @@ class Adafactor(Optimizer):
         d: upper bound of the update's root mean square.
         weight_decay: the share of the parameter, times ``lr``, that is taken off in each step.
         maximize: go up instead of down.
+        master_weights: keep a float32 copy of parameters in half precision, update it, and round it into the parameter: bitwise
+            the steps of float32 weights.
 
     Raises:
         ArgumentError: a number out of range.
@@ -50,9 +52,11 @@ class Adafactor(Optimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "beta2_decay": beta2_decay, "eps": eps, "d": d, "weight_decay": weight_decay, "maximize": maximize,
+            "master_weights": master_weights,
         }  # fmt: skip
         super().__init__(params, defaults)
 

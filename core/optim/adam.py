@@ -23,6 +23,8 @@ class Adam(Optimizer):
         amsgrad: divide by the largest second moment so far (Reddi et al. 2018).
         maximize: go up instead of down.
         decoupled_weight_decay: decay the parameter itself instead, as AdamW does.
+        master_weights: keep a float32 copy of parameters in half precision, update it, and round it into the parameter: bitwise
+            the steps of float32 weights.
 
     Raises:
         ArgumentError: a number out of range.
@@ -48,10 +50,11 @@ class Adam(Optimizer):
         *,
         maximize: bool = False,
         decoupled_weight_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
-            "decoupled_weight_decay": decoupled_weight_decay,
+            "decoupled_weight_decay": decoupled_weight_decay, "master_weights": master_weights,
         }  # fmt: skip
         super().__init__(params, defaults)
 
@@ -89,6 +92,8 @@ class AdamW(Adam):
         weight_decay: the share of the parameter, times ``lr``, that is taken off in each step.
         amsgrad: divide by the largest second moment so far.
         maximize: go up instead of down.
+        master_weights: keep a float32 copy of parameters in half precision, update it, and round it into the parameter: bitwise
+            the steps of float32 weights.
 
     Example:
         >>> import nyala
@@ -109,5 +114,16 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=True,
+            master_weights=master_weights,
+        )

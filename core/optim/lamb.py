@@ -27,6 +27,8 @@ class LAMB(Optimizer):
         max_grad_norm: the gradients, as the kernels see them, are scaled down together to this norm; None for no limit.
         trust_clip: never scale a step up.
         always_adapt: scale parameters without weight decay too.
+        master_weights: keep a float32 copy of parameters in half precision, update it, and round it into the parameter: bitwise
+            the steps of float32 weights.
 
     Raises:
         ArgumentError: a number out of range.
@@ -53,11 +55,14 @@ class LAMB(Optimizer):
         max_grad_norm: float | None = 1.0,
         trust_clip: bool = False,
         always_adapt: bool = False,
+        *,
+        master_weights: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "bias_correction": bias_correction, "betas": betas, "eps": eps, "weight_decay": weight_decay,
             "grad_averaging": grad_averaging, "max_grad_norm": max_grad_norm, "trust_clip": trust_clip,
             "always_adapt": always_adapt,
+            "master_weights": master_weights,
         }  # fmt: skip
         self._grad_scale = 1.0
         super().__init__(params, defaults)

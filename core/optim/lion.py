@@ -20,6 +20,8 @@ class Lion(Optimizer):
         betas: how much momentum goes into the sign, and how much of it is kept, in [0, 1).
         weight_decay: the share of the parameter, times ``lr``, that is taken off in each step.
         maximize: go up instead of down.
+        master_weights: keep a float32 copy of parameters in half precision, update it, and round it into the parameter: bitwise
+            the steps of float32 weights.
 
     Raises:
         ArgumentError: a number out of range.
@@ -42,8 +44,12 @@ class Lion(Optimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+        defaults = {
+            "lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize, "master_weights": master_weights,
+        }  # fmt: skip
+        super().__init__(params, defaults)
 
     def _check_group(self, group: Group) -> None:
         for name in ("lr", "weight_decay"):

@@ -29,6 +29,8 @@ class Muon(Optimizer):
         ns_steps: iterations.
         adjust_lr_fn: "original" (or None) for lr * sqrt(max(1, rows / columns)); "match_rms_adamw" for
             lr * 0.2 * sqrt(max(rows, columns)), with which AdamW's rate and weight decay can be kept.
+        master_weights: keep a float32 copy of parameters in half precision, update it, and round it into the parameter: bitwise
+            the steps of float32 weights.
 
     Raises:
         ShapeError: a parameter that is no matrix.
@@ -55,10 +57,13 @@ class Muon(Optimizer):
         eps: float = 1e-7,
         ns_steps: int = 5,
         adjust_lr_fn: str | None = None,
+        *,
+        master_weights: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "weight_decay": weight_decay, "momentum": momentum, "nesterov": nesterov,
             "ns_coefficients": ns_coefficients, "eps": eps, "ns_steps": ns_steps, "adjust_lr_fn": adjust_lr_fn,
+            "master_weights": master_weights,
         }  # fmt: skip
         super().__init__(params, defaults)
 

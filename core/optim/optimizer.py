@@ -12,7 +12,7 @@ from .. import devices, dtypes
 from ..autograd import enable_grad, no_grad
 from ..errors import ArgumentError, DtypeError, GradError, ShapeError, kind_of
 from ..tensor import Handle, Tensor
-from . import saved
+from . import masters, saved
 
 Group = dict[str, Any]
 State = dict[str, Any]
@@ -54,6 +54,7 @@ class Optimizer:
         self.defaults = dict(defaults)
         self.state: defaultdict[Tensor, State] = defaultdict(dict)
         self.param_groups: list[Group] = []
+        self._rounded: dict[int, tuple[int, int]] = {}  # half-precision parameters as their masters left them
         self._steps = 0  # what schedules look at to notice a wrong order of calls
         self._pre_hooks: list[Callable[..., Any]] = []
         self._post_hooks: list[Callable[..., Any]] = []
@@ -145,10 +146,19 @@ class Optimizer:
     def _begin(self) -> None:
         """Called once a step, when all gradients are known to fit."""
 
+    def _fresh_state(self, p: Tensor, group: Group) -> State:
+        """``_new_state``, with the master that a half-precision parameter has."""
+        if not masters.has_master(p, group):
+            return self._new_state(p, group)
+        master = masters.new(p)
+        return {**self._new_state(master, group), masters.KEY: Tensor(master.array)}
+
     def _state_of(self, p: Tensor, group: Group) -> State:
-        state = self.state[p]
+        state = self.state[masters.owner_of(p)]
         if not state:
             state.update(self._new_state(p, group))
+            if isinstance(p, masters.Master):
+                state[masters.KEY] = Tensor(p.array)
         for value in state.values():
             if isinstance(value, Tensor) and type(value.array) is not type(p.array):  # the model was moved since
                 value.array = devices.move(value.array, p.device)
@@ -182,13 +192,21 @@ class Optimizer:
                     if p.grad is not None:
                         kinds.setdefault(type(p.array), []).append(p)
                 for params in kinds.values():
-                    self._update_all(params, group)
-                    for p in params:
-                        p._bump()
+                    self._step_of(params, group)
         self._steps += 1
         for hook in self._post_hooks:
             hook(self)
         return loss
+
+    def _step_of(self, params: Sequence[Tensor], group: Group) -> None:
+        """Updates parameters of one device, those in half precision through their masters where the group asks for it."""
+        work = [masters.begin(self, p) if masters.has_master(p, group) else p for p in params]
+        self._update_all(work, group)
+        for p in work:
+            if isinstance(p, masters.Master):
+                masters.end(self, p)
+            else:
+                p._bump()
 
     def _check_gradients(self) -> None:
         for index, group in enumerate(self.param_groups):
@@ -244,6 +262,7 @@ class Optimizer:
             CheckpointError: other groups, other parameters, or state of another optimizer; nothing is changed then.
         """
         saved.unpack(self, state_dict)
+        self._rounded.clear()
 
     def named_state(self, named_parameters: Iterable[tuple[str, Tensor]] | None = None) -> dict[str, Any]:
         """The state as flat arrays on the CPU, ``"{parameter}.{key}"`` -> array, ready for ``nyala.checkpoint.save_file``.
@@ -270,6 +289,7 @@ class Optimizer:
             CheckpointError: names or shapes that do not fit; nothing is changed then.
         """
         saved.restore(self, arrays, named_parameters)
+        self._rounded.clear()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]

@@ -11,6 +11,7 @@ import numpy as np
 from .. import devices
 from ..errors import CheckpointError, did_you_mean
 from ..tensor import Tensor
+from . import masters
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -74,7 +75,7 @@ def _take_over(optimizer: Optimizer, entries: Mapping[Any, tuple[Tensor, dict[st
     """Replace the state by ``given``: all of it, once all of it is known to fit."""
     name = type(optimizer).__name__
     made = {
-        p: fill(optimizer._new_state(p, group), given[key], f"{name}, parameter {key!r} of shape {p.shape}")
+        p: fill(optimizer._fresh_state(p, group), given[key], f"{name}, parameter {key!r} of shape {p.shape}")
         for key, (p, group) in entries.items()
     }
     optimizer.state.clear()
@@ -88,6 +89,8 @@ def _pairs(groups: list[dict[str, Any]]) -> list[tuple[Tensor, dict[str, Any]]]:
 def fill(state: dict[str, Any], given: Mapping[str, Any], place: str) -> dict[str, Any]:
     """``state`` (as before a first step) with the values of ``given``, which must have the same keys and shapes."""
     values = {k: v for k, v in given.items() if v is not None}
+    if masters.KEY in state:
+        values.setdefault(masters.KEY, state[masters.KEY])  # saved without masters: they begin as the parameters are
     missing, unexpected = sorted(set(state) - set(values)), sorted(set(values) - set(state))
     if missing or unexpected:
         raise CheckpointError(

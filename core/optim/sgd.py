@@ -9,6 +9,7 @@ from .. import kernels
 from ..errors import ArgumentError
 from ..tensor import Tensor
 from . import checks
+from .masters import owner_of
 from .optimizer import Group, Optimizer, State, zeros_for
 
 
@@ -23,6 +24,8 @@ class SGD(Optimizer):
         weight_decay: times the parameter is added to the gradient.
         nesterov: look ahead along the momentum (Sutskever et al. 2013).
         maximize: go up instead of down.
+        master_weights: keep a float32 copy of parameters in half precision, update it, and round it into the parameter: bitwise
+            the steps of float32 weights.
 
     Raises:
         ArgumentError: a negative number, or Nesterov momentum without momentum or with dampening.
@@ -49,10 +52,12 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov,
             "maximize": maximize,
+            "master_weights": master_weights,
         }  # fmt: skip
         super().__init__(params, defaults)
 
@@ -69,7 +74,7 @@ class SGD(Optimizer):
         return {"momentum_buffer": zeros_for(p)}
 
     def _update_all(self, params: Sequence[Tensor], group: Group) -> None:
-        firsts = [not self.state.get(p) for p in params]
+        firsts = [not self.state.get(owner_of(p)) for p in params]
         states = [self._state_of(p, group) for p in params]
         kernels.of(params[0].array).sgd_steps(
             [p.array for p in params], [p.grad.array for p in params],  # type: ignore[union-attr]  # they have one
