@@ -19,7 +19,7 @@ from ..core import kernels
 from ..core.errors import ArgumentError, DataError
 from ..core.tensor import Tensor
 from .io import MAX_PIXELS, load_image, name_of
-from .transforms.resizing import resize
+from .transforms.resizing import resize_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -144,7 +144,17 @@ class ImagePreprocess:
 
     def crop(self, source: Any) -> np.ndarray[Any, Any]:
         """The part of a picture that the model sees: (H, W, 3) uint8."""
-        return np.asarray(self._cropped(self._resized(load_image(source), name_of(source))))
+        image = load_image(source)
+        height, width = self._scaled(image.width, image.height, name_of(source))
+        middle = math.floor if self.crop_mode.endswith("floor") else round
+        # where the resized picture is smaller than what the model takes, black is put around it first
+        down, across = max(self.size[0] - height, 0), max(self.size[1] - width, 0)
+        top, left = middle((height + down - self.size[0]) / 2.0), middle((width + across - self.size[1]) / 2.0)
+        window = top, left, min(self.size[0], height), min(self.size[1], width)
+        pixels = resize_image(image, (height, width), self.interpolation, window=window)
+        if not (down or across):
+            return pixels
+        return np.pad(pixels, ((down // 2, (down + 1) // 2), (across // 2, (across + 1) // 2), (0, 0)))
 
     def part(self, image: Image, box: tuple[int, int, int, int]) -> np.ndarray[Any, Any]:
         """A part of a picture, scaled to what the model takes: (H, W, 3) uint8.
@@ -153,7 +163,7 @@ class ImagePreprocess:
             image: in RGB, as :func:`.io.load_image` gives it.
             box: left, top, right and bottom of the part, in its pixels.
         """
-        return resize(np.asarray(image), self.size, self.interpolation, box)
+        return resize_image(image, self.size, self.interpolation, box)
 
     def one(self, source: Any) -> np.ndarray[Any, Any]:
         """One prepared picture: (3, H, W) float32."""
@@ -181,40 +191,25 @@ class ImagePreprocess:
             raise DataError("no picture to work on", fix="pass at least one")
         return Tensor(np.stack([self.one(source) for source in several]))
 
-    def _resized(self, image: Image, name: str) -> Image:
+    def _scaled(self, width: int, height: int, name: str) -> tuple[int, int]:
+        """Height and width of a picture before its middle is cut out."""
         # square inputs scale by the shorter side, others to cover the target
         scaled = [math.floor(n / self.crop_pct) for n in self.size]
-        width, height = image.size
         if self.crop_mode.startswith("squash"):
-            new = scaled[1], scaled[0]
+            new = scaled[0], scaled[1]
         elif scaled[0] == scaled[1]:
             short = scaled[0]
-            if width <= height:
-                new = (short, int(short * height / width))
-            else:
-                new = (int(short * width / height), short)
+            new = (int(short * height / width), short) if width <= height else (short, int(short * width / height))
         else:
             ratio = max(scaled[0] / height, scaled[1] / width)
-            new = (round(width * ratio), round(height * ratio))
-        if new == image.size:
-            return image
+            new = (round(height * ratio), round(width * ratio))
         if new[0] * new[1] > MAX_PIXELS:
             raise DataError(
                 f"{name} has {width} x {height} pixels: that is too thin",
                 why=f"with its shorter side at {min(new)} it would have {new[0] * new[1] / 1e6:.0f} million pixels",
                 fix="cut it into pieces",
             )
-        from PIL import Image as pil
-
-        return pil.fromarray(resize(np.asarray(image), new[::-1], self.interpolation))
-
-    def _cropped(self, image: Image) -> Image:
-        height, width = self.size
-        if image.width < width or image.height < height:
-            image = _padded(image, width, height)
-        middle = math.floor if self.crop_mode.endswith("floor") else round
-        top, left = middle((image.height - height) / 2.0), middle((image.width - width) / 2.0)
-        return image.crop((left, top, left + width, top + height))
+        return new
 
     def to_preprocessor(self) -> dict[str, Any]:
         """The same as transformers' ``preprocessor_config.json`` says it.
@@ -277,11 +272,3 @@ def _share(crop: int, short: int) -> float:
     """The ``crop_pct`` that has the shorter side at ``short`` exactly, whatever division rounds to."""
     share = crop / short
     return share if math.floor(crop / share) == short else crop / (short + 0.5)
-
-
-def _padded(image: Image, width: int, height: int) -> Image:
-    """Black around a picture that is smaller than the crop."""
-    from PIL import ImageOps
-
-    across, down = max(width - image.width, 0), max(height - image.height, 0)
-    return ImageOps.expand(image, (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2), fill=0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from ...core.errors import ArgumentError, DataError
 from ...core.tensor import Tensor
 from ..io import MAX_PIXELS, load_image, name_of
 from ..preprocess import ImagePreprocess
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from ..transforms.resizing import resize_image
 
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers, as transformers writes them
 _FIX = "correct the preprocessor_config.json"
@@ -139,14 +137,7 @@ class DetectionPreprocess:
                 why=f"it would be resized to {width} x {height}",
                 fix="cut it into pieces",
             )
-        return np.asarray(self._resized(image, height, width))
-
-    def _resized(self, image: Image, height: int, width: int) -> Image:
-        from PIL import Image as pil
-
-        if (image.height, image.width) == (height, width):
-            return image
-        return image.resize((width, height), getattr(pil.Resampling, self.resample.upper()))
+        return resize_image(image, (height, width), self.resample)
 
     def one(self, source: Any) -> np.ndarray[Any, Any]:
         """One prepared picture: (3, H, W) float32."""

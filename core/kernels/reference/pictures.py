@@ -44,7 +44,7 @@ def look_up_planes(x: Any, table: np.ndarray[Any, Any]) -> Any:
     return xp.stack([xp.take(table[c], places[..., c]) for c in range(x.shape[3])], axis=1)
 
 
-def resample_bytes(x: Any, rows: Taps | None, columns: Taps | None, rows_first: bool = False) -> Any:
+def resample_bytes(x: Any, rows: Taps | None, columns: Taps | None, rows_first: bool = False, channels: int | None = None) -> Any:
     """Each side combined for itself; in between the result is rounded to bytes, as Pillow does.
 
     Args:
@@ -52,10 +52,12 @@ def resample_bytes(x: Any, rows: Taps | None, columns: Taps | None, rows_first: 
         rows: of the result, from rows of x; None leaves them as they are.
         columns: likewise.
         rows_first: which side is combined first.
+        channels: how many of the C, from the first on, are wanted; all if left out.
 
     Returns:
-        (N, rows, columns, C) uint8.
+        (N, rows, columns, channels) uint8.
     """
+    x = x[..., :channels]
     if rows is not None and rows_first:
         x = _along(x, rows)
     if columns is not None:

@@ -10,7 +10,7 @@ import pytest
 from nyala.core import kernels
 from nyala.core.kernels import CPU, reference
 from nyala.errors import ArgumentError, DataError
-from nyala.vision.transforms.resizing import FILTERS, resize
+from nyala.vision.transforms.resizing import FILTERS, resize, resize_image
 from PIL import Image
 
 ROWS_FIRST = int(PIL.__version__.split(".")[0]) >= 13
@@ -95,3 +95,24 @@ def test_tables_are_the_same_on_both_backends(name: str) -> None:
             for field in ("start", "count", "weight"):
                 values, wanted = getattr(made, field), getattr(right, field)
                 assert values.dtype == wanted.dtype and np.array_equal(values, wanted), (field, size, out)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_pictures_are_read_where_they_lie(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for height, width, size in (
+        (40, 33, (13, 24)),
+        (90, 20, (31, 64)),
+        (64, 64, (64, 20)),
+        (33, 64, (70, 64)),
+        (21, 34, (21, 34)),
+    ):
+        image = Image.fromarray(pictures(height, width, 3))
+        pixels, box = np.asarray(image), (0.25 * width, 1, width, height - 2)
+        for part in (None, box):
+            right = resize(pixels, size, name, part)
+            assert np.array_equal(resize_image(image, size, name, part), right)
+            window = resize_image(image, size, name, part, window=(2, 3, 9, 11))
+            assert np.array_equal(window, right[2:11, 3:14]) and window.shape == (9, 11, 3)
+            with monkeypatch.context() as patched:
+                patched.setattr(kernels, "of", lambda _: PLAIN)
+                assert np.array_equal(resize_image(image, size, name, part), right)
