@@ -390,7 +390,7 @@ class _Module(types.ModuleType):
 
 
 class _Code:
-    """``cupy.cuda.function.Module``: code that was built for the CPU (``cuda_on_cpu``), its kernels launched on stand-in arrays."""
+    """``cupy.cuda.function.Module``: code built for the CPU (``cuda_on_cpu``), its kernels launched on stand-in arrays."""
 
     def load(self, code: bytes) -> None:
         self._library = building.Library(code)
@@ -435,5 +435,5 @@ def module() -> Any:
     cupy.get_default_memory_pool = lambda: pool
     cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=_Device)
     cupy.cuda.function = types.SimpleNamespace(Module=_Code)
-    cupy.cuda.driver = types.SimpleNamespace(funcSetAttribute=lambda function, attribute, value: None)
+    cupy.cuda.driver = types.SimpleNamespace(funcSetAttribute=lambda _function, _attribute, _value: None)
     return cupy

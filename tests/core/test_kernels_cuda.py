@@ -78,7 +78,7 @@ def test_what_is_kept_on_the_disk_is_checked(tmp_path: object, monkeypatch: pyte
     code = compiler.code_of(text, "nothing", "sm_90")
     (path,) = (tmp_path / "cuda").iterdir()  # type: ignore[operator]
     calls: list[str] = []
-    monkeypatch.setattr(compiler, "compiled", lambda *args: calls.append("compiled") or code)
+    monkeypatch.setattr(compiler, "compiled", lambda *_: calls.append("compiled") or code)
     assert compiler.code_of(text, "nothing", "sm_90") == code and calls == []
     path.write_bytes(path.read_bytes()[:-1])
     assert compiler.code_of(text, "nothing", "sm_90") == code and calls == ["compiled"]

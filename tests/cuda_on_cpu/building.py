@@ -96,7 +96,8 @@ def _stub(name: str, types: list[str]) -> str:
     passed = ", ".join(f"a{i}" for i in range(len(types)))
     sizes = "unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, size_t shared"
     launch = f"cpucuda::launch(dim3(gx, gy, gz), dim3(bx, by, bz), shared, [=] {{ {name}({passed}); }});"
-    return f'extern "C" void cpu_{name}({sizes}{taken}) {{ {launch} }}\nextern "C" const char types_{name}[] = "{";".join(types)}";\n'
+    described = f'extern "C" const char types_{name}[] = "{";".join(types)}";'
+    return f'extern "C" void cpu_{name}({sizes}{taken}) {{ {launch} }}\n{described}\n'
 
 
 class Library:

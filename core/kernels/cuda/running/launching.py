@@ -73,13 +73,13 @@ def _argument(value: Any) -> Any:
     return np.float64(value) if kind is float else value
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _function(source: str, name: str, device: int) -> Any:
     dtype = name.rpartition("_")[2]
     return _module(source, dtype if dtype in SUFFIX.values() else "", device).get_function(name)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _module(source: str, dtype: str, device: int) -> Any:
     """``source.cu``, its entry points for ``dtype`` alone where one is named, loaded on ``device``, which is the current one."""
     module = cupy().cuda.function.Module()
