@@ -37,7 +37,7 @@ SEGMENTERS = {  # by the library they were compared with
     "unet": "MONAI", "unet_plain": "MONAI", "unet_volumes": "MONAI",
 }  # fmt: skip
 DETECTORS = ("detr", "detr_learned", "yolos", "yolos_first")
-TOWERS = ("clip", "clip_classifier", "siglip", "siglip_classifier")
+TOWERS = ("vision/clip", "vision/clip_classifier", "vision/siglip", "vision/siglip_classifier", "audio/clap", "audio/clap_fused")
 TEXTS = ("bert", "bert_classifier", "bert_tagger", "bert_masked_lm")
 ENCODERS = ("roberta", "xlm_roberta", "distilbert", "mpnet", "modernbert", "deberta", "deberta_v2", "electra", "albert")
 DECODERS = ("llama", "llama_3", "qwen2", "qwen2_sliding", "qwen3", "gpt2", "gemma3", "gpt_neox", "gpt_neox_serial")
@@ -61,7 +61,8 @@ def cotangent(shape: tuple[int, ...]) -> nyala.Tensor:
 def row(name: str, model: Any, frozen: dict[str, np.ndarray], inputs: dict[str, Any], reference: str) -> list[object]:
     """One line of the table."""
     out = model(**inputs)
-    result = getattr(out, "last_hidden_state", getattr(out, "logits", getattr(out, "logits_per_image", out)))
+    usual = ("last_hidden_state", "logits", "logits_per_image", "logits_per_audio")
+    result = next((getattr(out, each) for each in usual if hasattr(out, each)), out)
     if hasattr(out, "start_logits"):
         result = nyala.stack([out.start_logits, out.end_logits], -1)
         frozen = {**frozen, "logits": np.stack([frozen["start_logits"], frozen["end_logits"]], -1)}
@@ -135,15 +136,16 @@ def codec(name: str) -> list[object]:
 
 
 def towers(name: str) -> list[object]:
-    """The line of a tiny random CLIP or SigLIP: the logits of each picture and text, or of a classifier."""
-    folder = GOLDENS / "vision" / name
+    """The line of a tiny random CLIP, SigLIP or CLAP: the logits of each picture or sound and text, or of a classifier."""
+    folder = GOLDENS / name
     frozen = checkpoint.load_file(folder / "goldens.safetensors")
-    model = nyala.load(str(folder)).model
-    names = ("pixel_values", "input_ids", "attention_mask")
+    pipe = nyala.load(str(folder))
+    names = ("pixel_values", "input_ids", "attention_mask", "input_features", "is_longer")
     inputs = {k: nyala.from_numpy(np.array(frozen[k])) for k in names if k in frozen}
-
-    kept = {k: v for k, v in frozen.items() if k == "logits" or k.startswith("grad.")}
-    return row(name, model, kept, inputs, "transformers")
+    theirs = {k.removeprefix("grad."): v for k, v in frozen.items() if k.startswith("grad.")}
+    ours = registry.get(registry.architecture_of(pipe.config)).key_map(pipe.config, list(theirs)).to_ours(theirs)
+    kept = {"logits": frozen["logits"], **{f"grad.{k}": v for k, v in ours.items()}}
+    return row(folder.name, pipe.model, kept, inputs, "transformers")
 
 
 def picture(name: str, reference: str = "") -> list[object]:
