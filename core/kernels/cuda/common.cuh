@@ -44,6 +44,11 @@ template <> struct Number<__nv_bfloat16> {
   static __device__ __forceinline__ __nv_bfloat16 write(float x) { return __float2bfloat16_rn(x); }
 };
 template <class T> using Wide = typename Number<T>::Wide;
+// the same by the dtype's suffix, for parameters of entry points
+#define WIDE_f32 float
+#define WIDE_f16 float
+#define WIDE_bf16 float
+#define WIDE_f64 double
 template <class T> __device__ __forceinline__ Wide<T> read(T x) { return Number<T>::read(x); }
 template <class T> __device__ __forceinline__ T write(Wide<T> x) { return Number<T>::write(x); }
 

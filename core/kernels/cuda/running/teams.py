@@ -1,4 +1,4 @@
-"""Who works on a row: a warp where it is short, a block where it is long. Fixed sizes, and with them every sum's order."""
+"""Who works on a row: a warp where it is short, else a block. Their sizes are fixed, and with them every sum's order."""
 
 from __future__ import annotations
 

@@ -1,0 +1,69 @@
+// Rows in the registers of their teams: read once from memory, used several times. HELD numbers a thread, K of them side by
+// side (a pack of 16 bytes, or 1); with HELD = 0 rows are too long for that and each use reads them again, from the cache.
+#pragma once
+#include "rows.cuh"
+
+// K numbers side by side, at an address that is a multiple of their size.
+template <class T, int K> struct alignas(K * sizeof(T)) Some {
+  T at[K];
+};
+template <int K, class T> __device__ __forceinline__ Some<T, K> load_some(const T* p) {
+  return *reinterpret_cast<const Some<T, K>*>(p);
+}
+template <int K, class T> __device__ __forceinline__ Some<Wide<T>, K> read_some(const T* p) {
+  Some<T, K> some = load_some<K>(p);
+  Some<Wide<T>, K> out;
+#pragma unroll
+  for (int k = 0; k < K; k++) out.at[k] = read(some.at[k]);
+  return out;
+}
+template <class T, int K> __device__ __forceinline__ void write_some(T* p, const Some<Wide<T>, K>& v) {
+  Some<T, K> some;
+#pragma unroll
+  for (int k = 0; k < K; k++) some.at[k] = write<T>(v.at[k]);
+  *reinterpret_cast<Some<T, K>*>(p) = some;
+}
+template <int K, class W> __device__ __forceinline__ Some<W, K> filled(W value) {
+  Some<W, K> out;
+#pragma unroll
+  for (int k = 0; k < K; k++) out.at[k] = value;
+  return out;
+}
+
+// f(e, i) for each K numbers that are this thread's: i their place in the row, e in its registers.
+template <class Team, int K, int HELD, class F> __device__ __forceinline__ void walk(int n, F f) {
+  if (HELD) {
+#pragma unroll
+    for (int e = 0; e < HELD; e += K) {
+      int i = (e / K * Team::size() + Team::rank()) * K;
+      if (i < n) f(e, i);
+    }
+  } else {
+    for (int i = Team::rank() * K; i < n; i += Team::size() * K) f(0, i);
+  }
+}
+
+template <class Team, class T, int K, int HELD> struct Row {
+  typedef Wide<T> W;
+  const T* row;
+  T v[HELD ? HELD : 1];
+  __device__ __forceinline__ Row(const T* from, int n) : row(from) {
+    if (HELD) walk<Team, K, HELD>(n, [&](int e, int i) { put(e, load_some<K>(row + i)); });
+  }
+  __device__ __forceinline__ void put(int e, const Some<T, K>& some) {
+#pragma unroll
+    for (int k = 0; k < K; k++) v[e + k] = some.at[k];
+  }
+  __device__ __forceinline__ Some<W, K> at(int e, int i) const {
+    if (!HELD) return read_some<K>(row + i);
+    Some<W, K> out;
+#pragma unroll
+    for (int k = 0; k < K; k++) out.at[k] = read(v[e + k]);
+    return out;
+  }
+};
+
+// What a thread holds at most, by its team: few enough for a backward to hold four rows without a spill.
+template <class T> struct Holds {
+  static const int WARP = sizeof(T) == 8 ? 16 : 32, BLOCK = WARP / 2;
+};
