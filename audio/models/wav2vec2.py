@@ -15,11 +15,12 @@ from ...core import nn
 from ...core.nn import functional as F
 from ...core.tensor import Tensor
 from .shared import speech_heads as heads
+from .shared.speech_adapter import AdapterConfig, adapter_of
 from .shared.speech_encoder import Encoder, SpeechConfig, SpeechModel, layer_settings
 
 
 @dataclass(frozen=True)
-class Config(SpeechConfig):
+class Config(AdapterConfig):
     """What shapes a wav2vec 2.0."""
 
     adapter_attn_dim: int | None = None
@@ -71,6 +72,9 @@ class Wav2Vec2Model(SpeechModel):
             return super().build_encoder(config)
         inner = config.adapter_attn_dim
         return Encoder(config, [AdaptedLayer(config, inner) for _ in range(config.num_hidden_layers)])
+
+    def build_adapter(self, config: Config) -> nn.Module | None:
+        return adapter_of(config)
 
 
 class Wav2Vec2ForCTC(heads.ForCTC):

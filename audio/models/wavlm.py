@@ -20,11 +20,12 @@ from ...core.ops.attention import attend, join_heads, split_heads
 from ...core.ops.elementwise import where
 from ...core.tensor import Tensor
 from .shared import speech_heads as heads
+from .shared.speech_adapter import AdapterConfig, adapter_of
 from .shared.speech_encoder import LAYER_NAMES, Encoder, SpeechConfig, SpeechModel
 
 
 @dataclass(frozen=True)
-class Config(SpeechConfig):
+class Config(AdapterConfig):
     """What shapes a WavLM."""
 
     ctc_loss_reduction: str = "mean"
@@ -142,6 +143,9 @@ class WavLMModel(SpeechModel):
 
     def build_encoder(self, config: Config) -> Encoder:
         return WavLMEncoder(config, [Layer(config, first=i == 0) for i in range(config.num_hidden_layers)])
+
+    def build_adapter(self, config: Config) -> nn.Module | None:
+        return adapter_of(config)
 
 
 class WavLMForCTC(heads.ForCTC):

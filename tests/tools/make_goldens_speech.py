@@ -37,11 +37,22 @@ MODELS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "wav2vec2_classifier": ("Wav2Vec2ForSequenceClassification", {**BASE, **CLASSIFIER, "use_weighted_layer_sum": True}, True),
     "wav2vec2_frames": ("Wav2Vec2ForAudioFrameClassification", {**LARGE, **CLASSIFIER}, True),
     "wav2vec2_xvector": ("Wav2Vec2ForXVector", {**BASE, **TDNN}, True),
+    "wav2vec2_adapter": (
+        "Wav2Vec2Model",
+        {**LARGE, "add_adapter": True, "num_adapter_layers": 2, "output_hidden_size": 10},
+        True,
+    ),
+    "wav2vec2_adapter_ctc": ("Wav2Vec2ForCTC", {**BASE, "add_adapter": True, "num_adapter_layers": 1}, False),
     "hubert": ("HubertModel", {**BASE, "feat_proj_layer_norm": False, "conv_pos_batch_norm": True}, True),
     "hubert_ctc": ("HubertForCTC", LARGE, True),
     "hubert_classifier": ("HubertForSequenceClassification", {**BASE, **CLASSIFIER}, False),
     "wavlm": ("WavLMModel", {**BASE, "num_buckets": 8, "max_bucket_distance": 20}, True),
     "wavlm_ctc": ("WavLMForCTC", {**LARGE, "num_buckets": 8, "max_bucket_distance": 20}, False),
+    "wavlm_adapter": (
+        "WavLMModel",
+        {**BASE, "num_buckets": 8, "max_bucket_distance": 20, "add_adapter": True, "num_adapter_layers": 1, "adapter_stride": 3},
+        False,
+    ),
     "wavlm_xvector": ("WavLMForXVector", {**BASE, **TDNN, "num_buckets": 8, "max_bucket_distance": 20}, False),
 }
 

@@ -127,8 +127,8 @@ class SpeechConfig:
         if unknown:
             named = ", ".join(map(repr, unknown))
             raise ArgumentError(f"this speech encoder has no option {named}", fix=f"it has {', '.join(sorted(known))}")
-        if config.get("add_adapter"):
-            raise DataError("add_adapter: convolutions behind the encoder are not built", fix="choose a model without them")
+        if config.get("add_adapter") and "add_adapter" not in known:
+            raise DataError("add_adapter: this encoder has no convolutions behind it", fix="choose a model without them")
         labels = {"num_labels": len(config["id2label"])} if config.get("id2label") else {}
         values: dict[str, Any] = {**labels, **{k: v for k, v in config.items() if k in known}, **overrides}
         changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
@@ -181,13 +181,22 @@ class SpeechConfig:
             found = (found - 1) * stride + kernel
         return found
 
+    @property
+    def output_width(self) -> int:
+        """Of the vectors that come out."""
+        return self.hidden_size
+
     def frames(self, samples: Any) -> Any:
-        """How many frames there are for so many samples; numbers, arrays and tensors.
+        """How many frames come out for so many samples; numbers, arrays and tensors.
 
         Example:
             >>> SpeechConfig().frames(16_000)
             49
         """
+        return self.encoded(samples)
+
+    def encoded(self, samples: Any) -> Any:
+        """How many frames the transformer sees of so many samples."""
         for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
             samples = (samples - kernel) // stride + 1
         return samples
@@ -384,6 +393,7 @@ class SpeechModel(nn.Model):
         if config.masks:
             self.masked_spec_embed = nn.Parameter(zeros(config.hidden_size))
         self.encoder = self.build_encoder(config)
+        self.adapter = self.build_adapter(config)
         initialise(self, config)
 
     def build_projection(self, config: Any) -> FeatureProjection:
@@ -395,6 +405,10 @@ class SpeechModel(nn.Model):
         sizes = config.hidden_size, config.num_attention_heads, config.intermediate_size
         layers = [nn.TransformerBlock(*sizes, **layer_settings(config)) for _ in range(config.num_hidden_layers)]
         return Encoder(config, layers)
+
+    def build_adapter(self, config: Any) -> nn.Module | None:  # noqa: ARG002 - HuBERT has none
+        """What makes frames fewer behind the transformer; None for nothing."""
+        return None
 
     def forward(
         self,
@@ -410,6 +424,7 @@ class SpeechModel(nn.Model):
         x = self._masked(x, valid, mask_time_indices)
         states: list[Tensor] | None = [] if output_hidden_states else None
         x = self.encoder(x, valid, states)
+        x = x if self.adapter is None else self.adapter(x)
         return SpeechOutput(x, features, None if states is None else tuple(states))
 
     def forward_features(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -417,9 +432,9 @@ class SpeechModel(nn.Model):
         return self(input_values, attention_mask).last_hidden_state
 
     def valid_frames(self, attention_mask: Tensor) -> Tensor:
-        """(N, samples) with 0 for padding -> (N, frames) bool."""
-        frames = self.config.frames(attention_mask.shape[1])
-        lengths = self.config.frames(attention_mask.detach().cpu().numpy().astype(bool).sum(1))
+        """(N, samples) with 0 for padding -> (N, frames of the transformer) bool."""
+        frames = self.config.encoded(attention_mask.shape[1])
+        lengths = self.config.encoded(attention_mask.detach().cpu().numpy().astype(bool).sum(1))
         mask = np.arange(frames) < np.maximum(lengths, 1)[:, None]
         return from_numpy(mask).to(attention_mask.device)
 

@@ -76,7 +76,7 @@ class ForCTC(WithHead):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.dropout = nn.Dropout(config.final_dropout)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size)
+        self.lm_head = nn.Linear(config.output_width, config.vocab_size)
         initialise(self.lm_head, config)
 
     def forward_head(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:  # noqa: ARG002 - every frame's own
@@ -273,7 +273,11 @@ class Family:
             made = next(kind for kind in self.heads if issubclass(kind, ForSequenceClassification))
         if "num_labels" in overrides and issubclass(made, ForCTC):  # its classes are letters
             overrides["vocab_size"] = overrides.pop("num_labels")
-        return made(self.model.config_class.from_dict(config, **overrides))
+        settings = self.model.config_class.from_dict(config, **overrides)
+        if getattr(settings, "add_adapter", False) and not issubclass(made, (self.model, ForCTC)):
+            why = "as in transformers, only letters and the encoder alone have convolutions behind the encoder"
+            raise DataError(f"add_adapter in a {made.__name__}", why=why, fix="choose a model without them")
+        return made(settings)
 
     def key_map(self, config: Mapping[str, Any], published_names: Collection[str]) -> KeyMap:
         """The optional prefix, either spelling of the weight norm, what only training before needs, and heads."""

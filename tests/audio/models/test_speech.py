@@ -11,7 +11,7 @@ import numpy as np
 import nyala
 import pytest
 from nyala import checkpoint
-from nyala.audio.models import wav2vec2
+from nyala.audio.models import hubert, wav2vec2
 from nyala.audio.models.shared import speech_encoder
 from nyala.audio.models.wavlm import buckets
 from nyala.core import random
@@ -52,7 +52,7 @@ def golden(request: pytest.FixtureRequest) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 def test_all_three_are_here() -> None:
-    assert len(NAMES) == 12
+    assert len(NAMES) == 15
 
 
 def test_results_equal_transformers(golden) -> None:
@@ -133,6 +133,16 @@ def test_the_published_size() -> None:
     assert model.num_parameters() == 94_396_320  # facebook/wav2vec2-base-960h
 
 
+@pytest.mark.parametrize(("kernel", "stride", "layers"), [(3, 2, 3), (2, 1, 1), (4, 3, 2)])
+def test_frames_behind_an_adapter_are_counted(kernel: int, stride: int, layers: int) -> None:
+    changes = {"adapter_kernel_size": kernel, "adapter_stride": stride, "num_adapter_layers": layers}
+    model = wav2vec2.build({**TINY, "add_adapter": True, **changes}).eval()
+    for samples in (1000, 1777):
+        frames = model(nyala.zeros(1, samples)).shape[1]
+        assert frames == model.config.frames(samples)
+    assert model.config.hop == 20 * stride**layers
+
+
 def test_frames_are_counted_as_the_convolutions_do() -> None:
     config = speech_encoder.SpeechConfig()
     assert (config.hop, config.least, config.frames(400), config.frames(160_000)) == (320, 400, 1, 499)
@@ -198,8 +208,13 @@ def test_bad_input_is_named() -> None:
         wav2vec2.build({**TINY, "conv_kernel": [3]})
     with pytest.raises(DataError, match="Wav2Vec2ForSinging"):
         wav2vec2.build({**TINY, "architectures": ["Wav2Vec2ForSinging"]})
-    with pytest.raises(DataError, match="add_adapter"):
-        wav2vec2.build({**TINY, "add_adapter": True})
+    classifier = ["Wav2Vec2ForSequenceClassification"]
+    with pytest.raises(DataError, match="add_adapter in a Wav2Vec2ForSequenceClassification"):
+        wav2vec2.build({**TINY, "add_adapter": True, "architectures": classifier})
+    with pytest.raises(DataError, match="no convolutions behind it"):
+        hubert.build({**TINY, "model_type": "hubert", "architectures": ["HubertForCTC"], "add_adapter": True})
+    with pytest.raises(ArgumentError, match="describes no adapter"):
+        wav2vec2.build({**TINY, "add_adapter": True, "adapter_stride": 0})
 
 
 def test_half_precision_shards_and_the_old_spelling_load_as_they_are(tmp_path: Path) -> None:
