@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 KERNELS: dict[str, str] = {
+    "add_dropout": ".dropout:add_dropout",
+    "dropout": ".dropout:dropout",
     "group_norm": ".norm:group_norm",
     "group_norm_backward": ".norm:group_norm_backward",
     "layer_norm": ".norm:layer_norm",
     "layer_norm_backward": ".norm:layer_norm_backward",
-    "rms_norm": ".norm:rms_norm",
-    "rms_norm_backward": ".norm:rms_norm_backward",
+    "linear": ".matmul:linear",
     "log_softmax": ".softmax:log_softmax",
     "log_softmax_backward": ".softmax:log_softmax_backward",
+    "matmul": ".matmul:matmul",
+    "philox": ".random:philox",
+    "rms_norm": ".norm:rms_norm",
+    "rms_norm_backward": ".norm:rms_norm_backward",
     "softmax": ".softmax:softmax",
     "softmax_backward": ".softmax:softmax_backward",
 }

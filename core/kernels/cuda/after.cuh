@@ -1,0 +1,33 @@
+// What a product does to its result before anybody else sees it: activation(y * scale + shift + residual) of a sum and its bias.
+#pragma once
+#include "common.cuh"
+
+__device__ __forceinline__ float error_function(float x) { return erff(x); }
+__device__ __forceinline__ double error_function(double x) { return erf(x); }
+__device__ __forceinline__ float hyperbolic_tangent(float x) { return tanhf(x); }
+__device__ __forceinline__ double hyperbolic_tangent(double x) { return tanh(x); }
+
+enum { NONE, RELU, RELU6, GELU, GELU_TANH, SILU };  // the order of reference/after.py's ACTIVATIONS
+
+template <class W> __device__ __forceinline__ W activated(W v, int activation) {
+  switch (activation) {
+    case RELU: return greater(v, (W)0);
+    case RELU6: return v > 6 ? (W)6 : greater(v, (W)0);
+    case GELU: return v * (W)0.5 * (1 + error_function(v * (W)0.70710678118654752440));
+    case GELU_TANH: return v * (W)0.5 * (1 + hyperbolic_tangent((W)0.79788456080286535588 * (v + (W)0.044715 * v * v * v)));
+    case SILU: return v / (1 + exponential(-v));
+    default: return v;
+  }
+}
+
+// Arrays of one number a column (bias, scale, shift), and one of the result's shape (residual); null for what is not there.
+template <class T> struct After {
+  const T *bias, *scale, *shift, *residual;
+  int activation;
+  __device__ __forceinline__ Wide<T> operator()(Wide<T> v, int64 place, int column) const {
+    if (bias) v += read(bias[column]);
+    if (scale) v = v * read(scale[column]) + read(shift[column]);
+    if (residual) v += read(residual[place]);
+    return activated(v, activation);
+  }
+};

@@ -1,0 +1,37 @@
+"""What follows a product, as kernels take it: ``after.cuh``."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ...devices import cupy
+from ..reference.after import ACTIVATIONS, After
+from .running.launching import contiguous
+
+CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
+
+
+class End(NamedTuple):
+    """The last five arguments of a product's kernel."""
+
+    bias: Any = None
+    scale: Any = None
+    shift: Any = None
+    residual: Any = None
+    activation: int = 0
+
+
+PLAIN = End()
+
+
+def end_of(bias: Any, after: After | None, dtype: Any, shape: tuple[int, ...]) -> End | None:
+    """``bias`` and ``after`` for a result of this dtype and shape, channels last; None where their dtype is another."""
+    arrays = (bias,) if after is None else (bias, after.scale, after.shift, after.residual)
+    if any(x is not None and x.dtype != dtype for x in arrays):
+        return None
+    if after is None:
+        return End(contiguous(bias))
+    residual = after.residual
+    if residual is not None and residual.shape != shape:
+        residual = cupy().broadcast_to(residual, shape)
+    return End(*map(contiguous, (bias, after.scale, after.shift, residual)), CODES[after.activation])
