@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 KERNELS: dict[str, str] = {
+    "sums_of_squares": ".optim:sums_of_squares",
+    "sgd_steps": ".optim:sgd_steps",
+    "scale_steps": ".optim:scale_steps",
+    "lion_steps": ".optim:lion_steps",
+    "ema_steps": ".optim:ema_steps",
+    "adamw_steps": ".optim:adamw_steps",
     "add_dropout": ".dropout:add_dropout",
     "dropout": ".dropout:dropout",
     "group_norm": ".norm:group_norm",

@@ -10,7 +10,7 @@ from ...devices import module_of
 from .half import where
 from .random import philox
 
-__all__ = ["dropout"]
+__all__ = ["add_dropout", "dropout"]
 
 
 def threshold(p: float) -> int:
@@ -24,3 +24,8 @@ def dropout(x: Any, p: float, key: tuple[int, int]) -> Any:
     keep = philox(xp, key, x.size).reshape(x.shape) >= np.uint32(threshold(p))
     scaled = x * np.asarray(1.0 / (1.0 - p), x.dtype if x.dtype.itemsize >= 4 else np.float32).astype(x.dtype)[()]
     return where(keep, scaled, x.dtype.type(0))
+
+
+def add_dropout(residual: Any, x: Any, p: float, key: tuple[int, int]) -> Any:
+    """``residual`` plus ``dropout(x, p, key)``, of one shape and dtype."""
+    return residual + dropout(x, p, key)

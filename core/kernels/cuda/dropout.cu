@@ -1,0 +1,72 @@
+// Dropout, alone or with a residual added: 4 bytes an element in half precision (6 with the residual). The mask is never stored:
+// element i is dropped where word i of the key is below the threshold.
+#include "held.cuh"
+#include "philox.cuh"
+
+// The product as it is rounded, whatever is added to it: the compiler may not make one step of both.
+__device__ __forceinline__ float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+__device__ __forceinline__ double rounded_product(double a, double b) { return __dmul_rn(a, b); }
+
+// What four elements become. The factor and the product are rounded to T, as the reference does.
+template <class T> struct Dropping {
+  uint32 k0, k1, below;
+  Wide<T> factor;
+  template <int K> __device__ __forceinline__ void apply(Some<Wide<T>, K>& v, int64 first) const {
+#pragma unroll
+    for (int k = 0; k < K; k += 4) {
+      Words words = philox(k0, k1, (uint64)(first + k) >> 2);
+#pragma unroll
+      for (int j = 0; j < 4; j++) v.at[k + j] = words.at[j] >= below ? read(write<T>(rounded_product(v.at[k + j], factor))) : 0;
+    }
+  }
+};
+
+template <class T>
+__device__ void dropout(const T* x, const T* residual, T* y, int64 n, uint32 k0, uint32 k1, uint32 below, double factor) {
+  typedef Wide<T> W;
+  const int K = Pack<T>::COUNT, EACH = K < 4 ? 4 : K;
+  Dropping<T> dropping = {k0, k1, below, read(write<T>((W)factor))};
+  int64 first = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * EACH;
+  if (first >= n) return;
+  Some<W, EACH> v, added;
+  bool whole = first + EACH <= n && packs(x, K) && packs(y, K) && packs(residual, K);
+  if (whole) {
+#pragma unroll
+    for (int e = 0; e < EACH; e += K) {
+      Some<W, K> some = read_some<K>(x + first + e), other = residual ? read_some<K>(residual + first + e) : filled<K>((W)0);
+#pragma unroll
+      for (int k = 0; k < K; k++) v.at[e + k] = some.at[k], added.at[e + k] = other.at[k];
+    }
+  } else {
+#pragma unroll
+    for (int e = 0; e < EACH; e++) {
+      bool there = first + e < n;
+      v.at[e] = there ? read(x[first + e]) : 0;
+      added.at[e] = there && residual ? read(residual[first + e]) : 0;
+    }
+  }
+  dropping.template apply<EACH>(v, first);
+  if (residual) {
+#pragma unroll
+    for (int e = 0; e < EACH; e++) v.at[e] += added.at[e];
+  }
+  if (whole) {
+#pragma unroll
+    for (int e = 0; e < EACH; e += K) {
+      Some<W, K> some;
+#pragma unroll
+      for (int k = 0; k < K; k++) some.at[k] = v.at[e + k];
+      write_some(y + first + e, some);
+    }
+  } else {
+#pragma unroll
+    for (int e = 0; e < EACH; e++)
+      if (first + e < n) y[first + e] = write<T>(v.at[e]);
+  }
+}
+
+#define DEFINE(S, T)                                                                                                            \
+  extern "C" __global__ void dropout_##S(const T* x, const T* residual, T* y, int64 n, uint32 k0, uint32 k1, uint32 below, double factor) { \
+    dropout<T>(x, residual, y, n, k0, k1, below, factor);                                                                       \
+  }
+FOR_FLOATS(DEFINE)
