@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
@@ -116,7 +115,7 @@ def sums_of_squares(arrays: Sequence[Any]) -> float:
 
 
 class _Group:
-    """Arrays that one launch does, ``lists`` of them side by side; or with ``dtype`` None what no kernel is for, one of each list."""
+    """Lists side by side of the arrays that one launch does; with ``dtype`` None one of each list, that no kernel is for."""
 
     def __init__(self, lists: list[list[Any]], dtype: str | None, key: Any) -> None:
         self._lists, self.dtype, self.key = lists, dtype, key
