@@ -95,6 +95,7 @@ _RENAMED = {
     "long": ("core.dtypes", "int64"),
     "int": ("core.dtypes", "int32"),
     "cuda_is_available": ("core.devices", "cuda_is_available"),
+    "compile": ("core.compile", "compile"),
     "evaluate": ("recipes.judging.judge", "evaluate"),
 }
 # What PyTorch has under a name that nyala has not, and where it is.

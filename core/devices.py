@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .errors import DeviceError, DtypeError
+from .tracing import here
 
 _INSTALL = "`pip install 'nyala[cuda13]'` (driver 580 or newer) or `'nyala[cuda12]'`"
 
@@ -102,21 +103,21 @@ def of(array: Any) -> str:
 def module_of(array: Any) -> Any:
     """NumPy for a NumPy array (or the number it computes from one without dimensions), CuPy for a CuPy array."""
     if isinstance(array, (np.ndarray, np.generic)):
-        return np
+        return here.module
     use(array)
     return cupy()
 
 
 def use(array: Any) -> None:
     """Make the device of a CuPy array the current one, where CuPy computes and makes new arrays; it stays so afterwards."""
-    if array.device.id != cupy().cuda.runtime.getDevice():
+    if not isinstance(array, np.ndarray) and array.device.id != cupy().cuda.runtime.getDevice():
         array.device.use()
 
 
 def module_for(device: str) -> Any:
     """The module that makes arrays on ``device`` (a full name), which becomes the current one."""
     if device == "cpu":
-        return np
+        return here.module
     number = int(device.partition(":")[2])
     if number != cupy().cuda.runtime.getDevice():
         cupy().cuda.Device(number).use()
@@ -145,7 +146,7 @@ def check_same(what: str, **named: Any) -> None:
         return
     module_of(there[0][1])
     for name, array in there[1:]:
-        if type(array) is not type(there[0][1]) or (type(array) is not np.ndarray and of(array) != of(there[0][1])):
+        if isinstance(array, np.ndarray) != isinstance(there[0][1], np.ndarray) or of(array) != of(there[0][1]):
             raise mismatch(what, *there[0], name, array)
 
 

@@ -17,6 +17,7 @@ from .devices import mismatch, module_of, of, use
 from .errors import ArgumentError, kind_of
 from .graph import Node, Version, changed_in_place, state
 from .tensor import Tensor
+from .tracing import here
 
 
 class Operation(Node):
@@ -52,6 +53,8 @@ class Operation(Node):
             arrays = [t.array for t in inputs]
         except AttributeError:
             raise _no_tensor(self.name, inputs) from None
+        if here.tracer is not None:
+            arrays = here.tracer.operands(inputs)
         if len(arrays) > 1:
             _check_devices(self, arrays)
         if arrays and type(arrays[0]) is not np.ndarray:
@@ -140,7 +143,7 @@ def _share(result: Tensor, source: Tensor, recorded: bool) -> None:
 def _is_view(result: Any, array: Any) -> bool:
     base = result.base
     if base is None:  # CuPy's as_strided names no base
-        return result is not array and type(array) is not np.ndarray and result.data.mem is array.data.mem
+        return result is not array and not isinstance(array, np.ndarray) and result.data.mem is array.data.mem
     if type(base) is not type(array):
         base = getattr(base, "base", base)  # NumPy's as_strided puts a holder between a view and its source
     return base is array or base is array.base or result is array

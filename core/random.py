@@ -26,6 +26,7 @@ import numpy as np
 
 from . import devices, dtypes
 from .errors import ArgumentError
+from .tracing import here
 
 _MASK = 0xFFFFFFFF
 _PART = 1 << 18  # normal numbers that are made at once
@@ -51,12 +52,15 @@ class Key:
     def fold(self, *counters: int | str) -> Key:
         """The key of a stream inside this one, named by whole numbers or strings."""
         words = self.words
+        traced = here.tracer is not None and here.tracer.is_drawn(words)
         for c in counters:
             number = (
                 int.from_bytes(hashlib.blake2b(c.encode(), digest_size=8).digest(), "little") if isinstance(c, str) else int(c)
             )
             # the last word tells folding from drawing, so a folded key never repeats the parent's numbers
             words = _block(*words, number & _MASK, (number >> 32) & _MASK, isinstance(c, str), 0x666F6C64)
+        if traced and counters:
+            here.tracer.drawn(words, _folded_words, (self.words, *counters))
         return Key(words)
 
     def bits(self, count: int, xp: Any = np) -> Any:
@@ -171,6 +175,8 @@ def manual_seed(seed: int) -> None:
     """Start the ambient stream anew under ``seed``."""
     if not hasattr(seed, "__index__"):
         raise ArgumentError(f"manual_seed({seed!r})", fix="pass a whole number")
+    if here.tracer is not None:
+        here.tracer.refuse("manual_seed starts the random numbers anew in each call")
     _ambient.seed, _ambient.step, _ambient.draws = operator.index(seed), 0, 0
 
 
@@ -182,7 +188,18 @@ def initial_seed() -> int:
 def next_key(purpose: str) -> Key:
     """The ambient stream's next key: for draws that nobody named."""
     _ambient.draws += 1
-    return key(_ambient.seed, purpose, _ambient.step, _ambient.draws)
+    made = key(_ambient.seed, purpose, _ambient.step, _ambient.draws)
+    if here.tracer is not None:
+        here.tracer.drawn(made.words, _next_words, (purpose,))
+    return made
+
+
+def _next_words(purpose: str) -> tuple[int, int]:
+    return next_key(purpose).words
+
+
+def _folded_words(words: tuple[int, int], *counters: int | str) -> tuple[int, int]:
+    return Key(words).fold(*counters).words
 
 
 def ambient_state() -> tuple[int, int, int]:
@@ -190,9 +207,16 @@ def ambient_state() -> tuple[int, int, int]:
     return _ambient.seed, _ambient.step, _ambient.draws
 
 
+def set_ambient_state(state: tuple[int, int, int]) -> None:
+    """Go on from where ``ambient_state`` was asked for."""
+    _ambient.seed, _ambient.step, _ambient.draws = state
+
+
 @contextlib.contextmanager
 def ambient_scope(state: tuple[int, int, int]) -> Iterator[None]:
     """Draw as if the ambient stream stood at ``state``; afterwards it stands where it stood before."""
+    if here.tracer is not None:
+        here.tracer.refuse("random numbers are drawn again from an earlier state, as a checkpointed block does")
     before = ambient_state()
     _ambient.seed, _ambient.step, _ambient.draws = state
     try:

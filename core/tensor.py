@@ -23,6 +23,7 @@ import numpy as np
 from . import devices, dtypes
 from .errors import ArgumentError, DtypeError, GradError, ShapeError
 from .graph import Node, Version, state
+from .tracing import here
 
 
 class Handle:
@@ -342,13 +343,15 @@ class Tensor:
 
         To be asked for where no graph is recorded: a weight in training changes with every step.
         """
-        array = self.array
+        array = self.array if here.tracer is None else here.tracer.plain(self.array)
         if type(array) is not np.ndarray or not array.ndim:
             return None
         version = 0 if self._version is None else self._version.count
         packed = self._packed
         if packed is None or not packed.is_of(array, version):
             packed = self._packed = Packed(array, version)
+        if here.tracer is not None:
+            here.tracer.packs_of(self, packed.packs)
         return packed.packs
 
     # ---- writing in place
@@ -395,6 +398,8 @@ class Tensor:
     def _write(self, what: str, compute: Callable[[Tensor], Tensor], others: Sequence[Tensor] = ()) -> Tensor:
         """Put ``compute(self)`` into this tensor's memory, recorded where a graph needs it."""
         recorded = self._check_writable(what, others)
+        if here.tracer is not None:
+            here.tracer.operands((self,))
         source = Tensor._made(self.array, self.grad_fn, self._number)  # the tensor as it was, for the graph
         source.requires_grad = self.requires_grad
         if self._version is None:

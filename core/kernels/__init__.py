@@ -13,6 +13,7 @@ import numpy as np
 
 from ..devices import module_of
 from ..invariance import mode
+from ..tracing import here
 from .interface import Kernels
 
 CPU = Kernels("cpu")
@@ -39,6 +40,6 @@ def of(array: Any) -> Any:
         array([1.])
     """
     if isinstance(array, np.ndarray):
-        return _invariant() if mode.depth else CPU
+        return here.table or (_invariant() if mode.depth else CPU)
     module_of(array)  # where it is a CuPy array its device is the current one from here on
     return _cuda()

@@ -12,9 +12,11 @@ from .. import devices, dtypes, kernels
 from ..errors import ArgumentError, NumericError, kind_of
 from ..kernels.reference.half import widened
 from ..tensor import Tensor
+from ..tracing import as_one
 from . import checks
 
 
+@as_one
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> Tensor:
@@ -77,6 +79,7 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
     return Tensor(devices.module_of(given[0].array).asarray(value, dtype=dtype))
 
 
+@as_one
 def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor) -> None:
     """Scale all gradients by ``max_norm / total_norm`` where that is below 1; in place.
 
@@ -97,6 +100,7 @@ def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float
     _scale(_gradients(parameters), max_norm, total_norm)
 
 
+@as_one
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Bring every element of every gradient into [-clip_value, clip_value]; in place.
 

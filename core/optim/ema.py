@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import devices, dtypes, kernels
 from ..errors import CheckpointError, did_you_mean
 from ..tensor import Tensor
+from ..tracing import as_one
 from . import checks
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class EMA:
         n = self.updates + 1
         return min(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
 
+    @as_one
     def update(self) -> None:
         """Take the model's weights, as they are now, into the average."""
         weight = 1 - self.current_decay()

@@ -12,6 +12,7 @@ from .. import devices, dtypes
 from ..autograd import enable_grad, no_grad
 from ..errors import ArgumentError, DtypeError, GradError, ShapeError, kind_of
 from ..tensor import Handle, Tensor
+from ..tracing import as_one
 from . import masters, saved
 
 Group = dict[str, Any]
@@ -166,6 +167,7 @@ class Optimizer:
 
     # ---- stepping
 
+    @as_one
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
 

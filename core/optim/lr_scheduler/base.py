@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import ArgumentError, CheckpointError, kind_of
+from ...tracing import as_one
 from ..optimizer import Group, Optimizer
 
 
@@ -77,6 +78,7 @@ class LRScheduler:
         """The rates of the groups as they are now."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
+    @as_one
     def step(self) -> None:
         """Go on by one step; to be called after the optimizer's ``step()``."""
         if self._step_count == 1 and not self.optimizer._steps:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import ArgumentError, CheckpointError
+from ...tracing import as_one
 from .. import checks
 from ..optimizer import Optimizer
 from .base import LRScheduler, check_optimizer
@@ -92,6 +93,7 @@ class SequentialLR(_Combined):
         current._initial_step()
         self._last_lr = current.get_last_lr()
 
+    @as_one
     def step(self) -> None:
         """Go on by one step of the schedule whose turn it is."""
         self.last_epoch += 1
@@ -134,6 +136,7 @@ class ChainedScheduler(_Combined):
         self._take(schedulers[0].optimizer if optimizer is None else optimizer, schedulers)
         self._last_lr = self.rates()
 
+    @as_one
     def step(self) -> None:
         """Go on by one step of every schedule."""
         for part in self._schedulers:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import ArgumentError
+from ...tracing import as_one
 from .. import checks
 from ..optimizer import Optimizer
 from .base import LRScheduler, check_optimizer, each
@@ -67,6 +68,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.cooldown_counter = self.num_bad_epochs = self.last_epoch = 0
         self._last_lr = self.rates()
 
+    @as_one
     def step(self, metrics: Any) -> None:  # type: ignore[override]  # it alone needs a metric, as in torch
         """Take in the newest value of the metric, a number or a tensor of one."""
         current = float(metrics)

@@ -1,0 +1,190 @@
+"""``compile``: the front of it all. A call is traced, then repeated from its record as long as its guards hold."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, kind_of
+from ..graph import state
+from ..invariance import mode
+from ..tensor import Tensor
+from ..tracing import here
+from .array import TracedArray
+from .entry import Entry, describe
+from .reach import Reach
+from .replay import Missed
+from .tracer import Tracer
+
+_TRACES = 4  # of one signature, until two agree
+_SIGNATURES = 16  # kept at a time
+
+
+class Compiled:
+    """A function or module that is repeated from its record. Made by ``compile``.
+
+    Attributes:
+        function: what is compiled.
+    """
+
+    def __init__(self, function: Callable[..., Any], signatures: int = _SIGNATURES) -> None:
+        self.function = function
+        self._limit = signatures
+        self._entries: dict[Any, Entry] = {}
+        self._reach: Reach | None = None
+        self._lock = threading.RLock()
+        self._history: list[str] = []
+        functools.update_wrapper(self, function, updated=())
+
+    @property
+    def runs(self) -> int:
+        """How many calls were repeated from a record."""
+        return sum(e.runs for e in self._entries.values())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if here.tracer is not None or state.anomaly:  # inside another recording it is part of that one
+            return self.function(*args, **kwargs)
+        with self._lock:
+            return self._call(args, kwargs)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._reach is None:
+            self._reach = Reach(self.function)
+        tensors: list[Tensor] = []
+        key = _signature((args, kwargs), tensors), self._reach.training(), state.grad, state.inference, mode.depth
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._new_entry(key)
+        if entry.run is not None and (broken := entry.broken()):
+            self._history.append(f"{entry.title}: recorded again, {broken}")
+            entry.forget()
+        if entry.run is None:
+            return self._eager(args, kwargs) if entry.reason else self._traced(entry, args, kwargs)
+        try:
+            return entry.repeat(tensors)
+        except Missed as missed:
+            self._missed(entry, missed)
+        return self._eager(args, kwargs)
+
+    def _eager(self, args: Any, kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def _new_entry(self, key: Any) -> Entry:
+        title = _title(key[0])
+        if self._entries:
+            self._history.append(f"{title}: recorded, {_why_new(key, next(reversed(self._entries)))}")
+        if len(self._entries) >= self._limit:
+            self._entries.pop(next(iter(self._entries)))
+        entry = self._entries[key] = Entry(title)
+        return entry
+
+    def _missed(self, entry: Entry, missed: Missed) -> None:
+        entry.misses += 1
+        what = (
+            f"the program looked at {missed.node.value!r} at {missed.node.place or missed.node.label}, now it is {missed.value!r}"
+        )
+        if entry.misses >= _TRACES:
+            entry.give_up(what)
+        self._history.append(f"{entry.title}: run as it stands, {what}")
+
+    def _traced(self, entry: Entry, args: Any, kwargs: Any) -> Any:
+        assert self._reach is not None, "looked for in _call"
+        tracer = Tracer(self._reach.tensors)
+        given: list[Tensor] = []
+        _signature((args, kwargs), given)
+        try:
+            with tracer.recording():
+                for t in given:
+                    if type(t.array) is not TracedArray:  # a tensor may be given twice
+                        t.array = tracer.input(t.array)
+                result = self.function(*args, **kwargs)
+                tracer.gradients()
+                described = describe(result, tracer)
+        finally:
+            for t in given:
+                t.array = t.array.plain if type(t.array) is TracedArray else t.array
+            tracer.finish()
+        entry.take(tracer, described, len(given))
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.function, name)
+
+
+def compile(model: Callable[..., Any] | None = None, *, signatures: int = _SIGNATURES) -> Any:
+    """A module, a step function or any function of tensors that runs from a record of its own calls.
+
+    The first calls run as always while every call on arrays is written down; when two records agree, further calls repeat the
+    record without Python's share of the work, with chains of element-wise operations in one kernel each, and with memory planned.
+    The bits are those of the eager run. What the record holds for is guarded: shapes, dtypes, memory order, training flags,
+    whether gradients are recorded, parameters replaced, and every value that the program looked at. Where a function cannot be
+    repeated it runs as it stands, and ``explain()`` says why.
+
+    Python itself (prints, counters, lists) runs only while a call is recorded. Optimizers, schedules, clipping and averages of
+    weights are called as they are in every run, and random numbers go on as in the eager run.
+
+    Args:
+        model: a module, or a function of tensors; a function may compute a loss, call ``backward`` and step an optimizer.
+        signatures: records kept at a time, one for each combination of shapes, dtypes and flags.
+
+    Raises:
+        ArgumentError: ``model`` cannot be called.
+
+    Example:
+        >>> import nyala
+        >>> double = nyala.compile(lambda x: x * 2 + 1)
+        >>> for i in range(3):
+        ...     y = double(nyala.tensor([1.0, i]))
+        >>> y
+        tensor([3., 5.])
+    """
+    if model is None:
+        return functools.partial(compile, signatures=signatures)
+    if not callable(model):
+        raise ArgumentError(f"compile was given {kind_of(model)}", fix="pass a module or a function of tensors")
+    return Compiled(model, signatures)
+
+
+def _signature(tree: Any, tensors: list[Tensor]) -> Any:
+    """What a record is made for, as a hashable; the tensors found on the way."""
+    if isinstance(tree, Tensor):
+        tensors.append(tree)
+        array = tree.array
+        return array.shape, array.dtype, array.strides, tree.requires_grad, type(array) is np.ndarray
+    if isinstance(tree, (tuple, list)):
+        return (type(tree), *[_signature(t, tensors) for t in tree])
+    if isinstance(tree, dict):
+        return (dict, *[(k, _signature(v, tensors)) for k, v in tree.items()])
+    try:
+        hash(tree)
+    except TypeError:
+        return id(tree)
+    return type(tree), tree
+
+
+def _title(signature: Any) -> str:
+    found: list[str] = []
+
+    def look(tree: Any) -> None:
+        if isinstance(tree, tuple) and len(tree) == 5 and isinstance(tree[1], np.dtype):
+            found.append(f"{tree[1]}{list(tree[0])}")
+        elif isinstance(tree, tuple):
+            for t in tree:
+                look(t)
+
+    look(signature)
+    return ", ".join(found) or "no tensors"
+
+
+_PARTS = ("other shapes, dtypes or arguments", "modules changed between training and evaluation", "gradients are recorded or not",
+          "inference mode changed", "batch_invariant changed")  # fmt: skip
+
+
+def _why_new(key: Any, last: Any) -> str:
+    return "; ".join(why for why, a, b in zip(_PARTS, key, last, strict=True) if a != b)
