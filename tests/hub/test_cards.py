@@ -10,7 +10,7 @@ from nyala.hub.pipeline import TASKS
 from nyala.hub.registry import architecture_of, import_path
 
 CARDS = list_models()
-SPDX = {"Apache-2.0", "MIT", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0"}
+SPDX = {"Apache-2.0", "MIT", "BSD-3-Clause", "CC-BY-4.0", "CC-BY-NC-4.0", "CC0-1.0"}
 
 GOOD = """
 name = "m"
