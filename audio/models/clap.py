@@ -179,7 +179,7 @@ class ClapModel(nn.Model):
         >>> sounds = {**part, "patch_embeds_hidden_size": 8, "hidden_size": 16}
         >>> texts = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 9}
         >>> model = build({"audio_config": sounds, "text_config": texts, "projection_dim": 6}).eval()
-        >>> model(nyala.tensor([[0, 5, 2], [0, 7, 2]]), nyala.zeros(3, 1, 30, 8)).logits_per_audio.shape
+        >>> model(nyala.tensor([[0, 5, 2], [0, 7, 2]]), nyala.randn(3, 1, 30, 8)).logits_per_audio.shape
         (3, 2)
     """
 

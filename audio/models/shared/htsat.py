@@ -82,7 +82,7 @@ class AudioConfig:
         if not isinstance(described, Mapping):
             raise DataError(f"{where} in the config.json is {kind_of(described)}", fix="correct the config.json")
         known = {f.name for f in fields(AudioConfig)}
-        given = {k: tuple(v) if isinstance(v, list) else v for k, v in described.items() if k in known}
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in described.items() if k in known}
         made = replace(AudioConfig(), **given)
         for key, built in {"fusion_type": None, "flatten_patch_embeds": True, "patch_embed_input_channels": 1}.items():
             if getattr(made, key) != built:

@@ -82,7 +82,8 @@ def _embedder(args: argparse.Namespace) -> tuple[Any, Callable[[Any], Any]]:
 
     model = args.model or (sounds.CLAP if args.text else MODEL)
     pipeline: Any = load(model, device=args.device)
-    if isinstance(pipeline, pipeline_class(sounds.BY_WORDS)):
+    by_words: Any = pipeline_class(sounds.BY_WORDS)
+    if isinstance(pipeline, by_words):
         return pipeline, lambda sound: pipeline.embed_sounds(sound)[0]
     if args.text:
         raise ArgumentError(f"{model} compares no sounds with texts", fix=f"choose a CLAP, e.g. {sounds.CLAP}")
