@@ -5,6 +5,9 @@ from __future__ import annotations
 KERNELS: dict[str, str] = {
     "adamw_steps": ".optim:adamw_steps",
     "add_dropout": ".dropout:add_dropout",
+    "cross_entropy": ".loss:cross_entropy",
+    "cross_entropy_backward": ".loss:cross_entropy_backward",
+    "cross_entropy_step": ".loss:cross_entropy_step",
     "dropout": ".dropout:dropout",
     "ema_steps": ".optim:ema_steps",
     "group_norm": ".norm:group_norm",
@@ -25,6 +28,7 @@ KERNELS: dict[str, str] = {
     "rms_norm": ".norm:rms_norm",
     "rms_norm_backward": ".norm:rms_norm_backward",
     "scale_steps": ".optim:scale_steps",
+    "scale_unless_one": ".loss:scale_unless_one",
     "scatter_planes": ".pool:scatter_planes",
     "sgd_steps": ".optim:sgd_steps",
     "softmax": ".softmax:softmax",

@@ -69,7 +69,7 @@ def _on_device(content: bytes, width: int, device: int) -> Any:  # noqa: ARG001 
 
 @functools.lru_cache(maxsize=128)
 def _inverse(content: bytes, width: int, size: int, device: int) -> tuple[Any, Any]:  # noqa: ARG001 - a key
-    """The windows that cover each position: a list, and before it where each position's part begins (the last: where all ends)."""
+    """The windows that cover each position, in a list; and before it where each position's part begins, and where all end."""
     table = np.frombuffer(content, np.int32).reshape(-1, width)
     pairs = np.unique(np.stack([table.reshape(-1), np.repeat(np.arange(len(table)), width)], 1), axis=0)
     firsts = np.searchsorted(pairs[:, 0], np.arange(size + 1))

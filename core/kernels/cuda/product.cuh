@@ -35,7 +35,7 @@ template <class T> struct Operand {
 template <class T, int X, int DEPTH, int THREADS> struct Slab {
   static const int COUNT = Pack<T>::COUNT, WIDTH = X + 4, SIZE = DEPTH * WIDTH, PACKS = X * DEPTH / COUNT / THREADS;
   Pack<T> held[PACKS];
-  __device__ __forceinline__ void load(const Operand<T>& from, int x0, int k0) {
+  template <class From> __device__ __forceinline__ void load(const From& from, int x0, int k0) {
 #pragma unroll
     for (int i = 0; i < PACKS; i++) {
       int p = threadIdx.x + i * THREADS;
@@ -113,7 +113,7 @@ __device__ __forceinline__ void tensor_product(float (&d)[4], const unsigned (&a
 template <class T, int X, int DEPTH, int THREADS> struct HalfSlab {
   static const int COUNT = 8, WIDTH = DEPTH + 8, SIZE = X * WIDTH, PACKS = X * DEPTH / COUNT / THREADS, PAIRS = DEPTH / 2;
   Pack<T> held[PACKS];
-  __device__ __forceinline__ void load(const Operand<T>& from, int x0, int k0) {
+  template <class From> __device__ __forceinline__ void load(const From& from, int x0, int k0) {
 #pragma unroll
     for (int i = 0; i < PACKS; i++) {
       if (from.along_k()) {
@@ -216,6 +216,9 @@ template <> struct Tiles<__nv_bfloat16> {
 struct Lie {
   int64 outer, inner, by_x, by_k;
 };
+// the same as a kernel's parameters
+#define LAID(x) int64 x##_outer, int64 x##_inner, int64 x##_by_x, int64 x##_by_k
+#define LIE(x) Lie{x##_outer, x##_inner, x##_by_x, x##_by_k}
 
 template <class Kind, class T, class Out>
 __device__ void product(const T* a, Lie a_lies, const T* b, Lie b_lies, Out* c, int m, int n, int k, int inner, After<Out> after) {
