@@ -6,6 +6,7 @@ msgspec stops at the first mistake, so the walk over the schema is done here; ``
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -193,6 +194,8 @@ def _leaf(value: Any, kind: mi.Type, path: str) -> Iterator[Problem]:
         yield Problem(path, f"{value!r} is out of range", f"must be {_range(kind)}")
     elif isinstance(kind, mi.StrType) and not (kind.min_length or 0) <= len(value) <= (kind.max_length or len(value)):
         yield Problem(path, f"{value!r} has {len(value)} characters", f"must have {bounds(kind)}")
+    elif isinstance(kind, mi.StrType) and kind.pattern and not re.search(kind.pattern, value):
+        yield Problem(path, f"{value!r} has another form", f"must have {bounds(kind)}")
 
 
 def _inside(value: float, kind: mi.IntType | mi.FloatType) -> bool:
@@ -221,6 +224,8 @@ def bounds(kind: mi.Type) -> str:
     match kind:
         case mi.IntType() | mi.FloatType():
             return _range(kind)
+        case mi.StrType(pattern=str(pattern)):
+            return f"the form {pattern.strip('^$').strip('()').replace('|', ' or ')}"
         case mi.StrType():
             short, long = kind.min_length, kind.max_length
             if short == long:

@@ -473,6 +473,12 @@ class Train(Table, frozen=True):
     class_weights: Literal["balanced"] | list[NotNegative] | dict[str, NotNegative] | None = None
     """Multiply each sample's loss by its class's weight, as PyTorch's do: "balanced" (samples / (classes * samples of the
     class), of the training part), a number for each class in the order of the labels, or `{spam = 2.0}` with 1 for the others."""
+    device: Annotated[str, Meta(pattern=r"^(cpu|cuda|cuda:\d+)$")] = "cpu"
+    """Where the model learns: "cpu", "cuda" or "cuda:1"."""
+    precision: Literal["fp32", "bf16", "fp16", "bf16-weights"] = "fp32"
+    """What products are computed in; sums, norms and losses stay in float32. "bf16" and "fp16" keep the weights in float32
+    (`nyala.autocast`), "fp16" scales the loss too; "bf16-weights" keeps them in bfloat16, with float32 masters in the optimizer,
+    and publishes them so."""
     checkpointing: bool = False
     """Keep fewer activations and compute them again in the backward pass: the same bits in less memory and more time."""
     unfreeze: Layerwise | Stages | None = None

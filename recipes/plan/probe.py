@@ -158,8 +158,8 @@ class Measurer:
         """One update; a single batch stands for all that are accumulated."""
         given = list(parts) if len(parts) > 1 else list(parts) * self.recipe.train.accumulate
         freezing.train_mode(self.setup.model)
-        seed = (self.recipe.seed, self.count)
-        steps.update(self.setup.model, self.setup.optimizers, given, self.recipe.train, self.setup.objective, seed)
+        key, setup = (self.recipe.seed, self.count), self.setup
+        steps.update(setup.model, setup.optimizers, given, self.recipe.train, setup.objective, key, scaler=setup.scaler)
         if self.setup.ema is not None:
             self.setup.ema.update()
         self.count += 1

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core import cuda
 from ...core.kernels.cpu.running.threads import thread_count
 
 _PACKAGES = ("numpy", "ml-dtypes", "numba", "llvmlite", "pillow", "tokenizers", "huggingface-hub", "msgspec", "rich")
@@ -33,8 +34,8 @@ DECIDING = (
 )
 
 
-def describe() -> dict[str, Any]:
-    """The environment as it goes into a manifest: plain JSON values.
+def describe(device: str = "cpu") -> dict[str, Any]:
+    """The environment as it goes into a manifest: plain JSON values. ``device`` is where the run computes.
 
     Example:
         >>> found = describe()
@@ -49,7 +50,7 @@ def describe() -> dict[str, Any]:
         "blas": blas(),
         "blas_core": blas_core(),
         "threads": {"cpus": os.cpu_count(), "blas": blas_threads(), "kernels": thread_count()},
-        "device": "cpu",
+        "device": device if device == "cpu" else cuda.get_device_name(device),
         "cpu": _cpu_name(),
         "cpu_features": cpu_features(),
         "kernel_target": target[0],

@@ -51,7 +51,7 @@ def begin(run: Run, data: Mapping[str, str], weights: Mapping[str, str], files: 
         "data": {"name": run.recipe.data.name, **data},
         "weights": {"name": run.recipe.model.name, **weights},
         "seeds": {"seed": run.recipe.seed},
-        "environment": environment.describe(),
+        "environment": environment.describe(run.recipe.train.device),
         # Folders are left out of it, for other machines have others: the hashes of their contents count.
         "genesis": chain.genesis(digest(placeless(run.recorded)), data, weights),
     }

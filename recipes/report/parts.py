@@ -137,8 +137,9 @@ def calibration(a: Assessment) -> str:
 
 
 def points(records: Iterable[Record], kind: str, key: str) -> list[tuple[float, float]]:
-    """(step, value) of every record of a kind that has the key."""
-    return [(r["step"], float(r[key])) for r in records if r["kind"] == kind and r.get(key) is not None]
+    """(step, value) of every record of a kind that has the key, where it is finite."""
+    found = [(r["step"], float(r[key])) for r in records if r["kind"] == kind and r.get(key) is not None]
+    return [(step, value) for step, value in found if np.isfinite(value)]
 
 
 def train_accuracy(records: Iterable[Record]) -> list[tuple[float, float]]:

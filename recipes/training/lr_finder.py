@@ -116,7 +116,8 @@ def one_step(setup: Setup, recipe: Recipe, parts: list[Batch], step: int, rate: 
         for group, own in zip(optimizer.param_groups, base, strict=True):
             group["lr"] = own / recipe.optim.lr * rate
     freezing.train_mode(setup.model)
-    return steps.update(setup.model, setup.optimizers, parts, recipe.train, setup.objective, (recipe.seed, step)).loss
+    key = (recipe.seed, step)
+    return steps.update(setup.model, setup.optimizers, parts, recipe.train, setup.objective, key, scaler=setup.scaler).loss
 
 
 def suggest(points: list[Point]) -> tuple[float | None, float | None]:

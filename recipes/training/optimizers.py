@@ -58,8 +58,13 @@ def _layer_factors(model: Module, decay: float) -> dict[str, float]:
     return {name: float(g["lr_scale"]) for g in model.param_groups(layer_decay=decay) for name in g["param_names"]}
 
 
-def build(recipe: Optim, made: Sequence[dict[str, Any]]) -> list[optim.Optimizer]:
-    """The optimizers over ``made`` groups: one, or two where Muon leaves vectors, filters and embeddings to AdamW."""
+def build(recipe: Optim, made: Sequence[dict[str, Any]], masters: bool = False) -> list[optim.Optimizer]:
+    """The optimizers over ``made`` groups: one, or two where Muon leaves vectors, filters and embeddings to AdamW.
+
+    With ``masters`` they keep float32 masters of parameters in half precision.
+    """
+    if masters:
+        made = [{**group, "master_weights": True} for group in made]
     match recipe:
         case Sgd():
             return [optim.SGD(made, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...core import optim
+from ...core.amp import GradScaler
 from ...core.errors import ModuleError, RecipeError
 from ...core.nn import Module
 from ...core.nn.lora import Adapter
@@ -19,7 +20,7 @@ from ..data import datasets, kinds, new_tokenizer
 from ..data.datasets import Source
 from ..data.tasks import Task
 from ..language.schema import Recipe
-from . import adapters, cautions, distillation, freezing, models, optimizers, unfreezing
+from . import adapters, cautions, distillation, freezing, models, optimizers, precision, unfreezing
 from .objectives import Objective
 
 
@@ -42,6 +43,7 @@ class Setup:
         notes: what the user should know before the first step.
         adapter: the low-rank adapter, if the recipe asks for one.
         starts: with gradual unfreezing, the step from which each parameter learns.
+        scaler: scales the loss, where float16 needs it.
     """
 
     source: Source
@@ -59,6 +61,7 @@ class Setup:
     notes: list[str] = field(default_factory=list)
     adapter: Adapter | None = None
     starts: dict[str, int] = field(default_factory=dict)
+    scaler: GradScaler | None = None
 
     @property
     def classes(self) -> int:
@@ -86,6 +89,7 @@ def prepare(recipe: Recipe) -> Setup:
     Raises:
         DataError, RecipeError, UnknownNameError: whatever of the recipe does not fit the data or the model.
     """
+    precision.device_of(recipe.train)  # before anything is read or fetched
     source = datasets.load(recipe.data, recipe.seed)
     _check_fit(recipe, source)
     kind = kinds.of(source.kind)
@@ -100,10 +104,11 @@ def prepare(recipe: Recipe) -> Setup:
     adapter = adapters.attach(pipeline, recipe.model, head, recipe.seed)
     if adapter is None:
         freezing.freeze(model, recipe.model, head)
+    precision.placed(model, recipe.train)
     per_epoch = math.ceil(math.ceil(len(source.train) / recipe.data.batch_size) / recipe.train.accumulate)
     starts = unfreezing.starts(model, recipe.train.unfreeze, head, per_epoch)
     made = optimizers.groups(model, recipe.optim, head)
-    built = optimizers.build(recipe.optim, made)
+    built = optimizers.build(recipe.optim, made, precision.has_masters(recipe.train))
     labels = [*source.labels, *(f"class {i}" for i in range(len(source.labels), classes))]
     if recipe.train.checkpointing:
         checkpoint(model, recipe.model.name)
@@ -125,7 +130,7 @@ def prepare(recipe: Recipe) -> Setup:
         weights=weights,
         steps_per_epoch=per_epoch,
         total_steps=total,
-        objective=objective,
+        objective=precision.fitted(objective, recipe.train),
         base_rates=[[float(group["lr"]) for group in optimizer.param_groups] for optimizer in built],
         notes=[
             *cautions.of_accumulation(model, objective, recipe),
@@ -135,6 +140,7 @@ def prepare(recipe: Recipe) -> Setup:
         ],
         adapter=adapter,
         starts=starts,
+        scaler=precision.scaler_for(recipe.train),
     )
 
 

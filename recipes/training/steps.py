@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...core import random
+from ...core.amp import GradScaler
 from ...core.nn import Module
 from ...core.optim import Optimizer, clip_grads_with_norm_, get_total_norm
 from ..data import mixing
 from ..data.batches import Batch
 from ..language.schema import Train
-from . import diagnosis, freezing
+from . import diagnosis, freezing, precision
 from .diagnosis import Attempt
 from .objectives import Objective
 from .watchdog import Watch
@@ -20,7 +21,8 @@ from .watchdog import Watch
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one update found: mean loss over its samples (or words), how many, how many right, the gradient's norm unclipped."""
+    """What one update found: mean loss over its samples (or words), how many, how many right, the gradient's norm unclipped (not
+    finite where the step was left out)."""
 
     loss: float
     samples: int
@@ -36,6 +38,7 @@ def update(
     objective: Objective,
     key: tuple[int, int],
     watch: Watch | None = None,
+    scaler: GradScaler | None = None,
 ) -> Outcome:
     """Makes one update from ``parts``, normalised over all their samples: how they are cut does not change it.
 
@@ -49,6 +52,7 @@ def update(
         objective: the loss.
         key: (seed, step): what dropout and mixing draw by.
         watch: looks at the loss and the gradient's norm before the step is made.
+        scaler: scales the loss; a step whose gradients overflow at its scale is left out, and the next has a lower one.
 
     Raises:
         DivergenceError: (a NumericError) a loss or gradient that is not finite or explodes, with the step, the module and the
@@ -58,10 +62,16 @@ def update(
     attempt = Attempt(model, parts, mixing.mixed(parts, recipe, objective.classes, key), objective, key)
     for optimizer in optimizers:
         optimizer.zero_grad()
-    loss, correct = gradients(attempt)
+    with precision.overflowing(scaler):
+        loss, correct = gradients(attempt, scaler)
+        precision.unscale(scaler, optimizers)
     freezing.check_gradients(model)
     norm = get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     size = float(norm.item())
+    answers = sum(objective.answers(part.labels) for part in parts)
+    if scaler is not None and not math.isfinite(size) and scaler.get_scale() > 1:
+        scaler.update()
+        return Outcome(loss, answers, correct, size)
     if not math.isfinite(size):
         raise diagnosis.bad_norm(attempt, size)
     alarm = watch.look(loss, size) if watch is not None else ""
@@ -70,14 +80,17 @@ def update(
     if recipe.clip_norm is not None:
         clip_grads_with_norm_(model.parameters(), recipe.clip_norm, norm)
     for optimizer in optimizers:
-        optimizer.step()
+        optimizer.step()  # all gradients are finite: the scaler would do no more
+    if scaler is not None:
+        scaler.update()
     if watch is not None:
         watch.add(loss, size)
-    return Outcome(loss, sum(objective.answers(part.labels) for part in parts), correct, size)
+    return Outcome(loss, answers, correct, size)
 
 
-def gradients(attempt: Attempt) -> tuple[float, int]:
-    """Adds the gradient of the update's mean loss to the parameters; returns that loss and the number of right answers."""
+def gradients(attempt: Attempt, scaler: GradScaler | None = None) -> tuple[float, int]:
+    """Adds the gradient of the update's mean loss, scaled where there is a scaler, to the parameters; returns that loss and the
+    number of right answers."""
     # Where no sample counts (all weights 0) the loss is 0, and so is the gradient.
     total = sum(attempt.objective.count(targets) for _, targets in attempt.pairs) or 1.0
     loss, correct = 0.0, 0
@@ -88,7 +101,7 @@ def gradients(attempt: Attempt) -> tuple[float, int]:
             value = part_loss.item()
             if not math.isfinite(value):
                 raise diagnosis.bad_loss(attempt, number, value)
-            part_loss.backward()
+            (part_loss if scaler is None else scaler.scale(part_loss)).backward()
             loss += value
             correct += attempt.objective.correct(outputs, part.labels)
     return loss, correct

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core import devices
 from ...core.atomic import remove_leftovers
 from ..data import batches
 from ..data.batches import Batch
@@ -180,7 +181,7 @@ def one_update(training: Training, parts: list[Batch]) -> None:
         training.log.write({"kind": "unfreeze", "step": at.step, "parameters": begins})
     freezing.train_mode(setup.model)
     key = (recipe.seed, at.step)
-    outcome = steps.update(setup.model, setup.optimizers, parts, recipe.train, setup.objective, key, training.watch)
+    outcome = steps.update(setup.model, setup.optimizers, parts, recipe.train, setup.objective, key, training.watch, setup.scaler)
     if setup.ema is not None:
         setup.ema.update()
     at.step += 1
@@ -287,8 +288,10 @@ def save(training: Training) -> None:
     for number, optimizer in enumerate(setup.optimizers):
         tensors |= {f"optimizer.{number}.{k}": v for k, v in optimizer.named_state().items()}
     if setup.ema is not None:
-        tensors |= {f"ema.{k}": v for k, v in setup.ema.averages.items()}
-    written = {"metrics_bytes": training.log.sync(), "metrics_sha256": training.log.sha256}
+        tensors |= {f"ema.{k}": devices.move(v, "cpu") for k, v in setup.ema.averages.items()}
+    written: dict[str, Any] = {"metrics_bytes": training.log.sync(), "metrics_sha256": training.log.sha256}
+    if setup.scaler is not None:
+        written |= {"scaler": setup.scaler.state_dict()}
     training.store.save(at.step, tensors, {**vars(at), **written})
 
 
@@ -300,6 +303,8 @@ def restore(training: Training, saved: Saved) -> None:
         optimizer.load_named_state(_below(saved.arrays, f"optimizer.{number}."))
     if setup.ema is not None:
         setup.ema.load_state_dict({"averages": _below(saved.arrays, "ema."), "updates": saved.record["step"]})
+    if setup.scaler is not None:
+        setup.scaler.load_state_dict(saved.record["scaler"])
     training.at = Counters(**{name: saved.record[name] for name in vars(Counters())})
     training.watch.recall(metrics.read(training.log.path))
 

@@ -59,7 +59,7 @@ class Watch:
     def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Takes up the steps in a run's metrics."""
         for record in records:
-            if record["kind"] == "step":
+            if record["kind"] == "step" and math.isfinite(float(record["grad_norm"])):  # a step that was left out is no step
                 self.add(record["loss"], record["grad_norm"])
 
     def look(self, loss: float, grad_norm: float) -> str:

@@ -53,6 +53,7 @@ class Answers(Objective):
             targets: int64 (windows, 2), the first and the last token.
             reduction: "sum" or "none".
         """
+        targets = targets.to(outputs.device)
         each = F.cross_entropy(outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1), reduction=reduction) / 2
         return each if reduction == "sum" else each.reshape(-1, 2).sum(1)
 

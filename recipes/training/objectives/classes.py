@@ -41,8 +41,9 @@ class Classes(Objective):
             targets: labels int64 (N,), or shares of the classes float32 (N, K).
             reduction: "sum" or "none".
         """
-        weights = None if self.weights is None else from_numpy(self.weights)
-        return F.cross_entropy(outputs, targets, weights, label_smoothing=self.smoothing, reduction=reduction)
+        place = outputs.device
+        weights = None if self.weights is None else from_numpy(self.weights).to(place)
+        return F.cross_entropy(outputs, targets.to(place), weights, label_smoothing=self.smoothing, reduction=reduction)
 
     def count(self, targets: Tensor) -> float:
         """What a batch counts for, as PyTorch's mean has it: the weights of its labels; its samples where targets are shares.

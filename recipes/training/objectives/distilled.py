@@ -47,7 +47,7 @@ class Distilled(Classes):
         told = F.log_softmax(taught / self.temperature, 1)
         soft = (told.exp() * (told - F.log_softmax(logits / self.temperature, 1))).sum(1) * self.temperature**2
         if self.weights is not None and targets.ndim == 1:  # samples count as much here as there
-            soft = soft * from_numpy(self.weights[targets.numpy()])
+            soft = soft * from_numpy(self.weights[targets.numpy()]).to(soft.device)
         total = hard * (1 - self.share) + soft * self.share
         return total.sum() if reduction == "sum" else total
 

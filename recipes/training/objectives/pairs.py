@@ -57,7 +57,7 @@ class Pairs(Objective):
             targets: int64 (N,), which partner is each anchor's own.
             reduction: "sum" or "none".
         """
-        return F.cross_entropy(outputs, targets, reduction=reduction)
+        return F.cross_entropy(outputs, targets.to(outputs.device), reduction=reduction)
 
     def count(self, targets: Tensor) -> float:
         return float(targets.shape[0])

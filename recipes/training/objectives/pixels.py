@@ -71,7 +71,8 @@ class Pixels(Objective):
 
     def _one(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(N,): the loss of each picture, summed over its pixels."""
-        weights = None if self.weights is None else from_numpy(self.weights)
+        targets = targets.to(logits.device)
+        weights = None if self.weights is None else from_numpy(self.weights).to(logits.device)
         if self.focal:
             found = F.focal_loss(logits, targets, self.focal, weights, VOID, "none")
         else:

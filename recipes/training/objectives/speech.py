@@ -82,7 +82,7 @@ class Spelled(Objective):
         """
         told = targets.numpy()
         lengths = (told[:, 1:] != UNTOLD).sum(1)
-        rows = from_numpy(np.where(told[:, 1:] == UNTOLD, self.letters.blank, told[:, 1:]))
+        rows = from_numpy(np.where(told[:, 1:] == UNTOLD, self.letters.blank, told[:, 1:])).to(outputs.device)
         log_probs = F.log_softmax(outputs, -1).transpose(0, 1)
         return F.ctc_loss(log_probs, rows, told[:, 0], lengths, blank=self.letters.blank, reduction=reduction)
 

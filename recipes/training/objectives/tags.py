@@ -50,7 +50,8 @@ class Tags(Objective):
             targets: int64 (N, T), ``NO_TAG`` where a token carries none.
             reduction: "sum" or "none".
         """
-        weights = None if self.weights is None else from_numpy(self.weights)
+        targets = targets.to(outputs.device)
+        weights = None if self.weights is None else from_numpy(self.weights).to(outputs.device)
         found = F.cross_entropy(
             outputs.reshape(-1, self.classes), targets.reshape(-1), weights,
             ignore_index=NO_TAG, label_smoothing=self.smoothing, reduction=reduction,

@@ -39,7 +39,7 @@ class NextTokens(Objective):
             targets: the tokens themselves, int64 (N, T): place t is told the token at t + 1.
             reduction: "sum" or "none".
         """
-        logits, after = outputs[:, :-1], targets[:, 1:]
+        logits, after = outputs[:, :-1], targets.to(outputs.device)[:, 1:]
         found = F.cross_entropy(
             logits.reshape(-1, logits.shape[-1]), after.reshape(-1), label_smoothing=self.smoothing, reduction=reduction
         )

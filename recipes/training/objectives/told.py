@@ -27,6 +27,7 @@ class ToldTokens(Objective):
             targets: int64 (N, T), the token that follows at each place, or ``UNTOLD``.
             reduction: "sum" or "none".
         """
+        targets = targets.to(outputs.device)
         found = F.cross_entropy(
             outputs.reshape(-1, outputs.shape[-1]),
             targets.reshape(-1),

@@ -96,8 +96,8 @@ def jolted(monkeypatch: pytest.MonkeyPatch) -> None:
     """From step 9 on the loss that the run sees is five times what it is."""
     real = steps.gradients
 
-    def gradients(attempt: Any) -> tuple[float, int]:
-        loss, right = real(attempt)
+    def gradients(attempt: Any, scaler: Any = None) -> tuple[float, int]:
+        loss, right = real(attempt, scaler)
         return (loss * 5 if attempt.key[1] >= 8 else loss), right
 
     monkeypatch.setattr(steps, "gradients", gradients)
