@@ -17,7 +17,7 @@ Alpha = Annotated[float, Meta(ge=0, le=4)]
 Decay = Annotated[float, Meta(gt=0, le=1)]
 Score = Literal[
     "accuracy", "macro_f1", "f1", "exact_match", "mrr", "recall_at_10", "wer", "cer", "rouge1", "rouge_l", "map",
-    "map_50", "mean_iou", "mean_dice", "loss",
+    "map_50", "mean_iou", "mean_dice", "panoptic_quality", "loss",
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from nyala.recipes.data import augment, datasets, picture_changes, pixels
 from nyala.recipes.folder import metrics
 from nyala.recipes.folder import run as runs
 from nyala.recipes.language import config, pictures
-from nyala.recipes.language.schema import HorizontalFlip, RandomCrop, RandomErasing, RandomResizedCrop
+from nyala.recipes.language.schema import Data, HorizontalFlip, RandomCrop, RandomErasing, RandomResizedCrop
 from nyala.recipes.training import objectives, setup, trainer
 from nyala.vision.datasets.masks import VOID, MaskedPicture
 from nyala.vision.preprocess import ImagePreprocess
+from nyala.vision.scores import PanopticQuality
 from PIL import Image
 
 
@@ -103,7 +105,7 @@ def test_options(recipe: Path, tmp_path: Path, more: list[str]) -> None:
         (["train.mixup=0.2"], "pictures with masks cannot be blended"),
         (["train.focal=2", "train.label_smoothing=0.1"], "the focal loss has none"),
         (["data.sampling=balanced"], "have no classes to balance"),
-        (["train.best.metric=macro_f1"], "pictures with masks have mean_iou, accuracy, mean_dice, loss"),
+        (["train.best.metric=macro_f1"], "pictures with masks have mean_iou, accuracy, mean_dice, panoptic_quality, loss"),
     ],
 )
 def test_options_that_do_not_fit(recipe: Path, more: list[str], text: str) -> None:
@@ -254,6 +256,53 @@ def test_scores_of_pixels() -> None:
     assert record["mean_dice"] == pytest.approx((6 / 7 + 2 / 3) / 2)
     assert found.resampled(np.array([0, 2]))["mean_iou"] == 1.0
     assert [one["index"] for one in found.shown([None, None], 1)] == [0, 1]
+
+
+def test_panoptic_quality_is_that_of_the_metric() -> None:
+    rng = np.random.default_rng(4)
+    found, metric = objectives.pixels.PixelResult(("a", "b", "c"), [], []), PanopticQuality((), (0, 1, 2))
+    for i in range(20):
+        truth = np.repeat(np.repeat(rng.integers(0, 3, (2, 2)), 4, 0), 4, 1)
+        guess = np.where(rng.random((8, 8)) < 0.05 * i, rng.integers(0, 3, (8, 8)), truth)
+        truth[:, : rng.integers(0, 6)] = VOID
+        found.add(truth, guess, 0.0)
+        maps = [{"segmentation": m, "segments_info": [{"id": k, "category_id": k} for k in np.unique(m[m >= 0]).tolist()]}
+                for m in (guess, truth)]  # fmt: skip
+        metric.update(maps[:1], maps[1:])
+    assert 0.3 < found.record()["panoptic_quality"] < 0.99
+    assert found.record()["panoptic_quality"] == pytest.approx(metric.compute().pq, rel=1e-12)
+
+
+def test_damaged_masks_are_left_out(masks: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(masks, tmp_path / "copy"))
+    (folder / "masks" / "03.png").write_bytes((masks / "masks" / "03.png").read_bytes()[:60])
+    (folder / "images" / "05.png").write_bytes(b"no picture")
+    Image.new("L", (9, 9)).save(folder / "masks" / "07.png")
+    with pytest.warns(UserWarning, match="3 of 24 pictures cannot be read and are left out: .*03.png is damaged"):
+        left = datasets.read(Data(name=str(folder), corrupt="skip")).train
+    assert {Path(one.image).stem for one in left.inputs} == {f"{i:02}" for i in range(24)} - {"03", "05", "07"}
+
+
+def test_scenes_of_ade20k(tmp_path: Path) -> None:
+    root = tmp_path / "ADEChallengeData2016"
+    for split, count in (("training", 4), ("validation", 2)):
+        for kind in ("images", "annotations"):
+            (root / kind / split).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (6, 1)).save(root / "images" / split / f"{i}.jpg")
+            Image.fromarray(np.array([[0, 1, 2, 150, 0, 0]], np.uint8)).save(root / "annotations" / split / f"{i}.png")
+    rows = "".join(f"{i}\t0.1\t9\t9\tthing {i}\n" for i in range(1, 151))
+    (root / "objectInfo150.txt").write_text(f"Idx\tRatio\tTrain\tVal\tName\n{rows}")
+    found = datasets.read(Data(name=str(tmp_path)))
+    assert (found.kind, len(found.train), len(found.test or ()), len(found.labels)) == ("masks", 4, 2, 150)
+    assert found.labels[149] == "thing 150" and "read as ADE20K" in found.notes[0]
+    assert found.train.inputs[0].sized().tolist() == [[VOID, 0, 1, 149, VOID, VOID]]
+    assert datasets.read(Data(name=str(root))).hashes == found.hashes
+    with pytest.raises(DataError, match=r"leave data\.test out"):
+        datasets.read(Data(name=str(root), test=str(root)))
+    (root / "annotations" / "training" / "2.png").unlink()
+    with pytest.raises(DataError, match=r"there is no mask .*2\.png"):
+        datasets.read(Data(name=str(root)))
 
 
 def test_balanced_weights_count_pixels() -> None:

@@ -15,11 +15,12 @@ from ...hub.download import Download
 from ..transforms import Sample
 from .arrays import check_split
 from .maps import read_map
+from .masks import MaskedPicture
 from .pictures import Corrupt, Pictures, Transform
 
 _FOLDER = "ADEChallengeData2016"
 _PARTS = {"train": "training", "val": "validation"}
-CLASSES, VOID = 150, 255
+CLASSES, VOID, NAMES = 150, 255, "objectInfo150.txt"
 
 
 class ADE20K(Pictures):
@@ -65,12 +66,8 @@ class ADE20K(Pictures):
         inside = f"{_FOLDER}/images/{_PARTS[split]}"
         self.root = place(self.archive, inside, folder) / _FOLDER
         self.split, self.reduce_labels = split, reduce_labels
-        names = _names(self.root / "objectInfo150.txt")
-        with storage_errors(self.root, "read"):
-            samples = sorted((self.root / "images" / _PARTS[split]).glob("*.jpg"))
-        if not samples:
-            raise DataError(f"{self.root / 'images' / _PARTS[split]} holds no photos", fix="get the archive again")
-        super().__init__(samples, names, transform=transform, corrupt=corrupt, threads=threads)
+        names = _names(self.root / NAMES)
+        super().__init__(_photos(self.root, split), names, transform=transform, corrupt=corrupt, threads=threads)
 
     def read(self, index: int) -> Sample:
         photo = self.samples[index]
@@ -81,6 +78,43 @@ class ADE20K(Pictures):
         if self.reduce_labels:
             found = np.where(found == 0, VOID, found - 1).astype(np.uint8)
         return Sample.read(photo, masks=found)
+
+
+def folder_of(place: Path) -> Path | None:
+    """The folder of the benchmark, where ``place`` is it or holds it, unpacked; else None.
+
+    Example:
+        >>> folder_of(Path("nowhere")) is None
+        True
+    """
+    found = (place, place / _FOLDER)
+    return next((one for one in found if (one / NAMES).is_file() and (one / "annotations").is_dir()), None)
+
+
+def masked_pictures(folder: Path, split: str) -> tuple[list[MaskedPicture], list[str]]:
+    """The photos of a split with their maps, read when they are needed, and the 150 names.
+
+    Args:
+        folder: as :func:`folder_of` gives it.
+        split: "train" or "val".
+
+    Raises:
+        DataError: no photos, a photo without a map, or names that are not there.
+    """
+    photos = _photos(folder, split)
+    maps = [folder / "annotations" / _PARTS[split] / f"{photo.stem}.png" for photo in photos]
+    missing = next((path for path in maps if not path.is_file()), None)
+    if missing is not None:
+        raise DataError(f"there is no mask {missing}", why="each photo has a map of its name", fix="get the archive again")
+    return [MaskedPicture(photo, path, 1) for photo, path in zip(photos, maps, strict=True)], _names(folder / NAMES)
+
+
+def _photos(folder: Path, split: str) -> list[Path]:
+    with storage_errors(folder, "read"):
+        found = sorted((folder / "images" / _PARTS[split]).glob("*.jpg"))
+    if not found:
+        raise DataError(f"{folder / 'images' / _PARTS[split]} holds no photos", fix="get the archive again")
+    return found
 
 
 def _names(path: Path) -> list[str]:

@@ -23,7 +23,7 @@ def read_map(path: str | Path) -> np.ndarray[Any, Any]:
             image.load()
             mode, array = image.mode, np.asarray(image)
     except FileNotFoundError:
-        raise DataError(f"there is no file {path}", fix="check the path") from None
+        raise DataError(f"there is no mask {path}", fix="check the path") from None
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is no picture of class numbers: {error}", fix="get the file again") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise on damaged data
@@ -32,6 +32,8 @@ def read_map(path: str | Path) -> np.ndarray[Any, Any]:
         return array.astype(np.uint8)
     if mode not in ("P", "L", "I") and not mode.startswith("I;16"):
         raise DataError(
-            f"{path} is a picture of mode {mode}", why="class numbers are stored with a palette or in greys", fix="convert it"
+            f"{path} has colours ({mode})",
+            why="each pixel of a mask is the number of its class",
+            fix="save it with a palette (mode P) or in grey (mode L), 0 for the first class",
         )
     return array if array.dtype == np.uint8 else array.astype(np.int32)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...core.errors import DataError, did_you_mean
 from ..io import load_image, name_of
+from .maps import read_map
 
 VOID = -100  # the class of pixels that do not count; what cross entropy ignores
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -25,29 +26,25 @@ class MaskedPicture:
     Attributes:
         image: a path, or (H, W, 3) or (H, W) uint8.
         mask: the path of a PNG whose pixels are class numbers, or (H, W) of whole numbers; 255 (65535 in 16 bits) does not count.
+        first: what a file has for the first class; smaller numbers do not count.
     """
 
     image: Any
     mask: Any
+    first: int = 0
 
     def numbers(self) -> np.ndarray[Any, Any]:
         """(H, W) int64: the class of every pixel, ``VOID`` where it does not count.
 
         Raises:
-            DataError: a mask that is no picture of numbers.
+            DataError: a mask that is no picture of numbers, or damaged.
         """
         if isinstance(self.mask, np.ndarray):
             return _voided(self.mask)
-        from PIL import Image
-
-        with Image.open(_there(self.mask)) as image:
-            if image.mode not in ("P", "L", "1", "I", "I;16"):
-                raise DataError(
-                    f"{self.mask} has colours ({image.mode})",
-                    why="each pixel of a mask is the number of its class",
-                    fix="save it with a palette (mode P) or in grey (mode L), 0 for the first class",
-                )
-            return _voided(np.asarray(image))
+        wide = _voided(read_map(self.mask))
+        if self.first:
+            wide = np.where(wide < self.first, VOID, wide - self.first)
+        return wide
 
     def sized(self) -> np.ndarray[Any, Any]:
         """As ``numbers``, and checked to have the picture's size.
@@ -74,12 +71,6 @@ def _voided(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     wide = numbers.astype(np.int64)
     wide[wide == (255 if numbers.dtype.itemsize == 1 else 65535)] = VOID
     return wide
-
-
-def _there(path: Any) -> Path:
-    if not Path(path).is_file():
-        raise DataError(f"there is no mask {path}", fix="check the path")
-    return Path(path)
 
 
 def is_mask_folder(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from ..transforms import Sample
 Transform = Callable[[Sample, random.Key], Any]
 Corrupt = Literal["raise", "skip"]
 _SHOWN = 3
+_OFTEN = 500  # pictures, after which it is worth a line how many have been read
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,14 @@ def damaged(read: Callable[[int], Any], count: int, threads: int | None = None) 
         return None
 
     tell(f"reading {count:,} pictures once, to find those that cannot be read")
+    found: list[Damaged] = []
+    step = max(_OFTEN, -(-count // 10))
     with ThreadPoolExecutor(threads or cpu_count() or 1, thread_name_prefix="nyala-pictures") as pool:
-        return [one for one in pool.map(look, range(count)) if one is not None]
+        for done, one in enumerate(pool.map(look, range(count)), 1):
+            found += [one] if one is not None else []
+            if done % step == 0 and done < count:
+                tell(f"read {done:,} of {count:,} pictures, {len(found):,} damaged")
+    return found
 
 
 def told(skipped: Sequence[Damaged], of: int) -> str:

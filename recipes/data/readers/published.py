@@ -13,6 +13,7 @@ from ....core.errors import DataError
 from ....core.progress import notice
 from ....vision import datasets
 from ....vision.datasets.arrays import ArrayPictures
+from ....vision.datasets.masks import MaskedPicture
 from ....vision.datasets.pictures import damaged, told
 from ....vision.io import load_image
 from ...language.schema import Columns, Data
@@ -86,13 +87,13 @@ def without_damaged(raw: Raw, threads: int | None = None) -> Raw:
     Every picture is read once, in threads; so samples have the same numbers in every run.
 
     Args:
-        raw: pictures with a class each, or with boxes.
+        raw: pictures with a class each, with boxes or with masks; a damaged mask, or one of another size, is a damaged picture.
         threads: as many as there are processors if left out.
 
     Raises:
         DataError: data of another kind.
     """
-    if raw.kind not in ("image", "boxes"):
+    if raw.kind not in ("image", "boxes", "masks"):
         raise DataError(f"data.corrupt='skip', and the data are of the kind {raw.kind!r}", fix="leave it out: it is for pictures")
     parts: dict[str, Any] = {}
     for name in ("train", "validation", "test"):
@@ -109,6 +110,8 @@ def _reader(inputs: Sequence[Any]) -> Callable[[int], Any]:
 
     def read(index: int) -> Any:
         one = inputs[index]
+        if isinstance(one, MaskedPicture):
+            return one.sized()
         return load_image(getattr(one, "path", getattr(one, "image", one)))
 
     return read

@@ -20,6 +20,7 @@ from ..evaluate import eval_mode
 from .base import Objective
 
 Array = np.ndarray[Any, Any]
+_MATCHED = 0.5  # share of the pixels of two segments together above which they are the same one
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Pixels(Objective):
         auxiliary: weight of the loss of each further classifier.
     """
 
-    metrics: ClassVar[tuple[str, ...]] = ("mean_iou", "accuracy", "mean_dice")
+    metrics: ClassVar[tuple[str, ...]] = ("mean_iou", "accuracy", "mean_dice", "panoptic_quality")
     labels: tuple[str, ...]
     smoothing: float = 0.0
     weights: Array | None = None
@@ -112,6 +113,29 @@ def _as_large(logits: Tensor, size: Sequence[int]) -> Tensor:
     return logits if same else F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
 
 
+def panoptic_quality(counts: Array, times: Array) -> float:
+    """Panoptic quality (Kirillov et al., arXiv:1801.00868); all pixels of a class in a picture are one segment, as stuff is.
+
+    Args:
+        counts: (N, 4, K), see :class:`PixelResult`.
+        times: (N,), how often each picture counts.
+
+    Example:
+        >>> counts = np.array([[[3, 0], [4, 1], [3, 2], [3, 2]]])
+        >>> panoptic_quality(counts, np.ones(1))
+        0.375
+    """
+    both, truth, guess, everywhere = counts.transpose(1, 0, 2)
+    union = truth + guess - both
+    overlap = np.divide(both, union, out=np.zeros(both.shape), where=union > 0)
+    matched = overlap > _MATCHED
+    void = np.divide(everywhere - guess, everywhere, out=np.zeros(both.shape), where=everywhere > 0)
+    missed, extra = (truth > 0) & ~matched, (everywhere > 0) & ~matched & (void <= _MATCHED)
+    weight = times @ (matched + 0.5 * missed + 0.5 * extra)
+    seen = weight > 0
+    return float(((times @ (overlap * matched))[seen] / weight[seen]).mean()) if seen.any() else 0.0
+
+
 def overlap_scores(both: Array, truth: Array, guess: Array) -> dict[str, float]:
     """Mean IoU and Dice over the classes that occur, and the share of pixels that are right.
 
@@ -137,7 +161,8 @@ class PixelResult:
 
     Attributes:
         classes: names by number.
-        counts: for each picture, (3, K) int64: pixels of each class rightly found, there, and found.
+        counts: for each picture, (4, K) int64: pixels of each class rightly found, there, and found; and found with those that do
+            not count.
         losses: for each picture, the summed cross-entropy of its pixels.
     """
 
@@ -148,9 +173,10 @@ class PixelResult:
     def add(self, truth: Array, guess: Array, loss: float) -> None:
         """One picture's classes (H, W), true and found, and its loss."""
         told, k = truth != VOID, len(self.classes)
+        everywhere = np.bincount(guess.ravel(), minlength=k)
         truth, guess = truth[told], guess[told]
         right = np.bincount(truth[truth == guess], minlength=k)
-        self.counts.append(np.stack([right, np.bincount(truth, minlength=k), np.bincount(guess, minlength=k)]))
+        self.counts.append(np.stack([right, np.bincount(truth, minlength=k), np.bincount(guess, minlength=k), everywhere]))
         self.losses.append(loss)
 
     @property
@@ -164,22 +190,22 @@ class PixelResult:
 
     def resampled(self, times: Array) -> dict[str, float]:
         """As ``record``, of the pictures weighted by ``times``: pixels of one picture are not independent of each other."""
-        stacked = np.stack(self.counts).reshape(self.samples, -1)
-        both, truth, guess = (times @ stacked).reshape(3, -1)
+        counts = np.stack(self.counts)
+        both, truth, guess, _ = np.tensordot(times, counts, 1)
         loss = float(times @ np.array(self.losses) / max(1, truth.sum()))
-        return {"loss": loss, **overlap_scores(both, truth, guess)}
+        return {"loss": loss, **overlap_scores(both, truth, guess), "panoptic_quality": panoptic_quality(counts, times)}
 
     def predictions(self) -> Iterator[dict[str, Any]]:
         """For each picture its scores, and the IoU of each class that is there or was found."""
         for i, counts in enumerate(self.counts):
-            both, truth, guess = counts
+            both, truth, guess, _ = counts
             union = truth + guess - both
             each = {self.classes[k]: float(both[k] / union[k]) for k in np.flatnonzero(union)}
             yield {"index": i, **overlap_scores(both, truth, guess), "iou": each}
 
     def shown(self, inputs: Sequence[Any], count: int) -> list[dict[str, Any]]:  # noqa: ARG002 - the report draws them itself
         """The pictures with the smallest mean IoU first, then those with the largest."""
-        scores = [overlap_scores(*counts)["mean_iou"] for counts in self.counts]
+        scores = [overlap_scores(*counts[:3])["mean_iou"] for counts in self.counts]
         bad = heapq.nsmallest(count, range(self.samples), key=lambda i: scores[i])
         good = heapq.nlargest(min(count, self.samples - len(bad)), range(self.samples), key=lambda i: scores[i])
         chosen = [*bad, *(i for i in good if i not in bad)]

@@ -203,7 +203,7 @@ def test_maps_in_colours_or_damaged_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     numbers(tmp_path / "cut.png", np.random.default_rng(0).integers(0, 256, (60, 60)).tolist())
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:1500])
-    mistakes = {"rgb": "of mode RGB", "empty": "no picture of class numbers", "cut": "damaged", "no": "there is no file"}
+    mistakes = {"rgb": "has colours", "empty": "no picture of class numbers", "cut": "damaged", "no": "there is no mask"}
     for name, message in mistakes.items():
         with pytest.raises(DataError, match=message):
             read_map(tmp_path / f"{name}.png")
