@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ...core.create import from_numpy
 from ...core.errors import DataError, kind_of
 from ...core.tensor import Tensor
 from ..io import SoundReader
-from ..transforms.resample import resample
+from ..transforms.resample import Resampler, resample
 
 
 def is_source(sound: Any) -> bool:
@@ -60,6 +61,45 @@ def samples_of(
     found = mono if rate == sample_rate else resample(from_numpy(np.ascontiguousarray(mono)), rate, sample_rate).numpy()
     begin = int(start * max(0, len(found) - most)) if most is not None else 0
     return found[begin:][:most]
+
+
+def resampled(blocks: Iterable[Any], orig_freq: int, new_freq: int) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
+    """Blocks of samples that are still coming in, at another rate: together what the whole sound would give.
+
+    Args:
+        blocks: float samples (T,), arrays or tensors, of any lengths.
+        orig_freq, new_freq: rates in Hz.
+
+    Raises:
+        DataError: a block of other numbers, of several channels, or with one that is not finite.
+
+    Example:
+        >>> sum(len(block) for block in resampled([np.zeros(7)] * 100, 8_000, 16_000))
+        1400
+    """
+    stream = None if orig_freq == new_freq else Resampler(orig_freq, new_freq)
+    taken = 0
+    for block in blocks:
+        samples = _checked_block(block, taken)
+        taken += len(samples)
+        yield samples if stream is None else stream.push(from_numpy(samples)).numpy()
+    if stream is not None and taken:
+        yield stream.finish().numpy()
+
+
+def _checked_block(block: Any, taken: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    array = np.asarray(block.detach().cpu().numpy() if isinstance(block, Tensor) else block)
+    if array.dtype.kind != "f" or array.size != max(array.shape, default=0):
+        raise DataError(
+            f"a block of live sound is of {array.dtype} and shape {array.shape}",
+            why="it is float samples (T,) of one channel",
+            fix="average channels; for 16-bit samples: block / 32768",
+        )
+    samples = np.ascontiguousarray(array, np.float32).reshape(-1)
+    if not np.isfinite(samples).all():
+        place = taken + int(np.argmin(np.isfinite(samples)))
+        raise DataError(f"sample {place} of live sound is not a finite number", fix="find out where it came from")
+    return samples
 
 
 def _read(sound: Any, sample_rate: int, most: int | None, start: float) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.create import from_numpy
 from ...core.errors import ArgumentError
 from ...core.tensor import Tensor
+from ..pipelines.sounds import resampled
 from ..pipelines.windows import Windows
 from ..transcript import Segment, Word
-from ..transforms.resample import resample
 from ..transforms.whisper import HOP, SAMPLE_RATE
 from .alignment import align, heads_of
 from .decoding import Decoded, Limits, Rules, language_of, write, write_all
@@ -234,10 +233,7 @@ def live(
         partial: called with the text that is not settled yet.
     """
     held, new, window = np.zeros(0, np.float32), 0, listener.pipeline.window
-    for block in blocks:
-        samples = np.asarray(block, np.float32).reshape(-1)
-        if sample_rate != SAMPLE_RATE:
-            samples = resample(from_numpy(samples), sample_rate, SAMPLE_RATE).numpy()
+    for samples in resampled(blocks, sample_rate, SAMPLE_RATE):
         held, new = np.concatenate([held, samples]), new + len(samples)
         while new >= every * SAMPLE_RATE or len(held) >= window:
             full = len(held) >= window
