@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +19,23 @@ Numbers = np.ndarray[Any, Any]
 _WIDE, _LEFT, _RIGHT, _TOP = 1200, 64, 16, 40
 _WAVE, _SPECTRUM, _CURVE, _GAP = 130, 240, 90, 12
 _INK, _GREY, _LINE, _BLUE, _SPAN, _ORANGE = "#20242c", "#6b7280", "#d5d9e0", "#3b6fb5", "#dcebfb", "#e8590c"
+_CELL = re.compile(r"\S+(?: \S+)*")
 _FIRE = ((0, 0, 4), (61, 9, 101), (145, 38, 103), (219, 80, 59), (251, 155, 6), (252, 255, 164))
 
 
 def text(shown: str) -> Image:
-    """Lines of text on white."""
+    """Lines of text on white; what two spaces or more set apart stays in columns, though letters differ in width."""
     from PIL import Image as Images
     from PIL import ImageDraw, ImageFont
 
-    font = ImageFont.load_default(size=14)
-    size = ImageDraw.Draw(Images.new("RGB", (1, 1))).multiline_textbbox((0, 0), shown, font=font)
-    picture = Images.new("RGB", (int(size[2]) + 24, int(size[3]) + 24), "white")
-    ImageDraw.Draw(picture).multiline_text((12, 12), shown, fill="black", font=font)
+    font: Any = ImageFont.load_default(size=14)
+    cells = [(row, found) for row, line in enumerate(shown.split("\n")) for found in _CELL.finditer(line)]
+    step = max([font.getlength(found[0]) / len(found[0]) for _, found in cells] + [font.getlength("0")])
+    wide = max([step * found.start() + font.getlength(found[0]) for _, found in cells], default=0)
+    picture = Images.new("RGB", (int(wide) + 24, 18 * (1 + shown.count("\n")) + 24), "white")
+    draw = ImageDraw.Draw(picture)
+    for row, found in cells:
+        draw.text((12 + step * found.start(), 12 + 18 * row), found[0], fill="black", font=font)
     return picture
 
 

@@ -78,3 +78,18 @@ def test_bad_input_is_told(folder):
         pipe("none.wav")
     with pytest.raises(DataError, match="std=0"):
         Fbank.from_config({"std": 0}, 58, 128)
+
+
+def test_a_drawn_table_keeps_its_columns() -> None:
+    from nyala.audio.pipelines.drawing import text
+
+    def left_edges(shown: str) -> list[int]:
+        """Where the ink of each line's last column begins, behind the widest gap."""
+        pixels = np.asarray(text(shown).convert("L")) < 128
+        found = []
+        for row in range(shown.count("\n") + 1):
+            columns = np.flatnonzero(pixels[12 + 18 * row : 30 + 18 * row].any(axis=0))
+            found.append(int(columns[np.diff(columns).argmax() + 1]))
+        return found
+
+    assert np.ptp(left_edges("WWWWWWWW.wav      1\niiiiiiii.wav      1")) <= 1
