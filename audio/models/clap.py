@@ -272,7 +272,15 @@ def build(config: Mapping[str, Any], **overrides: Any) -> ClapModel:
 
     Raises:
         DataError: it names a part of CLAP.
+        ArgumentError: a classifier is asked for.
     """
+    if "num_labels" in overrides:
+        why = "it compares sounds with words, and transformers knows no classifier on it"
+        raise ArgumentError(
+            "CLAP has no classes to be trained on",
+            why=why,
+            fix="train an AST, Whisper or wav2vec 2.0, or give it labels as words",
+        )
     name = (config.get("architectures") or ["ClapModel"])[0]
     if name != "ClapModel":
         raise DataError(f"the architecture {name!r} is not built", why="there is ClapModel, with both towers", fix="load that")

@@ -147,3 +147,8 @@ def test_configurations_that_make_no_sense_are_named(config: dict[str, Any], tol
         clap.build(config)
     with pytest.raises(ArgumentError, match="no option 'widht'"):
         clap.build({}, widht=3)
+
+
+def test_a_classifier_is_refused_in_words() -> None:
+    with pytest.raises(ArgumentError, match="CLAP has no classes to be trained on"):
+        clap.build({}, num_labels=3)
