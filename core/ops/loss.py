@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import kernels
 from ..autocast import in_full_precision
 from ..devices import check_same, module_of
@@ -67,12 +69,14 @@ __all__ = [
 class CrossEntropy(Composite):
     """(R, C) logits -> the mean or sum of the rows' losses, or these (R,); rows with a negative target count for nothing."""
 
-    factor = 1.0  # of the sum
+    factor: Any = 1.0  # of the sum: a number, or an array without dimensions
 
     def __init__(self, target: Any, weight: Any, smoothing: float, reduction: str) -> None:
         self.target, self.weight, self.smoothing, self.reduction = target, weight, smoothing, reduction
 
     def forward(self, x: Any) -> Any:
+        if self.recording and self.reduction != "none" and type(x) is not np.ndarray and x.dtype != np.float16:
+            return self._with_gradient(x)
         loss, self.row_weight, kept = kernels.of(x).cross_entropy(x, self.target, self.weight, self.smoothing)
         if self.recording:
             self.saved = (kept,)
@@ -83,6 +87,16 @@ class CrossEntropy(Composite):
             count = float(self.row_weight.sum())
             self.factor = 1.0 / count if count else math.nan  # NaN where nothing was counted
         return (kernels.of(x).sum(loss, (0,), False) * self.factor).astype(x.dtype)
+
+    def _with_gradient(self, x: Any) -> Any:
+        """A GPU makes the gradient while the logits are at hand, and nothing waits for it: how many rows count stays there.
+
+        Not in float16, where the backward pass starts from a scaled loss: small gradients would be lost before.
+        """
+        found = kernels.of(x).cross_entropy_step(x, self.target, self.weight, self.smoothing, self.reduction == "mean")
+        loss, self.row_weight, self.factor, kept, gx = found
+        self.saved = (kept, gx)
+        return loss
 
     def compose(self, x: Tensor) -> Tensor:
         logp = log_softmax(x, 1)
@@ -95,10 +109,16 @@ class CrossEntropy(Composite):
             spread = logp if self.weight is None else logp * Tensor(self.weight.astype(x.dtype))
             loss = loss - spread.sum(1) * (self.smoothing / x.shape[1])
         loss = where(valid, loss, 0.0)
-        return loss if self.reduction == "none" else loss.sum() * self.factor
+        if self.reduction == "none":
+            return loss
+        return loss.sum() * (self.factor if type(self.factor) is float else Tensor(self.factor.astype(x.dtype)))
 
     def fused_backward(self, grad: Any, x: Any) -> Any:
-        (kept,) = self.saved
+        kept, *made = self.saved
+        if made:
+            self.saved = (kept,)  # a second walk through the graph makes its own
+            kernels.of(x).scale_unless_one(*made, grad)
+            return (*made,)
         if self.reduction != "none":
             each = grad * self.factor
             grad = module_of(x).empty(len(x), kept.dtype)

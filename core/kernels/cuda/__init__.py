@@ -5,6 +5,9 @@ from __future__ import annotations
 KERNELS: dict[str, str] = {
     "adamw_steps": ".optim:adamw_steps",
     "add_dropout": ".dropout:add_dropout",
+    "conv_forward": ".conv:conv_forward",
+    "conv_input_grad": ".conv:conv_input_grad",
+    "conv_weight_grad": ".conv:conv_weight_grad",
     "cross_entropy": ".loss:cross_entropy",
     "cross_entropy_backward": ".loss:cross_entropy_backward",
     "cross_entropy_step": ".loss:cross_entropy_step",

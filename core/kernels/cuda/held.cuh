@@ -43,6 +43,25 @@ template <class Team, int K, int HELD, class F> __device__ __forceinline__ void 
   }
 }
 
+// f(Width<K>(), i) for this thread's numbers of a row that may begin anywhere: packs from the first address that is a multiple of
+// 16, single numbers before and behind them; single numbers alone where not `packed`.
+template <int K> struct Width {
+  static const int COUNT = K;
+};
+template <class Team, class T, class F> __device__ __forceinline__ void walk_from(const T* row, int n, bool packed, F f) {
+  const int K = Pack<T>::COUNT;
+  int head = packed ? (int)((16 - reinterpret_cast<uint64>(row) % 16) % 16 / sizeof(T)) : n;
+  head = head < n ? head : n;
+  int behind = head + (n - head) / K * K;
+  for (int i = Team::rank(); i < head; i += Team::size()) f(Width<1>(), i);
+  for (int i = head + Team::rank() * K; i < behind; i += Team::size() * K) f(Width<K>(), i);
+  for (int i = behind + Team::rank(); i < n; i += Team::size()) f(Width<1>(), i);
+}
+// Whether two rows have their packs at the same places.
+template <class T> __device__ __forceinline__ bool alike(const T* a, const T* b) {
+  return (reinterpret_cast<uint64>(a) - reinterpret_cast<uint64>(b)) % 16 == 0;
+}
+
 template <class Team, class T, int K, int HELD> struct Row {
   typedef Wide<T> W;
   const T* row;

@@ -1,23 +1,6 @@
 // Softmax and its logarithm, forward and back. The last axis: a team a row, which is read twice (the second time from the
 // cache) and written once. Another axis: a thread a column, neighbours reading neighbours.
-#include "rows.cuh"
-
-// The greatest of some numbers, and the sum of exp(number - greatest): what a softmax is over.
-template <class W> struct Total {
-  W most = -INFINITY, sum = 0;
-  __device__ __forceinline__ void add(W v) {
-    if (v > most || v != v) {
-      sum = (most == (W)-INFINITY ? 0 : sum * exponential(most - v)) + exponential(v - v);
-      most = v;
-    } else if (v != (W)-INFINITY) {
-      sum += exponential(v - most);
-    }
-  }
-  __device__ __forceinline__ W scaled_to(W top) const { return most == (W)-INFINITY ? 0 : sum * exponential(most - top); }
-  // NaN where every number was -inf, as 0 / 0 is
-  __device__ __forceinline__ W softmax(W v) const { return exponential(v - most) / sum; }
-  __device__ __forceinline__ W log_softmax(W v) const { return v - most - logarithm(sum); }
-};
+#include "total.cuh"
 
 template <class Team, class T, bool LOG> __device__ void softmax_row(const T* x, T* y, int64 rows, int n) {
   typedef Wide<T> W;

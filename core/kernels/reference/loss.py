@@ -10,7 +10,16 @@ from ...devices import module_of
 from .half import widened
 from .softmax import log_softmax
 
-__all__ = ["binary_cross_entropy", "cross_entropy", "cross_entropy_backward", "ctc_loss", "ctc_loss_backward", "log_sigmoid"]
+__all__ = [
+    "binary_cross_entropy",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "cross_entropy_step",
+    "ctc_loss",
+    "ctc_loss_backward",
+    "log_sigmoid",
+    "scale_unless_one",
+]
 
 
 def _weights_of(xp: Any, target: Any, weight: Any, dtype: Any) -> Any:
@@ -62,6 +71,29 @@ def cross_entropy_backward(grad: Any, x: Any, kept: Any, target: Any, weight: An
     out = (probabilities * total[:, None] - share) * rows[:, None]
     out[xp.arange(len(target)), xp.where(valid, target, 0)] -= row_weight * rows
     return xp.where(valid[:, None], out, kind(0)).astype(x.dtype, copy=False)
+
+
+def cross_entropy_step(x: Any, target: Any, weight: Any, smoothing: float, mean: bool) -> tuple[Any, Any, Any, Any, Any]:
+    """Loss and gradient together, for training: the logits are read once.
+
+    Returns:
+        The ``mean`` or sum of the rows' losses (without dimensions, the logits' dtype), the rows' weights (R,), what the sum of
+        the losses was multiplied with (without dimensions, NaN where no row counts), what ``cross_entropy_backward`` needs
+        (R, 2), and the logits' gradient (R, C) where that of the result is 1.
+    """
+    xp = module_of(x)
+    loss, row_weight, kept = cross_entropy(x, target, weight, smoothing)
+    factor = xp.ones((), loss.dtype)
+    if mean:
+        count = row_weight.sum()
+        factor = xp.asarray(xp.where(count == 0, np.nan, 1 / xp.where(count == 0, 1, count)), loss.dtype)
+    gx = cross_entropy_backward(xp.broadcast_to(factor, loss.shape), x, kept, target, weight, smoothing)
+    return xp.asarray(loss.sum() * factor, x.dtype), row_weight, factor, kept, gx
+
+
+def scale_unless_one(x: Any, factor: Any) -> None:
+    """``x`` times ``factor``, an array without dimensions, in place; where that is 1 a device neither reads nor writes x."""
+    x *= factor.astype(x.dtype)
 
 
 def _log_add(xp: Any, *terms: Any) -> Any:
