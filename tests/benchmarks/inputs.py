@@ -38,15 +38,36 @@ DECODERS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-# Keys of transformers' configuration; a name begins with the kind.
-DETECTORS: dict[str, dict[str, Any]] = {
+# Keys of transformers' configuration, and of MONAI's for the U-Net; what is left out is the architecture's default.
+PICTURE_MODELS: dict[str, dict[str, Any]] = {
     "detr-resnet-50": {
-        "num_labels": 91, "use_timm_backbone": False, "backbone_config": {"model_type": "resnet", "out_features": ["stage4"]},
+        "model_type": "detr", "architectures": ["DetrForObjectDetection"], "num_labels": 91,
+        "use_timm_backbone": False, "backbone_config": {"model_type": "resnet", "out_features": ["stage4"]},
     },
     "yolos-tiny": {
-        "num_labels": 91, "hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 768,
-        "image_size": [800, 1333], "use_mid_position_embeddings": False,
+        "model_type": "yolos", "architectures": ["YolosForObjectDetection"], "num_labels": 91, "image_size": [800, 1333],
+        "hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 768,
+        "use_mid_position_embeddings": False,
     },
+    "dinov2-small": {
+        "model_type": "dinov2", "architectures": ["Dinov2Model"], "hidden_size": 384, "num_attention_heads": 6,
+        "patch_size": 14, "image_size": 518,
+    },
+    "segformer-b0": {
+        "model_type": "segformer", "architectures": ["SegformerForSemanticSegmentation"], "num_labels": 150,
+        "classifier_dropout_prob": 0.0, "drop_path_rate": 0.0,
+    },
+    "upernet-convnext-tiny": {
+        "model_type": "upernet", "architectures": ["UperNetForSemanticSegmentation"], "num_labels": 150,
+        "pool_scales": [1, 2, 3, 6],
+        "backbone_config": {"model_type": "convnext", "out_features": ["stage1", "stage2", "stage3", "stage4"]},
+    },
+    "unet": {
+        "model_type": "unet", "spatial_dims": 2, "in_channels": 3, "out_channels": 5, "channels": [32, 64, 128, 256],
+        "strides": [2, 2, 2], "num_res_units": 2, "norm": "batch",
+    },
+    "clip-base": {"model_type": "clip", "architectures": ["CLIPModel"]},
+    "siglip-base": {"model_type": "siglip", "architectures": ["SiglipModel"]},
 }  # fmt: skip
 
 # Keys of transformers' configuration; the sizes are those of Whisper tiny, and of wav2vec 2.0 base, which are the defaults.
@@ -71,6 +92,11 @@ def array(*shape: int) -> np.ndarray[Any, Any]:
 def token_ids(rows: int, length: int) -> np.ndarray[Any, Any]:
     """(rows, length) int64 ids of ordinary words in BERT's vocabulary."""
     return np.random.default_rng(0).integers(1000, 30000, (rows, length))
+
+
+def pixel_classes(batch: int, height: int, width: int, classes: int) -> np.ndarray[Any, Any]:
+    """(batch, height, width) int64: a class for every pixel."""
+    return np.random.default_rng(0).integers(0, classes, (batch, height, width))
 
 
 def picture_files(folder: Path, count: int) -> list[Path]:

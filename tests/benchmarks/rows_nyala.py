@@ -12,7 +12,7 @@ import nyala.nn.functional as F
 
 from .inputs import (
     DECODERS,
-    DETECTORS,
+    PICTURE_MODELS,
     PICTURE_SIZE,
     SAMPLE_RATE,
     SOUND_MODELS,
@@ -21,6 +21,7 @@ from .inputs import (
     mail_vocabulary,
     mails,
     picture_files,
+    pixel_classes,
     token_ids,
 )
 from .ops_nyala import operation as operation
@@ -38,13 +39,24 @@ def picture_training(name: str, batch: int) -> Call:
     return _training(_picture_model(name), batch, nyala.from_numpy(array(batch, 3, PICTURE_SIZE, PICTURE_SIZE)))
 
 
-def detection(name: str, height: int, width: int) -> Call:
-    """A detector on one picture."""
-    from nyala.hub import registry
+def published_inference(name: str, batch: int, height: int, width: int) -> Call:
+    """A model of transformers, or MONAI's U-Net, on pictures."""
+    return _inference(_published(name), nyala.from_numpy(array(batch, 3, height, width)))
 
-    kind = name.partition("-")[0]
-    model = registry.get(f"transformers:{kind}").build({"model_type": kind, **DETECTORS[name]})
-    return _inference(model, nyala.from_numpy(array(1, 3, height, width)))
+
+def segmenter_training(name: str, batch: int, side: int) -> Call:
+    """A step of AdamW on a model that gives every pixel a class."""
+    model, x = _published(name), nyala.from_numpy(array(batch, 3, side, side))
+    with nyala.inference_mode():
+        *_, classes, height, width = shape = model(x).shape
+    labels = nyala.from_numpy(pixel_classes(shape[0], height, width, classes))
+    return _learning(model, labels, x)
+
+
+def compared_with_texts(name: str, pictures: int, texts: int, length: int) -> Call:
+    """A model of pictures and texts: how well each text fits each picture."""
+    pixels = nyala.from_numpy(array(pictures, 3, PICTURE_SIZE, PICTURE_SIZE))
+    return _inference(_published(name), pixel_values=pixels, input_ids=nyala.from_numpy(token_ids(texts, length)))
 
 
 def text_inference(name: str, rows: int, length: int) -> Call:
@@ -223,6 +235,14 @@ def _picture_model(name: str) -> Any:
     return registry.get(f"timm:{name}").build({"architecture": name})
 
 
+def _published(name: str) -> Any:
+    from nyala.hub import registry
+
+    config = PICTURE_MODELS[name]
+    layout = "transformers" if "architectures" in config else "nyala"
+    return registry.get(f"{layout}:{config['model_type']}").build(config)
+
+
 def _tokens(rows: int, length: int) -> dict[str, nyala.Tensor]:
     ids = nyala.from_numpy(token_ids(rows, length))
     return {"input_ids": ids, "attention_mask": nyala.ones_like(ids)}
@@ -239,9 +259,12 @@ def _inference(model: Any, *inputs: Any, **named: Any) -> Call:
 
 
 def _training(model: Any, rows: int, *inputs: Any, **named: Any) -> Call:
+    return _learning(model, nyala.arange(rows) % 2, *inputs, **named)
+
+
+def _learning(model: Any, labels: nyala.Tensor, *inputs: Any, **named: Any) -> Call:
     model.train()
     optimizer = nyala.optim.AdamW(model.parameters(), lr=1e-4)
-    labels = nyala.arange(rows) % 2
 
     def call() -> None:
         loss = F.cross_entropy(model(*inputs, **named), labels)

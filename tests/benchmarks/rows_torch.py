@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from .inputs import (
     DECODERS,
-    DETECTORS,
+    PICTURE_MODELS,
     PICTURE_SIZE,
     SAMPLE_RATE,
     SOUND_MODELS,
@@ -23,6 +23,7 @@ from .inputs import (
     mail_vocabulary,
     mails,
     picture_files,
+    pixel_classes,
     token_ids,
 )
 from .ops_torch import operation as operation
@@ -46,17 +47,26 @@ def picture_training(variant: Variant, name: str, batch: int) -> Call:
     return _training(variant, model, batch, x)
 
 
-def detection(variant: Variant, name: str, height: int, width: int) -> Call:
-    """A detector on one picture."""
-    allow_torchvision()
-    import transformers
+def published_inference(variant: Variant, name: str, batch: int, height: int, width: int) -> Call:
+    """A model of transformers, or MONAI's U-Net, on pictures."""
+    return _inference(variant, _published(variant, name), _laid_out(variant, torch.from_numpy(array(batch, 3, height, width))))
 
-    kind = name.partition("-")[0].capitalize()
-    model = getattr(transformers, f"{kind}ForObjectDetection")(getattr(transformers, f"{kind}Config")(**DETECTORS[name]))
-    x = torch.from_numpy(array(1, 3, height, width))
-    if variant.channels_last:
-        model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
-    return _inference(variant, model, x)
+
+def segmenter_training(variant: Variant, name: str, batch: int, side: int) -> Call:
+    """A step of AdamW on a model that gives every pixel a class."""
+    model, x = _published(variant, name), _laid_out(variant, torch.from_numpy(array(batch, 3, side, side)))
+    with torch.inference_mode():
+        out = model(x)
+        rows, classes, height, width = getattr(out, "logits", out).shape
+    return _learning(variant, model, torch.from_numpy(pixel_classes(rows, height, width, classes)), x)
+
+
+def compared_with_texts(variant: Variant, name: str, pictures: int, texts: int, length: int) -> Call:
+    """A model of pictures and texts: how well each text fits each picture."""
+    pixels = _picture_batch(variant, pictures)
+    return _inference(
+        variant, _published(variant, name), pixel_values=pixels, input_ids=torch.from_numpy(token_ids(texts, length))
+    )
 
 
 def text_inference(variant: Variant, name: str, rows: int, length: int) -> Call:
@@ -278,13 +288,29 @@ def _picture_model(variant: Variant, name: str) -> Any:
     allow_torchvision()
     from timm import create_model
 
-    model = create_model(name)
-    return model.to(memory_format=torch.channels_last) if variant.channels_last else model
+    return _laid_out(variant, create_model(name))
+
+
+def _published(variant: Variant, name: str) -> Any:
+    config = dict(PICTURE_MODELS[name])
+    if config["model_type"] == "unet":
+        from monai.networks.nets import UNet
+
+        del config["model_type"]
+        return _laid_out(variant, UNet(**config))
+    allow_torchvision()
+    import transformers
+
+    made = transformers.AutoConfig.for_model(**config)
+    return _laid_out(variant, getattr(transformers, config["architectures"][0])(made))
 
 
 def _picture_batch(variant: Variant, batch: int) -> torch.Tensor:
-    x = torch.from_numpy(array(batch, 3, PICTURE_SIZE, PICTURE_SIZE))
-    return x.to(memory_format=torch.channels_last) if variant.channels_last else x
+    return _laid_out(variant, torch.from_numpy(array(batch, 3, PICTURE_SIZE, PICTURE_SIZE)))
+
+
+def _laid_out(variant: Variant, given: Any) -> Any:
+    return given.to(memory_format=torch.channels_last) if variant.channels_last else given
 
 
 def _tokens(rows: int, length: int) -> dict[str, torch.Tensor]:
@@ -305,9 +331,12 @@ def _inference(variant: Variant, model: Any, *inputs: Any, **named: Any) -> Call
 
 
 def _training(variant: Variant, model: Any, rows: int, *inputs: Any, **named: Any) -> Call:
+    return _learning(variant, model, torch.arange(rows) % 2, *inputs, **named)
+
+
+def _learning(variant: Variant, model: Any, labels: torch.Tensor, *inputs: Any, **named: Any) -> Call:
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    labels = torch.arange(rows) % 2
     if variant.compiled:
         model = torch.compile(model)
 

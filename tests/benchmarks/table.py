@@ -62,6 +62,22 @@ def _picture_rows() -> list[Row]:
     return rows
 
 
+def _published_rows() -> list[Row]:
+    rows = []
+    for name in ("detr-resnet-50", "yolos-tiny"):
+        rows.append(Row(f"{name}/infer 480x640", "published_inference", (name, 1, 480, 640), pictures=True))
+    rows.append(
+        Row("dinov2-small/infer 8", "published_inference", ("dinov2-small", 8, PICTURE_SIZE, PICTURE_SIZE), pictures=True)
+    )
+    for name in ("segformer-b0", "upernet-convnext-tiny", "unet"):
+        rows.append(Row(f"{name}/infer 512", "published_inference", (name, 1, 512, 512), pictures=True))
+    for name in ("segformer-b0", "unet"):
+        rows.append(Row(f"{name}/train 4x256", "segmenter_training", (name, 4, 256), pictures=True))
+    rows.append(Row("clip-base/infer 8", "compared_with_texts", ("clip-base", 8, 4, 77), pictures=True))
+    rows.append(Row("siglip-base/infer 2", "compared_with_texts", ("siglip-base", 2, 4, 64), pictures=True))
+    return rows
+
+
 def _decoder_rows() -> list[Row]:
     rows = []
     for kind, weights in (("", "float32"), (" bf16", "bfloat16"), (" int8", "int8")):
@@ -90,7 +106,7 @@ _OPERATIONS = (
 
 ROWS: tuple[Row, ...] = (
     *_picture_rows(),
-    *(Row(f"{name}/infer 480x640", "detection", (name, 480, 640), pictures=True) for name in ("detr-resnet-50", "yolos-tiny")),
+    *_published_rows(),
     Row("minilm/infer 1x16", "text_inference", ("minilm", 1, 16)),
     Row("minilm/infer 32x128", "text_inference", ("minilm", 32, 128)),
     Row("minilm/train 32x128", "text_training", ("minilm", 32, 128)),
