@@ -36,7 +36,7 @@ def read_folder(folder: Path, recipe: Data) -> dict[str, Samples]:
     """
     with storage_errors(folder, "read"):
         entries = [p for p in sorted(folder.iterdir()) if not p.name.startswith((".", "__"))]
-    split = {part: found for part, names in SPLITS.items() if (found := [p for p in entries if _is_called(p, names)])}
+    split = {part: found for part, names in SPLITS.items() if (found := [p for p in entries if is_called(p, names)])}
     if "train" in split and len(split) == 1 and all(p.is_dir() for p in split["train"]) and len(_subfolders(folder)) > 1:
         split = {}  # "train" beside other subfolders: a class, as locomotives would be
     if "train" not in split and split:
@@ -49,18 +49,21 @@ def read_folder(folder: Path, recipe: Data) -> dict[str, Samples]:
     return {"train": _unsplit(folder, recipe)}
 
 
-def _is_called(path: Path, names: Sequence[str]) -> bool:
+def is_called(path: Path, names: Sequence[str]) -> bool:
     """Whether a folder or a file of rows has one of these names; ``train-00000-of-00002.parquet`` is called train."""
     if path.is_dir():
         return path.name.lower() in names
     return bool(ending(path)) and path.name.lower().split(".")[0].split("-")[0] in names
 
 
+def in_pieces(found: Sequence[Path]) -> bool:
+    """Whether files are the pieces of one: of one ending, and all numbered as ``train-00000-of-00002.parquet`` is."""
+    return len({ending(p) for p in found}) == 1 and all(p.is_file() and "-of-" in p.name for p in found)
+
+
 def _alone(folder: Path, part: str, found: Sequence[Path]) -> list[Path]:
     """All files of a part in several pieces, or the one thing that it is."""
-    pieces = [p for p in found if p.is_file()]
-    same = len({ending(p) for p in pieces}) == 1 and all("-of-" in p.name for p in pieces)
-    if len(found) == 1 or (len(pieces) == len(found) and same):
+    if len(found) == 1 or in_pieces(found):
         return list(found)
     raise DataError(
         f"{folder} has several {part} parts: {', '.join(p.name for p in found)}", fix="keep one, or give one as data.name"

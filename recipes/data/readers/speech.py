@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,20 +31,23 @@ def read(recipe: Data) -> Raw | None:
     named = {"train": recipe.name, "validation": recipe.validation, "test": recipe.test}
     paths = {part: Path(name).expanduser() for part, name in named.items() if name is not None}
     parts = (
-        {"train": paths["train"]}
+        {"train": [paths["train"]]}
         | ({} if not paths["train"].is_dir() else _in_folder(paths["train"]))
-        | {part: path for part, path in paths.items() if part != "train"}
+        | {part: [path] for part, path in paths.items() if part != "train"}
     )
-    if not _is_table(parts["train"]):
+    if not _is_table(parts["train"][0]):
         return None
-    table = read_table(parts["train"], recipe.delimiter, recipe.encoding)
+    table = read_table(parts["train"][0], recipe.delimiter, recipe.encoding)
     if not is_speech(table, recipe.columns):
         return None
-    found, hashes = {}, {}
-    for part, path in parts.items():
-        rows = table if part == "train" else _speech_of(path, recipe)
-        found[part] = _utterances(rows, recipe.columns)
-        hashes[part] = _digest(rows, found[part])
+    found: dict[str, list[Utterance]] = {}
+    hashes = {}
+    for part, pieces in parts.items():
+        tables = [table if path == table.path else _speech_of(path, recipe) for path in pieces]
+        each = [_utterances(rows, recipe.columns) for rows in tables]
+        found[part] = [one for piece in each for one in piece]
+        digests = [_digest(rows, piece) for rows, piece in zip(tables, each, strict=True)]
+        hashes[part] = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     return of_utterances(found, hashes)
 
 
@@ -127,20 +131,20 @@ def _is_table(path: Path) -> bool:
     return path.is_file() and bool(ending(path))
 
 
-def _in_folder(folder: Path) -> dict[str, Path]:
-    """The files of rows of a folder by part: ``train.csv`` and its like, or a list by a customary name."""
-    from .folders import MANIFESTS, SPLITS
+def _in_folder(folder: Path) -> dict[str, list[Path]]:
+    """The files of rows of a folder by part: ``train.csv`` and its like, perhaps in pieces, or a list by a customary name."""
+    from .folders import MANIFESTS, SPLITS, in_pieces, is_called
 
     tables = [path for path in sorted(folder.iterdir()) if _is_table(path)]
-    parts = {part: [p for p in tables if p.name.split(".")[0].lower() in names] for part, names in SPLITS.items()}
-    split = {part: found[0] for part, found in parts.items() if len(found) == 1}
+    parts = {part: [p for p in tables if is_called(p, names)] for part, names in SPLITS.items()}
+    split = {part: found for part, found in parts.items() if len(found) == 1 or in_pieces(found)}
     folders = {path.name.lower() for path in folder.iterdir() if path.is_dir()}
     if folders & {name for names in SPLITS.values() for name in names}:
         return {}
     if "train" in split:
         return split
     lists = [p for p in tables if p.name.split(".")[0].lower() in MANIFESTS]
-    return {"train": lists[0]} if len(lists) == 1 else {}
+    return {"train": lists} if len(lists) == 1 else {}
 
 
 def _speech_of(path: Path, recipe: Data) -> Table:
