@@ -31,10 +31,11 @@ def touched(block: WindowBlock, row: int, column: int) -> set[tuple[int, int]]:
     changed[0, row, column] += sample(4).numpy()
     with nyala.no_grad():
         apart = np.abs(block(x).numpy() - block(nyala.tensor(changed)).numpy()).max(-1)[0]
-    return {(int(r), int(c)) for r, c in np.argwhere(apart > 1e-7)}
+    return {(int(r), int(c)) for r, c in np.argwhere(apart > 0)}
 
 
 def test_each_place_sees_its_window_alone() -> None:
+    nyala.manual_seed(0)
     plain, moved = (WindowBlock(4, 2, (4, 4), shifted).eval() for shifted in (False, True))
     assert touched(plain, 1, 2) == {(r, c) for r in range(4) for c in range(4)}
     assert touched(moved, 3, 4) == {(r, c) for r in range(2, 6) for c in range(2, 6)}
