@@ -31,3 +31,5 @@ template <class T> struct After {
     return activated(v, activation);
   }
 };
+// the same as a kernel's parameters
+#define END(T) const T *bias, const T *scale, const T *shift, const T *residual, int activation

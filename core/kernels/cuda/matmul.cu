@@ -3,17 +3,14 @@
 #include "few.cuh"
 #include "product.cuh"
 
-#define LAID(x) int64 x##_outer, int64 x##_inner, int64 x##_by_x, int64 x##_by_k
-#define LIE(x) Lie{x##_outer, x##_inner, x##_by_x, x##_by_k}
 #define PRODUCT(size, Size, S, T)                                                                                         \
   extern "C" __global__ void __launch_bounds__(Tiles<T>::Size::THREADS) product_##size##_##S(                             \
-      const T* a, LAID(a), const T* b, LAID(b), T* c, int m, int n, int k, int inner, const T* bias, const T* scale,      \
-      const T* shift, const T* residual, int activation) {                                                                \
+      const T* a, LAID(a), const T* b, LAID(b), T* c, int m, int n, int k, int inner, END(T)) {                        \
     product<Tiles<T>::Size>(a, LIE(a), b, LIE(b), c, m, n, k, inner, After<T>{bias, scale, shift, residual, activation}); \
   }
 #define FEW(rows, S, T)                                                                                                     \
   extern "C" __global__ void few_##rows##_##S(const T* x, const T* weight, int64 apart, T* y, int m, int n, int k,          \
-                                              const T* bias, const T* scale, const T* shift, const T* residual, int activation) { \
+                                              END(T)) {                                                                      \
     few_rows<rows>(x, Rows<T>{weight, apart}, y, m, n, k, After<T>{bias, scale, shift, residual, activation});              \
   }
 #define DEFINE(S, T)            \

@@ -44,7 +44,7 @@ def linear(x: Any, weight: Any, bias: Any = None, after: After | None = None, pa
 
 
 def few(rows: Any, dtype: str, source: str, weight: tuple[Any, ...], n: int, end: End, name: str = "few") -> Any:
-    """A few rows (m, k) by the ``n`` rows of a weight, by kernel ``NAME_ROWS_DTYPE`` of ``source``; ``weight`` are its arguments."""
+    """A few rows (m, k) by the ``n`` rows of a weight, by kernel ``NAME_ROWS_DTYPE`` of ``source``; ``weight`` are arguments."""
     m, k = rows.shape
     out = cupy().empty((m, n), rows.dtype)
     held = next(count for count in _FEW if count >= m)
@@ -65,7 +65,7 @@ def multiply(source: str, name: str, dtype: str, given: Product, out: Any, end: 
     size, side = "large", _LARGE
     if batch * blocks_for(given.m, _LARGE) * blocks_for(given.n, _LARGE) < _BUSY:
         size, side = "small", _SMALL
-    threads = 128 if size == "small" and dtype in ("f16", "bf16") else 256
+    threads = 128 if size == "small" and given.a.itemsize == 2 else 256
     grid = batch * blocks_for(given.m, side) * blocks_for(given.n, side)
     lies = [tuple(map(np.int64, strides)) for strides in (given.a_strides, given.b_strides)]
     sizes = given.m, given.n, given.k, given.inner
