@@ -66,9 +66,7 @@ def _published_rows() -> list[Row]:
     rows = []
     for name in ("detr-resnet-50", "yolos-tiny"):
         rows.append(Row(f"{name}/infer 480x640", "published_inference", (name, 1, 480, 640), pictures=True))
-    rows.append(
-        Row("dinov2-small/infer 8", "published_inference", ("dinov2-small", 8, PICTURE_SIZE, PICTURE_SIZE), pictures=True)
-    )
+    rows.append(Row("dinov2-small/infer 8", "published_inference", ("dinov2-small", 8, 224, 224), pictures=True))
     for name in ("segformer-b0", "upernet-convnext-tiny", "unet"):
         rows.append(Row(f"{name}/infer 512", "published_inference", (name, 1, 512, 512), pictures=True))
     for name in ("segformer-b0", "unet"):
