@@ -26,6 +26,7 @@ _DTYPES = {
     "long long": "int64", "uint64": "uint64", "unsigned long long": "uint64", "uint32": "uint32", "unsigned int": "uint32",
     "unsigned": "uint32", "uint8": "uint8", "unsigned char": "uint8", "int8": "int8", "signed char": "int8", "bool": "bool",
     "short": "int16", "unsigned short": "uint16",
+    "Wide<float>": "float32", "Wide<__half>": "float32", "Wide<__nv_bfloat16>": "float32", "Wide<double>": "float64",
 }  # fmt: skip
 
 
