@@ -16,6 +16,7 @@ from ..tensor import Tensor
 from ..tracing import here
 from .array import TracedArray
 from .entry import Entry, describe
+from .explaining import explained
 from .reach import Reach
 from .replay import Missed
 from .tracer import Tracer
@@ -110,6 +111,15 @@ class Compiled:
             tracer.finish()
         entry.take(tracer, described, len(given))
         return result
+
+    def explain(self, graph: bool = False) -> str:
+        """What became of it: signatures, steps, chains, memory, guards, and why calls were recorded anew or run eagerly.
+
+        Args:
+            graph: list every step too.
+        """
+        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        return explained(name, list(self._entries.values()), self._history, graph)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

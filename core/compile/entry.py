@@ -11,7 +11,9 @@ import numpy as np
 from ..random import ambient_state, set_ambient_state
 from ..tensor import Tensor
 from .array import TracedArray
+from .fusing import fuse
 from .order import look_first
+from .memory import Plan, plan
 from .passes import difference, fold, prune, settle
 from .program import Program, Ref, leaves, reads
 from .replay import Missed, runnable
@@ -35,7 +37,8 @@ class Entry:
         self.reason = ""
         self.last_difference = ""
         self.traces = self.misses = self.runs = 0
-        self.folded = self.pruned = 0
+        self.recorded = self.folded = self.pruned = self.fused = self.held = 0
+        self.memory: Plan | None = None
         self._before: Program | None = None
         self._held: list[tuple[Tensor, Any]] = []
         self._written: list[Tensor] = []
@@ -77,19 +80,23 @@ class Entry:
     def _make(self, program: Program) -> None:
         self._before = None
         results = [leaf.slot for leaf in _flat(program.result) if isinstance(leaf, Ref)]
+        self.recorded = len(program.nodes)
         self.folded = fold(program)
         self.pruned = prune(program, results)
         if problem := look_first(program):
             self.give_up(problem)
             return
+        self.fused = fuse(program, results)
         used = {slot for node in program.nodes for slot in reads(node)}.union(results)
         held = [s.source[1] for s in program.slots if s.source[0] == "held" and s.number in used]
         self._held = [(t, t.array) for t in held]
         roots = {r for node in program.nodes for r in node.writes}
+        self.held = len(held)
+        self.memory = plan(program, results)
         self._written = [s.source[1] for s in program.slots if s.source[0] == "held" and s.root in roots]
         self._result = program.result
         self.program = program
-        self.run = runnable(program, results)
+        self.run = runnable(program, results, self.memory.arrays)
 
     # ---- repeating
 

@@ -38,8 +38,8 @@ def _set_grad(tensor: Tensor, array: Any) -> None:
 class _Writer:
     """The text of the function, and the things that its names stand for."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, buffers: dict[int, Any]) -> None:
+        self.program, self._buffers = program, buffers
         self.names: dict[str, Any] = {"set_grad": _set_grad}
         self.lines: list[str] = []
         self._known: dict[int, str] = {}
@@ -74,6 +74,8 @@ class _Writer:
 
     def _call(self, node: Node) -> str:
         args = [self.expression(a) for a in node.args] + [f"{k}={self.expression(v)}" for k, v in node.kwargs.items()]
+        if isinstance(node.outputs, Ref) and node.outputs.slot in self._buffers:
+            args.append(f"out={self.constant(self._buffers[node.outputs.slot])}")
         return f"{self.constant(node.function)}({', '.join(args)})"
 
     def _target(self, outputs: Any, checks: list[tuple[str, Any]]) -> str:
@@ -142,6 +144,6 @@ def last_uses(program: Program, results: list[int]) -> dict[int, list[int]]:
     return forgotten
 
 
-def runnable(program: Program, results: list[int]) -> Callable[..., Any]:
-    """A function from the input arrays to the arrays of the slots ``results``."""
-    return _Writer(program).function(results, last_uses(program, results))
+def runnable(program: Program, results: list[int], buffers: dict[int, Any]) -> Callable[..., Any]:
+    """A function from the input arrays to the arrays of the slots ``results``; ``buffers`` are where chains write, by slot."""
+    return _Writer(program, buffers).function(results, last_uses(program, results))

@@ -32,7 +32,7 @@ def _plain_index(index: Any, x: Any) -> Any:
         if index.array.dtype.kind not in "iub":
             raise DtypeError(f"a tensor of {index.dtype} cannot be an index", fix="use integers or bools")
         return move(index.array, of(x)) if index.array.ndim or index.array.dtype.kind == "b" else int(index.array)
-    if isinstance(index, (list, np.ndarray)) and (isinstance(index, list) or type(x) is not np.ndarray):
+    if isinstance(index, (list, np.ndarray)) and (isinstance(index, list) or not isinstance(x, np.ndarray)):
         return move(np.asarray(index) if len(index) else np.zeros(0, np.int64), of(x))
     return index
 
@@ -44,7 +44,7 @@ def _checked_index(index: Any, x: Any) -> Any:
         IndexRangeError: an index outside its dimension.
     """
     index = _plain_index(index, x)
-    if type(x) is np.ndarray:
+    if isinstance(x, np.ndarray):
         return index
     use(x)
     parts = index if isinstance(index, tuple) else (index,)

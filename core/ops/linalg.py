@@ -186,7 +186,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _unrecorded(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """With the weight as the kernel packed it before; inside a module's forward, waiting for what follows."""
     x, w, b, packs = input.array, weight.array, None if bias is None else bias.array, weight.packs()
-    if type(x) is not np.ndarray or (b is not None and type(b) is not np.ndarray):
+    if not isinstance(x, np.ndarray) or (b is not None and not isinstance(b, np.ndarray)):
         check_same("linear", input=input, weight=weight, bias=bias)
 
     def compute(after: After | None) -> Any:

@@ -75,7 +75,7 @@ class CrossEntropy(Composite):
         self.target, self.weight, self.smoothing, self.reduction = target, weight, smoothing, reduction
 
     def forward(self, x: Any) -> Any:
-        if self.recording and self.reduction != "none" and type(x) is not np.ndarray and x.dtype != np.float16:
+        if self.recording and self.reduction != "none" and not isinstance(x, np.ndarray) and x.dtype != np.float16:
             return self._with_gradient(x)
         loss, self.row_weight, kept = kernels.of(x).cross_entropy(x, self.target, self.weight, self.smoothing)
         if self.recording:

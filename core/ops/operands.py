@@ -55,6 +55,8 @@ def operands(a: Any, b: Any, what: str) -> tuple[Tensor, Tensor]:
 
 def _together(a: Tensor, b: Tensor, what: str) -> tuple[Tensor, Tensor]:
     """Tensors on the CPU and on a GPU: a single number without dimensions follows the other one, as in torch."""
+    if isinstance(a.array, np.ndarray) and isinstance(b.array, np.ndarray):
+        return a, b  # one of them belongs to a recording
     if a.ndim == 0 and not a.is_cuda:
         return a.to(b.device), b
     if b.ndim == 0 and not b.is_cuda:
