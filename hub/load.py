@@ -130,8 +130,9 @@ def load(
     new = bool(random_init or num_classes or patterns)
     config, published = _with_head_for(task or _vectors_of(config, files), config, module, new)
     classes = num_classes if num_classes is not None and num_classes != published else None
+    _check_classifies(module, classes)
     with _initialised(random_init or classes is not None or bool(patterns)), _nonsense_told(files):
-        model = module.build(config, **config_overrides, **_head_override(module, config, classes))
+        model = module.build(config, **config_overrides, **_head_override(config, classes))
     fresh = _fresh_names(model, classes, patterns)
     if not random_init:
         read_weights(model, module, files, fresh)
@@ -330,20 +331,24 @@ def _spells(config: Mapping[str, Any]) -> bool:
 _HEADLESS = ("voice-activity-detection", "pitch", "text-to-speech", "audio-codec", "sound-embedding")
 
 
-def _head_override(module: Any, config: Mapping[str, Any], classes: int | None) -> dict[str, int]:
-    """The new head's size, under the name it has in this layout.
+def _check_classifies(module: Any, classes: int | None) -> None:
+    """Whether a classifier can be made for an architecture.
 
     Raises:
-        ArgumentError: a model for which there is no classifier.
+        ArgumentError: there is none.
     """
-    if classes is None:
-        return {}
-    if getattr(module, "TASK", None) in _HEADLESS:
+    if classes is not None and getattr(module, "TASK", None) in _HEADLESS:
         raise ArgumentError(
             f"a model for {module.TASK} with a new head for {classes} classes",
             why="no classifier is made for it, and it cannot be fine-tuned here",
             fix="choose a model that classifies: nyala list --task audio-classification",
         )
+
+
+def _head_override(config: Mapping[str, Any], classes: int | None) -> dict[str, int]:
+    """The new head's size, under the name it has in this layout."""
+    if classes is None:
+        return {}
     return {"num_labels" if "model_type" in config else "num_classes": classes}
 
 

@@ -56,8 +56,8 @@ def look(args: argparse.Namespace, read: Callable[[str], Any] | None = None) -> 
             errors.append(error)
         else:
             return
-    for error in errors[:-1]:
-        console.complain(f"nyala {args.command}: {error}")
+    for told in errors[:-1]:
+        console.complain(f"nyala {args.command}: {told}")
     raise errors[-1]
 
 
