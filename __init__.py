@@ -35,6 +35,7 @@ _MODULES = {
     "fft": "core.ops.fft",
     "cuda": "core.cuda",
     "amp": "core.amp",
+    "backends": "core.backends",
 }
 # Public name -> the module that defines it.
 _NAMES: dict[str, str] = {
@@ -43,6 +44,7 @@ _NAMES: dict[str, str] = {
         "core.tensor": "Tensor",
         "core.autograd": "no_grad enable_grad set_grad_enabled inference_mode is_grad_enabled",
         "core.invariance": "batch_invariant",
+        "core.backends": "set_float32_matmul_precision get_float32_matmul_precision",
         "core.autocast": "autocast is_autocast_enabled get_autocast_dtype",
         "core.create": (
             "tensor as_tensor from_numpy from_dlpack zeros ones empty full zeros_like ones_like empty_like full_like "

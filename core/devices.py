@@ -136,6 +136,46 @@ def move(array: Any, device: str) -> Any:
         return cupy().asarray(array)
 
 
+def is_pinned(array: Any) -> bool:
+    """Whether a NumPy array lies in memory that a GPU reads by itself."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return type(array.obj if isinstance(array, memoryview) else array).__name__ == "PinnedMemoryPointer"
+
+
+def pinned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy in C order in memory that a GPU reads by itself; the array itself where it lies there already.
+
+    Raises:
+        DeviceError: there is no GPU.
+    """
+    if is_pinned(array):
+        return array
+    held = cupy().cuda.alloc_pinned_memory(max(1, array.nbytes))
+    copy = np.frombuffer(held, np.uint8, array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def start_move(array: Any, device: str) -> Any:
+    """``move`` that does not wait for the copy from pinned memory to a GPU; any other is as ``move``."""
+    if not isinstance(array, np.ndarray) or device == "cpu" or not is_pinned(array) or not array.flags.c_contiguous:
+        return move(array, device)
+    check_dtype(array.dtype)
+    with cupy().cuda.Device(int(device.partition(":")[2])):
+        made = cupy().empty(array.shape, array.dtype)
+        stream = cupy().cuda.get_current_stream()
+        made.set(array, stream=stream)
+        event = cupy().cuda.Event(disable_timing=True)
+        event.record(stream)
+    _copying[:] = [(copying, source) for copying, source in _copying if not copying.done]
+    _copying.append((event, array))  # what is copied must stay where it is until it has been
+    return made
+
+
+_copying: list[tuple[Any, np.ndarray[Any, Any]]] = []
+
+
 def check_same(what: str, **named: Any) -> None:
     """Raise a DeviceError where tensors (or arrays) that ``what`` needs together are on different devices; None is left out.
 

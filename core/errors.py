@@ -102,6 +102,13 @@ class ModuleError(NyalaError, AttributeError):
     code = "E108"
 
 
+class OutOfMemoryError(NyalaError, MemoryError):
+    """No memory for what an operation makes."""
+
+    code = "E109"
+    exit_code = 1
+
+
 class UnknownNameError(NyalaError, LookupError):
     """A name that is not in the catalogue that was asked."""
 

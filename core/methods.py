@@ -123,19 +123,24 @@ def _uniform_(self: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
 
 
 class _Move(Operation):
-    def __init__(self, device: str) -> None:
-        self.device = device
+    def __init__(self, device: str, waits: bool = True) -> None:
+        self.device, self.waits = device, waits
 
     def forward(self, x: Any) -> Any:
         self.source = devices.of(x)
-        return devices.move(x, self.device)
+        return devices.move(x, self.device) if self.waits else devices.start_move(x, self.device)
 
     def backward(self, g: Tensor) -> Tensor:
         return g.to(self.source)
 
 
-def _to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> Tensor:
-    """The tensor with another dtype and/or on another device: ``x.to("cuda")``, ``x.to(nyala.float16)``, ``x.to(other)``."""
+def _to(
+    self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, non_blocking: bool = False
+) -> Tensor:
+    """The tensor with another dtype and/or on another device: ``x.to("cuda")``, ``x.to(nyala.float16)``, ``x.to(other)``.
+
+    ``non_blocking``: a copy from pinned memory (``pin_memory()``) to a GPU is not waited for; do not write to ``x`` meanwhile.
+    """
     for a in args:
         if isinstance(a, Tensor):
             dtype, device = a.dtype, a.device
@@ -145,10 +150,27 @@ def _to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: b
             dtype = a
     out = self
     if device is not None and (place := devices.parse(device)) != self.device:
-        out = _Move(place).apply(out)
+        out = _Move(place, not non_blocking).apply(out)
     if dtype is not None:
         out = cast.cast(out, dtype)
     return out.clone() if copy and out is self else out
+
+
+def _pin_memory(self: Tensor) -> Tensor:
+    """A copy on the CPU in memory that a GPU reads by itself, for quick copies there; itself where it lies there already.
+
+    Raises:
+        DeviceError: the tensor is on a GPU, or there is none.
+    """
+    if self.is_cuda:
+        raise devices.DeviceError(f"pin_memory of a tensor on {self.device}", fix="pin what is on the CPU")
+    array = devices.pinned(self.array)
+    return self if array is self.array else Tensor(array)
+
+
+def _is_pinned(self: Tensor) -> bool:
+    """Whether it lies in memory that a GPU reads by itself."""
+    return not self.is_cuda and devices.is_pinned(self.array)
 
 
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
@@ -225,6 +247,8 @@ def _install() -> None:
         "clip": elementwise.clamp,
         "to": _to,
         "type_as": _type_as,
+        "pin_memory": _pin_memory,
+        "is_pinned": _is_pinned,
         "copy_": _copy_,
         "fill_": _fill_,
         "zero_": _zero_,

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .devices import mismatch, module_of, of, use
-from .errors import ArgumentError, kind_of
+from .errors import ArgumentError, OutOfMemoryError, kind_of
 from .graph import Node, Version, changed_in_place, state
 from .tensor import Tensor
 from .tracing import here
@@ -66,7 +66,10 @@ class Operation(Node):
                     recording = True
                     break
         self.recording = recording
-        out = self.forward(*arrays)
+        try:
+            out = self.forward(*arrays)
+        except MemoryError as error:
+            raise _no_memory(self.name, arrays, error) from error
         if type(out) is tuple:
             return self._several(inputs, out, recording)
         if type(out) is not np.ndarray and isinstance(out, np.generic):
@@ -120,6 +123,15 @@ class Operation(Node):
     def release(self) -> None:
         super().release()
         self._output = None
+
+
+def _no_memory(operation: str, arrays: Sequence[Any], error: MemoryError) -> MemoryError:
+    from .memory import out_of_memory
+
+    if isinstance(error, OutOfMemoryError):
+        return error  # it came through an operation that this one is made of
+    shapes = " and ".join(str(a.shape) for a in arrays[:3])
+    return out_of_memory(f"{operation} of {shapes}", of(arrays[0]) if arrays else "cpu", error)
 
 
 def _no_tensor(operation: str, inputs: Sequence[Any]) -> ArgumentError:

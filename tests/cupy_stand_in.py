@@ -63,6 +63,7 @@ _SORTING = {"sort", "argsort", "partition", "argpartition", "lexsort", "unique"}
 
 class _Current(threading.local):
     id = 0
+    stream: Any = None
 
 
 _current = _Current()
@@ -85,6 +86,57 @@ class _Device:
 
     def __exit__(self, *exc: object) -> None:
         _current.id = self._before
+
+
+LOG: list[tuple[Any, ...]] = []  # what streams were told, in order
+
+
+class _Stream:
+    """``cupy.cuda.Stream``: everything is done at once, and written down in ``LOG``."""
+
+    _made = 0
+
+    def __init__(self, null: bool = False, non_blocking: bool = False, priority: int = 0) -> None:  # noqa: ARG002
+        _Stream._made += not null
+        self.ptr, self.done, self._before = 0 if null else 4096 * _Stream._made, True, []
+
+    def __enter__(self) -> _Stream:
+        self._before.append(_current.stream)
+        _current.stream = self
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _current.stream = self._before.pop()
+
+    def synchronize(self) -> None:
+        LOG.append(("synchronize", self.ptr))
+
+    def wait_event(self, event: _Event) -> None:
+        LOG.append(("wait", self.ptr, event.of))
+
+
+class _Event:
+    """``cupy.cuda.Event``."""
+
+    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:  # noqa: ARG002
+        self.timed, self.done, self.of = not disable_timing, True, None
+
+    def record(self, stream: _Stream) -> None:
+        self.of = stream.ptr
+
+    def synchronize(self) -> None:
+        LOG.append(("synchronize event", self.of))
+
+
+class MemoryHook:
+    """``cupy.cuda.MemoryHook``: the tests call it, for nothing is allocated here."""
+
+    def __enter__(self) -> MemoryHook:
+        return self
+
+
+class PinnedMemoryPointer(bytearray):
+    """What ``cupy.cuda.alloc_pinned_memory`` gives: a buffer."""
 
 
 class _Pointer:
@@ -147,6 +199,11 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     def get(self) -> np.ndarray[Any, Any]:
         return self._array.copy()
+
+    def set(self, array: np.ndarray[Any, Any], stream: Any = None) -> None:
+        assert isinstance(array, np.ndarray) and array.shape == self.shape and array.dtype == self.dtype
+        LOG.append(("copy", stream.ptr if stream is not None else 0))
+        self._array[...] = array
 
     def __getattr__(self, name: str) -> Any:
         if name in LACKING_METHODS or name.startswith("__") or not hasattr(np.ndarray, name):
@@ -433,7 +490,13 @@ def module() -> Any:
     runtime.getDeviceProperties = lambda number: {"name": f"stand-in {number}".encode()}
     pool = types.SimpleNamespace(used_bytes=lambda: 0, free_all_blocks=lambda: None)
     cupy.get_default_memory_pool = lambda: pool
-    cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=_Device)
+    pool.total_bytes = lambda: 1024
+    runtime.memGetInfo = lambda: (3 * 2**30, 4 * 2**30)
+    cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=_Device, Stream=_Stream, Event=_Event, MemoryHook=MemoryHook)
+    null = _Stream(null=True)
+    cupy.cuda.get_current_stream = lambda: _current.stream or null
+    cupy.cuda.get_elapsed_time = lambda _start, _end: 1.5
+    cupy.cuda.alloc_pinned_memory = PinnedMemoryPointer
     cupy.cuda.function = types.SimpleNamespace(Module=_Code)
     cupy.cuda.driver = types.SimpleNamespace(funcSetAttribute=lambda _function, _attribute, _value: None)
     return cupy

@@ -3,6 +3,7 @@
 from .collate import PadCollate, default_collate
 from .dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
 from .loader import DataLoader
+from .prefetch import pinned, prefetched, to_device
 from .samplers import (
     BatchSampler,
     LengthBucketSampler,
@@ -26,5 +27,8 @@ __all__ = [
     "TensorDataset",
     "WeightedRandomSampler",
     "default_collate",
+    "pinned",
+    "prefetched",
     "random_split",
+    "to_device",
 ]

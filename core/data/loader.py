@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from .. import random
+from .. import devices, random
 from ..errors import ArgumentError, DataError, NyalaError, kind_of
 from .collate import default_collate
 from .dataset import sample
+from .prefetch import pinned
 from .samplers import BatchSampler, RandomSampler, SequentialSampler
 
 
@@ -34,6 +35,7 @@ class DataLoader:
         drop_last: leave out a last batch that is not full.
         prefetch: batches that are prepared ahead.
         seed: what order and samples are drawn by.
+        pin_memory: put batches into memory that a GPU reads by itself; :func:`.prefetch.prefetched` does it for you.
 
     ``state_dict()`` is the place within the epoch; a loader that loads it goes on with the next batch.
 
@@ -55,6 +57,7 @@ class DataLoader:
         drop_last: bool = False,
         prefetch: int = 2,
         seed: int = 0,
+        pin_memory: bool = False,
     ) -> None:
         if num_workers < 0 or prefetch < 1:
             raise ArgumentError(f"num_workers={num_workers}, prefetch={prefetch}", fix="use num_workers >= 0 and prefetch >= 1")
@@ -67,7 +70,9 @@ class DataLoader:
         if (batch_sampler is not None) + (sampler is not None) + shuffle > 1:
             raise ArgumentError("shuffle, sampler and batch_sampler exclude each other", fix="give one of them")
         self.dataset, self.num_workers, self.prefetch, self.seed = dataset, num_workers, prefetch, seed
-        self.collate_fn = collate_fn or default_collate
+        self.collate_fn, self.pin_memory = collate_fn or default_collate, pin_memory
+        if pin_memory:
+            devices.cupy()  # raises where there is no GPU
         if batch_sampler is None:
             if sampler is None:
                 sampler = RandomSampler(dataset, seed=seed) if shuffle else SequentialSampler(dataset)
@@ -124,7 +129,8 @@ class DataLoader:
                     f"sample {index} of the dataset raised {type(error).__name__}: {error}", fix="look at this sample"
                 ) from error
         try:
-            return self.collate_fn(samples)
+            batch = self.collate_fn(samples)
+            return pinned(batch) if self.pin_memory else batch
         except NyalaError as error:
             error.what += f" (its samples are {', '.join(map(str, indices[:16]))}{', ...' if len(indices) > 16 else ''})"
             raise

@@ -60,14 +60,14 @@ class Place:
 
 def bad_loss(attempt: Attempt, number: int, value: float) -> DivergenceError:
     """The error for a loss of batch ``number`` that is not finite."""
-    with _undone(attempt.model):
+    with undone(attempt.model):
         place = _of_weights(attempt, number) or _of_inputs(attempt, number) or _of_outputs(attempt, number)
     return _error(attempt, f"the loss is {value}", place)
 
 
 def bad_norm(attempt: Attempt, value: float) -> DivergenceError:
     """The error for a gradient whose norm is not finite."""
-    with _undone(attempt.model):
+    with undone(attempt.model):
         place = _of_gradients(attempt)
     return _error(attempt, f"the gradient's norm is {value}", place)
 
@@ -76,7 +76,7 @@ def exploded(attempt: Attempt, words: str) -> DivergenceError:
     """The error for a loss or norm that the watchdog stops at: names the samples of highest loss and the largest gradient."""
     norms = {n: float(np.linalg.norm(p.grad.numpy())) for n, p in attempt.model.named_parameters() if p.grad is not None}
     largest = max(norms, key=norms.__getitem__)
-    with _undone(attempt.model):
+    with undone(attempt.model):
         losses = _losses(attempt)
     worst = np.argsort(-losses, kind="stable")[:5]
     numbers = attempt.samples()[worst]
@@ -214,7 +214,7 @@ def _watching(model: Module, look: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _undone(model: Module) -> Iterator[None]:
+def undone(model: Module) -> Iterator[None]:
     """Running statistics are put back afterwards, bit for bit, and no gradient is left."""
     kept = [(buffer, buffer.array.copy()) for buffer in model.buffers()]
     try:

@@ -6,9 +6,8 @@ On the CPU in float32 nothing is changed: such runs give the bits they always ga
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from ...core import devices, dtypes
 from ...core.amp import GradScaler
 from ...core.autocast import autocast
+from ...core.data import prefetched, to_device
 from ...core.errors import DeviceError, RecipeError
 from ...core.nn import Module
 from ...core.tensor import Tensor
@@ -66,15 +66,6 @@ def fitted(objective: Objective, recipe: Train) -> Objective:
     return Fitted(objective, device_of(recipe), _LOWER.get(recipe.precision))
 
 
-def moved(inputs: Any, device: str) -> Any:
-    """Tensors on a device, alone or in a dict, a list or a tuple; what is no tensor stays as it is."""
-    if isinstance(inputs, Tensor):
-        return inputs.to(device)
-    if isinstance(inputs, dict):
-        return {name: moved(value, device) for name, value in inputs.items()}
-    return type(inputs)(moved(v, device) for v in inputs) if type(inputs) in (list, tuple) else inputs
-
-
 class Fitted(Objective):
     """An objective whose batches go to a device and whose products are computed in half precision.
 
@@ -97,7 +88,7 @@ class Fitted(Objective):
 
     def outputs(self, model: Module, inputs: Any) -> Tensor:
         with self.casting():
-            return self.inner.outputs(model, moved(inputs, self.device))
+            return self.inner.outputs(model, to_device(inputs, self.device))
 
     def loss(self, outputs: Tensor, targets: Tensor, reduction: str = "sum") -> Tensor:
         with self.casting():
@@ -114,11 +105,7 @@ class Fitted(Objective):
 
     def evaluate(self, model: Module, batches: Iterable[Batch]) -> Evaluation | Result:
         with self.casting():
-            return self.inner.evaluate(model, self._moved(batches))
-
-    def _moved(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            yield replace(batch, inputs=moved(batch.inputs, self.device))
+            return self.inner.evaluate(model, prefetched(batches, self.device))
 
 
 def overflowing(scaler: GradScaler | None) -> AbstractContextManager[Any]:

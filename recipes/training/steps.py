@@ -13,7 +13,7 @@ from ...core.optim import Optimizer, clip_grads_with_norm_, get_total_norm
 from ..data import mixing
 from ..data.batches import Batch
 from ..language.schema import Train
-from . import diagnosis, freezing, precision
+from . import diagnosis, fitting, freezing, precision
 from .diagnosis import Attempt
 from .objectives import Objective
 from .watchdog import Watch
@@ -58,13 +58,20 @@ def update(
         DivergenceError: (a NumericError) a loss or gradient that is not finite or explodes, with the step, the module and the
             samples; no weight was changed by it.
         GradError: a trainable parameter that got no gradient.
+        OutOfMemoryError: with the largest batch that fits.
     """
     attempt = Attempt(model, parts, mixing.mixed(parts, recipe, objective.classes, key), objective, key)
     for optimizer in optimizers:
         optimizer.zero_grad()
-    with precision.overflowing(scaler):
-        loss, correct = gradients(attempt, scaler)
-        precision.unscale(scaler, optimizers)
+    failed: MemoryError | None = None
+    try:
+        with precision.overflowing(scaler):
+            loss, correct = gradients(attempt, scaler)
+            precision.unscale(scaler, optimizers)
+    except MemoryError as error:
+        failed = error.with_traceback(None)  # lets go of what the step had made
+    if failed is not None:
+        raise fitting.too_large(attempt, recipe, failed) from failed
     freezing.check_gradients(model)
     norm = get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     size = float(norm.item())

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...core import devices
 from ...core.atomic import remove_leftovers
+from ...core.data import prefetched
 from ..data import batches
 from ..data.batches import Batch
 from ..folder import lock, metrics, tensorboard
@@ -160,7 +161,8 @@ def updates(training: Training) -> Iterator[list[Batch]]:
     """The rest of the current epoch, as groups of batches that make one update each."""
     at, setup, recipe = training.at, training.setup, training.run.recipe
     group: list[Batch] = []
-    for batch in batches.for_training(setup.source.train, setup.task, recipe, at.epoch, at.position):
+    loader = batches.for_training(setup.source.train, setup.task, recipe, at.epoch, at.position)
+    for batch in prefetched(loader, recipe.train.device):
         group.append(batch)
         if len(group) == recipe.train.accumulate:
             yield group

@@ -9,7 +9,8 @@ from typing import Any
 import nyala
 import pytest
 from nyala import checkpoint
-from nyala.errors import RecipeError
+from nyala.core.kernels import CPU
+from nyala.errors import OutOfMemoryError, RecipeError
 from nyala.recipes.folder import metrics
 from nyala.recipes.folder import run as runs
 from nyala.recipes.language import config
@@ -105,3 +106,30 @@ def test_a_device_that_is_not_there_is_told(recipe_file: Path) -> None:
 def test_unknown_devices_and_precisions_are_told(recipe_file: Path, given: str) -> None:
     with pytest.raises(RecipeError, match=given.partition("=")[0].replace(".", r"\.")):
         config.load(recipe_file, (given,))
+
+
+def _room_for(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Convolutions of more pictures find no memory."""
+    real = CPU.conv_forward
+
+    def conv(x: Any, *rest: Any) -> Any:
+        if len(x) > rows:
+            raise MemoryError("Unable to allocate 9.0 GiB")
+        return real(x, *rest)
+
+    monkeypatch.setattr(CPU, "conv_forward", conv, raising=False)
+
+
+def test_a_batch_that_finds_no_memory_is_told_with_one_that_fits(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    _room_for(monkeypatch, 3)
+    with pytest.raises(OutOfMemoryError, match="a step with batches of 8 ran out of memory on cpu") as raised:
+        trained("run", "train.accumulate=2")
+    text = str(raised.value)
+    assert "Unable to allocate 9.0 GiB" in text and "set data.batch_size=2 and train.accumulate=8" in text
+    assert "parameter" in text
+
+
+def test_where_not_one_sample_fits_that_is_said(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    _room_for(monkeypatch, 0)
+    with pytest.raises(OutOfMemoryError, match="not even one sample fits"):
+        trained("run")

@@ -1,0 +1,77 @@
+"""How exact float32 products are on a GPU, under torch's names and with torch's defaults.
+
+TensorFloat-32 rounds the factors of a product to 10 bits of mantissa and sums in float32: several times as quick on GPUs that
+have it. Matrix products are exact unless it is asked for; convolutions use it unless it is forbidden. On the CPU nothing changes:
+float32 is always computed in float32 there.
+
+Example:
+    >>> import nyala
+    >>> nyala.get_float32_matmul_precision(), nyala.backends.cudnn.allow_tf32
+    ('highest', True)
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .errors import ArgumentError
+
+Precision = Literal["highest", "high", "medium"]
+_KNOWN = ("highest", "high", "medium")
+
+
+class _Switch:
+    """An ``allow_tf32`` of its own."""
+
+    def __init__(self, allow_tf32: bool) -> None:
+        self.allow_tf32 = allow_tf32
+
+
+class _Matmul:
+    """``nyala.backends.cuda.matmul``: the same switch as ``set_float32_matmul_precision``, seen from its other side."""
+
+    precision: str = "highest"
+
+    @property
+    def allow_tf32(self) -> bool:
+        return self.precision != "highest"
+
+    @allow_tf32.setter
+    def allow_tf32(self, allowed: bool) -> None:
+        self.precision = "high" if allowed else "highest"
+
+
+class _Cuda:
+    """``nyala.backends.cuda``."""
+
+    matmul = _Matmul()
+
+
+cuda = _Cuda()
+cudnn = _Switch(True)
+
+
+def set_float32_matmul_precision(precision: Precision) -> None:
+    """How matrix products of float32 are computed on a GPU from now on, in all threads.
+
+    Args:
+        precision: "highest", in float32; "high" or "medium", with TensorFloat-32 where the GPU has it.
+
+    Raises:
+        ArgumentError: another word.
+
+    Example:
+        >>> import nyala
+        >>> nyala.set_float32_matmul_precision("high")
+        >>> nyala.backends.cuda.matmul.allow_tf32
+        True
+        >>> nyala.set_float32_matmul_precision("highest")
+    """
+    if precision not in _KNOWN:
+        raise ArgumentError(f"float32 matmul precision {precision!r}", fix="use 'highest', 'high' or 'medium'")
+    cuda.matmul.precision = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """What was set, "highest" at first."""
+    return cuda.matmul.precision
