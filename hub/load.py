@@ -129,8 +129,7 @@ def load(
     patterns = list(new_head)
     new = bool(random_init or num_classes or patterns)
     config, published = _with_head_for(task or _vectors_of(config, files), config, module, new)
-    classes = num_classes if num_classes is not None and num_classes != published else None
-    _check_classifies(module, classes)
+    classes = _new_classes(module, num_classes, published)
     with _initialised(random_init or classes is not None or bool(patterns)), _nonsense_told(files):
         model = module.build(config, **config_overrides, **_head_override(config, classes))
     fresh = _fresh_names(model, classes, patterns)
@@ -331,18 +330,21 @@ def _spells(config: Mapping[str, Any]) -> bool:
 _HEADLESS = ("voice-activity-detection", "pitch", "text-to-speech", "audio-codec", "sound-embedding")
 
 
-def _check_classifies(module: Any, classes: int | None) -> None:
-    """Whether a classifier can be made for an architecture.
+def _new_classes(module: Any, wanted: int | None, published: int) -> int | None:
+    """How many classes the new head has; None where there is no new one.
 
     Raises:
-        ArgumentError: there is none.
+        ArgumentError: an architecture that no classifier is made for.
     """
-    if classes is not None and getattr(module, "TASK", None) in _HEADLESS:
+    if wanted is None or wanted == published:
+        return None
+    if getattr(module, "TASK", None) in _HEADLESS:
         raise ArgumentError(
-            f"a model for {module.TASK} with a new head for {classes} classes",
+            f"a model for {module.TASK} with a new head for {wanted} classes",
             why="no classifier is made for it, and it cannot be fine-tuned here",
             fix="choose a model that classifies: nyala list --task audio-classification",
         )
+    return wanted
 
 
 def _head_override(config: Mapping[str, Any], classes: int | None) -> dict[str, int]:
