@@ -77,16 +77,16 @@ def merge(model: Module, architecture: Architecture, files: Files) -> None:
     """
     from ..core.nn import lora
 
-    lora.load(model, files[peft.CONFIG].parent, names=published_paths(model, architecture)).merge().detach()
+    names, parts = published_paths(model, architecture), published_parts(model, architecture)
+    lora.load(model, files[peft.CONFIG].parent, names=names, parts=parts).merge().detach()
 
 
 def published_paths(model: Module, architecture: Architecture) -> dict[str, str]:
     """Our module path -> published module path, for every module whose parameters are published as they are.
 
-    One whose weights are published in another shape (several layers in one matrix) is left out: no adapter can be named there.
+    One whose weights are published in another shape is left out: no adapter can be named there.
     """
-    arrays = {name: t.numpy() for name, t in model.state_dict().items() if ".lora_" not in name}
-    published = architecture.key_map(architecture.export_config(model), list(arrays)).to_published(arrays)
+    arrays, published = _both(model, architecture)
     theirs = {id(array): name for name, array in published.items()}
     found: dict[str, str] = {}
     for name, array in arrays.items():
@@ -95,3 +95,35 @@ def published_paths(model: Module, architecture: Architecture) -> dict[str, str]
         if path and other.rpartition(".")[2] == last:
             found[path] = other.rpartition(".")[0]
     return found
+
+
+def published_parts(model: Module, architecture: Architecture) -> dict[str, list[tuple[str, int]]]:
+    """Our module path -> published path and rows of each part, for modules whose weight is published as several matrices that lie
+    in it one below the other, such as a fused ``qkv`` of transformers' query, key and value."""
+    arrays, published = _both(model, architecture)
+    own = {id(array) for array in arrays.values()}
+    pieces = {name: array for name, array in published.items() if id(array) not in own and array.ndim == 2 and array.size}
+    found: dict[str, list[tuple[str, int]]] = {}
+    for name, array in arrays.items():
+        path, _, last = name.rpartition(".")
+        if last != "weight" or array.ndim != 2:
+            continue
+        inside = [(_at(one), other) for other, one in pieces.items() if one.shape[1] == array.shape[1] and _within(one, array)]
+        parts = [(other.removesuffix(".weight"), len(pieces[other])) for _, other in sorted(inside)]
+        if len(parts) > 1 and sum(rows for _, rows in parts) == len(array) and all(n.endswith(".weight") for _, n in inside):
+            found[path] = parts
+    return found
+
+
+def _both(model: Module, architecture: Architecture) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The model's arrays by our names, and as they are published."""
+    arrays = {name: t.numpy() for name, t in model.state_dict().items() if ".lora_" not in name}
+    return arrays, architecture.key_map(architecture.export_config(model), list(arrays)).to_published(arrays)
+
+
+def _at(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _within(part: Any, whole: Any) -> bool:
+    return bool(_at(whole) <= _at(part) and _at(part) + part.nbytes <= _at(whole) + whole.nbytes)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..atomic import atomic_write, storage_errors
 from ..errors import CheckpointError, MissingFileError
 from . import lora_layers
+from .fused import Parts, divided, joined
 from .module import Module
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "eva_residual")
 
 
 def configuration(
-    adapter: Adapter, *, base: str = "", task_type: str | None = None, names: Mapping[str, str] | None = None
-) -> Any:
+    adapter: Adapter, *, base: str = "", task_type: str | None = None, names: Mapping[str, str] | None = None,
+    parts: Parts | None = None,
+) -> Any:  # fmt: skip
     """The content of ``adapter_config.json``; see ``save`` for the arguments."""
-    paths = {path: _published(path, names) for path in adapter.layers}
+    paths = {path: _several(path, names, parts) for path in adapter.layers}
     first = next(iter(adapter.layers.values()))
     rank, alpha = first.lora_rank, first.lora_alpha
     return {
@@ -59,8 +61,8 @@ def configuration(
         "modules_to_save": _outermost(adapter, names) or None,
         "use_dora": adapter.dora,
         "use_rslora": first.lora_rslora,
-        "rank_pattern": {paths[p]: m.lora_rank for p, m in adapter.layers.items() if m.lora_rank != rank},
-        "alpha_pattern": {paths[p]: m.lora_alpha for p, m in adapter.layers.items() if m.lora_alpha != alpha},
+        "rank_pattern": {n: m.lora_rank for p, m in adapter.layers.items() for n in paths[p] if m.lora_rank != rank},
+        "alpha_pattern": {n: m.lora_alpha for p, m in adapter.layers.items() for n in paths[p] if m.lora_alpha != alpha},
         "bias": "none",
         "fan_in_fan_out": False,
         "init_lora_weights": True,
@@ -68,8 +70,9 @@ def configuration(
 
 
 def save(
-    adapter: Adapter, folder: str | Path, *, base: str = "", task_type: str | None = None, names: Mapping[str, str] | None = None
-) -> None:
+    adapter: Adapter, folder: str | Path, *, base: str = "", task_type: str | None = None, names: Mapping[str, str] | None = None,
+    parts: Parts | None = None,
+) -> None:  # fmt: skip
     """Write the adapter into ``folder``, as ``PeftModel.save_pretrained`` does.
 
     Args:
@@ -78,6 +81,7 @@ def save(
         base: name or path of the model it belongs to.
         task_type: PEFT's word for the task, e.g. ``"SEQ_CLS"``; None for others.
         names: our module path -> published module path, where they differ.
+        parts: the layers that are published as several; see :mod:`.fused`.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -87,8 +91,12 @@ def save(
     where = Path(folder)
     with storage_errors(where, "create"):
         where.mkdir(parents=True, exist_ok=True)
-    tensors = {_written(name, names): t.numpy() for name, t in adapter.state_dict().items()}
-    config = configuration(adapter, base=base, task_type=task_type, names=names)
+    state = {name: t.numpy() for name, t in adapter.state_dict().items()}
+    several = {path: own for path, own in (parts or {}).items() if path in adapter.layers}
+    tensors = {_written(name, names): array for name, array in state.items() if _layer(name) not in several}
+    for path, own in several.items():
+        tensors |= {f"{_PREFIX}{name}": array for name, array in divided(state, path, own).items()}
+    config = configuration(adapter, base=base, task_type=task_type, names=names, parts=parts)
     save_file(tensors, where / WEIGHTS, metadata={"format": "pt"})
     atomic_write(where / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
@@ -103,6 +111,16 @@ def _outermost(adapter: Adapter, names: Mapping[str, str] | None) -> list[str]:
             top, above = above, above.rpartition(".")[0]
         found[_published(path, names).removesuffix(path[len(top) :])] = None
     return list(found)
+
+
+def _layer(name: str) -> str:
+    """The path of the layer whose adapter a tensor is of; empty where it is of none."""
+    found = _PART.fullmatch(name)
+    return found[1] if found else ""
+
+
+def _several(path: str, names: Mapping[str, str] | None, parts: Parts | None) -> list[str]:
+    return [name for name, _ in parts[path]] if parts and path in parts else [_published(path, names)]
 
 
 def _published(path: str, names: Mapping[str, str] | None) -> str:
@@ -125,9 +143,9 @@ def _written(name: str, names: Mapping[str, str] | None) -> str:
     return f"{_PREFIX}{published}{name[len(path) :]}"
 
 
-def _target_modules(model: Module, paths: Mapping[str, str], names: Mapping[str, str] | None) -> list[str] | str:
+def _target_modules(model: Module, paths: Mapping[str, list[str]], names: Mapping[str, str] | None) -> list[str] | str:
     """A list of names, or one regular expression where a name is the end of another layer's that has no adapter."""
-    wanted = sorted(paths.values())
+    wanted = sorted(name for several in paths.values() for name in several)
     others = [(names or {}).get(n, n) for n in (n for n, _ in model.named_modules()) if n and n not in paths]
     if any(other.endswith(f".{name}") for name in wanted for other in others):
         return "|".join(re.escape(name) for name in wanted)
@@ -175,13 +193,14 @@ def _refuse_unknown(config: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def load(model: Module, folder: str | Path, *, names: Mapping[str, str] | None = None) -> Adapter:
+def load(model: Module, folder: str | Path, *, names: Mapping[str, str] | None = None, parts: Parts | None = None) -> Adapter:
     """Attach the adapter in ``folder`` to ``model``, with its numbers.
 
     Args:
         model: the base model, with a head of the size that the adapter's has.
         folder: as PEFT or ``Adapter.save`` writes it.
         names: our module path -> published module path, where they differ.
+        parts: the layers that are published as several; see :mod:`.fused`.
 
     Raises:
         MissingFileError: a file is not there.
@@ -209,6 +228,7 @@ def load(model: Module, folder: str | Path, *, names: Mapping[str, str] | None =
     ours = {published: own for own, published in names.items()} if names is not None else None
     state, base = _sorted_out(load_file(path), ours, model, str(path))
     layers = _layers(state, config, ours)
+    state, layers = joined(state, layers, parts or {}, bool(config.get("use_rslora")), str(path))
     _check_targets(model, layers, str(path))
     whole = _whole(model, [n for n in state if not _PART.fullmatch(n)], str(path))
     magnitudes = {m[1] for n in state if (m := _PART.fullmatch(n)) and m[2] == "lora_magnitude_vector"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ...core.errors import NyalaError, RecipeError
@@ -34,7 +34,8 @@ def attach(pipeline: Pipeline, recipe: Model, head: Sequence[str], seed: int) ->
     table = recipe.adapter
     if table is None:
         return None
-    model, names = pipeline.model, files.published_paths(pipeline.model, _architecture(pipeline))
+    model = pipeline.model
+    names = {**files.published_paths(model, _architecture(pipeline)), **files.published_parts(model, _architecture(pipeline))}
     learning = _learning(model, recipe, head)
     owners = list(dict.fromkeys(name.rpartition(".")[0] for name in learning))
     try:
@@ -59,11 +60,11 @@ def attach(pipeline: Pipeline, recipe: Model, head: Sequence[str], seed: int) ->
     return adapter
 
 
-def _storable(adapter: lora.Adapter, names: Mapping[str, str]) -> None:
+def _storable(adapter: lora.Adapter, names: Collection[str]) -> None:
     """That the adapter can be written, before hours of training and not after them.
 
     Raises:
-        RecipeError: a layer that the published layout stores in several.
+        RecipeError: a layer that the published layout stores in another shape.
     """
     lost = [path for path in adapter.layers if path not in names]
     if lost:
@@ -100,8 +101,9 @@ def _learning(model: Module, recipe: Model, head: Sequence[str]) -> list[str]:
 
 def save(adapter: lora.Adapter, pipeline: Pipeline, recipe: Model, task: str, folder: Path) -> None:
     """Writes the adapter into ``folder`` as PEFT does, by the published names of its layers."""
-    names = files.published_paths(pipeline.model, _architecture(pipeline))
-    adapter.save(folder, base=base_name(pipeline, recipe), task_type=_TASKS.get(task), names=names)
+    model, architecture = pipeline.model, _architecture(pipeline)
+    names, parts = files.published_paths(model, architecture), files.published_parts(model, architecture)
+    adapter.save(folder, base=base_name(pipeline, recipe), task_type=_TASKS.get(task), names=names, parts=parts)
 
 
 def _architecture(pipeline: Pipeline) -> registry.Architecture:

@@ -12,11 +12,12 @@ import numpy as np
 import nyala
 import pytest
 from nyala import checkpoint
+from nyala.core.nn import lora
 from nyala.errors import RecipeError
 from nyala.recipes.folder import run as runs
 from nyala.recipes.language import config
 from nyala.recipes.proof import verify
-from nyala.recipes.training import setup, trainer
+from nyala.recipes.training import adapters, setup, trainer
 
 LORA = (
     "model.adapter.type=lora",
@@ -123,10 +124,19 @@ def test_an_adapter_without_its_base(trained: Callable[..., Any], tmp_path: Path
         nyala.load(folder)
 
 
-def test_layers_that_are_published_in_parts_are_told_before_training() -> None:
+def test_layers_that_are_published_in_parts_are_stored_so(tmp_path: Path) -> None:
     model = Path(__file__).parents[2] / "goldens" / "vision" / "dinov2"  # its qkv is stored as query, key and value
     small = ["data.limit_train=8", "data.limit_test=4", f"model.name={model}", "model.image_size=32", "data.workers=0"]
-    with pytest.raises(RecipeError, match=r"qkv can have no adapter: .*choose among attn\.proj, mlp\.fc1, mlp\.fc2"):
-        setup.prepare(config.load("vision/fashion-dinov2-lora", [*small, 'model.adapter.targets=["qkv", "fc1"]']).recipe)
-    made = setup.prepare(config.load("vision/fashion-dinov2-lora", [*small, "model.adapter.targets=none"]).recipe)
-    assert made.adapter is not None and len(made.adapter.layers) == 6 and not any("qkv" in path for path in made.adapter.layers)
+    shape = ["model.adapter.targets=none", "train.epochs=1", "data.validation_fraction=0", "train.best.use=last"]
+    run = runs.create(config.load("vision/fashion-dinov2-lora", [*small, *shape]), tmp_path / "run")
+    trainer.train(run)
+    stored = nyala.checkpoint.load_file(run.folder / "adapter" / "adapter_model.safetensors")
+    assert sum("attention.query.lora_B" in name for name in stored) == 2 and not any("qkv" in name for name in stored)
+    merged, adapted = nyala.load(run.folder).model.state_dict(), nyala.load(run.folder / "adapter").model.state_dict()
+    assert all(np.allclose(merged[name].numpy(), adapted[name].numpy(), atol=1e-6) for name in merged)
+
+
+def test_layers_that_cannot_be_stored_are_told_before_training() -> None:
+    adapter = lora.attach(nyala.nn.Sequential(nyala.nn.Linear(2, 2), nyala.nn.Linear(2, 2)), targets=["0"])
+    with pytest.raises(RecipeError, match=r"0 can have no adapter: .*choose among 1"):
+        adapters._storable(adapter, ["1"])
