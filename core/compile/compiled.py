@@ -15,7 +15,8 @@ from ..invariance import mode
 from ..tensor import Tensor
 from ..tracing import here
 from .array import TracedArray
-from .entry import Entry, describe
+from .backward import record_backward
+from .entry import Entry, describe, first_call
 from .explaining import explained
 from .reach import Reach
 from .replay import Missed
@@ -56,7 +57,7 @@ class Compiled:
         if self._reach is None:
             self._reach = Reach(self.function)
         tensors: list[Tensor] = []
-        key = _signature((args, kwargs), tensors), self._reach.training(), state.grad, state.inference, mode.depth
+        key = _signature((args, kwargs), tensors), self._reach.training(), state.grad, state.inference, mode.depth, state.autocast
         entry = self._entries.get(key)
         if entry is None:
             entry = self._new_entry(key)
@@ -97,6 +98,9 @@ class Compiled:
         tracer = Tracer(self._reach.tensors)
         given: list[Tensor] = []
         _signature((args, kwargs), given)
+        behind = [(t, t.grad_fn, t._number) for t in given]
+        for t in given:
+            t.grad_fn = None  # the record ends at the arguments, whatever lies behind them
         try:
             with tracer.recording():
                 for t in given:
@@ -105,10 +109,14 @@ class Compiled:
                 result = self.function(*args, **kwargs)
                 tracer.gradients()
                 described = describe(result, tracer)
+                record_backward(tracer, result, given)
         finally:
             for t in given:
                 t.array = t.array.plain if type(t.array) is TracedArray else t.array
+            for t, node, number in behind:
+                t.grad_fn, t._number = node, number
             tracer.finish()
+        first_call(tracer, given)
         entry.take(tracer, described, len(given))
         return result
 
@@ -193,7 +201,7 @@ def _title(signature: Any) -> str:
 
 
 _PARTS = ("other shapes, dtypes or arguments", "modules changed between training and evaluation", "gradients are recorded or not",
-          "inference mode changed", "batch_invariant changed")  # fmt: skip
+          "inference mode changed", "batch_invariant changed", "autocast changed")  # fmt: skip
 
 
 def _why_new(key: Any, last: Any) -> str:

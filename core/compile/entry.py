@@ -11,11 +11,12 @@ import numpy as np
 from ..random import ambient_state, set_ambient_state
 from ..tensor import Tensor
 from .array import TracedArray
+from .backward import attach, split
 from .fusing import fuse
-from .order import look_first
 from .memory import Plan, plan
+from .order import look_first, looks
 from .passes import difference, fold, prune, settle
-from .program import Program, Ref, leaves, reads
+from .program import Node, Program, Ref, leaves, reads
 from .replay import Missed, runnable
 from .tracer import Seen, Tracer
 
@@ -38,15 +39,25 @@ class Entry:
         self.last_difference = ""
         self.traces = self.misses = self.runs = 0
         self.recorded = self.folded = self.pruned = self.fused = self.held = 0
-        self.memory: Plan | None = None
+        self.memory: list[Plan] = []
         self._before: Program | None = None
         self._held: list[tuple[Tensor, Any]] = []
         self._written: list[Tensor] = []
         self._result: Any = None
+        self._parts: list[Program] = []
+        self._back: Callable[..., Any] | None = None
+        self._kept: list[Tensor] = []
+        self._edges: list[Any] = []
+        self._outputs: list[int] = []
+
+    def nodes(self) -> list[Node]:
+        """The steps of a run, those of the backward pass last."""
+        return [n for part in self._parts for n in part.nodes]
 
     def forget(self) -> None:
         """Start again."""
-        self.run = self.program = self._before = None
+        self.run = self.program = self._before = self._back = None
+        self.memory, self.fused = [], 0
         self.traces = self.misses = 0
 
     def give_up(self, reason: str) -> None:
@@ -79,24 +90,44 @@ class Entry:
 
     def _make(self, program: Program) -> None:
         self._before = None
-        results = [leaf.slot for leaf in _flat(program.result) if isinstance(leaf, Ref)]
+        results = [leaf for leaf in _flat(program.result) if isinstance(leaf, Ref)]
+        grads = [Ref(slot) for _, slot in program.contributions or ()]
         self.recorded = len(program.nodes)
         self.folded = fold(program)
-        self.pruned = prune(program, results)
-        if problem := look_first(program):
+        self.pruned = prune(program, [r.slot for r in (*results, *grads)])
+        first, second, saved = split(program) if grads else (program, Program(program.slots), [])
+        problem = look_first(first) or ("the backward pass looks at a value" if any(map(looks, second.nodes)) else "")
+        if problem:
             self.give_up(problem)
             return
-        self.fused = fuse(program, results)
-        used = {slot for node in program.nodes for slot in reads(node)}.union(results)
+        self._parts = [first, second]
+        inputs: list[Any] = [Ref(s) for s in program.inputs]
+        self.run = self._runnable(first, inputs, [*results, *saved])
+        self._back = self._runnable(second, [*saved, *[Ref(s) for s in program.seeds]], grads) if grads else None
+        self._guard(program, results)
+        self.program = program
+
+    def _runnable(self, program: Program, inputs: list[Any], results: list[Any]) -> Callable[..., Any]:
+        kept = [r.slot for r in results if isinstance(r, Ref)]
+        self.fused += fuse(program, kept)
+        found = plan(program, kept)
+        self.memory.append(found)
+        return runnable(program, inputs, results, found.arrays)
+
+    def _guard(self, program: Program, results: list[Ref]) -> None:
+        nodes = [n for part in self._parts for n in part.nodes]
+        used = {slot for node in nodes for slot in reads(node)}.union(r.slot for r in results)
         held = [s.source[1] for s in program.slots if s.source[0] == "held" and s.number in used]
         self._held = [(t, t.array) for t in held]
-        roots = {r for node in program.nodes for r in node.writes}
         self.held = len(held)
-        self.memory = plan(program, results)
+        roots = {r for node in nodes for r in node.writes}
         self._written = [s.source[1] for s in program.slots if s.source[0] == "held" and s.root in roots]
+        late = {slot for node in self._parts[1].nodes for slot in reads(node)}
+        self._kept = [s.source[1] for s in program.slots if s.source[0] == "held" and s.number in late]
+        self._edges = [t for t, _ in program.contributions or ()]
+        slots = [r.slot for r in results]
+        self._outputs = [slots.index(s) for s in program.outputs] if self._back else []
         self._result = program.result
-        self.program = program
-        self.run = runnable(program, results, self.memory.arrays)
 
     # ---- repeating
 
@@ -112,22 +143,38 @@ class Entry:
         assert self.run is not None, "asked for only where there is a record"
         stood = ambient_state()
         try:
-            arrays = iter(self.run([t.array for t in tensors]))
+            arrays = self.run([t.array for t in tensors])
         except Missed:
             set_ambient_state(stood)  # the eager run draws the same numbers
             raise
         self.runs += 1
         for t in self._written:
             t._bump()
-        return _rebuilt(self._result, arrays)
+        made: list[Tensor] = []
+        result = _rebuilt(self._result, iter(arrays), made)
+        if self._back is not None:
+            edges = [tensors[e] if isinstance(e, int) else e for e in self._edges]
+            attach([made[i] for i in self._outputs], edges, self._kept, self._back, arrays[len(made) :])
+        return result
+
+
+def first_call(tracer: Tracer, given: list[Tensor]) -> None:
+    """The results of a recorded call get the recorded backward pass, with what this very call has computed."""
+    program = tracer.program
+    if program.contributions is None:
+        return
+    _, second, saved = split(program)
+    values = [tracer.values[s.slot] if isinstance(s, Ref) else tracer.words(s.number) for s in saved]
+    grads = [Ref(slot) for _, slot in program.contributions]
+    run = runnable(second, [*saved, *[Ref(s) for s in program.seeds]], grads, {})
+    edges = [given[t] if isinstance(t, int) else t for t, _ in program.contributions]
+    attach(tracer.live, edges, [], run, values)
 
 
 def describe(result: Any, tracer: Tracer) -> Any:
     """What a call returns, with slots in place of arrays."""
     if isinstance(result, Tensor):
         array = result.array
-        if result.grad_fn is not None and not result.grad_fn.released:
-            tracer.refuse("a result carries a graph that backward has not run through")
         if type(array) is TracedArray and array.slot >= 0:
             return Ref(array.slot)
         slot = tracer._slot_of(array)
@@ -155,16 +202,17 @@ class _Object(dict):  # type: ignore[type-arg]
         self.kind = kind
 
 
-def _rebuilt(tree: Any, arrays: Any) -> Any:
+def _rebuilt(tree: Any, arrays: Any, made: list[Tensor]) -> Any:
     if isinstance(tree, Ref):
-        return Tensor._made(next(arrays), None, 0)
+        made.append(Tensor._made(next(arrays), None, 0))
+        return made[-1]
     if isinstance(tree, Seen):
         return tree.value
     if isinstance(tree, _Object):
-        return tree.kind(**{k: _rebuilt(v, arrays) for k, v in tree.items()})
+        return tree.kind(**{k: _rebuilt(v, arrays, made) for k, v in tree.items()})
     if isinstance(tree, dict):
-        return {k: _rebuilt(v, arrays) for k, v in tree.items()}
-    parts = [_rebuilt(t, arrays) for t in tree]
+        return {k: _rebuilt(v, arrays, made) for k, v in tree.items()}
+    parts = [_rebuilt(t, arrays, made) for t in tree]
     return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
 
 

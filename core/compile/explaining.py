@@ -27,10 +27,11 @@ def explained(name: str, entries: list[Entry], history: list[str], graph: bool) 
 def _entry(entry: Entry, graph: bool) -> list[str]:
     if entry.reason:
         return [_row("state", "runs eagerly"), _row("because", entry.reason)]
-    if entry.program is None or entry.memory is None:
+    if entry.program is None:
         lines = [_row("state", f"being recorded, {entry.traces} call(s) so far")]
         return lines + ([_row("last difference", entry.last_difference)] if entry.last_difference else [])
-    nodes, plan = entry.program.nodes, entry.memory
+    nodes, plans = entry.nodes(), entry.memory
+    buffers = [b for plan in plans for b in plan.buffers]
     kinds = Counter(n.label for n in nodes if n.kind in ("call", "whole"))
     chains = [n for n in nodes if n.kind == "fused"]
     lines = [
@@ -41,8 +42,11 @@ def _entry(entry: Entry, graph: bool) -> list[str]:
         _row("calls", ", ".join(f"{n} {label}" for label, n in kinds.most_common(8)) or "none"),
         _row("chains", f"{len(chains)}" if chains else "none"),
         *[_row("", f"{n.label}  <- {', '.join(n.function.inputs)}") for n in chains[:_MOST]],
-        _row("arrays", f"{in_words(plan.total)} made in a run, {in_words(plan.peak)} held at most"),
-        _row("buffers", f"{len(plan.buffers)} of {in_words(sum(plan.buffers))}, shared by {len(plan.shared)} chain(s)"),
+        _row(
+            "arrays",
+            f"{in_words(sum(p.total for p in plans))} made in a run, {in_words(max(p.peak for p in plans))} held at most",
+        ),
+        _row("buffers", f"{len(buffers)} of {in_words(sum(buffers))}, shared by {sum(len(p.shared) for p in plans)} chain(s)"),
         _row("guards", f"{entry.title}; {entry.held} tensor(s) from outside are the same arrays"),
     ]
     looks = [n for n in nodes if n.kind == "guard"]
@@ -54,10 +58,11 @@ def _graph(entry: Entry) -> list[str]:
     from .program import fills, reads
 
     assert entry.program is not None, "asked for only where there is one"
+    slots = entry.program.slots
     lines = [_row("graph", "result <- step (arguments)")]
-    for node in entry.program.nodes:
+    for node in entry.nodes():
         made = ", ".join(f"v{s}" for s in fills(node)) or "-"
-        shapes = " ".join(str(list(entry.program.slots[s].shape)) for s in fills(node))
+        shapes = " ".join(str(list(slots[s].shape)) for s in fills(node))
         lines.append(f"    {made} <- {node.label} ({', '.join(f'v{s}' for s in reads(node))}) {shapes}".rstrip())
     return lines
 

@@ -18,6 +18,8 @@ def difference(first: Program, second: Program) -> str:
             return f"step {number} is {b.label} where it was {a.label}"
         if found := _other_arguments(a, b):
             return f"step {number} ({a.label}): {found}"
+    if [s for _, s in first.contributions or ()] != [s for _, s in second.contributions or ()]:
+        return "gradients go to other tensors"
     if len(first.nodes) != len(second.nodes):
         return f"it made {len(second.nodes)} steps, after {len(first.nodes)} before"
     for a, b in zip(first.slots, second.slots, strict=True):

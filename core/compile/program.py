@@ -75,6 +75,7 @@ class Node:
     writes: frozenset[int] = frozenset()
     value: Any = None
     place: str = ""
+    late: bool = False  # of the backward pass
 
 
 @dataclass
@@ -85,7 +86,11 @@ class Program:
     nodes: list[Node] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     result: Any = None
-    boundary: int | None = None  # the first node that belongs to the backward pass
+    outputs: list[int] = field(default_factory=list)  # results that carry a graph
+    seeds: list[int] = field(default_factory=list)  # their gradients
+    contributions: list[tuple[Any, int]] | None = (
+        None  # a tensor from outside or an argument's number, and a part of its gradient
+    )
 
 
 def mapped(tree: Any, change: Callable[[Any], Any]) -> Any:

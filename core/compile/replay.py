@@ -6,7 +6,7 @@ stops with ``Missed``, before anything outside has been written to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..tensor import Tensor
@@ -109,23 +109,26 @@ class _Writer:
 
     def _load(self, number: int) -> None:
         slot = self.program.slots[number]
-        if number in self._loaded or slot.source[0] in ("node", "input"):
+        if number in self._loaded or slot.source[0] in ("node", "input", "seed"):
             return
         kind, thing = slot.source
         self.lines.append(f"v{number} = {self.constant(thing)}{'.array' if kind == 'held' else ''}")
         self._loaded.add(number)
 
-    def function(self, results: list[int], forgotten: dict[int, list[int]]) -> Callable[..., Any]:
-        inputs = self.program.inputs
+    def function(
+        self, inputs: Sequence[Ref | Key], results: Sequence[Ref | Key], gone: dict[int, list[int]]
+    ) -> Callable[..., Any]:
         if inputs:
-            self.lines.append(f"{', '.join(f'v{i}' for i in inputs)}, = inputs")
+            self.lines.append(f"{', '.join(self.expression(i) for i in inputs)}, = inputs")
+            self._loaded.update(i.slot for i in inputs if isinstance(i, Ref))
         for number, node in enumerate(self.program.nodes):
             self.node(node)
-            if gone := [f"v{s}" for s in forgotten.get(number, ())]:
-                self.lines.append(f"del {', '.join(gone)}")
-        for slot in results:
-            self._load(slot)
-        self.lines.append(f"return [{', '.join(f'v{s}' for s in results)}]")
+            if names := [f"v{s}" for s in gone.get(number, ())]:
+                self.lines.append(f"del {', '.join(names)}")
+        for result in results:
+            if isinstance(result, Ref):
+                self._load(result.slot)
+        self.lines.append(f"return [{', '.join(self.expression(r) for r in results)}]")
         text = "def run(inputs):\n    " + "\n    ".join(self.lines) + "\n"
         exec(compile(text, "<nyala.compile>", "exec"), self.names)
         return self.names["run"]  # type: ignore[no-any-return]
@@ -144,6 +147,9 @@ def last_uses(program: Program, results: list[int]) -> dict[int, list[int]]:
     return forgotten
 
 
-def runnable(program: Program, results: list[int], buffers: dict[int, Any]) -> Callable[..., Any]:
-    """A function from the input arrays to the arrays of the slots ``results``; ``buffers`` are where chains write, by slot."""
-    return _Writer(program, buffers).function(results, last_uses(program, results))
+def runnable(
+    program: Program, inputs: Sequence[Ref | Key], results: Sequence[Ref | Key], buffers: dict[int, Any]
+) -> Callable[..., Any]:
+    """A function from a list of the inputs to a list of the results; ``buffers`` are where chains write, by slot."""
+    kept = [r.slot for r in results if isinstance(r, Ref)]
+    return _Writer(program, buffers).function(inputs, results, last_uses(program, kept))

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..graph import Node as GraphNode
+from ..graph import state
 from ..tensor import Tensor
 from ..tracing import here
 from .array import TracedArray
@@ -117,6 +119,9 @@ class Tracer:
     def __init__(self, known: Sequence[Tensor]) -> None:
         self.program = Program()
         self.active = False
+        self.late = False  # what is recorded belongs to the backward pass
+        self.live: list[Tensor] = []  # results whose graph has been recorded
+        self.values: dict[int, Any] = {}
         self.refused = ""
         self.refused_at = ""
         self._slots: dict[int, tuple[Any, int]] = {}  # id of a plain array -> weak reference, slot
@@ -158,6 +163,24 @@ class Tracer:
         if not self.refused:
             self.refused, self.refused_at = reason, _place()
 
+    def _add(self, node: Node) -> None:
+        node.late = self.late
+        self.program.nodes.append(node)
+
+    def seed(self, like: Any) -> Any:
+        """The gradient that a result will get."""
+        traced = self._wrap(np.ones(like.shape, like.dtype), ("seed", len(self.program.seeds)))
+        self.program.seeds.append(traced.slot)
+        return traced
+
+    def is_outside(self, tensor: Tensor) -> bool:
+        """Whether the tensor was there before the run."""
+        return id(tensor) in self._leaves
+
+    def words(self, number: int) -> tuple[int, int]:
+        """The words of a key that was drawn."""
+        return next(words for words, n in self._words.values() if n == number)
+
     def input(self, array: Any) -> Any:
         """An argument of the run."""
         traced = self._wrap(array, ("input", len(self.program.inputs)))
@@ -179,6 +202,8 @@ class Tracer:
         number = self._new_slot(plain, source)
         traced = plain.view(TracedArray)
         traced.plain, traced.slot, traced.tracer = plain, number, self
+        if state.grad or self.late:
+            self.values[number] = plain  # a backward pass of this very call may need it
         root = self.program.slots[number].root
         if root == number:
             owner = _owner(plain)
@@ -258,7 +283,7 @@ class Tracer:
         if _has_numbers(result):
             node.function = _AsArrays(function)
         number = len(self.program.nodes)
-        self.program.nodes.append(node)
+        self._add(node)
         shown, node.outputs = self._taken(result, number)
         return shown
 
@@ -293,7 +318,7 @@ class Tracer:
     def guard(self, function: Any, args: Any, value: Any) -> None:
         """The program has looked at a value: it must be the same again, or the record does not hold."""
         refs = self._written_down(tuple(args))
-        self.program.nodes.append(Node("guard", function.__name__.strip("_"), function, refs, value=value, place=_place()))
+        self._add(Node("guard", function.__name__.strip("_"), function, refs, value=value, place=_place()))
 
     # ---- tensors
 
@@ -312,7 +337,7 @@ class Tracer:
             traced = self._again(plain, slot)
         elif (owner := self._gradient_of(tensor)) is not None:
             traced = self._wrap(plain, ("node", len(self.program.nodes)))
-            self.program.nodes.append(Node("call", "grad", grad_of, (owner,), outputs=Ref(traced.slot)))
+            self._add(Node("call", "grad", grad_of, (owner,), outputs=Ref(traced.slot)))
         else:
             traced = self._wrap(plain, ("held", tensor))
             if tensor.grad_fn is not None:
@@ -346,7 +371,7 @@ class Tracer:
         """Remember how the words of a key came about, so that a run draws its own."""
         node = Node("draw", "key", function, self._written_down(args), value=len(self._words))
         self._words[id(words)] = words, len(self._words)
-        self.program.nodes.append(node)
+        self._add(node)
 
     def is_drawn(self, words: tuple[int, int]) -> bool:
         """Whether these are the words of a key that the run draws."""
@@ -367,7 +392,7 @@ class Tracer:
         for t in self._leaves.values():
             self._grads[id(t)] = t.grad
         node = Node("whole", getattr(function, "__qualname__", "function"), function, args, kwargs)
-        self.program.nodes.append(node)
+        self._add(node)
         if isinstance(result, Tensor) and type(result.array) is np.ndarray:
             result.array = self._wrap(result.array, ("node", len(self.program.nodes) - 1))
             node.outputs = Ref(result.array.slot)
@@ -383,7 +408,7 @@ class Tracer:
                 continue
             self._grads[key] = now
             value = None if now is None else self._reference(now.array)
-            self.program.nodes.append(Node("grad", "set grad", None, (tensor, value)))
+            self._add(Node("grad", "set grad", None, (tensor, value)))
 
     def _put_back(self) -> None:
         """Plain arrays in all tensors that this recording has reached."""
@@ -403,6 +428,8 @@ class Tracer:
             for thing in gc.get_objects():
                 if isinstance(thing, Tensor) and type(thing.__dict__.get("array")) is TracedArray:
                     thing.array = thing.array.plain
+                elif isinstance(thing, GraphNode):  # of a graph that goes on living
+                    vars(thing).update({k: unwrapped(v) for k, v in vars(thing).items() if k not in ("edges", "kept")})
         self._made.clear()
 
 

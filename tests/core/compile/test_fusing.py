@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
-
 import nyala
 import nyala.nn.functional as F
+import pytest
 from nyala.core import kernels
 from nyala.core.compile.chains import Chain, Step, joins
 
