@@ -5,6 +5,11 @@ from __future__ import annotations
 KERNELS: dict[str, str] = {
     "adamw_steps": ".optim:adamw_steps",
     "add_dropout": ".dropout:add_dropout",
+    "batch_norm": ".batchnorm:batch_norm",
+    "batch_norm_backward": ".batchnorm:batch_norm_backward",
+    "batch_norm_eval": ".batchnorm:batch_norm_eval",
+    "batch_norm_eval_backward": ".batchnorm:batch_norm_eval_backward",
+    "batch_norm_scale": ".batchnorm:batch_norm_scale",
     "conv_forward": ".conv:conv_forward",
     "conv_input_grad": ".conv:conv_input_grad",
     "conv_weight_grad": ".conv:conv_weight_grad",
