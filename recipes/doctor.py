@@ -10,25 +10,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from ..core.errors import ArgumentError
 from ..hub.storage import cache_folder, is_offline
+from . import doctor_gpu
+from .doctor_gpu import Check
 from .proof import environment
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the examination; ``state`` is ``ok`` or ``warn``."""
-
-    name: str
-    state: str
-    finding: str
-    remedy: str = ""
-
-    def as_json(self) -> dict[str, str]:
-        return asdict(self)
 
 
 def examine() -> list[Check]:
@@ -38,8 +25,8 @@ def examine() -> list[Check]:
         >>> {check.state for check in examine()} <= {"ok", "warn"}
         True
     """
-    checks: list[Callable[[], Check]] = [_python, _numpy, _blas, _threads, _numba, _cpu, _cache, _disk, _gpu, _network]
-    return [check() for check in checks]
+    checks: list[Callable[[], Check]] = [_python, _numpy, _blas, _threads, _numba, _cpu, _cache, _disk]
+    return [*(check() for check in checks), *doctor_gpu.examine(), _network()]
 
 
 def _python() -> Check:
@@ -109,22 +96,6 @@ def _disk() -> Check:
     free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
     state = "warn" if free < 1e9 else "ok"
     return Check("disk", state, f"{free / 1e9:.1f} GB free", "less than 1 GB: weights may not fit" if state == "warn" else "")
-
-
-def _gpu() -> Check:
-    if importlib.util.find_spec("cupy") is None:
-        driver = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()
-        if driver:
-            return Check("gpu", "warn", "an NVIDIA driver is here, CuPy is not", 'pip install "nyala[cuda12]" (or cuda13)')
-        return Check("gpu", "ok", "none: everything runs on the CPU")
-    import cupy  # type: ignore[import-not-found]
-
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return Check("gpu", "warn", f"CuPy {cupy.__version__} finds no device: {error}", "check the driver with nvidia-smi")
-    names = [cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
-    return Check("gpu", "ok", f"CuPy {cupy.__version__}: {', '.join(names)}")
 
 
 def _network() -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .shared import console
+from .shared.device import add_device, check_device
 
 NAME = "evaluate"
 HELP = "judge a model on labelled data: scores with intervals, classes, calibration, the worst mistakes"
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=_positive, default=32, metavar="N", help="samples at once (32); less takes less memory"
     )
     parser.add_argument("--output", metavar="FILE.html", help="write a page with diagrams and the samples themselves")
+    add_device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -44,6 +46,7 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.output:
         judge.html_path(args.output)  # before the work, not after it
+    check_device(args)
     mapping = matching.read_mapping(args.map)
     with progress.choose(quiet=args.quiet) as show:
         found = judge.evaluate(
@@ -55,6 +58,7 @@ def execute(args: argparse.Namespace) -> int:
             text=args.text,
             limit=args.limit,
             batch_size=args.batch_size,
+            device=args.device,
             progress=show,
         )
     if args.output:

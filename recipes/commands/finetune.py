@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ArgumentError
 from .shared import console
+from .shared.device import add_device, with_device
 
 if TYPE_CHECKING:
     from ..finetune import Finetuned, Proposal
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", metavar="FILE.toml", help="also write the recipe there")
     parser.add_argument("--dry-run", action="store_true", help="print the recipe and its reasons; train nothing")
     parser.add_argument("--rules", action="store_true", help="print the rules and end")
+    add_device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -67,7 +69,7 @@ def execute(args: argparse.Namespace) -> int:
         epochs=args.epochs,
         time=args.time,
         seed=args.seed,
-        overrides=args.overrides,
+        overrides=with_device(args),
     )
     if args.recipe:
         console.say(f"wrote {proposal.write(args.recipe)}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import ArgumentError
 from .shared import console
+from .shared.device import add_device, with_device
 
 if TYPE_CHECKING:
     from ..language.config import Loaded
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", help="the curve's .svg file; by default NAME-lr.svg beside the recipe, or here for a built-in one"
     )
     parser.add_argument("--folder", help="keep resolved recipe, figures and curve in this folder")
+    add_device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -43,7 +45,7 @@ def execute(args: argparse.Namespace) -> int:
     from ..language import config
     from ..training import lr_finder
 
-    loaded = config.load(args.recipe, args.overrides)
+    loaded = config.load(args.recipe, with_device(args))
     path = picture(args, loaded)
     with progress.choose(quiet=args.quiet) as show:
         curve = lr_finder.sweep(loaded.recipe, show, count=args.steps, low=args.low, high=args.high)
@@ -106,7 +108,7 @@ def _print(args: argparse.Namespace, curve: Curve, written: list[Path]) -> None:
         print("suggested  nothing: the loss did not fall. Try --high 10, more --steps, or look at the data")
     else:
         print(f"suggested  {curve.suggestion:.2g}: {RULE}")
-        overrides = [*args.overrides, f"optim.lr={curve.suggestion:.2g}"]
+        overrides = [*with_device(args), f"optim.lr={curve.suggestion:.2g}"]
         print(f"try it     nyala run {shlex.join([args.recipe, *overrides])}")
     for path in written:
         print(f"written    {path}")

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from .shared import console
+from .shared.device import add_device, with_device
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="TOML values over the recipe's own")
     parser.add_argument("--memory", metavar="SIZE", help="what the run may hold, e.g. 8GB; by default what is free here")
     parser.add_argument("--seconds", type=float, default=30.0, help="roughly how long to measure (default: 30)")
+    add_device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -36,7 +38,7 @@ def execute(args: argparse.Namespace) -> int:
     if not args.seconds > 0:
         raise ArgumentError(f"--seconds {args.seconds:g}", why="measuring takes time", fix="give 10 or more")
     room = parse_size(args.memory, "--memory") if args.memory else None
-    loaded = config.load(args.recipe, args.overrides)
+    loaded = config.load(args.recipe, with_device(args))
     with progress.choose(quiet=args.quiet) as show:
         found = plan(loaded, room=room, seconds=args.seconds, progress=show)
     if args.json:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...core.errors import ArgumentError
 from .shared import console
+from .shared.device import add_device
 from .shared.pictures import add_allow_url, addresses
 from .shared.prompts import add_prompts, ask, prompts
 
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_prompts(parser)
     add_allow_url(parser)
+    add_device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -67,7 +69,7 @@ def _answer(args: argparse.Namespace) -> int:
     from ...hub.load import load
 
     given = prompts(args)
-    pipeline: Any = load(args.name, task=_task(args))
+    pipeline: Any = load(args.name, task=_task(args), device=args.device)
     if given:
         results = ask(pipeline, args.inputs, given)
     elif args.labels:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import NyalaError
 from .shared import console
+from .shared.device import add_device, with_device
 
 if TYPE_CHECKING:
     from ..folder.run import Run
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folds", action="store_true", help="cross-validate: run all folds of data.folds, and print mean and deviation"
     )
+    add_device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -39,8 +41,8 @@ def execute(args: argparse.Namespace) -> int:
     from ..training import crossval
 
     if args.folds:
-        return carry_out_folds(crossval.create(args.recipe, args.overrides, args.folder), args)
-    loaded = config.load(args.recipe, args.overrides)
+        return carry_out_folds(crossval.create(args.recipe, with_device(args), args.folder), args)
+    loaded = config.load(args.recipe, with_device(args))
     run = runs.create(loaded, args.folder)
     try:
         return carry_out(run, args)

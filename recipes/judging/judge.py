@@ -123,6 +123,7 @@ def evaluate(
     batch_size: int = 32,
     workers: int = 2,
     seed: int = 0,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> Judgement:
     """Judge a classifier on labelled data.
@@ -140,6 +141,7 @@ def evaluate(
         batch_size: samples that go through the model at once.
         workers: threads that read and prepare samples; results do not depend on it.
         seed: what ``limit`` and the bootstrap are drawn by.
+        device: where the model computes, e.g. "cuda"; a pipeline's is where it is.
         progress: is told how far it is.
 
     Raises:
@@ -161,7 +163,7 @@ def evaluate(
     where, source = _read(name, own, data, target, text)
     part = _limited(source.test, limit, seed)
     progress.phase(f"loading {name}")
-    pipeline = model if isinstance(model, Pipeline) else load(model)
+    pipeline = model if isinstance(model, Pipeline) else load(model, device=device)
     _check_kind(pipeline, name, source.kind)
     if own is not None:  # texts are cut where the run cut them
         pipeline = models.prepared(replace(own.model, image_size=None, crop_pct=None), pipeline, kinds.of(source.kind))
@@ -291,17 +293,23 @@ def _measured(
     source = Source(**{**vars(source), "labels": labels})
     objective = of.objective(pipeline, Train(), source, labels)
     batch_size, workers, seed = how
-    result = objective.evaluate(pipeline.model, _batches(source.test, of.task(pipeline, source), batch_size, workers, progress))
+    result = objective.evaluate(
+        pipeline.model, _batches(pipeline, source.test, of.task(pipeline, source), batch_size, workers, progress)
+    )
     assert not isinstance(result, Evaluation)  # samples of these kinds have no class
     return Measurement.of(result, source.test.inputs, seed)
 
 
-def _batches(part: Part, task: tasks.Task, batch_size: int, workers: int, progress: Progress) -> Iterator[Batch]:
-    """The whole part in its own order; progress is told of each batch that is done with."""
+def _batches(
+    pipeline: Pipeline, part: Part, task: tasks.Task, batch_size: int, workers: int, progress: Progress
+) -> Iterator[Batch]:
+    """The whole part in its own order, on the model's device; progress is told of each batch that is done with."""
+    device = next(pipeline.model.parameters()).device
     prepared = Prepared(part, task)
     done = 0
     progress.count(0, len(part), "evaluating")
-    for batch in loading.DataLoader(prepared, batch_size, num_workers=workers, collate_fn=prepared.collate):
+    loader = loading.DataLoader(prepared, batch_size, num_workers=workers, collate_fn=prepared.collate)
+    for batch in loading.prefetched(loader, device):
         yield batch
         done += len(batch)
         progress.count(done, len(part), "evaluating")
@@ -320,7 +328,7 @@ def _run(
 ) -> Assessment:
     collector = Collector([labels[i] for i in chosen])
     with eval_mode(pipeline.model), no_grad():
-        for batch in _batches(part, task, batch_size, workers, progress):
+        for batch in _batches(pipeline, part, task, batch_size, workers, progress):
             logits = np.asarray(logits_of(apply(pipeline.model, batch.inputs)).numpy())
             collector.add(logits[:, chosen], np.searchsorted(chosen, batch.labels))
     return collector.finish(seed)
