@@ -110,7 +110,7 @@ def test_views_and_unaligned_columns() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 3, 17), (70, 4)])
 def test_numbers_far_from_zero_keep_their_variance(shape: tuple[int, ...]) -> None:
-    """To what the parts' means, float32 too, can hold: 6e-5 of 1e3. A mean of squares less the square of the mean would lose it."""
+    """To what the parts' means, float32 too, can hold: 6e-5 of 1e3. Sums of squares would lose a digit."""
     x = on_device(1e3 + np.random.default_rng(5).standard_normal(shape), "float32")
     var = kernels.of(x).batch_norm(x, None, None, EPS)[2]
     assert np.abs(exact(var) / reference.batch_norm(exact(x), None, None, EPS)[2] - 1).max() < 6e-5

@@ -56,3 +56,33 @@ def test_views_are_read_by_their_strides() -> None:
     for view in (x.T, x[:, 1:34], x[::2]):
         exact = devices.move(view, "cpu").astype(np.float64)
         assert difference(kernels.of(view).softmax(view, -1), reference.softmax(exact, -1)) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("shape", "allowed", "mask"),
+    [
+        ((2, 3, 5, 33), (5, 33), (2, 1, 1, 33)),
+        ((3, 4, 64), None, (4, 1)),
+        ((2, 1, 3, 1040), (1, 1, 1, 1040), None),
+        ((9,), (9,), (9,)),
+    ],
+)
+def test_weights_of_attention(shape: tuple[int, ...], allowed: Any, mask: Any, dtype: str) -> None:
+    rng = np.random.default_rng(4)
+    scores, grad = (on_device(3 * rng.standard_normal(shape), dtype) for _ in range(2))
+    looks = None if allowed is None else rng.random(allowed) < 0.6
+    added = None if mask is None else on_device(rng.standard_normal(mask), dtype)
+    if looks is not None and len(shape) == 4:
+        looks[..., 2:3, :] = False  # rows that may look nowhere, where rows differ
+    table, exact = kernels.of(scores), [devices.move(a, "cpu").astype(np.float64) for a in (scores, grad)]
+    moved = None if looks is None else devices.move(looks, "cuda:0")
+    expected = reference.attention_weights(
+        exact[0], 0.4, looks, None if added is None else devices.move(added, "cpu").astype(np.float64)
+    )
+    weights = table.attention_weights(scores, 0.4, moved, added)
+    assert weights.dtype == scores.dtype and difference(weights, expected) < TOLERANCE[dtype]
+    dropped = weights * weights.dtype.type(0.5)
+    given = [devices.move(a, "cpu").astype(np.float64) for a in (weights, dropped)]
+    expected = reference.attention_weights_backward(exact[1], *given, 0.7)
+    assert difference(table.attention_weights_backward(grad, weights, dropped, 0.7), expected) < TOLERANCE[dtype]

@@ -5,6 +5,8 @@ from __future__ import annotations
 KERNELS: dict[str, str] = {
     "adamw_steps": ".optim:adamw_steps",
     "add_dropout": ".dropout:add_dropout",
+    "attention_weights": ".softmax:attention_weights",
+    "attention_weights_backward": ".softmax:attention_weights_backward",
     "batch_norm": ".batchnorm:batch_norm",
     "batch_norm_backward": ".batchnorm:batch_norm_backward",
     "batch_norm_eval": ".batchnorm:batch_norm_eval",

@@ -59,6 +59,64 @@ __device__ void softmax_backward_column(const T* g, const T* y, T* gx, int64 col
   }
 }
 
+// An array that goes with rows (a, b, c) of numbers: its strides, 0 where it has one number for all. Null goes with every row.
+template <class T> struct Beside {
+  const T* p;
+  int64 a, b, c, along;
+  __device__ __forceinline__ Beside of_row(int64 r, int64 bs, int64 cs) const {
+    Beside row = *this;
+    if (p) row.p += r / (bs * cs) * a + r / cs % bs * b + r % cs * c;
+    return row;
+  }
+  __device__ __forceinline__ T at(int i, T otherwise) const { return p ? p[i * along] : otherwise; }
+};
+
+// softmax(x * scale + mask) among the allowed, over x itself; a row that may look nowhere gives 0.
+template <class Team, class T>
+__device__ void attention_weights(T* x, double by, Beside<bool> allowed, Beside<T> mask, int64 rows, int64 bs, int64 cs, int n) {
+  typedef Wide<T> W;
+  if (Team::row() >= rows) return;
+  T* row = x + Team::row() * n;
+  allowed = allowed.of_row(Team::row(), bs, cs), mask = mask.of_row(Team::row(), bs, cs);
+  W scale = by;
+  auto score = [&](W v, int i) {
+    v *= scale;
+    if (mask.p) v += read(mask.at(i, T()));
+    return allowed.at(i, true) ? v : (W)-INFINITY;
+  };
+  Total<W> mine, all;
+  bool packed = packs(row, n);
+  each_of_row<Team>(row, n, packed, [&](int i, W v) { mine.add(score(v, i)); });
+  all.most = Team::reduce(mine.most, Greatest(), (W)-INFINITY);
+  all.sum = Team::reduce(mine.scaled_to(all.most), Sum(), (W)0);
+  bool none = all.most == (W)-INFINITY;
+  map_row<Team>(row, row, n, packed, [&](W v, int i) { return none ? (W)0 : all.softmax(score(v, i)); });
+}
+
+// (d g - w sum(d g)) * scale over g itself: d are the weights w after their dropout.
+template <class Team, class T>
+__device__ void attention_weights_backward(T* g, const T* w, const T* d, double scale, int64 rows, int n) {
+  typedef Wide<T> W;
+  if (Team::row() >= rows) return;
+  int64 at = Team::row() * n;
+  g += at, w += at, d += at;
+  bool packed = packs(g, n);
+  W sum = 0;
+  each_of_row<Team>(g, n, packed, [&](int i, W v) { sum += v * read(d[i]); });
+  sum = Team::reduce(sum, Sum(), (W)0);
+  map_row<Team>(g, g, n, packed, [&](W v, int i) { return (v * read(d[i]) - read(w[i]) * sum) * (W)scale; });
+}
+
+#define OF_ATTENTION(team, Team, S, T)                                                                                     \
+  extern "C" __global__ void attention_weights_##team##_##S(                                                               \
+      T* x, double scale, const bool* allowed, int64 allowed_a, int64 allowed_b, int64 allowed_c, int64 allowed_along,     \
+      const T* mask, int64 mask_a, int64 mask_b, int64 mask_c, int64 mask_along, int64 rows, int64 bs, int64 cs, int n) {  \
+    attention_weights<Team, T>(x, scale, {allowed, allowed_a, allowed_b, allowed_c, allowed_along},                        \
+                               {mask, mask_a, mask_b, mask_c, mask_along}, rows, bs, cs, n);                               \
+  }                                                                                                                        \
+  extern "C" __global__ void attention_weights_backward_##team##_##S(T* g, const T* w, const T* d, double scale, int64 rows, int n) { \
+    attention_weights_backward<Team, T>(g, w, d, scale, rows, n);                                                          \
+  }
 #define ENTRIES(name, LOG, S, T)                                                                                           \
   extern "C" __global__ void name##_warp_##S(const T* x, T* y, int64 rows, int n) { softmax_row<WarpTeam, T, LOG>(x, y, rows, n); }   \
   extern "C" __global__ void name##_block_##S(const T* x, T* y, int64 rows, int n) { softmax_row<BlockTeam, T, LOG>(x, y, rows, n); } \
@@ -74,7 +132,9 @@ __device__ void softmax_backward_column(const T* g, const T* y, T* gx, int64 col
   extern "C" __global__ void name##_backward_column_##S(const T* g, const T* y, T* gx, int64 columns, int n, int64 inner) { \
     softmax_backward_column<T, LOG>(g, y, gx, columns, n, inner);                                                          \
   }
-#define DEFINE(S, T)              \
-  ENTRIES(softmax, false, S, T)   \
-  ENTRIES(log_softmax, true, S, T)
+#define DEFINE(S, T)                   \
+  ENTRIES(softmax, false, S, T)        \
+  ENTRIES(log_softmax, true, S, T)     \
+  OF_ATTENTION(warp, WarpTeam, S, T)   \
+  OF_ATTENTION(block, BlockTeam, S, T)
 FOR_FLOATS(DEFINE)

@@ -1,4 +1,4 @@
-"""Softmax along one axis, its logarithm, and their gradients: ``softmax.cu``."""
+"""Softmax along one axis, its logarithm, the weights of attention, and their gradients: ``softmax.cu``."""
 
 from __future__ import annotations
 
@@ -27,6 +27,39 @@ def softmax_backward(grad: Any, y: Any, axis: int) -> Any:
 
 def log_softmax_backward(grad: Any, y: Any, axis: int) -> Any:
     return _run("log_softmax_backward", reference.log_softmax_backward, (grad, y), axis)
+
+
+def attention_weights(scores: Any, scale: float, allowed: Any, mask: Any) -> Any:
+    dtype = suffix(scores, mask)
+    if dtype is None or not scores.size or not 1 <= scores.ndim <= 4 or (allowed is not None and allowed.dtype != np.bool_):
+        return reference.attention_weights(scores, scale, allowed, mask)
+    x = contiguous(scores)
+    a, b, c, n = (*(1,) * (4 - x.ndim), *x.shape)
+    team, grid, block = of_rows(a * b * c, n)
+    beside = (*_beside(allowed, x.shape), *_beside(mask, x.shape))
+    sizes = np.int64(a * b * c), np.int64(b), np.int64(c), n
+    launch("softmax", f"attention_weights_{team}_{dtype}", grid, block, x, float(scale), *beside, *sizes)
+    return x
+
+
+def attention_weights_backward(grad: Any, weights: Any, dropped: Any, scale: float) -> Any:
+    dtype = suffix(grad, weights, dropped)
+    if dtype is None or not grad.size or not grad.shape == weights.shape == dropped.shape:
+        return reference.attention_weights_backward(grad, weights, dropped, scale)
+    grad, weights, dropped = map(contiguous, (grad, weights, dropped))
+    n = grad.shape[-1]
+    team, grid, block = of_rows(grad.size // n, n)
+    given = (grad, weights, dropped, float(scale), np.int64(grad.size // n), n)
+    launch("softmax", f"attention_weights_backward_{team}_{dtype}", grid, block, *given)
+    return grad
+
+
+def _beside(array: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """An array and its strides, in elements, as one of ``shape`` padded to four dimensions; it broadcasts to that."""
+    if array is None:
+        return (None, *(np.int64(0),) * 4)
+    strides = cupy().broadcast_to(array, shape).strides
+    return array, *(np.int64(0),) * (4 - len(shape)), *(np.int64(s // array.dtype.itemsize) for s in strides)
 
 
 def _run(name: str, otherwise: Any, arrays: tuple[Any, ...], axis: int) -> Any:
