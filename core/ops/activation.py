@@ -18,7 +18,7 @@ from .. import kernels, random
 from ..autocast import in_full_precision, in_low_precision
 from ..errors import ArgumentError, ShapeError
 from ..graph import state
-from ..operation import Operation
+from ..operation import Composite, Operation
 from ..tensor import Tensor
 from ..unfinished import Unfinished
 from .elementwise import Unary, abs_, erf, exp, maximum, minimum, sigmoid, tanh, where
@@ -179,6 +179,19 @@ def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
     return where(input.detach() > threshold, input, value)
 
 
+class PRelu(Composite):
+    """With one slope for all."""
+
+    def forward(self, x: Any, weight: Any) -> Any:
+        return kernels.of(x).prelu(x, weight)
+
+    def compose(self, x: Tensor, weight: Tensor) -> Tensor:
+        return where(x.detach() > 0, x, x * weight)
+
+    def fused_backward(self, grad: Any, x: Any, weight: Any) -> tuple[Any, ...]:
+        return kernels.of(x).prelu_backward(grad, x, weight)
+
+
 @in_low_precision
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where positive, weight * x elsewhere: one learnt slope, or one for each channel (He et al., arXiv:1502.01852).
@@ -195,6 +208,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f"prelu: {weight.shape} slopes for an input (N, C, ...) of shape {input.shape}", fix=f"give 1 slope or {channels}"
             )
         weight = reshape(weight, (-1, *(1,) * (input.ndim - 2)))
+    elif weight.dtype == input.dtype:
+        return PRelu().apply(input, weight)
     return where(input.detach() > 0, input, input * weight)
 
 

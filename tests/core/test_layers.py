@@ -161,6 +161,25 @@ def test_threshold_and_prelu_by_channel() -> None:
     assert layer(nyala.full((1, 2, 1), -1.0)).tolist() == [[[-0.5], [-2.0]]]
 
 
+@pytest.mark.parametrize("shape", [(3, 2, 5), (0, 2), (), (4, 3, 80, 90)])
+def test_prelu_with_one_slope_is_what_it_says(shape: tuple[int, ...]) -> None:
+    x, slope = nyala.randn(*shape, requires_grad=True), nyala.tensor([-0.3], requires_grad=True)
+    found = F.prelu(x, slope)
+    plain = nyala.where(x.detach() > 0, x, x * slope).reshape(shape)
+    assert found.equal(plain)
+    weights = nyala.randn(*shape)
+    (gx, gw), (px, pw) = (nyala.autograd.grad((y * weights).sum(), [x, slope]) for y in (found, plain))
+    assert gx.equal(px) and gw.shape == (1,)
+    np.testing.assert_allclose(gw.numpy(), pw.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_the_gradient_of_prelu_has_one_too() -> None:
+    x, slope = nyala.tensor([-2.0, 3.0], requires_grad=True), nyala.tensor([0.5], requires_grad=True)
+    (first,) = nyala.autograd.grad((F.prelu(x, slope) ** 2).sum(), [slope], create_graph=True)
+    assert first.tolist() == [4.0]  # 2 * slope * x^2
+    assert nyala.autograd.grad(first.sum(), [slope])[0].tolist() == [8.0]
+
+
 def test_dropout_modules_are_quiet_in_eval_and_drop_in_training() -> None:
     x = nyala.ones(50, 40)
     for layer in (nn.Dropout(0.5), nn.AlphaDropout(0.5), nn.DropPath(0.5)):

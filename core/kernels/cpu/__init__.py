@@ -78,7 +78,7 @@ _ELEMENTWISE = {
     "gelu": ("gelu", "gelu_backward", "mish", "mish_backward", "silu", "silu_backward", "softplus", "softplus_backward"),
     "gates": (
         "clip", "elu", "elu_backward", "hardsigmoid", "hardsigmoid_backward", "hardswish", "hardswish_backward",
-        "hardtanh_backward", "leaky_relu", "leaky_relu_backward", "relu", "relu_backward",
+        "hardtanh_backward", "leaky_relu", "leaky_relu_backward", "prelu", "prelu_backward", "relu", "relu_backward",
     ),
 }  # fmt: skip
 KERNELS |= {name: f".elementwise.{file}:{name}" for file, names in _ELEMENTWISE.items() for name in names}

@@ -39,6 +39,8 @@ __all__ = [
     "mish",
     "mish_backward",
     "power_number",
+    "prelu",
+    "prelu_backward",
     "relu",
     "relu_backward",
     "round",
@@ -114,6 +116,17 @@ def leaky_relu(x: Any, slope: float) -> Any:
 def leaky_relu_backward(grad: Any, x: Any, slope: float) -> Any:
     """Gradient of leaky_relu from its input."""
     return where(x > 0, grad, grad * grad.dtype.type(slope))
+
+
+def prelu(x: Any, weight: Any) -> Any:
+    """x where positive, ``weight * x`` elsewhere; weight is an array of one number."""
+    return where(x > 0, x, x * weight.reshape(()))
+
+
+def prelu_backward(grad: Any, x: Any, weight: Any) -> tuple[Any, Any]:
+    """Gradients of prelu: of its input, and of its weight in the weight's shape."""
+    share = where(x > 0, x.dtype.type(0), grad * x)
+    return where(x > 0, grad, grad * weight.reshape(())), share.sum(keepdims=True).reshape(weight.shape)
 
 
 @in_float32

@@ -10,6 +10,7 @@ from ...reference import elementwise as reference
 from ..lanes.spans import FLOAT32, INLINE, mapped, over
 from ..lanes.vector_math import fexp, fexpm1
 from ..running.compiled import njit
+from . import reduce
 
 _f = np.float32
 _ZERO, _HALF, _ONE, _THREE, _SIX = _f(0.0), _f(0.5), _f(1.0), _f(3.0), _f(6.0)
@@ -48,6 +49,11 @@ def _leaky_relu_slope(x: Any, g: Any, slope: Any) -> Any:
 
 
 @njit(**INLINE)
+def _prelu_share(x: Any, g: Any) -> Any:
+    return _ZERO if x > _ZERO else g * x
+
+
+@njit(**INLINE)
 def _elu(x: Any, alpha: Any) -> Any:
     return x if x > _ZERO else fexpm1(x) * alpha
 
@@ -81,6 +87,7 @@ def _hardswish_slope(x: Any, g: Any) -> Any:
 _RELU, _RELU_BACKWARD = over(_relu), over(_relu_slope, 2)
 _CLIP, _HARDTANH_BACKWARD = over(_clip), over(_hardtanh_slope, 2)
 _LEAKY_RELU, _LEAKY_RELU_BACKWARD = over(_leaky_relu), over(_leaky_relu_slope, 2)
+_PRELU_SHARE = over(_prelu_share, 2)
 _ELU, _ELU_BACKWARD = over(_elu), over(_elu_slope, 2)
 _HARDSIGMOID, _HARDSIGMOID_BACKWARD = over(_hardsigmoid), over(_hardsigmoid_slope, 2)
 _HARDSWISH, _HARDSWISH_BACKWARD = over(_hardswish), over(_hardswish_slope, 2)
@@ -120,6 +127,21 @@ def leaky_relu_backward(grad: Any, x: Any, slope: float) -> Any:
     if not x.dtype == grad.dtype == FLOAT32:
         return reference.leaky_relu_backward(grad, x, slope)
     return mapped(_LEAKY_RELU_BACKWARD, x, grad, numbers=(_f(slope),))
+
+
+def prelu(x: Any, weight: Any) -> Any:
+    """As the reference."""
+    if not x.dtype == weight.dtype == FLOAT32:
+        return reference.prelu(x, weight)
+    return mapped(_LEAKY_RELU, x, numbers=(weight.reshape(-1)[0],))
+
+
+def prelu_backward(grad: Any, x: Any, weight: Any) -> tuple[Any, Any]:
+    """As the reference."""
+    if not x.dtype == grad.dtype == weight.dtype == FLOAT32:
+        return reference.prelu_backward(grad, x, weight)
+    share = reduce.sum(mapped(_PRELU_SHARE, x, grad), tuple(range(x.ndim)), keepdim=True)
+    return mapped(_LEAKY_RELU_BACKWARD, x, grad, numbers=(weight.reshape(-1)[0],)), share.reshape(weight.shape)
 
 
 def elu(x: Any, alpha: float) -> Any:
