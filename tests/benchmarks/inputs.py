@@ -59,8 +59,10 @@ PICTURE_MODELS: dict[str, dict[str, Any]] = {
     },
     "upernet-convnext-tiny": {
         "model_type": "upernet", "architectures": ["UperNetForSemanticSegmentation"], "num_labels": 150,
-        "pool_scales": [1, 2, 3, 6],
-        "backbone_config": {"model_type": "convnext", "out_features": ["stage1", "stage2", "stage3", "stage4"]},
+        "backbone_config": {
+            "model_type": "convnext", "hidden_sizes": [96, 192, 384, 768], "depths": [3, 3, 9, 3],
+            "out_features": ["stage1", "stage2", "stage3", "stage4"],
+        },
     },
     "unet": {
         "model_type": "unet", "spatial_dims": 2, "in_channels": 3, "out_channels": 5, "channels": [32, 64, 128, 256],
