@@ -6,7 +6,7 @@ A ``Ref`` stands for the array in a slot, wherever it occurs among a node's argu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -141,4 +141,8 @@ def same_value(a: Any, b: Any) -> bool:
         return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
     if isinstance(a, float):
         return a == b or (a != a and b != b)
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(same_value, a, b))
+    if is_dataclass(a):
+        return all(same_value(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
     return bool(a == b)

@@ -120,6 +120,7 @@ class Tracer:
         self.program = Program()
         self.active = False
         self.late = False  # what is recorded belongs to the backward pass
+        self._keeps, self._alive = state.grad, []
         self.live: list[Tensor] = []  # results whose graph has been recorded
         self.values: dict[int, Any] = {}
         self.refused = ""
@@ -202,8 +203,9 @@ class Tracer:
         number = self._new_slot(plain, source)
         traced = plain.view(TracedArray)
         traced.plain, traced.slot, traced.tracer = plain, number, self
-        if state.grad or self.late:
+        if self._keeps:
             self.values[number] = plain  # a backward pass of this very call may need it
+            self._alive.append(traced)  # the engine tells gradients' arrays apart by their ids
         root = self.program.slots[number].root
         if root == number:
             owner = _owner(plain)
@@ -423,6 +425,7 @@ class Tracer:
 
     def finish(self) -> None:
         """Leave no traced array behind, wherever the run may have kept one."""
+        self._alive.clear()
         self._put_back()
         if any(reference() is not None for reference in self._made):
             for thing in gc.get_objects():

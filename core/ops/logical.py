@@ -25,8 +25,9 @@ def _comparison(name: str, symbol: str) -> Callable[[Any, Any], Tensor]:
     def function(input: Any, other: Any) -> Tensor:
         a, b = operands(input, other, name)
         try:
-            return Tensor._made(np.asarray(getattr(a._module, ufunc)(a.array, b.array)) if not a.is_cuda else
-                                getattr(a._module, ufunc)(a.array, b.array), None, 0)  # fmt: skip
+            xp = a._module
+            found = getattr(xp, ufunc)(a.array, b.array)
+            return Tensor._made(found if a.is_cuda else xp.asarray(found), None, 0)
         except ValueError:
             raise broadcast_error(name, a.shape, b.shape) from None
 
