@@ -4,7 +4,9 @@ from __future__ import annotations
 
 KERNELS: dict[str, str] = {
     "adamw_steps": ".optim:adamw_steps",
+    "add_at": ".index:add_at",
     "add_dropout": ".dropout:add_dropout",
+    "add_rows": ".index:add_rows",
     "attention_weights": ".softmax:attention_weights",
     "attention_weights_backward": ".softmax:attention_weights_backward",
     "batch_norm": ".batchnorm:batch_norm",
