@@ -36,6 +36,7 @@ _MODULES = {
     "cuda": "core.cuda",
     "amp": "core.amp",
     "backends": "core.backends",
+    "memory": "core.memory",
 }
 # Public name -> the module that defines it.
 _NAMES: dict[str, str] = {

@@ -53,9 +53,9 @@ def consumers(device: str = "cpu", count: int = 5) -> list[Use]:
 
     Example:
         >>> import nyala
-        >>> kept = nyala.zeros(1000, 1000)
-        >>> any("(1000, 1000)" in use.what for use in consumers(count=100))
-        True
+        >>> kept = nyala.zeros(12345, 3)
+        >>> [use.number for use in consumers(count=10**6) if "(12345, 3)" in use.what]
+        [1]
     """
     kinds: dict[str, list[int]] = defaultdict(list)
     for t in live(devices.parse(device)):

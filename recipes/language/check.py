@@ -225,7 +225,7 @@ def bounds(kind: mi.Type) -> str:
         case mi.IntType() | mi.FloatType():
             return _range(kind)
         case mi.StrType(pattern=str(pattern)):
-            return f"the form {pattern.strip('^$').strip('()').replace('|', ' or ')}"
+            return f"the form {pattern.strip('^$').strip('()').replace('|', ' or ').replace(chr(92) + 'd+', 'N')}"
         case mi.StrType():
             short, long = kind.min_length, kind.max_length
             if short == long:

@@ -50,7 +50,7 @@ def machine(
         (580, ["cupy-cuda12x", "cupy-cuda13x"], {}, "cupy-cuda12x and cupy-cuda13x lie over each other", "pip uninstall"),
         (580, ["cupy-cuda13x"], {"cupy": None}, "cupy-cuda13x does not load", "install it anew"),
         (None, ["cupy-cuda13x"], {"gpus": 0}, "CUDA 13) finds no device: cudaErrorInsufficientDriver", "no NVIDIA driver here"),
-        (550, ["cupy-cuda13x"], {"gpus": 0}, "finds no device", '550, CUDA 13 needs 580: update it, or pip install "nyala[cuda12]"'),
+        (550, ["cupy-cuda13x"], {"gpus": 0}, "finds no device", 'CUDA 13 needs 580: update it, or pip install "nyala[cuda12]"'),
         (590, ["cupy-cuda13x"], {"gpus": 0}, "finds no device", "nvidia-smi"),
     ],
 )  # fmt: skip

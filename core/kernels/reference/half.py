@@ -21,6 +21,14 @@ def widened(x: Any) -> Any:
     return x.astype(np.float32) if is_half(x) else x
 
 
+def narrowed(x: Any, dtype: Any) -> Any:
+    """``x`` as ``dtype``; what half precision cannot hold becomes infinite, without NumPy's warning, as on a GPU."""
+    if x.dtype == dtype:
+        return x
+    with np.errstate(over="ignore"):
+        return x.astype(dtype)
+
+
 def in_float32(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel that computes half precision in float32 and gives its result in the dtype of its first argument."""
 
@@ -30,7 +38,7 @@ def in_float32(kernel: Callable[..., Any]) -> Callable[..., Any]:
             return kernel(x, *args, **kwargs)
         wide = [a.astype(np.float32) if is_half(a) else a for a in args]
         wide_kwargs = {k: a.astype(np.float32) if is_half(a) else a for k, a in kwargs.items()}
-        return kernel(x.astype(np.float32), *wide, **wide_kwargs).astype(x.dtype)
+        return narrowed(kernel(x.astype(np.float32), *wide, **wide_kwargs), x.dtype)
 
     return wrapped
 

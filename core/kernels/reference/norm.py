@@ -11,7 +11,7 @@ import numpy as np
 
 from ...devices import module_of
 from .after import After, apply
-from .half import widened
+from .half import narrowed, widened
 
 __all__ = [
     "batch_norm",
@@ -74,7 +74,7 @@ def batch_norm_backward(
     gb, gw = g.sum(axis=axes), (g * xhat).sum(axis=axes)
     count = max(x.size // max(x.shape[1], 1), 1)
     gx = (g - _column(gb, x.ndim) / count - xhat * (_column(gw, x.ndim) / count)) * inverse
-    return _affine(gx, weight, None).astype(x.dtype, copy=False), gw, gb
+    return narrowed(_affine(gx, weight, None), x.dtype), gw, gb
 
 
 def batch_norm_scale(weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any]:
@@ -98,7 +98,7 @@ def batch_norm_eval_backward(grad: Any, x: Any, mean: Any, var: Any, weight: Any
     g, axes = widened(grad), _others(x)
     inverse = _column(_inverse(module_of(x), widened(var), eps), x.ndim)
     gw = (g * ((widened(x) - _column(mean, x.ndim)) * inverse)).sum(axis=axes)
-    return _affine(g * inverse, weight, None).astype(x.dtype, copy=False), gw, g.sum(axis=axes)
+    return narrowed(_affine(g * inverse, weight, None), x.dtype), gw, g.sum(axis=axes)
 
 
 def _rows(v: Any, eps: float) -> tuple[Any, Any, Any]:
@@ -147,7 +147,7 @@ def group_norm_backward(grad: Any, x: Any, groups: int, weight: Any, mean: Any, 
     xhat = (widened(x).reshape(rows) - mean[:, None]) * inverse[:, None]
     gw = (g * xhat.reshape(x.shape)).sum(axis=_others(x))
     gx = _rows_backward(_affine(g, weight, None).reshape(rows), xhat, inverse).reshape(x.shape)
-    return gx.astype(x.dtype, copy=False), gw, g.sum(axis=_others(x))
+    return narrowed(gx, x.dtype), gw, g.sum(axis=_others(x))
 
 
 def rms_norm(x: Any, weight: Any, eps: float) -> tuple[Any, Any]:
@@ -164,4 +164,4 @@ def rms_norm_backward(grad: Any, x: Any, weight: Any, inverse: Any, affine: bool
     xhat = widened(x) * inverse[..., None]
     scaled = g if weight is None else g * widened(weight)
     gx = (scaled - xhat * (scaled * xhat).mean(axis=-1, keepdims=True, dtype=g.dtype)) * inverse[..., None]
-    return gx.astype(x.dtype, copy=False), _column_sum(g * xhat) if affine and weight is not None else None
+    return narrowed(gx, x.dtype), _column_sum(g * xhat) if affine and weight is not None else None
