@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ import numpy as np
 from ..errors import ArgumentError, kind_of
 from ..graph import state
 from ..invariance import mode
+from ..nn.positions import KVCache
 from ..tensor import Tensor
 from ..tracing import here
 from .array import TracedArray
 from .backward import record_backward
+from .buckets import Buckets
 from .entry import Entry, describe, first_call
 from .explaining import explained
+from .program import leaves
 from .reach import Reach
 from .replay import Missed
 from .tracer import Tracer
@@ -33,13 +37,14 @@ class Compiled:
         function: what is compiled.
     """
 
-    def __init__(self, function: Callable[..., Any], signatures: int = _SIGNATURES) -> None:
+    def __init__(self, function: Callable[..., Any], signatures: int = _SIGNATURES, buckets: Buckets | None = None) -> None:
         self.function = function
+        self._buckets = buckets
         self._limit = signatures
         self._entries: dict[Any, Entry] = {}
         self._reach: Reach | None = None
         self._lock = threading.RLock()
-        self._history: list[str] = []
+        self._history: Counter[str] = Counter()
         functools.update_wrapper(self, function, updated=())
 
     @property
@@ -50,8 +55,18 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if here.tracer is not None or state.anomaly:  # inside another recording it is part of that one
             return self.function(*args, **kwargs)
+        if any(isinstance(leaf, KVCache) for leaf in leaves((args, kwargs))):
+            self._note("calls with a KVCache run as they stand: it counts its steps in Python")
+            return self.function(*args, **kwargs)
         with self._lock:
-            return self._call(args, kwargs)
+            if self._buckets is None or state.grad:  # padding would take part in gradients
+                return self._call(args, kwargs)
+            args, kwargs, length, size = self._buckets.padded(args, kwargs)
+            result = self._call(args, kwargs)
+            return result if length == size else self._buckets.cut(result, length, size)
+
+    def _note(self, what: str) -> None:
+        self._history[what] += 1
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._reach is None:
@@ -62,7 +77,7 @@ class Compiled:
         if entry is None:
             entry = self._new_entry(key)
         if entry.run is not None and (broken := entry.broken()):
-            self._history.append(f"{entry.title}: recorded again, {broken}")
+            self._note(f"{entry.title}: recorded again, {broken}")
             entry.forget()
         if entry.run is None:
             return self._eager(args, kwargs) if entry.reason else self._traced(entry, args, kwargs)
@@ -78,7 +93,7 @@ class Compiled:
     def _new_entry(self, key: Any) -> Entry:
         title = _title(key[0])
         if self._entries:
-            self._history.append(f"{title}: recorded, {_why_new(key, next(reversed(self._entries)))}")
+            self._note(f"{title}: recorded, {_why_new(key, next(reversed(self._entries)))}")
         if len(self._entries) >= self._limit:
             self._entries.pop(next(iter(self._entries)))
         entry = self._entries[key] = Entry(title)
@@ -91,7 +106,7 @@ class Compiled:
         )
         if entry.misses >= _TRACES:
             entry.give_up(what)
-        self._history.append(f"{entry.title}: run as it stands, {what}")
+        self._note(f"{entry.title}: run as it stands, {what}")
 
     def _traced(self, entry: Entry, args: Any, kwargs: Any) -> Any:
         assert self._reach is not None, "looked for in _call"
@@ -135,7 +150,9 @@ class Compiled:
         return getattr(self.function, name)
 
 
-def compile(model: Callable[..., Any] | None = None, *, signatures: int = _SIGNATURES) -> Any:
+def compile(
+    model: Callable[..., Any] | None = None, *, signatures: int = _SIGNATURES, buckets: tuple[int, Sequence[int]] | None = None
+) -> Any:
     """A module, a step function or any function of tensors that runs from a record of its own calls.
 
     The first calls run as always while every call on arrays is written down; when two records agree, further calls repeat the
@@ -150,9 +167,12 @@ def compile(model: Callable[..., Any] | None = None, *, signatures: int = _SIGNA
     Args:
         model: a module, or a function of tensors; a function may compute a loss, call ``backward`` and step an optimizer.
         signatures: records kept at a time, one for each combination of shapes, dtypes and flags.
+        buckets: (dim, sizes): outside gradients, tensors as long along ``dim`` as the first one are padded with zeros to the
+            next of these sizes, and results are cut back, so that a few records serve all lengths. The function must treat what
+            is padded apart: rows of a batch (dim 0) are, texts under an attention mask are.
 
     Raises:
-        ArgumentError: ``model`` cannot be called.
+        ArgumentError: ``model`` cannot be called, or the buckets are none.
 
     Example:
         >>> import nyala
@@ -163,10 +183,10 @@ def compile(model: Callable[..., Any] | None = None, *, signatures: int = _SIGNA
         tensor([3., 5.])
     """
     if model is None:
-        return functools.partial(compile, signatures=signatures)
+        return functools.partial(compile, signatures=signatures, buckets=buckets)
     if not callable(model):
         raise ArgumentError(f"compile was given {kind_of(model)}", fix="pass a module or a function of tensors")
-    return Compiled(model, signatures)
+    return Compiled(model, signatures, None if buckets is None else Buckets(*buckets))
 
 
 def _signature(tree: Any, tensors: list[Tensor]) -> Any:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 _MOST = 40  # lines of a graph
 
 
-def explained(name: str, entries: list[Entry], history: list[str], graph: bool) -> str:
+def explained(name: str, entries: list[Entry], history: Counter[str], graph: bool) -> str:
     """The whole text: signatures, steps, chains, memory, guards, and why records were made anew."""
     lines = [f"compiled {name}: {len(entries)} signature(s), {sum(e.runs for e in entries)} call(s) repeated from a record"]
     for number, entry in enumerate(entries):
         lines += ["", f"signature {number}: {entry.title}", *_entry(entry, graph)]
     if history:
         lines += ["", "recorded again, or run as it stands"]
-        lines += [f"  {times} x {what}" if times > 1 else f"  {what}" for what, times in Counter(history).items()]
+        lines += [f"  {times} x {what}" if times > 1 else f"  {what}" for what, times in history.items()]
     return "\n".join(lines)
 
 
