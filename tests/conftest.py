@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cuda_on_cpu import building
 from nyala.core import devices, kernels
+from nyala.core.kernels.cuda import cublaslt
 from nyala.core.kernels.cuda.running import compiler, launching, sources
 
 HERE = Path(__file__).parent
@@ -41,6 +42,8 @@ def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     """Makes ``device="cuda"`` work, without a GPU too; gives the device's full name."""
     if request.param == "stand-in":
         monkeypatch.setitem(sys.modules, "cupy", STAND_IN.module())
+        for library in ("nvmath.bindings.cublasLt", "cudnn"):  # which compute on real GPUs alone
+            monkeypatch.setitem(sys.modules, library, None)
         _build_kernels_for_the_cpu(monkeypatch)
     _forget()
     devices.module_for("cuda:0")  # the current device, whatever a test before left
@@ -67,6 +70,7 @@ def _forget() -> None:
     kernels._cuda.cache_clear()
     launching._function.cache_clear()
     launching._module.cache_clear()
+    cublaslt.forget()
 
 
 @pytest.fixture(scope="session")

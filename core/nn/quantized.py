@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .. import create, dtypes
+import numpy as np
+
+from .. import create, devices, dtypes
 from ..errors import ArgumentError, GradError, did_you_mean
 from ..graph import state
 from ..ops.quantized import check_activations, quantize_int8, quantized_linear
@@ -90,7 +92,14 @@ class QuantizedLinear(Module):
                 why="weights in few bits do not learn: no gradient reaches them or what comes before",
                 fix="call model.eval() to use the model; to train it, do so before nn.quantize",
             )
+        self._lay_weight_by_rows_on_gpus()
         return quantized_linear(input, self.weight, self.scales, self.bias, self.group_size, self.activations)
+
+    def _lay_weight_by_rows_on_gpus(self) -> None:
+        """There a warp reads along a row; done once, when the layer is first used where it has been moved to."""
+        weight = self.weight.array
+        if not isinstance(weight, np.ndarray) and not weight.flags.c_contiguous:
+            self.weight.array = devices.module_of(weight).ascontiguousarray(weight)
 
     def extra_repr(self) -> str:
         group = f", group_size={self.group_size}" if self.group_size else ""

@@ -6,6 +6,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import nyala
 import pytest
 from nyala.core import devices, kernels
 from nyala.core.kernels.reference import quantized as reference
@@ -110,3 +111,14 @@ def test_weights_that_lie_by_columns_and_other_dtypes() -> None:
     y = table.linear_int8(x, weight, scales.astype(np.float64), 8)
     assert difference(y, exact(x) @ reference.dequantized(cpu(weight), exact(scales), 8).T) < 2e-6
     assert table.linear_int8(x[:0], weight, scales, 8).shape == (0, 3, 4)
+
+
+def test_a_layer_lays_its_weight_by_rows_where_it_is_used() -> None:
+    layer = nyala.nn.QuantizedLinear.from_linear(nyala.nn.Linear(20, 6)).eval()
+    x = nyala.tensor(rng.standard_normal((3, 20)).astype(np.float32))
+    expected = layer(x).numpy()
+    assert layer.weight.array.flags.f_contiguous and not layer.weight.array.flags.c_contiguous
+    layer.to("cuda")
+    assert np.allclose(layer(x.cuda()).cpu().numpy(), expected, 1e-5, 1e-6) and layer.weight.array.flags.c_contiguous
+    layer.to("cpu")
+    assert np.allclose(layer(x).numpy(), expected, 1e-5, 1e-6)

@@ -13,11 +13,34 @@
                                               END(T)) {                                                                      \
     few_rows<rows>(x, Rows<T>{weight, apart}, y, m, n, k, After<T>{bias, scale, shift, residual, activation});              \
   }
+// What follows a product that was computed without it, in place: 2 sizeof(T) bytes a number and as many of a residual.
+template <class T> __device__ void finish(T* y, int64 count, int n, After<T> after) {
+  const int COUNT = Pack<T>::COUNT;
+  int64 threads = (int64)gridDim.x * blockDim.x, thread = (int64)blockIdx.x * blockDim.x + threadIdx.x;
+  if (!packs(y, count)) {
+    for (int64 i = thread; i < count; i += threads) y[i] = write<T>(after(read(y[i]), i, i % n));
+    return;
+  }
+  for (int64 i = thread * COUNT; i < count; i += threads * COUNT) {
+    Pack<T> some = load_pack(y + i);
+    int column = i % n;
+#pragma unroll
+    for (int j = 0; j < COUNT; j++) {
+      some.at[j] = write<T>(after(read(some.at[j]), i + j, column));
+      if (++column == n) column = 0;
+    }
+    store_pack(y + i, some);
+  }
+}
+
 #define DEFINE(S, T)            \
   PRODUCT(small, Small, S, T)   \
   PRODUCT(large, Large, S, T)   \
   FEW(1, S, T)                  \
   FEW(2, S, T)                  \
   FEW(4, S, T)                  \
-  FEW(8, S, T)
+  FEW(8, S, T)                  \
+  extern "C" __global__ void after_##S(T* y, int64 count, int n, END(T)) { \
+    finish(y, count, n, After<T>{bias, scale, shift, residual, activation}); \
+  }
 FOR_FLOATS(DEFINE)

@@ -9,6 +9,7 @@ import numpy as np
 from ...devices import cupy
 from ..reference import linalg as reference
 from ..reference.after import After, apply
+from . import cublaslt
 from .after import PLAIN, End, end_of
 from .products import Product, described, fits
 from .running.launching import blocks_for, contiguous, launch, suffix
@@ -16,6 +17,7 @@ from .running.launching import blocks_for, contiguous, launch, suffix
 FEW = 8  # rows up to which the weight is read once, by ``few.cuh``
 _FEW = (1, 2, 4, 8)  # for how many rows there are kernels
 _SMALL, _LARGE = 64, 128  # sums along each side of a tile
+_EACH = 8  # numbers a thread finishes
 _BUSY = 132  # tiles that give every processor of a large GPU something to do
 
 
@@ -23,7 +25,7 @@ def matmul(a: Any, b: Any) -> Any:
     dtype = suffix(a, b)
     if dtype is None or not fits(a, b):
         return reference.matmul(a, b)  # whole and complex numbers, several dtypes, nothing to sum, or an error to raise
-    return _computed(described(a, b), dtype, PLAIN)
+    return computed(described(a, b), dtype, PLAIN)
 
 
 def linear(x: Any, weight: Any, bias: Any = None, after: After | None = None, packs: dict[str, Any] | None = None) -> Any:
@@ -40,7 +42,7 @@ def linear(x: Any, weight: Any, bias: Any = None, after: After | None = None, pa
         return few(rows, dtype, "matmul", (weight, np.int64(weight.strides[0] // weight.itemsize)), len(weight), end).reshape(
             shape
         )
-    return _computed(described(rows, weight.T), dtype, end).reshape(shape)
+    return computed(described(rows, weight.T), dtype, end).reshape(shape)
 
 
 def few(rows: Any, dtype: str, source: str, weight: tuple[Any, ...], n: int, end: End, name: str = "few") -> Any:
@@ -53,9 +55,17 @@ def few(rows: Any, dtype: str, source: str, weight: tuple[Any, ...], n: int, end
     return out
 
 
-def _computed(given: Product, dtype: str, end: End) -> Any:
+def computed(given: Product, dtype: str, end: End) -> Any:
+    """The product and what follows: by cuBLASLt where it is installed, by the tiles of ``product.cuh`` elsewhere."""
     out = cupy().empty(given.shape, given.a.dtype)
-    multiply("matmul", "product", dtype, given, out, end)
+    if cublaslt.follows(end):
+        if not cublaslt.multiplied(given, out, end):
+            multiply("matmul", "product", dtype, given, out, end)
+    elif cublaslt.multiplied(given, out, PLAIN._replace(bias=end.bias)):
+        rest = end._replace(bias=None)
+        launch("matmul", f"after_{dtype}", blocks_for(out.size, 256 * _EACH), 256, out, np.int64(out.size), given.n, *rest)
+    else:
+        multiply("matmul", "product", dtype, given, out, end)
     return out
 
 

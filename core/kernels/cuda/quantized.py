@@ -11,7 +11,7 @@ from ...dtypes import bfloat16
 from ..reference import quantized as reference
 from ..reference.after import After
 from .after import End, end_of
-from .matmul import FEW, few, linear, multiply
+from .matmul import FEW, computed, few, multiply
 from .products import described
 from .running.launching import blocks_for, contiguous, launch, suffix
 
@@ -72,7 +72,9 @@ def _end(x: Any, weight: Any, bias: Any, after: After | None) -> End | None:
         return None
     if suffix(x) in _HALVES:
         bias = _as(bias, x.dtype)
-        after = None if after is None else After(*(_as(a, x.dtype) for a in after[:3]), after.activation)
+        if after is not None:
+            scale, shift, residual = (_as(a, x.dtype) for a in after[:3])
+            after = After(scale, shift, residual, after.activation)
     return end_of(bias, after, x.dtype, (*x.shape[:-1], len(weight)))
 
 
@@ -94,7 +96,4 @@ def _multiplied(kind: str, x: Any, lies: tuple[Any, ...], shape: tuple[int, int]
         return few(rows, dtype, "quantized", lies, n, end, f"few_{kind}").reshape(*x.shape[:-1], n)
     wide = cupy().empty(shape, x.dtype)
     launch("quantized", f"widen_{kind}_{dtype}", blocks_for(n * -(-k // 8), 256), 256, *lies, wide, n, k)
-    given = described(rows, wide.T)
-    out = cupy().empty((len(rows), n), x.dtype)
-    multiply("matmul", "product", dtype, given, out, end)
-    return out.reshape(*x.shape[:-1], n)
+    return computed(described(rows, wide.T), dtype, end).reshape(*x.shape[:-1], n)
