@@ -14,6 +14,7 @@ signatures, and each rule says so where it stands:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import types
@@ -111,8 +112,78 @@ class _Stream:
     def synchronize(self) -> None:
         LOG.append(("synchronize", self.ptr))
 
+    def begin_capture(self) -> None:
+        """From now on nothing is computed: what is asked for is written down, and results hold NaN."""
+        assert _capture.graph is None and _current.stream is not None
+        _capture.graph = _Graph()
+
+    def end_capture(self) -> _Graph:
+        """What has been written down."""
+        graph, _capture.graph = _capture.graph, None
+        assert graph is not None
+        if graph.broken:
+            raise RuntimeError("cudaErrorStreamCaptureInvalidated: operation failed due to a previous error during capture")
+        return graph
+
     def wait_event(self, event: _Event) -> None:
         LOG.append(("wait", self.ptr, event.of))
+
+
+class _Graph:
+    """``cupy.cuda.Graph``: calls with their arrays, made again by ``launch``."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.broken = False
+
+    def launch(self, stream: _Stream) -> None:
+        LOG.append(("launch", stream.ptr))
+        for call in self.calls:
+            call()
+
+
+class _Capture(threading.local):
+    graph: _Graph | None = None
+
+
+_capture = _Capture()
+
+
+def _not_captured(what: str) -> None:
+    """The host may not look at a value while a stream is captured."""
+    if _capture.graph is not None:
+        _capture.graph.broken = True
+        raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what} is not permitted when a stream is capturing")
+
+
+def _now_or_then(call: Any) -> None:
+    """Do something now, or at each launch."""
+    if _capture.graph is None:
+        call()
+    else:
+        _capture.graph.calls.append(call)
+
+
+def _written_down(compute: Any, result: Any, sources: list[Any]) -> None:
+    """Leave a call to the launch: its result gets NaN, and memory that it was to write to stays as it was."""
+    graph = _capture.graph
+    if graph is None:
+        return
+    targets = [r for r in _arrays(result) if not any(np.may_share_memory(r._array, s._array) for s in sources)]
+    if targets:
+
+        def again() -> None:
+            for target, value in zip(_arrays(result), _computed(compute()), strict=True):
+                target._array[...] = value
+
+        graph.calls.append(again)
+        for target in targets:
+            if target.dtype.kind == "f":
+                target._array[...] = np.nan
+
+
+def _computed(value: Any) -> list[Any]:
+    return [v for v in (value if isinstance(value, (tuple, list)) else [value]) if isinstance(v, (np.ndarray, np.generic))]
 
 
 class _Event:
@@ -198,10 +269,12 @@ class ndarray:  # noqa: N801 - CuPy's name
         return getattr(place, function.__name__)(*args, **kwargs)
 
     def get(self) -> np.ndarray[Any, Any]:
+        _not_captured("a copy to the host")
         return self._array.copy()
 
     def set(self, array: np.ndarray[Any, Any], stream: Any = None) -> None:
         assert isinstance(array, np.ndarray) and array.shape == self.shape and array.dtype == self.dtype
+        _not_captured("a copy from the host")
         LOG.append(("copy", stream.ptr if stream is not None else 0))
         self._array[...] = array
 
@@ -212,6 +285,7 @@ class ndarray:  # noqa: N801 - CuPy's name
         if not callable(value):
             return _wrapped(value, [self])
         if name in ("item", "tolist", "tobytes"):
+            _not_captured(name)
             return value
         return lambda *args, **kwargs: _call(name, value, (self, *args), kwargs, skip=1)
 
@@ -234,11 +308,13 @@ class ndarray:  # noqa: N801 - CuPy's name
         else:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         if not advanced:
-            self._array[plain] = given
+            _now_or_then(lambda: self._array.__setitem__(plain, given))
             return
         places = np.arange(self._array.size).reshape(self._array.shape)[plain]
         given = np.broadcast_to(given, places.shape)
-        self._array.flat[places.reshape(-1)[::-1]] = given.reshape(-1)[::-1]  # not NumPy's order: the first of equals wins here
+        given = given.reshape(-1)
+        # not NumPy's order: the first of equals wins here
+        _now_or_then(lambda: self._array.flat.__setitem__(places.reshape(-1)[::-1], given[::-1]))
 
     def __len__(self) -> int:
         return len(self._array)
@@ -247,15 +323,19 @@ class ndarray:  # noqa: N801 - CuPy's name
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
+        _not_captured("bool()")
         return bool(self._array)
 
     def __int__(self) -> int:
+        _not_captured("int()")
         return int(self._array)
 
     def __float__(self) -> float:
+        _not_captured("float()")
         return float(self._array)
 
     def __complex__(self) -> complex:
+        _not_captured("complex()")
         return complex(self._array)
 
     def __repr__(self) -> str:
@@ -366,6 +446,7 @@ def _call(name: str, function: Any, args: Any, kwargs: Any, skip: int = 0) -> An
     if refused:
         raise TypeError(f"{name}() got an unexpected keyword argument {refused.pop()!r}")
     if name in _CREATING and args and isinstance(args[0], (np.ndarray, list, tuple, *_SCALARS)):
+        _not_captured("a copy from the host")
         return ndarray(np.array(_get(args[0]), *args[1:2], **{k: v for k, v in kwargs.items() if k == "dtype"}))
     sources = [a for a in (*args, *kwargs.values()) if isinstance(a, ndarray)]
     if name in {*_CREATING, "copy"} and sources and sources[0]._device != _current.id:
@@ -380,16 +461,22 @@ def _call(name: str, function: Any, args: Any, kwargs: Any, skip: int = 0) -> An
         if not isinstance(args[0], ndarray):
             raise AttributeError(f"{type(args[0]).__name__!r} object has no attribute 'astype'")
         args = [a.astype(np.float32) if isinstance(a, ndarray) and a.dtype.kind == "V" else a for a in args]
-    result = function(*[_plain(a) for a in args[skip:]], **{k: _plain(v) for k, v in kwargs.items()})
     out = kwargs.get("out")
+
+    def compute() -> Any:
+        return function(*[_plain(a) for a in args[skip:]], **{k: _plain(v) for k, v in kwargs.items()})
+
     if isinstance(out, ndarray):
+        _now_or_then(compute)
         _check_current(sources)
         return out
+    result = compute()
     wrapped = _wrapped(result, sources)
     if name == "as_strided":
         wrapped.base, wrapped._device = None, sources[0]._device
     elif any(w.base is None and not any(w is s for s in sources) for w in _arrays(wrapped)):
         _check_current(sources)
+    _written_down(compute, wrapped, sources)
     return wrapped
 
 
@@ -457,7 +544,8 @@ class _Code:
 
         def function(grid: Any, block: Any, args: Any, shared_mem: int = 0) -> None:
             _check_current(args)
-            kernel(grid, block, [a._array if isinstance(a, ndarray) else a for a in args], shared_mem)
+            plain = [a._array if isinstance(a, ndarray) else a for a in args]
+            _now_or_then(lambda: kernel(grid, block, plain, shared_mem))
 
         return function
 
@@ -497,6 +585,8 @@ def module() -> Any:
     cupy.cuda.get_current_stream = lambda: _current.stream or null
     cupy.cuda.get_elapsed_time = lambda _start, _end: 1.5
     cupy.cuda.alloc_pinned_memory = PinnedMemoryPointer
+    cupy.cuda.MemoryPool = lambda: types.SimpleNamespace(malloc=None, total_bytes=lambda: 2048)
+    cupy.cuda.using_allocator = lambda _malloc: contextlib.nullcontext()
     cupy.cuda.function = types.SimpleNamespace(Module=_Code)
     cupy.cuda.driver = types.SimpleNamespace(funcSetAttribute=lambda _function, _attribute, _value: None)
     return cupy

@@ -19,6 +19,7 @@ from ..tracing import here
 from .array import TracedArray
 from .backward import record_backward
 from .buckets import Buckets
+from .capture import Capture
 from .entry import Entry, describe, first_call
 from .explaining import explained
 from .program import leaves
@@ -42,6 +43,7 @@ class Compiled:
         self._buckets = buckets
         self._limit = signatures
         self._entries: dict[Any, Entry] = {}
+        self._captures: dict[Any, Capture] = {}
         self._reach: Reach | None = None
         self._lock = threading.RLock()
         self._history: Counter[str] = Counter()
@@ -50,7 +52,7 @@ class Compiled:
     @property
     def runs(self) -> int:
         """How many calls were repeated from a record."""
-        return sum(e.runs for e in self._entries.values())
+        return sum(e.runs for e in (*self._entries.values(), *self._captures.values()))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if here.tracer is not None or state.anomaly:  # inside another recording it is part of that one
@@ -73,6 +75,8 @@ class Compiled:
             self._reach = Reach(self.function)
         tensors: list[Tensor] = []
         key = _signature((args, kwargs), tensors), self._reach.training(), state.grad, state.inference, mode.depth, state.autocast
+        if any(t.is_cuda for t in (*tensors, *self._reach.tensors)):
+            return self._on_gpu(key, args, kwargs, tensors)
         entry = self._entries.get(key)
         if entry is None:
             entry = self._new_entry(key)
@@ -86,6 +90,15 @@ class Compiled:
         except Missed as missed:
             self._missed(entry, missed)
         return self._eager(args, kwargs)
+
+    def _on_gpu(self, key: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
+        assert self._reach is not None, "looked for in _call"
+        capture = self._captures.get(key)
+        if capture is None:
+            if len(self._captures) >= self._limit:
+                self._captures.pop(next(iter(self._captures)))
+            capture = self._captures[key] = Capture(_title(key[0]), self._reach.tensors)
+        return capture.call(self.function, args, kwargs, list({id(t): t for t in tensors}.values()))
 
     def _eager(self, args: Any, kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -142,7 +155,7 @@ class Compiled:
             graph: list every step too.
         """
         name = getattr(self.function, "__qualname__", type(self.function).__name__)
-        return explained(name, list(self._entries.values()), self._history, graph)
+        return explained(name, list(self._entries.values()), list(self._captures.values()), self._history, graph)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

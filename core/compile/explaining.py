@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 from .memory import in_words
 
 if TYPE_CHECKING:
+    from .capture import Capture
     from .entry import Entry
 
 _MOST = 40  # lines of a graph
 
 
-def explained(name: str, entries: list[Entry], history: Counter[str], graph: bool) -> str:
+def explained(name: str, entries: list[Entry], captures: list[Capture], history: Counter[str], graph: bool) -> str:
     """The whole text: signatures, steps, chains, memory, guards, and why records were made anew."""
-    lines = [f"compiled {name}: {len(entries)} signature(s), {sum(e.runs for e in entries)} call(s) repeated from a record"]
+    runs = sum(e.runs for e in entries) + sum(c.runs for c in captures)
+    lines = [f"compiled {name}: {len(entries) + len(captures)} signature(s), {runs} call(s) repeated from a record"]
     for number, entry in enumerate(entries):
         lines += ["", f"signature {number}: {entry.title}", *_entry(entry, graph)]
+    for number, capture in enumerate(captures, len(entries)):
+        lines += ["", f"signature {number}: {capture.title}", *_capture(capture)]
     if history:
         lines += ["", "recorded again, or run as it stands"]
         lines += [f"  {times} x {what}" if times > 1 else f"  {what}" for what, times in history.items()]
@@ -52,6 +56,18 @@ def _entry(entry: Entry, graph: bool) -> list[str]:
     looks = [n for n in nodes if n.kind == "guard"]
     lines += [_row("", f"{n.label} is {n.value!r}{f' at {n.place}' if n.place else ''}") for n in looks[:_MOST]]
     return lines + (_graph(entry) if graph else [])
+
+
+def _capture(capture: Capture) -> list[str]:
+    if capture.reason:
+        return [_row("state", "runs eagerly"), _row("because", capture.reason)]
+    if not capture.parts:
+        return [_row("state", f"run as it stands before it is captured, {capture.calls} call(s) so far")]
+    return [
+        _row("state", f"launched {capture.runs} time(s)"),
+        _row("CUDA graphs", f"{capture.parts} part(s), {in_words(capture.reserved)} in a pool of their own"),
+        _row("guards", f"{capture.title}; tensors from outside are the same arrays"),
+    ]
 
 
 def _graph(entry: Entry) -> list[str]:

@@ -73,7 +73,8 @@ def _with_other(t: Tensor, other: Any, what: str) -> tuple[Tensor, Tensor]:
             if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
                 dtype = dtypes.int64  # a number that the dtype cannot hold, as in ``image < 256``
             t = t if dtype == t.array.dtype else t.to(dtype)
-        return t, Tensor._made(t._module.asarray(value, dtype), None, 0)
+        xp = t._module  # on a GPU a kernel fills it in: a copy from the host could not be part of a captured graph
+        return t, Tensor._made(xp.full((), value, dtype) if t.is_cuda else xp.asarray(value, dtype), None, 0)
     if isinstance(other, np.ndarray) or hasattr(other, "__cuda_array_interface__"):
         return operands(t, Tensor(other), what)
     raise DtypeError(f"{what} cannot work with {type(other).__name__}", fix="pass a tensor, an array or a number")
