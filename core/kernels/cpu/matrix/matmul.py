@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from ...reference import linalg as reference
 from ...reference.after import After
+from ...reference.half import narrowed
 from ..lanes.pointers import floats, hold
 from ..running.compiled import EXACT, any_layout, compiled_callback, njit
 from ..running.parallel import parallel_for
@@ -269,7 +270,7 @@ def _other(a: Any, b: Any) -> Any:
     """Products that are not of two float32 arrays: in the precision of their common type, half precision in float32."""
     dtype = np.result_type(a, b)
     if dtype.itemsize == 2 and dtype.kind in "fV":
-        return matmul(a.astype(np.float32), b.astype(np.float32)).astype(dtype)
+        return narrowed(matmul(a.astype(np.float32), b.astype(np.float32)), dtype)
     if dtype == np.float32:
         return matmul(a.astype(dtype, copy=False), b.astype(dtype, copy=False))
     if dtype == np.float64:
