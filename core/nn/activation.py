@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
+
 from .. import create
 from ..errors import ArgumentError, did_you_mean
+from ..ops.activation import Gated
 from ..tensor import Tensor
 from . import functional as F
 from .module import Module
@@ -362,3 +365,22 @@ def activation(name: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Ten
     if name not in NAMES:
         raise ArgumentError(f"unknown activation {name!r}", fix=did_you_mean(name, NAMES) or f"use one of {', '.join(NAMES)}")
     return NAMES[name]
+
+
+_GATES: dict[Any, str] = {F.silu: "silu", F.gelu: "gelu", _gelu_tanh: "gelu_tanh"}
+
+
+def gated(act: Callable[[Tensor], Tensor], gate: Tensor, x: Tensor) -> Tensor:
+    """``act(gate) * x``, both of one shape (Shazeer, arXiv:2002.05202): in one kernel on a GPU, where that knows ``act``.
+
+    Example:
+        >>> import nyala
+        >>> gated(activation("relu"), nyala.tensor([-1.0, 2.0]), nyala.tensor([3.0, 4.0]))
+        tensor([0., 8.])
+    """
+    kind = _GATES.get(act)
+    if kind is None or type(gate) is not Tensor or type(x) is not Tensor or type(x.array) is np.ndarray:
+        return act(gate) * x
+    if gate.dtype != x.dtype or gate.shape != x.shape or type(gate.array) is not type(x.array):
+        return act(gate) * x
+    return Gated(kind).apply(gate, x)

@@ -15,7 +15,7 @@ from .. import create
 from ..errors import ArgumentError, ShapeError, did_you_mean
 from ..ops.attention import attend, join_heads, split_heads
 from ..tensor import Tensor
-from .activation import activation
+from .activation import activation, gated
 from .dropout import Dropout, DropPath
 from .gated_step import take_step
 from .linear import Linear
@@ -244,9 +244,9 @@ class _MLPPart(_Part):
         inner = self.layer(owner, "fc1")(x)
         if self.fused:
             gate, inner = inner.chunk(2, -1)
-            inner = self.act(gate) * inner
+            inner = gated(self.act, gate, inner)
         else:
-            inner = self.act(self.layer(owner, "gate")(x)) * inner if self.gated else self.act(inner)
+            inner = gated(self.act, self.layer(owner, "gate")(x), inner) if self.gated else self.act(inner)
         return self.layer(owner, "fc2")(self.layer(owner, "mlp_drop")(inner))
 
 

@@ -21,7 +21,7 @@ from ..graph import state
 from ..operation import Composite, Operation
 from ..tensor import Tensor
 from ..unfinished import Unfinished
-from .elementwise import Unary, abs_, erf, exp, maximum, minimum, sigmoid, tanh, where
+from .elementwise import Unary, abs_, erf, exp, maximum, minimum, sigmoid, silu, tanh, where
 from .operands import floating
 from .shape import reshape
 
@@ -81,6 +81,25 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     ):
         return joined
     return _Gelu(approximate).apply(floating(input))
+
+
+class Gated(Composite):
+    """A gate's activation times what it opens and closes, in one kernel: ``kind`` is one of ``GATES``."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def forward(self, gate: Any, x: Any) -> Any:
+        return kernels.of(x).gated(gate, x, self.kind)
+
+    def compose(self, gate: Tensor, x: Tensor) -> Tensor:
+        return GATES[self.kind](gate) * x
+
+    def fused_backward(self, grad: Any, gate: Any, x: Any) -> Any:
+        return kernels.of(x).gated_backward(grad, gate, x, self.kind)
+
+
+GATES: dict[str, Callable[[Tensor], Tensor]] = {"silu": silu, "gelu": gelu, "gelu_tanh": lambda x: gelu(x, "tanh")}
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:

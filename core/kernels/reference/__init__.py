@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 _FAMILIES = (
-    "elementwise", "reduce", "linalg", "index", "random", "conv", "pool", "spatial", "softmax", "norm", "dropout", "loss", "fft",
-    "recurrent", "optim", "attention", "positions", "quantized", "decoding", "pictures", "filter_taps", "iir",
+    "elementwise", "gates", "reduce", "linalg", "index", "random", "conv", "pool", "spatial", "softmax", "norm", "dropout",
+    "loss", "fft", "recurrent", "optim", "attention", "positions", "quantized", "decoding", "pictures", "filter_taps", "iir",
 )  # fmt: skip
 
 KERNELS: dict[str, Callable[..., Any]] = {}
