@@ -547,6 +547,7 @@ class _Code:
             plain = [a._array if isinstance(a, ndarray) else a for a in args]
             _now_or_then(lambda: kernel(grid, block, plain, shared_mem))
 
+        function.ptr = id(kernel)  # type: ignore[attr-defined]  # by which the driver knows it
         return function
 
 

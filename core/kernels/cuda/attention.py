@@ -1,0 +1,102 @@
+"""Attention and its gradients: ``attention.cu``, ``attention_backward.cu``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...devices import cupy
+from ..reference import attention as reference
+from ..reference.dropout import threshold
+from .running.launching import blocks_for, launch, suffix
+from .running.parts import wide
+
+_WIDTHS = (64, 128, 256)  # numbers of a head for which there are kernels
+_EVERYWHERE = np.int64(1 << 40)  # a start from which every key is seen
+
+
+def attention(
+    q: Any, k: Any, v: Any, scale: float, allowed: Any = None, mask: Any = None, start: int | None = None,
+    dropout: tuple[float, tuple[int, int]] | None = None, statistics: bool = False,
+) -> tuple[Any, Any]:  # fmt: skip
+    dtype = _suits(q, k, v, allowed, mask)
+    if dtype is None:
+        return reference.attention(q, k, v, scale, allowed, mask, start, dropout, statistics)
+    batch, heads, queries, _ = q.shape
+    out = cupy().empty((batch, queries, heads, v.shape[3]), q.dtype)
+    found = cupy().empty((2, batch, heads, queries), wide(q)) if statistics else None
+    width, side = _tiles(q, v)
+    given = (*_heads(q), *_heads(k), *_heads(v), out, found, *_sizes(q, k, v), *_scores(q, k, scale, allowed, mask, start, dropout))
+    grid = batch * heads * blocks_for(queries, 16 * side)
+    launch("attention", f"attention_{width}_{dtype}", grid, 256, *given, shared=_memory(q, width, side, 2))
+    return out.transpose(0, 2, 1, 3), found
+
+
+def attention_backward(
+    grad: Any, q: Any, k: Any, v: Any, out: Any, statistics: Any, scale: float, allowed: Any = None, mask: Any = None,
+    start: int | None = None, dropout: tuple[float, tuple[int, int]] | None = None,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    dtype = _suits(q, k, v, allowed, mask)
+    if dtype is None or statistics is None or suffix(grad, out) != dtype:
+        return reference.attention_backward(grad, q, k, v, out, statistics, scale, allowed, mask, start, dropout)
+    batch, heads, queries, _ = q.shape
+    width, side = _tiles(q, v)
+    along = cupy().empty((batch, heads, queries), statistics.dtype)
+    gq, gk, gv = (cupy().empty((batch, t.shape[2], t.shape[1], t.shape[3]), q.dtype) for t in (q, k, v))
+    rest = *_sizes(q, k, v), *_scores(q, k, scale, allowed, mask, start, dropout)
+    lies = (*_heads(grad), *_heads(q), *_heads(k), *_heads(v))
+    given = (*lies, *_heads(out), statistics, along, gq, *rest)
+    grid, memory = batch * heads * blocks_for(queries, 16 * side), _memory(q, width, side, 3)
+    launch("attention_backward", f"queries_gradient_{width}_{dtype}", grid, 256, *given, shared=memory)
+    given = (*lies, statistics, along, gk, gv, *rest)
+    grid, memory = batch * k.shape[1] * blocks_for(k.shape[2], 16 * side), _memory(q, width, side, 4)
+    launch("attention_backward", f"keys_gradient_{width}_{dtype}", grid, 256, *given, shared=memory)
+    return gq.transpose(0, 2, 1, 3), gk.transpose(0, 2, 1, 3), gv.transpose(0, 2, 1, 3)
+
+
+def _suits(q: Any, k: Any, v: Any, allowed: Any, mask: Any) -> str | None:
+    """The dtype's suffix where there are kernels for such arrays, else None."""
+    if not q.size or not k.size or not v.size or max(q.shape[3], v.shape[3]) > _WIDTHS[-1]:
+        return None
+    return None if allowed is not None and allowed.dtype != np.bool_ else suffix(q, k, v, mask)
+
+
+def _tiles(q: Any, v: Any) -> tuple[int, int]:
+    """For heads how wide the kernel is, and the sixteenth of the side of its tiles: ``Size`` of ``heads.cuh``."""
+    width = next(w for w in _WIDTHS if w >= max(q.shape[3], v.shape[3]))
+    room = wide(q).itemsize * width
+    return width, 4 if room <= 512 else 2 if room <= 1024 else 1
+
+
+def _memory(q: Any, width: int, side: int, tiles: int) -> int:
+    """Bytes of shared memory for so many tiles of rows and one of weights."""
+    size = wide(q).itemsize
+    return 16 * side * (tiles * (width * size + 16) + 16 * side * size + 16)
+
+
+def _heads(x: Any) -> tuple[Any, ...]:
+    """(B, H, L, E) and its strides in elements, whose last must be 1."""
+    if x.strides[3] != x.itemsize and x.shape[3] != 1:
+        x = cupy().ascontiguousarray(x)
+    return x, *(np.int64(s // x.itemsize) for s in x.strides[:3])
+
+
+def _sizes(q: Any, k: Any, v: Any) -> tuple[int, ...]:
+    return q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], v.shape[3]
+
+
+def _scores(q: Any, k: Any, scale: float, allowed: Any, mask: Any, start: int | None, dropout: Any) -> tuple[Any, ...]:
+    """The last arguments of the kernels: ``SCORES`` of ``heads.cuh``."""
+    shape = (*q.shape[:3], k.shape[2])
+    beside = (*_beside(allowed, shape), *_beside(mask, shape))
+    p, (k0, k1) = dropout if dropout is not None else (0.0, (0, 0))
+    words = np.uint32(k0), np.uint32(k1), np.uint32(threshold(p) if p else 0)
+    return float(scale), *beside, _EVERYWHERE if start is None else np.int64(start), *words, float(1.0 / (1.0 - p))
+
+
+def _beside(array: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """An array and its strides, in elements, as one of ``shape``, to which it broadcasts."""
+    if array is None:
+        return (None, *(np.int64(0),) * 4)
+    return array, *(np.int64(s // array.dtype.itemsize) for s in cupy().broadcast_to(array, shape).strides)

@@ -1,0 +1,105 @@
+"""The attention kernels against the reference in float64, in every order of threads: masks, shared heads, dropout, odd sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from nyala.core import devices, kernels
+from nyala.core.kernels.reference import attention as reference
+
+pytestmark = pytest.mark.usefixtures("cuda", "schedule")
+
+DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+TOLERANCE = {"float32": 2e-6, "float64": 1e-13, "float16": 2e-3, "bfloat16": 1.6e-2}
+SCALE = 0.3
+
+
+def heads(batch: int, number: int, length: int, width: int, dtype: str, seed: int = 0) -> Any:
+    """(batch, number, length, width) whose memory is (batch, length, number, width), as projections leave it."""
+    rng = np.random.default_rng([seed, batch, number, length, width])
+    made = rng.standard_normal((batch, length, number, width)).astype(DTYPES[dtype])
+    return devices.move(made, "cuda:0").transpose(0, 2, 1, 3)
+
+
+def bools(*shape: int) -> Any:
+    return np.random.default_rng(shape).random(shape) < 0.6
+
+
+def added(*shape: int) -> Any:
+    mask = np.random.default_rng(shape).standard_normal(shape)
+    return np.where(bools(*shape) | bools(shape[-1]), mask, -np.inf)
+
+
+# batch, heads, heads of keys, queries, keys, width of keys, of values
+CASES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "one number": ((1, 1, 1, 1, 1, 1, 1), {}),
+    "several tiles": ((1, 2, 1, 70, 67, 8, 16), {}),
+    "odd widths": ((1, 2, 2, 9, 11, 7, 5), {}),
+    "wide heads": ((1, 1, 1, 5, 20, 130, 72), {"start": 10}),
+    "causal": ((1, 2, 2, 66, 66, 16, 16), {"start": 0}),
+    "causal after a cache": ((2, 4, 2, 5, 31, 16, 16), {"start": 26}),
+    "causal with fewer keys": ((1, 1, 1, 12, 9, 16, 16), {"start": -3}),
+    "padding": ((2, 2, 2, 6, 40, 16, 16), {"allowed": bools(2, 1, 1, 40)}),
+    "masks of all kinds": ((2, 4, 2, 7, 37, 16, 16), {"allowed": bools(4, 1, 37), "mask": added(2, 1, 7, 37), "start": 30}),
+    "dropout": ((2, 4, 2, 7, 37, 16, 16), {"dropout": (0.3, (5, 6)), "start": 20}),
+}
+
+
+def on_device(given: dict[str, Any], dtype: str) -> dict[str, Any]:
+    cast = {"mask": lambda m: m.astype(DTYPES[dtype])}
+    return {n: devices.move(cast.get(n, lambda m: m)(v), "cuda:0") if isinstance(v, np.ndarray) else v for n, v in given.items()}
+
+
+def exact(x: Any) -> Any:
+    return devices.move(x, "cpu").astype(np.float64)
+
+
+def check(found: Any, expected: Any, dtype: str) -> None:
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(exact(found), expected, rtol=0, atol=TOLERANCE[dtype] * max(1.0, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CASES)
+def test_forward_and_backward(name: str, dtype: str) -> None:
+    (batch, many, shared, length, keys, width, deep), given = CASES[name]
+    q, k, v = (
+        heads(batch, many, length, width, dtype),
+        heads(batch, shared, keys, width, dtype, 1),
+        heads(batch, shared, keys, deep, dtype, 2),
+    )
+    grad = heads(batch, many, length, deep, dtype, 3)
+    table, wide = kernels.of(q), [exact(x) for x in (q, k, v)]
+    out, statistics = table.attention(q, k, v, SCALE, statistics=True, **on_device(given, dtype))
+    expected, known = reference.attention(*wide, SCALE, statistics=True, **given)
+    assert out.dtype == q.dtype
+    check(out, expected, dtype)
+    check(statistics, known, dtype)
+    assert table.attention(q, k, v, SCALE, **on_device(given, dtype))[1] is None
+    found = table.attention_backward(grad, q, k, v, out, statistics, SCALE, **on_device(given, dtype))
+    for a, b in zip(found, reference.attention_backward(exact(grad), *wide, None, None, SCALE, **given), strict=True):
+        assert a.dtype == q.dtype
+        check(a, b, dtype)
+
+
+def test_what_is_not_seen_takes_no_part() -> None:
+    q, k, v = heads(1, 2, 4, 8, "float32"), heads(1, 2, 70, 8, "float32", 1), heads(1, 2, 70, 8, "float32", 2)
+    allowed = bools(70)
+    allowed[[3, 66]] = False
+    expected = reference.attention(*(exact(x) for x in (q, k, v)), SCALE, allowed)[0]
+    k[:, :, 3], v[:, :, 3], v[:, :, 66] = np.nan, np.inf, np.nan
+    moved = devices.move(allowed, "cuda:0")
+    check(kernels.of(q).attention(q, k, v, SCALE, moved)[0], expected, "float32")
+    allowed[66] = True
+    assert np.isnan(exact(kernels.of(q).attention(q, k, v, SCALE, devices.move(allowed, "cuda:0"))[0])).all()
+
+
+def test_widths_without_a_kernel_and_arrays_of_two_dtypes_go_to_the_reference() -> None:
+    for width, mask in ((300, None), (8, np.zeros((2, 3), np.float64))):
+        q, k, v = (heads(1, 1, n, width, "float32", n) for n in (2, 3, 3))
+        expected = reference.attention(*(exact(x) for x in (q, k, v)), SCALE, mask=mask)[0]
+        moved = None if mask is None else devices.move(mask, "cuda:0")
+        check(kernels.of(q).attention(q, k, v, SCALE, mask=moved)[0].astype(np.float32), expected, "float32")
