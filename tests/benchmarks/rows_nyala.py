@@ -229,6 +229,54 @@ def transcription(name: str, tokens: int) -> Call:
     return call
 
 
+def chain(rows: int, width: int, compiled: bool) -> Call:
+    """A dozen element-wise operations on a matrix, a row and a number."""
+    x, gate, scale = (nyala.from_numpy(array(*shape)) for shape in ((rows, width), (rows, width), (width,)))
+
+    def function(x: Any, gate: Any, scale: Any) -> Any:
+        y = F.gelu(x * scale + scale) * gate
+        y = (y.tanh() * 0.5 + x) * gate
+        return F.relu(F.silu(y) * x + 1.0) / (y * y + 2.0)
+
+    return _repeated(nyala.compile(function) if compiled else function, x, gate, scale)
+
+
+def small_step(rows: int, compiled: bool) -> Call:
+    """A step of AdamW on a small perceptron: mostly Python where it is not compiled."""
+    net = nyala.nn.Sequential(nyala.nn.Linear(784, 256), nyala.nn.GELU(), nyala.nn.LayerNorm(256), nyala.nn.Linear(256, 10))
+    optimizer = nyala.optim.AdamW(net.parameters(), lr=1e-4)
+    x, y = nyala.from_numpy(array(rows, 784)), nyala.arange(rows) % 10
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = nyala.compile(step) if compiled else step
+    for _ in range(3):
+        run()
+    return run
+
+
+def small_picture(name: str, compiled: bool) -> Call:
+    """One picture through a model of many small layers."""
+    model = _picture_model(name).eval()
+    x = nyala.from_numpy(array(1, 3, PICTURE_SIZE, PICTURE_SIZE))
+    return _repeated(nyala.compile(model) if compiled else model, x)
+
+
+def _repeated(function: Any, *inputs: Any) -> Call:
+    def call() -> None:
+        with nyala.inference_mode():
+            function(*inputs)
+
+    for _ in range(3):  # two records that agree, and the kernels made of them
+        call()
+    return call
+
+
 def _picture_model(name: str) -> Any:
     from nyala.hub import registry
 

@@ -309,6 +309,42 @@ def _picture_batch(variant: Variant, batch: int) -> torch.Tensor:
     return _laid_out(variant, torch.from_numpy(array(batch, 3, PICTURE_SIZE, PICTURE_SIZE)))
 
 
+def chain(variant: Variant, rows: int, width: int, compiled: bool) -> Call:  # noqa: ARG001 - torch has variants instead
+    x, gate, scale = (torch.from_numpy(array(*shape)) for shape in ((rows, width), (rows, width), (width,)))
+
+    def function(x: Any, gate: Any, scale: Any) -> Any:
+        y = F.gelu(x * scale + scale) * gate
+        y = (y.tanh() * 0.5 + x) * gate
+        return F.relu(F.silu(y) * x + 1.0) / (y * y + 2.0)
+
+    run = torch.compile(function) if variant.compiled else function
+
+    def call() -> None:
+        with torch.inference_mode():
+            run(x, gate, scale)
+
+    return call
+
+
+def small_step(variant: Variant, rows: int, compiled: bool) -> Call:  # noqa: ARG001 - as above
+    net = torch.nn.Sequential(torch.nn.Linear(784, 256), torch.nn.GELU(), torch.nn.LayerNorm(256), torch.nn.Linear(256, 10))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=True)
+    x, y = torch.from_numpy(array(rows, 784)), torch.arange(rows) % 10
+    model = torch.compile(net) if variant.compiled else net
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def small_picture(variant: Variant, name: str, compiled: bool) -> Call:  # noqa: ARG001 - as above
+    return picture_inference(variant, name, 1)
+
+
 def _laid_out(variant: Variant, given: Any) -> Any:
     return given.to(memory_format=torch.channels_last) if variant.channels_last else given
 

@@ -113,6 +113,16 @@ ROWS: tuple[Row, ...] = (
     Row("deberta-v3-small/infer 8x128", "text_inference", ("deberta-v3-small", 8, 128)),
     Row("modernbert-base/infer 2x512", "text_inference", ("modernbert-base", 2, 512)),
     *_decoder_rows(),
+    *[
+        Row(f"compile/{name}{'' if compiled else ' eager'}", make, (*arguments, compiled), pictures=make == "small_picture")
+        for name, make, arguments in (
+            ("chain", "chain", (2048, 1024)),
+            ("small chain", "chain", (64, 256)),
+            ("small step", "small_step", (32,)),
+            ("lite0 1", "small_picture", ("tf_efficientnet_lite0",)),
+        )
+        for compiled in (True, False)
+    ],
     Row("text/tokenize 1000", "tokenizing", (128,), compiles=False, files=True),
     Row("pictures/input 64", "picture_input", (64,), compiles=False, files=True),
     Row("depth-anything-small/infer 518", "depth_map", (518,)),
