@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 NAME = "finetune"
 HELP = "fine-tune a model on your own data: stated rules choose what you do not, and the recipe is written"
 EXAMPLES = """  nyala finetune tf_efficientnet_lite0 --data pictures/            one subfolder a class, or train/ and test/
+  nyala finetune detr-resnet-50 --data coco/                       boxes: pictures beside a JSON file in COCO's format
+  nyala finetune nvidia/mit-b0 --data scenes/                      a class a pixel: folders images/ and masks/
   nyala finetune all-MiniLM-L6-v2 --data mails.csv --target kind   a CSV file; the class stands in the column kind
   nyala finetune whisper-tiny.en --data sounds/                    tell sounds apart: one subfolder a class
   nyala finetune all-MiniLM-L6-v2 --data mails.csv --time 10m      at most ten minutes

@@ -22,7 +22,9 @@ _GROUND = 114  # grey, as YOLO's pictures lie on
 
 
 @functools.lru_cache(maxsize=64)
-def transform(change: tables.PictureChange | tables.BoxChange, size: tuple[int, int], mask_fill: int = 0) -> Transform:
+def transform(
+    change: tables.PictureChange | tables.RandomIoUCrop | tables.RandomZoomOut, size: tuple[int, int], mask_fill: int = 0
+) -> Transform:
     """The transform that a table stands for.
 
     Args:

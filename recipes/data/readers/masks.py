@@ -55,7 +55,9 @@ def _ade20k(folder: Path, recipe: Data) -> Raw:
     refused = next((key for key in ("validation", "test") if getattr(recipe, key) is not None), None)
     if refused is not None:
         raise DataError(f"{recipe.name} holds ADE20K, which has its own parts", fix=f"leave data.{refused} out")
-    parts, hashes, classes = {}, {}, []
+    parts: dict[str, list[MaskedPicture]] = {}
+    hashes: dict[str, str] = {}
+    classes: list[str] = []
     for part, split in (("train", "train"), ("test", "val")):
         parts[part], classes = ade20k.masked_pictures(folder, split)
         files = (path for one in parts[part] for path in one.files())
