@@ -161,7 +161,7 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "Lion": lambda p: optim.Lion(p, lr=0.1, weight_decay=0.1),
     "LAMB": lambda p: optim.LAMB(p, lr=0.1, weight_decay=0.01),
     "Adafactor": lambda p: optim.Adafactor(p, lr=0.1),
-    # it makes all singular values alike, so that of the least it enlarges the roundings: a smaller step, as much of bfloat16's noise
+    # it makes all singular values alike and so enlarges the roundings of the least: a smaller step has as much noise
     "Muon": lambda p: optim.Muon([t for t in p if t.ndim == 2], lr=0.05),
 }
 
