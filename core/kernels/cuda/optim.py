@@ -123,7 +123,7 @@ class _Group:
         self.blocks = sum(-(-size // _CHUNK) for size in sizes)
         self._sizes = sizes
 
-    def only(self) -> list[Any]:
+    def only(self) -> Any:
         return [arrays[0] for arrays in self._lists]
 
     def launch(self, kernel: str, *arguments: Any) -> None:
