@@ -16,7 +16,7 @@ from ..errors import ArgumentError, ShapeError, did_you_mean
 from ..ops.attention import attend, join_heads, split_heads
 from ..tensor import Tensor
 from .activation import activation, gated
-from .dropout import Dropout, DropPath
+from .dropout import Dropout, DropPath, add_dropped
 from .gated_step import take_step
 from .linear import Linear
 from .module import Module
@@ -351,8 +351,15 @@ class TransformerBlock(Module):
     def _layer(self, role: str) -> Any:
         return self.layers_part.layer(self, role)
 
-    def _residual(self, x: Tensor, norm: str, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        return x + compute(self._layer(norm)(x)) if self.norm_first else self._layer(norm)(x + compute(x))
+    def _residual(self, x: Tensor, n: str, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        norm = self._layer(f"norm{n}")
+        return self._added(x, n, compute(norm(x))) if self.norm_first else norm(self._added(x, n, compute(x)))
+
+    def _added(self, x: Tensor, n: str, part: Tensor) -> Tensor:
+        """``x`` plus a part's result, damped."""
+        if any(f"{role}{n}" in self.layers_part for role in ("post_norm", "ls", "drop_path")):
+            return x + self._damped(n, part)
+        return add_dropped(x, part, self._layer(f"drop{n}"))
 
     def forward(
         self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, context_mask: Tensor | None = None,
@@ -372,14 +379,10 @@ class TransformerBlock(Module):
         if self.parallel:
             seen = self._damped("1", self.attn_part(self, self._layer("norm1")(x), None, mask, cache))
             return x + seen + self._damped("2", self.mlp_part(self, self._layer("norm2")(x)))
-        x = self._residual(x, "norm1", lambda t: self._damped("1", self.attn_part(self, t, None, mask, cache)))
+        x = self._residual(x, "1", lambda t: self.attn_part(self, t, None, mask, cache))
         if context is not None:
-            x = self._residual(
-                x,
-                "norm_cross",
-                lambda t: self._layer("drop_cross")(self.cross_part(self, t, context, context_mask, context_cache)),
-            )
-        return self._residual(x, "norm2", lambda t: self._damped("2", self.mlp_part(self, t)))
+            x = self._residual(x, "_cross", lambda t: self.cross_part(self, t, context, context_mask, context_cache))
+        return self._residual(x, "2", lambda t: self.mlp_part(self, t))
 
     def _damped(self, n: str, x: Tensor) -> Tensor:
         for role in (f"post_norm{n}", f"drop{n}", f"ls{n}", f"drop_path{n}"):

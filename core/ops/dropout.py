@@ -35,6 +35,19 @@ class Dropout(Operation):
         return Dropout(self.p, self.words).apply(g)
 
 
+class AddDropout(Operation):
+    """A residual plus what is left of the second input."""
+
+    def __init__(self, p: float, words: tuple[int, int]) -> None:
+        self.p, self.words = p, words
+
+    def forward(self, residual: Any, x: Any) -> Any:
+        return kernels.of(x).add_dropout(residual, x, self.p, self.words)
+
+    def backward(self, g: Tensor) -> tuple[Tensor, Tensor | None]:
+        return g, Dropout(self.p, self.words).apply(g) if self.edges[1] is not None else None
+
+
 def _check(p: float, what: str) -> None:
     if not 0.0 <= p <= 1.0:
         raise ArgumentError(f"{what}: p={p}", why="it is the probability of dropping an element", fix="use a number from 0 to 1")
@@ -61,6 +74,23 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     if not training or p == 0.0:
         return input
     return _maybe_in_place(input, inplace, "dropout", lambda x: _dropped(x, p, key or next_key("dropout")))
+
+
+def add_dropout(residual: Tensor, input: Tensor, p: float = 0.5, *, key: Key | None = None) -> Tensor:
+    """``residual + dropout(input, p)``, both of one shape and dtype: the same bits, read and written once.
+
+    Raises:
+        ArgumentError: ``p`` is not a probability.
+
+    Example:
+        >>> import nyala
+        >>> add_dropout(nyala.ones(2), nyala.ones(2), p=0.0)
+        tensor([2., 2.])
+    """
+    _check(p, "add_dropout")
+    if p in (0.0, 1.0):
+        return residual + dropout(input, p, key=key)
+    return AddDropout(p, (key or next_key("dropout")).words).apply(residual, input)
 
 
 def _dropped(x: Tensor, p: float, key: Key) -> Tensor:

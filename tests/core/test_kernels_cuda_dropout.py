@@ -6,6 +6,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import nyala
 import pytest
 from nyala.core import devices, kernels
 from nyala.core.kernels.reference import dropout as reference
@@ -48,3 +49,25 @@ def test_views(dtype: Any) -> None:
     for view in (np.s_[:, ::2], np.s_[1], np.s_[3:5, 1:30]):
         got = table().dropout(on_device(x)[view], 0.3, KEY)
         assert np.array_equal(devices.move(got, "cpu"), reference.dropout(x[view], 0.3, KEY))
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_a_block_drops_the_same_as_on_the_cpu(norm_first: bool) -> None:
+    found = {}
+    for device in ("cpu", "cuda:0"):
+        nyala.manual_seed(3)
+        block = nyala.nn.TransformerBlock(8, 2, 12, norm_first=norm_first, dropout=0.4).to(device)
+        x = nyala.Tensor(devices.move(np.random.default_rng(1).standard_normal((2, 3, 8)).astype(np.float32), device))
+        x.requires_grad = True
+        y = block(x)
+        slopes = nyala.autograd.grad((y * y).sum(), [x, *block.parameters()])
+        found[device] = [devices.move(t.detach().array, "cpu") for t in (y, *slopes)]
+    for a, b in zip(found["cpu"], found["cuda:0"], strict=True):
+        assert np.abs(a - b).max() < 1e-5 * max(np.abs(a).max(), 1)
+
+
+def test_a_hooked_dropout_is_called() -> None:
+    block, seen = nyala.nn.TransformerBlock(8, 2, 12, dropout=0.4, names={"drop1": "drop1"}).to("cuda:0"), []
+    block.get_submodule("drop1").register_forward_hook(lambda *given: seen.append(given[2].shape))
+    block(nyala.ones(1, 2, 8, device="cuda:0"))
+    assert seen == [(1, 2, 8)]
