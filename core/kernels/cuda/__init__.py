@@ -51,6 +51,7 @@ KERNELS: dict[str, str] = {
     "resample_bytes": ".pictures:resample_bytes",
     "rms_norm": ".norm:rms_norm",
     "rms_norm_backward": ".norm:rms_norm_backward",
+    "rotate": ".positions:rotate",
     "scale_steps": ".optim:scale_steps",
     "scale_unless_one": ".loss:scale_unless_one",
     "scatter_planes": ".pool:scatter_planes",

@@ -1,0 +1,37 @@
+"""The kernel of rotary positions against the reference in float64, in every order of threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from nyala.core import devices, kernels
+from nyala.core.kernels.reference import positions as reference
+
+pytestmark = pytest.mark.usefixtures("cuda", "schedule")
+
+DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+TOLERANCE = {"float32": 1e-6, "float64": 1e-14, "float16": 1e-3, "bfloat16": 8e-3}
+
+
+def exact(x: Any) -> Any:
+    return devices.move(x, "cpu").astype(np.float64)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "pairs"), [((1, 1, 1, 2), 1), ((2, 3, 5, 64), 32), ((2, 2, 7, 21), 5), ((1, 2, 9, 48), 16), ((2, 1, 1, 512), 200)]
+)
+def test_turns_as_the_reference(shape: tuple[int, ...], pairs: int, interleaved: bool, dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    x = devices.move(rng.standard_normal((*shape[:2], shape[2] + 1, shape[3])).astype(DTYPES[dtype]), "cuda:0")[:, :, 1:]
+    angle = rng.standard_normal((shape[2], pairs))
+    cos, sin = (devices.move(f(angle).astype(DTYPES[dtype]), "cuda:0") for f in (np.cos, np.sin))
+    expected = reference.rotate(exact(x), exact(cos), exact(sin), interleaved)
+    for lies in (x, x.transpose(0, 1, 3, 2).copy().transpose(0, 1, 3, 2)):
+        found = kernels.of(x).rotate(lies, cos, sin, interleaved)
+        assert found.dtype == x.dtype and found.shape == x.shape
+        np.testing.assert_allclose(exact(found), expected, rtol=0, atol=TOLERANCE[dtype] * np.abs(expected).max())
