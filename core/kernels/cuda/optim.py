@@ -37,8 +37,10 @@ def adamw_steps(
     decay, l2 = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, float(weight_decay))
     for group in _groups(lists, 2, steps):
         if group.dtype is None:
-            *arrays, top = [*group.only(), None][:5]
-            reference.adamw_step(*arrays, top, group.key, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+            param, grad, average, square, top = group.only(5)
+            reference.adamw_step(
+                param, grad, average, square, top, group.key, lr, beta1, beta2, eps, weight_decay, decoupled, maximize
+            )
             continue
         correction, rate = math.sqrt(1 - beta2**group.key), lr / (1 - beta1**group.key)
         amsgrad = max_exp_avg_sqs is not None
@@ -60,7 +62,8 @@ def sgd_steps(
     options = (float(lr), float(momentum), float(dampening), float(weight_decay), nesterov, maximize)
     for group in _groups([params, grads, *([] if momentum_buffers is None else [momentum_buffers])], 2, firsts):
         if group.dtype is None:
-            reference.sgd_step(*[*group.only(), None][:3], group.key, *options)
+            param, grad, buffer = group.only(3)
+            reference.sgd_step(param, grad, buffer, group.key, *options)
         else:
             group.launch("sgd", momentum_buffers is not None, bool(group.key), *options)
 
@@ -77,7 +80,8 @@ def lion_steps(
 ) -> None:
     for group in _groups([params, grads, exp_avgs], 2):
         if group.dtype is None:
-            reference.lion_step(*group.only(), lr, beta1, beta2, weight_decay, maximize)
+            param, grad, average = group.only(3)
+            reference.lion_step(param, grad, average, lr, beta1, beta2, weight_decay, maximize)
         else:
             group.launch("lion", 1 - lr * weight_decay, float(beta1), float(beta2), float(lr), maximize)
 
@@ -85,7 +89,7 @@ def lion_steps(
 def scale_steps(arrays: Sequence[Any], factor: float) -> None:
     for group in _groups([arrays], 1):
         if group.dtype is None:
-            reference.scale_step(*group.only(), factor)
+            reference.scale_step(group.only(1)[0], factor)
         else:
             group.launch("scale", float(factor))
 
@@ -93,7 +97,8 @@ def scale_steps(arrays: Sequence[Any], factor: float) -> None:
 def ema_steps(averages: Sequence[Any], values: Sequence[Any], weight: float) -> None:
     for group in _groups([values, averages], 1):
         if group.dtype is None:
-            reference.ema_step(*reversed(group.only()), weight)
+            value, average = group.only(2)
+            reference.ema_step(average, value, weight)
         else:
             group.launch("ema", float(weight))
 
@@ -103,7 +108,7 @@ def sums_of_squares(arrays: Sequence[Any]) -> float:
     sums, rest = [], 0.0
     for group in _groups([arrays], 1):
         if group.dtype is None:
-            rest += reference.sum_of_squares(*group.only())
+            rest += reference.sum_of_squares(group.only(1)[0])
         else:
             sums.append(cupy().empty(group.blocks, np.float64))
             group.launch("squares", sums[-1])
@@ -123,8 +128,9 @@ class _Group:
         self.blocks = sum(-(-size // _CHUNK) for size in sizes)
         self._sizes = sizes
 
-    def only(self) -> Any:
-        return [arrays[0] for arrays in self._lists]
+    def only(self, count: int) -> list[Any]:
+        """The one array of each list; None for lists that are missing of ``count``."""
+        return [arrays[0] for arrays in self._lists] + [None] * (count - len(self._lists))
 
     def launch(self, kernel: str, *arguments: Any) -> None:
         addresses = tuple([a.data.ptr for arrays in self._lists for a in arrays])
