@@ -6,13 +6,16 @@ import io
 import json
 import os
 import pickle
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import nyala
 import pytest
 from nyala import checkpoint, nn, recipes
+from nyala.core import devices
 
 RESNET = {
     "architecture": "resnet18",
@@ -164,10 +167,17 @@ class Environment:
 
         Forgetful()
 
-    def on_a_gpu(self) -> None:
-        if nyala.cuda_is_available():
-            pytest.skip("there is a GPU")
-        nyala.load(self.resnet, device="cuda")
+    def on_a_gpu(self, cupy: ModuleType | None) -> None:
+        """With this module for CuPy; None: it is not installed."""
+        devices.cupy.cache_clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "cupy", cupy)
+            nyala.load(self.resnet, device="cuda")
+
+    def without_a_gpu(self) -> None:
+        cupy: Any = ModuleType("cupy")
+        cupy.is_available = bool  # False
+        self.on_a_gpu(cupy)
 
     def misspelt_state(self) -> dict[str, Any]:
         state = {name.replace("head", "haed"): t for name, t in self.net.state_dict().items()}

@@ -408,9 +408,12 @@ TABLE = [
         "mean of a tensor of int64: it would not be whole. Remedy: convert it with .float().…"),
     Bad("truth of many", lambda _: bool(nyala.zeros(2)), ArgumentError, 2,
         "the truth value of a tensor of shape (2,) is ambiguous. Remedy: use .any(), .all() or compare with item().…"),
-    Bad("GPU that is not there", lambda e: e.on_a_gpu(), DeviceError, 2,
+    Bad("GPU without CuPy", lambda e: e.on_a_gpu(None), DeviceError, 2,
         "device 'cuda' was asked for, but CuPy is not installed: nyala computes on NVIDIA GPUs through CuPy. Remedy: "
         "install it with `pip install 'nyala[cuda13]'` (driver 580 or newer) or `'nyala[cuda12]'`, …"),
+    Bad("GPU that is not there", lambda e: e.without_a_gpu(), DeviceError, 2,
+        "device 'cuda' was asked for, but CuPy finds no CUDA device: there is no NVIDIA GPU here, or its driver is missing or "
+        "too old. Remedy: check what `nvidia-smi` says, or use device='cpu'.…"),
     # ---- data
     Bad("dataset without a length", lambda _: nyala.data.DataLoader(5), ArgumentError, 2,
         "a DataLoader was given an int: a dataset has a length and gives samples by number. Remedy: define __len__ and "

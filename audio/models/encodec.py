@@ -489,9 +489,11 @@ def _normed(layer: Any, config: Config, width: int) -> nn.Module | None:
 
 def _padded(x: Tensor, before: int, behind: int, mode: str) -> Tensor:
     """A border; of a sound that is too short to be mirrored so far, with zeros behind it."""
-    if mode != "reflect":
+    if not before and not behind:
+        return x
+    if mode != "reflect" or max(before, behind) < x.shape[-1]:
         return F.pad(x, (before, behind), mode)
-    short = max(0, max(before, behind) - x.shape[-1] + 1)
+    short = max(before, behind) - x.shape[-1] + 1
     mirrored = F.pad(F.pad(x, (0, short)), (before, behind), mode)
     return mirrored[..., : mirrored.shape[-1] - short]
 

@@ -80,6 +80,7 @@ SOUND_MODELS: dict[str, dict[str, Any]] = {
     },
     "wav2vec2-base": {},
 }  # fmt: skip
+CODEC_RATES = {"encodec": 24_000, "dac": 44_032}  # samples a second; of DAC whole frames
 
 PICTURE_SIZE = 224
 SAMPLE_RATE = 16_000  # Hz

@@ -11,6 +11,7 @@ import nyala
 import nyala.nn.functional as F
 
 from .inputs import (
+    CODEC_RATES,
     DECODERS,
     PICTURE_MODELS,
     PICTURE_SIZE,
@@ -182,6 +183,26 @@ def speech_encoder(name: str, seconds: int) -> Call:
     from nyala.audio.models import wav2vec2
 
     return _inference(wav2vec2.build(SOUND_MODELS[name]), nyala.from_numpy(array(1, seconds * SAMPLE_RATE)))
+
+
+def codec(name: str, way: str, seconds: int) -> Call:
+    """EnCodec of 24 kHz with all codebooks, or DAC of 44 kHz: samples to codes, or codes to samples."""
+    from nyala.audio.models import dac, encodec
+
+    model: Any = (encodec if name == "encodec" else dac).build({}).eval()
+    sound = nyala.from_numpy(0.1 * array(1, 1, seconds * CODEC_RATES[name]))
+    most = {"bandwidth": 24.0} if name == "encodec" else {}
+    with nyala.inference_mode():
+        codes = model.encode(sound, **most).audio_codes
+
+    def call() -> None:
+        with nyala.inference_mode():
+            if way == "encode":
+                model.encode(sound, **most)
+            else:
+                model.decode(audio_codes=codes)
+
+    return call
 
 
 def log_mel(seconds: int) -> Call:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from .inputs import (
+    CODEC_RATES,
     DECODERS,
     PICTURE_MODELS,
     PICTURE_SIZE,
@@ -189,6 +190,30 @@ def speech_encoder(variant: Variant, name: str, seconds: int) -> Call:
     return _inference(
         variant, Wav2Vec2Model(Wav2Vec2Config(**SOUND_MODELS[name])), torch.from_numpy(array(1, seconds * SAMPLE_RATE))
     )
+
+
+def codec(variant: Variant, name: str, way: str, seconds: int) -> Call:
+    """EnCodec of 24 kHz with all codebooks, or DAC of 44 kHz: samples to codes, or codes to samples."""
+    allow_torchvision()
+    from transformers import DacConfig, DacModel, EncodecConfig, EncodecModel
+
+    small = name == "encodec"
+    model: Any = (EncodecModel(EncodecConfig()) if small else DacModel(DacConfig())).eval()
+    sound = torch.from_numpy(0.1 * array(1, 1, seconds * CODEC_RATES[name]))
+    most = {"bandwidth": 24.0} if small else {}
+    with torch.inference_mode():
+        codes = model.encode(sound, **most).audio_codes
+    if variant.compiled:
+        model.encoder, model.decoder = torch.compile(model.encoder), torch.compile(model.decoder)
+
+    def call() -> None:
+        with torch.inference_mode():
+            if way == "encode":
+                model.encode(sound, **most)
+            else:
+                model.decode(audio_codes=codes, **({"audio_scales": [None]} if small else {}))
+
+    return call
 
 
 def log_mel(variant: Variant, seconds: int) -> Call:

@@ -130,6 +130,11 @@ ROWS: tuple[Row, ...] = (
     Row("sam-base/ask 4", "picture_prompts", (4,)),
     Row("whisper-tiny/encoder 30 s", "sound_encoder", ("whisper-tiny",)),
     Row("wav2vec2-base/encode 10 s", "speech_encoder", ("wav2vec2-base", 10)),
+    *(
+        Row(f"audio/{n} {way} {t} s", "codec", (n, way, t))
+        for n, t in (("encodec", 10), ("dac", 2))
+        for way in ("encode", "decode")
+    ),
     Row("whisper-tiny/transcribe 30 s", "transcription", ("whisper-tiny", 64), compiles=False),
     Row("audio/log-mel 60 s", "log_mel", (60,)),
     Row("audio/resample 60 s", "resampling", (60, 44_100, SAMPLE_RATE), compiles=False),
