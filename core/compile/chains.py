@@ -20,17 +20,11 @@ from ..kernels.cpu.lanes import vector_math
 from ..kernels.cpu.lanes.spans import SPAN, flat
 from ..kernels.cpu.running.compiled import njit
 from ..kernels.cpu.running.parallel import parallel_for
+from ..kernels.expressions import SIMPLE
 
 _PLAIN: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "nogil": True}
 
-# Kernel -> the same of one element. The arrays are a, b, c in the kernel's own order, n0, n1 its numbers.
-_SIMPLE = {
-    "add": "a + b", "subtract": "a - b", "multiply": "a * b", "true_divide": "a / b", "divide": "a / b", "negative": "-a",
-    "maximum": "a if (a > b) | (a != a) else b", "minimum": "a if (a < b) | (a != a) else b",
-    "sqrt": "sqrt(a)", "rsqrt": "one / sqrt(a)", "absolute": "abs(a)", "square": "a * a",
-    "relu": "zero if a < zero else a", "relu_backward": "a if b > zero else zero",
-    "leaky_relu": "a if a > zero else a * n0", "leaky_relu_backward": "a if b > zero else a * n0",
-}  # fmt: skip
+# Kernel -> the same of one element, as SIMPLE has it. The arrays are a, b in the kernel's own order, n0, n1 its numbers.
 _LICENSED: dict[str, tuple[Any, str]] = {
     "exp": (vector_math.fexp_full, "a"), "expm1": (vector_math.fexpm1, "a"), "log": (vector_math.flog, "a"),
     "log1p": (vector_math.flog1p, "a"), "tanh": (vector_math.ftanh, "a"), "sigmoid": (vector_math.fsigmoid, "a"),
@@ -66,7 +60,7 @@ class Step:
 
 def known(name: str) -> bool:
     """Whether a chain can hold the operation."""
-    return name in _SIMPLE or name in _LICENSED
+    return name in SIMPLE or name in _LICENSED
 
 
 def joins(first: str, second: str) -> bool:
@@ -127,7 +121,7 @@ def _text(steps: list[Step], kinds: tuple[str, ...]) -> str:
 def _expression(step: Step, number: int) -> str:
     names = {letter: f"p{number}_{i}" for i, letter in enumerate("abc")}
     names |= {f"n{j}": f"n{number}_{j}" for j in range(len(step.numbers))}
-    words = (_LICENSED[step.name][1] if step.name in _LICENSED else _SIMPLE[step.name]).replace(",", " , ")
+    words = (_LICENSED[step.name][1] if step.name in _LICENSED else SIMPLE[step.name]).replace(",", " , ")
     for mark in "()-|":
         words = words.replace(mark, f" {mark} ")
     written = " ".join(names.get(word, word) for word in words.split())

@@ -1,11 +1,6 @@
 // What a product does to its result before anybody else sees it: activation(y * scale + shift + residual) of a sum and its bias.
 #pragma once
-#include "common.cuh"
-
-__device__ __forceinline__ float error_function(float x) { return erff(x); }
-__device__ __forceinline__ double error_function(double x) { return erf(x); }
-__device__ __forceinline__ float hyperbolic_tangent(float x) { return tanhf(x); }
-__device__ __forceinline__ double hyperbolic_tangent(double x) { return tanh(x); }
+#include "functions.cuh"
 
 enum { NONE, RELU, RELU6, GELU, GELU_TANH, SILU };  // the order of reference/after.py's ACTIVATIONS
 

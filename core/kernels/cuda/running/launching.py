@@ -38,6 +38,13 @@ def launch(
     function(grid, block, tuple([_argument(a) for a in args]), shared_mem=shared)
 
 
+def launch_text(text: str, name: str, grid: int, block: int, *args: Any) -> None:
+    """As ``launch``, of kernel ``name`` of a source that a program has written."""
+    if grid:
+        function = _function_of(text, name, cupy().cuda.runtime.getDevice())
+        function((grid,), (block,), tuple([_argument(a) for a in args]))
+
+
 def contiguous(array: Any) -> Any:
     """The array itself where its elements lie one after another in C order, a copy otherwise; None stays None."""
     return array if array is None or array.flags.c_contiguous else cupy().ascontiguousarray(array)
@@ -82,10 +89,19 @@ def _function(source: str, name: str, device: int) -> Any:
 @functools.cache
 def _module(source: str, dtype: str, device: int) -> Any:
     """``source.cu``, its entry points for ``dtype`` alone where one is named, loaded on ``device``, which is the current one."""
+    return _loaded(sources.read(source, dtype), f"{source}.{dtype}" if dtype else source, device)
+
+
+@functools.cache
+def _function_of(text: str, name: str, device: int) -> Any:
+    return _loaded(text, f"written.{name.rpartition('_')[2]}", device).get_function(name)
+
+
+@functools.cache
+def _loaded(text: str, title: str, device: int) -> Any:
+    """The code of ``text`` on ``device``, which is the current one."""
     module = cupy().cuda.function.Module()
-    architecture = f"sm_{cupy().cuda.Device(device).compute_capability}"
-    title = f"{source}.{dtype}" if dtype else source
-    module.load(compiler.code_of(sources.read(source, dtype), title, architecture))
+    module.load(compiler.code_of(text, title, f"sm_{cupy().cuda.Device(device).compute_capability}"))
     return module
 
 
