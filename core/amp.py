@@ -23,6 +23,7 @@ from .autocast import autocast, get_autocast_dtype, is_autocast_enabled
 from .errors import ArgumentError, CheckpointError, GradError
 from .optim import Optimizer, checks
 from .tensor import Tensor
+from .tracing import as_one, here
 
 __all__ = ["GradScaler", "autocast", "get_autocast_dtype", "is_autocast_enabled"]
 
@@ -86,6 +87,8 @@ class GradScaler:
         """The loss times the scale; of a list or tuple, each."""
         if not self._enabled:
             return outputs
+        if here.tracer is not None:
+            here.tracer.refuse("a GradScaler keeps its scale in Python")
         if isinstance(outputs, Tensor):
             self._place(outputs.array)
             return outputs * Tensor(self._on(outputs.array, self._scale))
@@ -93,6 +96,7 @@ class GradScaler:
             return type(outputs)([self.scale(o) for o in outputs])
         raise ArgumentError("scale() takes a tensor, or a list or tuple of tensors", fix="pass the loss")
 
+    @as_one
     def unscale_(self, optimizer: Optimizer) -> None:
         """Divide the gradients of the optimizer's parameters by the scale, before they are clipped or looked at.
 
@@ -111,6 +115,7 @@ class GradScaler:
         turn.found = self._unscaled(optimizer)
         turn.stage = _UNSCALED
 
+    @as_one
     def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
         """``optimizer.step()``, after unscaling, and only where all its gradients are finite.
 
@@ -137,6 +142,7 @@ class GradScaler:
             raise GradError("step of an optimizer without gradients", fix="call scaler.scale(loss).backward() first")
         return None if any(float(flag) for flag in turn.found.values()) else optimizer.step()
 
+    @as_one
     def update(self, new_scale: float | Tensor | None = None) -> None:
         """Adjust the scale by what the steps since the last time found, or set it.
 
@@ -239,6 +245,7 @@ class GradScaler:
             old, self._scale = self._scale, None
             self._place(old)
 
+    @as_one
     def _place(self, like: Any) -> None:
         """Scale and tracker on the device of the first loss."""
         if self._scale is None:

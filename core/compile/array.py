@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..tracing import here
+
 # Methods that give numbers to Python, where nothing can follow them: each becomes a guard on what they gave.
 _READS = ("item", "tolist", "__bool__", "__int__", "__float__", "__complex__", "__index__")
-_ATTRIBUTES = ("T", "mT", "real", "imag")
 _LEAVING = (
     "tobytes",
     "tofile",
@@ -25,7 +26,6 @@ _LEAVING = (
     "__buffer__",
     "__array_interface__",
 )
-_KEPT = ("__array_finalize__", "__array_function__", "__array_ufunc__", "__array_wrap__", "__array_prepare__")
 _WRITES = frozenset({"__setitem__", "fill", "sort", "partition", "put", "itemset", "resize", "byteswap", "setfield"})
 
 
@@ -64,10 +64,15 @@ class TracedArray(np.ndarray):
         return array
 
 
+def _follows(tracer: Any) -> bool:
+    """Whether the tracer records this very thread now: another thread may use the same weights meanwhile."""
+    return tracer is not None and here.tracer is tracer and tracer.active
+
+
 def recorded(source: TracedArray, function: Any, args: Any, kwargs: Any, written: Any = ()) -> Any:
     """The call, through the tracer that records; after the recording on plain arrays."""
     tracer = source.tracer
-    if tracer is not None and tracer.active:
+    if _follows(tracer):
         return tracer.call(function, args, kwargs, written)
     from .tracer import unwrapped
 
@@ -88,7 +93,7 @@ def _read(name: str) -> Callable[..., Any]:
 
     def method(self: TracedArray, *args: Any) -> Any:
         value = plain(self.plain, *args)
-        if self.tracer is not None and self.tracer.active:
+        if _follows(self.tracer):
             self.tracer.guard(plain, (self, *args), value)
         return value
 
@@ -96,21 +101,17 @@ def _read(name: str) -> Callable[..., Any]:
 
 
 def _leaves(name: str) -> Callable[..., Any]:
-    plain = getattr(np.ndarray, name, None)
+    plain = getattr(np.ndarray, name)
 
     def method(self: TracedArray, *args: Any, **kwargs: Any) -> Any:
-        if self.tracer is not None and self.tracer.active:
+        if _follows(self.tracer):
             self.tracer.refuse(f"an array's memory is handed to code that cannot be followed ({name})")
-        return plain(self.plain, *args, **kwargs) if plain is not None else memoryview(self.plain)
+        return plain(self.plain, *args, **kwargs)
 
     return method
 
 
 def _attribute(name: str) -> property:
-    def get(x: Any) -> Any:
-        return getattr(x, name)
-
-    get.__name__ = get.__qualname__ = name
     return property(lambda self: recorded(self, _GETTERS[name], (self,), {}))
 
 
@@ -129,9 +130,9 @@ def _install() -> None:
             setattr(TracedArray, name, _method(name))
     for name in _READS:
         setattr(TracedArray, name, _read(name))
-    for name in ("tobytes", "tofile", "dump", "dumps", "__dlpack__"):
+    for name in _LEAVING:
         setattr(TracedArray, name, _leaves(name))
-    for name in _ATTRIBUTES:
+    for name in _GETTERS:
         setattr(TracedArray, name, _attribute(name))
 
 

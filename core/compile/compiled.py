@@ -52,7 +52,7 @@ class Compiled:
     @property
     def runs(self) -> int:
         """How many calls were repeated from a record."""
-        return sum(e.runs for e in (*self._entries.values(), *self._captures.values()))
+        return sum(e.runs for e in self._entries.values()) + sum(c.runs for c in self._captures.values())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if here.tracer is not None or state.anomaly:  # inside another recording it is part of that one
@@ -74,7 +74,8 @@ class Compiled:
         if self._reach is None:
             self._reach = Reach(self.function)
         tensors: list[Tensor] = []
-        key = _signature((args, kwargs), tensors), self._reach.training(), state.grad, state.inference, mode.depth, state.autocast
+        flags = state.grad, state.inference, mode.depth, state.autocast
+        key = _signature((args, kwargs), tensors), self._reach.training(), *flags, self._reach.numbers()
         if any(t.is_cuda for t in (*tensors, *self._reach.tensors)):
             return self._on_gpu(key, args, kwargs, tensors)
         entry = self._entries.get(key)
@@ -148,6 +149,13 @@ class Compiled:
         entry.take(tracer, described, len(given))
         return result
 
+    def reset(self) -> None:
+        """Forget all records: after a module's settings were changed, such as a dropout's ``p``, or its members."""
+        with self._lock:
+            self._entries.clear()
+            self._captures.clear()
+            self._reach = None
+
     def explain(self, graph: bool = False) -> str:
         """What became of it: signatures, steps, chains, memory, guards, and why calls were recorded anew or run eagerly.
 
@@ -174,8 +182,10 @@ def compile(
     whether gradients are recorded, parameters replaced, and every value that the program looked at. Where a function cannot be
     repeated it runs as it stands, and ``explain()`` says why.
 
-    Python itself (prints, counters, lists) runs only while a call is recorded. Optimizers, schedules, clipping and averages of
-    weights are called as they are in every run, and random numbers go on as in the eager run.
+    Python itself (prints, counters, lists) runs only while a call is recorded. Numbers that the function reads from its closure
+    or its Python module are guarded; those inside other objects are as they were recorded, until ``reset()`` forgets them.
+    Optimizers, schedules, clipping and averages of weights are called as they are in every run, and random numbers go on as in
+    the eager run. On a GPU a call is captured into CUDA graphs instead.
 
     Args:
         model: a module, or a function of tensors; a function may compute a loss, call ``backward`` and step an optimizer.
@@ -233,8 +243,15 @@ def _title(signature: Any) -> str:
     return ", ".join(found) or "no tensors"
 
 
-_PARTS = ("other shapes, dtypes or arguments", "modules changed between training and evaluation", "gradients are recorded or not",
-          "inference mode changed", "batch_invariant changed", "autocast changed")  # fmt: skip
+_PARTS = (
+    "other shapes, dtypes or arguments",
+    "modules changed between training and evaluation",
+    "gradients are recorded or not",
+    "inference mode changed",
+    "batch_invariant changed",
+    "autocast changed",
+    "a number that the function reads has changed",
+)
 
 
 def _why_new(key: Any, last: Any) -> str:

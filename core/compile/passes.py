@@ -22,14 +22,12 @@ def difference(first: Program, second: Program) -> str:
         return "gradients go to other tensors"
     if len(first.nodes) != len(second.nodes):
         return f"it made {len(second.nodes)} steps, after {len(first.nodes)} before"
-    for a, b in zip(first.slots, second.slots, strict=True):
-        if a.shape != b.shape or a.dtype != b.dtype or a.strides != b.strides:
-            return f"an array has shape {b.shape} of {b.dtype} where it had {a.shape} of {a.dtype}, or lies differently in memory"
-        if not _same_source(a.source, b.source):
-            users = sorted({n.label for n in second.nodes if b.number in reads(n)})
-            return (
-                f"an array of shape {a.shape} ({', '.join(users)}) comes from outside the record, with other values in each call"
-            )
+    for one, two in zip(first.slots, second.slots, strict=True):
+        if one.shape != two.shape or one.dtype != two.dtype or one.strides != two.strides:
+            return f"an array is {two.dtype}{list(two.shape)}, it was {one.dtype}{list(one.shape)} or lay otherwise in memory"
+        if not _same_source(one.source, two.source):
+            users = ", ".join(sorted({n.label for n in second.nodes if two.number in reads(n)}))
+            return f"an array of shape {one.shape} ({users}) comes from outside the record, with other values in each call"
     return ""
 
 

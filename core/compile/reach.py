@@ -11,6 +11,7 @@ from ..nn.module import Module
 from ..optim.optimizer import Optimizer
 from ..tensor import Tensor
 
+_PLAIN = (bool, int, float, str)
 _DEPTH = 4  # of lists, dicts and objects inside each other
 
 
@@ -25,6 +26,8 @@ class Reach:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.modules: list[Module] = []
         self.tensors: list[Tensor] = []
+        self._cells: list[Any] = []
+        self._globals: list[tuple[dict[str, Any], str]] = []
         self._seen: set[int] = set()
         self._alive: list[Any] = []
         self._look(function, 0)
@@ -32,6 +35,12 @@ class Reach:
     def training(self) -> tuple[bool, ...]:
         """The training flag of every module."""
         return tuple([m.training for m in self.modules])
+
+    def numbers(self) -> tuple[Any, ...]:
+        """The plain values that functions read from closures and from their modules, as they are now."""
+        found = [cell.cell_contents if _filled(cell) else None for cell in self._cells]
+        found += [names.get(name) for names, name in self._globals]
+        return tuple([(type(v), v) if isinstance(v, _PLAIN) else None for v in found])
 
     def _look(self, thing: Any, depth: int) -> None:
         if depth > _DEPTH or id(thing) in self._seen or isinstance(thing, (str, bytes, int, float, type, type(None))):
@@ -52,8 +61,15 @@ class Reach:
             for part in thing.values():
                 self._look(part, depth + 1)
         else:
+            if inspect.isfunction(thing):
+                self._function(thing)
             for part in _parts(thing):
                 self._look(part, depth + 1)
+
+    def _function(self, function: Any) -> None:
+        self._cells += [c for c in function.__closure__ or () if not _filled(c) or isinstance(c.cell_contents, _PLAIN)]
+        names = function.__globals__
+        self._globals += [(names, n) for n in function.__code__.co_names if isinstance(names.get(n), _PLAIN)]
 
     def _module(self, module: Module) -> None:
         for m in module.modules():

@@ -120,7 +120,8 @@ class Tracer:
         self.program = Program()
         self.active = False
         self.late = False  # what is recorded belongs to the backward pass
-        self._keeps, self._alive = state.grad, []
+        self._keeps = state.grad
+        self._alive: list[Any] = []
         self.live: list[Tensor] = []  # results whose graph has been recorded
         self.values: dict[int, Any] = {}
         self.refused = ""
@@ -429,9 +430,10 @@ class Tracer:
         self._put_back()
         if any(reference() is not None for reference in self._made):
             for thing in gc.get_objects():
-                if isinstance(thing, Tensor) and type(thing.__dict__.get("array")) is TracedArray:
+                kind = type(thing)  # isinstance() would wake what only poses as something, as dead weak references do
+                if issubclass(kind, Tensor) and type(thing.__dict__.get("array")) is TracedArray:
                     thing.array = thing.array.plain
-                elif isinstance(thing, GraphNode):  # of a graph that goes on living
+                elif issubclass(kind, GraphNode):  # of a graph that goes on living
                     vars(thing).update({k: unwrapped(v) for k, v in vars(thing).items() if k not in ("edges", "kept")})
         self._made.clear()
 
@@ -443,7 +445,7 @@ def _arrays(tree: Any) -> list[Any]:
 
 
 def _checksum(array: Any) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def _has_numbers(result: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,3 +148,62 @@ def test_a_decode_step_with_a_static_cache_is_repeated():
     with nyala.no_grad():
         assert decoded(run) == decoded(step)
     assert run.runs == steps - 2
+
+
+FACTOR = 2.0
+
+
+def test_numbers_of_the_closure_and_the_module_are_guarded():
+    shift = 1.0
+
+    def function(x: Any) -> Any:
+        return x * FACTOR + shift
+
+    run = nyala.compile(function)
+    x = random(4)
+    for value in (1.0, 1.0, 1.0, 5.0):
+        shift = value
+        assert np.array_equal(run(x).numpy(), x.numpy() * 2 + np.float32(value))
+    assert run.runs == 1 and "a number that the function reads has changed" in run.explain()
+
+
+def test_reset_forgets_what_was_recorded():
+    net = nn.Sequential(nn.LeakyReLU(0.1))
+    run = nyala.compile(net)
+    x = random(6)
+    with nyala.no_grad():
+        for _ in range(3):
+            run(x)
+        net[0].negative_slope = 0.5
+        run.reset()
+        assert np.array_equal(run(x).numpy(), net(x).numpy())
+
+
+def test_a_scaler_keeps_its_own_counsel():
+    w = nn.Parameter(nyala.ones(3))
+    optimizer, scaler = nyala.optim.SGD([w], lr=0.1), nyala.amp.GradScaler(init_scale=8.0, growth_interval=2)
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        scaler.scale((w * w).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        return w.detach()
+
+    run = nyala.compile(step)
+    for _ in range(6):
+        run()
+    assert scaler.get_scale() == 64.0 and "GradScaler" in run.explain()
+    assert np.allclose(w.detach().numpy(), 0.8**6)
+
+
+def test_operations_know_a_recorded_array_for_one_of_the_processor() -> None:
+    """``type(x) is np.ndarray`` would take it for a GPU's, and go another way than the eager run."""
+    core = Path(nyala.__file__).parent / "core"
+    files = [*core.glob("ops/*.py"), *core.glob("nn/*.py")]
+    found = {f.name for f in files if re.search(r"type\(\w+\) is (not )?np\.ndarray", f.read_text())}
+    assert found <= {
+        "elementwise.py",
+        "gated_step.py",
+        "positions.py",
+    }  # a shortcut; steps with a KVCache, which are not recorded
