@@ -15,17 +15,7 @@ from ..tracing import here
 
 # Methods that give numbers to Python, where nothing can follow them: each becomes a guard on what they gave.
 _READS = ("item", "tolist", "__bool__", "__int__", "__float__", "__complex__", "__index__")
-_LEAVING = (
-    "tobytes",
-    "tofile",
-    "dump",
-    "dumps",
-    "__reduce__",
-    "__reduce_ex__",
-    "__dlpack__",
-    "__buffer__",
-    "__array_interface__",
-)
+_LEAVING = ("tobytes", "tofile", "dump", "dumps", "__dlpack__")
 _WRITES = frozenset({"__setitem__", "fill", "sort", "partition", "put", "itemset", "resize", "byteswap", "setfield"})
 
 
