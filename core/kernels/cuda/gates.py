@@ -36,7 +36,7 @@ def _launch(name: str, read: tuple[Any, ...], made: tuple[Any, ...]) -> None:
         n = x.shape[-1]
         rows = x.size // max(n, 1)
         read = tuple(a if _step(a) is not None else contiguous(a) for a in read)
-    steps = [_step(a) if rows > 1 else n for a in read]
+    steps: list[Any] = [_step(a) if rows > 1 else n for a in read]
     packed = not any(step % width or a.data.ptr % 16 for a, step in zip((*read, *made), (*steps, n), strict=False))
     given = [v for a, step in zip(read, steps, strict=True) for v in (a, np.int64(step))]
     grid = blocks_for(x.size, _THREADS * (width if packed else 1))

@@ -77,20 +77,20 @@ def group_norm_backward(grad: Any, x: Any, groups: int, weight: Any, mean: Any, 
     planes = x.shape[0] * channels
     sums = cupy().empty((2, x.shape[0], channels), wide(x))
     team, grid, block = of_rows(planes, inner)
-    given = (grad, x, mean, inverse, sums, np.int64(planes), channels // groups, inner)
-    launch("norm", f"group_sums_{team}_{dtype}", grid, block, *given)
+    of_planes = (grad, x, mean, inverse, sums, np.int64(planes), channels // groups, inner)
+    launch("norm", f"group_sums_{team}_{dtype}", grid, block, *of_planes)
     team, grid, block = of_rows(int(rows), n)
     given = (grad, x, weight, mean, inverse, sums, gx, rows, n, groups, inner)
     launch("norm", f"group_backward_{team}_{dtype}", grid, block, *given)
     return gx, *sums_of("norm", dtype, sums)
 
 
-def _rows(x: Any) -> tuple[np.int64, int]:
+def _rows(x: Any) -> tuple[Any, int]:
     n = x.shape[-1]
     return np.int64(x.size // n), n
 
 
-def _groups(x: Any, groups: int) -> tuple[np.int64, int, int]:
+def _groups(x: Any, groups: int) -> tuple[Any, int, int]:
     """How many rows there are, how long they are, and how much of that is one channel."""
     rows = x.shape[0] * groups
     return np.int64(rows), x.size // rows, x.size // (x.shape[0] * x.shape[1])

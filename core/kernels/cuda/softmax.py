@@ -34,10 +34,11 @@ def attention_weights(scores: Any, scale: float, allowed: Any, mask: Any) -> Any
     if dtype is None or not scores.size or not 1 <= scores.ndim <= 4 or (allowed is not None and allowed.dtype != np.bool_):
         return reference.attention_weights(scores, scale, allowed, mask)
     x = contiguous(scores)
-    a, b, c, n = (*(1,) * (4 - x.ndim), *x.shape)
-    team, grid, block = of_rows(a * b * c, n)
+    b, c, n = (1, 1, 1, *x.shape)[-3:]
+    rows = x.size // n
+    team, grid, block = of_rows(rows, n)
     beside = (*_beside(allowed, x.shape), *_beside(mask, x.shape))
-    sizes = np.int64(a * b * c), np.int64(b), np.int64(c), n
+    sizes = np.int64(rows), np.int64(b), np.int64(c), n
     launch("softmax", f"attention_weights_{team}_{dtype}", grid, block, x, float(scale), *beside, *sizes)
     return x
 

@@ -22,7 +22,7 @@ def wide(x: Any) -> np.dtype[Any]:
     return np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
 
 
-def sums_of(source: str, dtype: str, parts: Any) -> Any:
+def sums_of(source: str, dtype: str | None, parts: Any) -> Any:
     """``parts`` (S, count, n) summed over count: (S, n), by ``sum_parts`` of ``source.cu``."""
     kinds, count, n = parts.shape
     sums = cupy().empty((kinds, n), parts.dtype)
