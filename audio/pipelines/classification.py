@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ...hub.cards import Card
     from ...hub.files import Files
 
+LONGEST = 300  # seconds that models of samples hear of a sound: each frame looks at all others
+
 
 class SoundClasses(Classifications):
     """One :class:`~nyala.hub.results.Prediction` a sound; prints as a table."""
@@ -54,7 +56,7 @@ class SoundClassification(Pipeline):
     """Sounds -> classes. Call it on one sound (a prediction comes back) or a list (:class:`SoundClasses`).
 
     A sound is a path, an open binary file, samples at the model's rate, or a pair (samples, sample rate). What lies behind the
-    frames that the model looks at is not read.
+    frames that the model looks at is not read; a model that takes samples of any length hears the first five minutes.
 
     Attributes:
         labels: names of the classes, in the order of the logits.
@@ -122,7 +124,8 @@ def preprocessing(model: Module, files: Files, card: Card | None) -> FrontEnd | 
     if "preprocessor_config.json" in files:
         described = files.read_json("preprocessor_config.json")
     if hasattr(settings, "conv_stride"):
-        return Waves.from_config(described, settings)
+        waves = Waves.from_config(described, settings)
+        return replace(waves, most=LONGEST * waves.sample_rate)
     if hasattr(settings, "audio_config"):
         return ClapMel.from_config(described, settings.audio_config.num_mel_bins, settings.audio_config.enable_fusion)
     if hasattr(settings, "partial_frames"):
