@@ -20,11 +20,12 @@ Precision = Literal["highest", "high", "medium"]
 _KNOWN = ("highest", "high", "medium")
 
 
-class _Switch:
-    """An ``allow_tf32`` of its own."""
+class _Cudnn:
+    """``nyala.backends.cudnn``: an ``allow_tf32`` of its own, and ``benchmark``, by which the convolutions cuDNN could use for
+    shapes that are new are timed first, and the quickest is used from then on. Runs that timed differently may differ in bits."""
 
-    def __init__(self, allow_tf32: bool) -> None:
-        self.allow_tf32 = allow_tf32
+    def __init__(self) -> None:
+        self.allow_tf32, self.benchmark = True, False
 
 
 class _Matmul:
@@ -48,7 +49,7 @@ class _Cuda:
 
 
 cuda = _Cuda()
-cudnn = _Switch(True)
+cudnn = _Cudnn()
 
 
 def set_float32_matmul_precision(precision: Precision) -> None:

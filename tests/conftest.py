@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cuda_on_cpu import building
 from nyala.core import devices, kernels
-from nyala.core.kernels.cuda import cublaslt
+from nyala.core.kernels.cuda import cublaslt, cudnn_plans
 from nyala.core.kernels.cuda.running import compiler, launching, sources
 
 HERE = Path(__file__).parent
@@ -71,6 +71,7 @@ def _forget() -> None:
     launching._function.cache_clear()
     launching._module.cache_clear()
     cublaslt.forget()
+    cudnn_plans.forget()
 
 
 @pytest.fixture(scope="session")

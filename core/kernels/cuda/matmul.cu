@@ -13,21 +13,26 @@
                                               END(T)) {                                                                      \
     few_rows<rows>(x, Rows<T>{weight, apart}, y, m, n, k, After<T>{bias, scale, shift, residual, activation});              \
   }
-// What follows a product that was computed without it, in place: 2 sizeof(T) bytes a number and as many of a residual.
-template <class T> __device__ void finish(T* y, int64 count, int n, After<T> after) {
+// What follows a product (or a convolution) that was computed without it, in place: 2 sizeof(T) bytes a number, and those of a
+// residual. n columns (or channels), each of `inner` numbers that lie side by side.
+template <class T> __device__ void finish(T* y, int64 count, int n, int64 inner, After<T> after) {
   const int COUNT = Pack<T>::COUNT;
   int64 threads = (int64)gridDim.x * blockDim.x, thread = (int64)blockIdx.x * blockDim.x + threadIdx.x;
   if (!packs(y, count)) {
-    for (int64 i = thread; i < count; i += threads) y[i] = write<T>(after(read(y[i]), i, i % n));
+    for (int64 i = thread; i < count; i += threads) y[i] = write<T>(after(read(y[i]), i, i / inner % n));
     return;
   }
   for (int64 i = thread * COUNT; i < count; i += threads * COUNT) {
     Pack<T> some = load_pack(y + i);
-    int column = i % n;
+    int64 among = i % inner;
+    int column = i / inner % n;
 #pragma unroll
     for (int j = 0; j < COUNT; j++) {
       some.at[j] = write<T>(after(read(some.at[j]), i + j, column));
-      if (++column == n) column = 0;
+      if (++among == inner) {
+        among = 0;
+        if (++column == n) column = 0;
+      }
     }
     store_pack(y + i, some);
   }
@@ -40,7 +45,7 @@ template <class T> __device__ void finish(T* y, int64 count, int n, After<T> aft
   FEW(2, S, T)                  \
   FEW(4, S, T)                  \
   FEW(8, S, T)                  \
-  extern "C" __global__ void after_##S(T* y, int64 count, int n, END(T)) { \
-    finish(y, count, n, After<T>{bias, scale, shift, residual, activation}); \
+  extern "C" __global__ void after_##S(T* y, int64 count, int n, int64 inner, END(T)) { \
+    finish(y, count, n, inner, After<T>{bias, scale, shift, residual, activation}); \
   }
 FOR_FLOATS(DEFINE)

@@ -63,7 +63,8 @@ def computed(given: Product, dtype: str, end: End) -> Any:
             multiply("matmul", "product", dtype, given, out, end)
     elif cublaslt.multiplied(given, out, PLAIN._replace(bias=end.bias)):
         rest = end._replace(bias=None)
-        launch("matmul", f"after_{dtype}", blocks_for(out.size, 256 * _EACH), 256, out, np.int64(out.size), given.n, *rest)
+        sizes = np.int64(out.size), given.n, np.int64(1)
+        launch("matmul", f"after_{dtype}", blocks_for(out.size, 256 * _EACH), 256, out, *sizes, *rest)
     else:
         multiply("matmul", "product", dtype, given, out, end)
     return out
