@@ -124,24 +124,24 @@ template <class T> __device__ void scale_unless_one(T* x, Wide<T> factor, int64 
   }
 }
 
-#define OF_TEAM(team, Team, S, T)                                                                                              \
-  extern "C" __global__ void cross_entropy_##team##_##S(const T* x, const int64* target, const T* weight, double smoothing,    \
+#define OF_TEAM(team, Team, THREADS, S, T)                                                                                              \
+  extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_##team##_##S(const T* x, const int64* target, const T* weight, double smoothing,    \
                                                         WIDE_##S* loss, WIDE_##S* row_weight, WIDE_##S* kept, int64 rows, int n) { \
     cross_entropy<Team, T>(x, {target, weight, smoothing}, loss, row_weight, kept, rows, n);                                   \
   }                                                                                                                            \
-  extern "C" __global__ void cross_entropy_backward_##team##_##S(                                                              \
+  extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_backward_##team##_##S(                                                              \
       const WIDE_##S* grad, const T* x, const WIDE_##S* kept, const int64* target, const T* weight, double smoothing,          \
       const WIDE_##S* spread, T* gx, int64 rows, int n) {                                                                      \
     cross_entropy_backward<Team, T>(grad, x, kept, {target, weight, smoothing}, spread, gx, rows, n);                          \
   }                                                                                                                            \
-  extern "C" __global__ void cross_entropy_step_##team##_##S(                                                                  \
+  extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_step_##team##_##S(                                                                  \
       const T* x, const int64* target, const T* weight, double smoothing, const WIDE_##S* spread, const WIDE_##S* factor,      \
       WIDE_##S* loss, WIDE_##S* kept, T* gx, int64 rows, int n) {                                                              \
     cross_entropy_step<Team, T>(x, {target, weight, smoothing}, spread, factor, loss, kept, gx, rows, n);                      \
   }
 #define DEFINE(S, T)                                                                                                           \
-  OF_TEAM(warp, WarpTeam, S, T)                                                                                                \
-  OF_TEAM(block, BlockTeam, S, T)                                                                                              \
+  OF_TEAM(warp, WarpTeam, 128, S, T)                                                                                                \
+  OF_TEAM(block, BlockTeam, 1024, S, T)                                                                                              \
   extern "C" __global__ void row_weights_##S(const int64* target, const T* weight, WIDE_##S* row_weight, WIDE_##S* parts, int64 rows) { \
     part_of<WIDE_##S>(rows, parts, [&](int64 r) { return row_weight[r] = Labels<T>{target, weight, 0}.of_row(r); });           \
   }                                                                                                                            \
