@@ -164,7 +164,9 @@ def _is_view(result: Any, array: Any) -> bool:
 def _check_devices(operation: Operation, arrays: Sequence[Any]) -> None:
     first = type(arrays[0])
     for i, a in enumerate(arrays):
-        if type(a) is not first or (first is not np.ndarray and of(a) != of(arrays[0])):
+        if type(a) is first is np.ndarray:
+            continue
+        if of(a) != of(arrays[0]):
             names = [
                 p.name for p in inspect.signature(operation.forward).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD
             ]

@@ -138,6 +138,10 @@ TABLE = [
     Bad("run folder", lambda e: open_run(e.tmp), RecipeError, 2,
         "… is not a run folder: it has no recipe.resolved.toml. Remedy: give the folder that `nyala run` printed.…"),
     # ---- shapes, inside nested models: module path, operation, named shapes
+    Bad("compile of a number", lambda _: nyala.compile(3), ArgumentError, 2,
+        "compile was given an int. Remedy: pass a module or a function of tensors. [E106]"),
+    Bad("compile with buckets of no length", lambda _: nyala.compile(abs, buckets=(0, (4, 0))), ArgumentError, 2,
+        "compile: bucket sizes [4, 0]. Remedy: give whole numbers of at least 1, as (16, 32, 64). [E106]"),
     Bad("linear in a nested model", lambda e: e.net(nyala.zeros(2, 3, 8, 8), block="narrow"), ShapeError, 2,
         "at blocks.1.narrow (Linear): linear: input (..., in=8) of shape (2, 8), weight (out, in) = (8, 7) expects in=7. "
         "Remedy: check the width of the layer before, or the model these weights belong to.…"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,24 @@ def test_operations_know_a_recorded_array_for_one_of_the_processor() -> None:
         "gated_step.py",
         "positions.py",
     }  # a shortcut; steps with a KVCache, which are not recorded
+
+
+def test_another_thread_is_not_recorded():
+    net = nn.Linear(4, 4)
+    x, seen = random(3, 4), []
+
+    def beside() -> None:
+        with nyala.no_grad():
+            seen.append(net(x * 3.0).numpy().tobytes())
+
+    def function(x: Any) -> Any:
+        other = threading.Thread(target=beside)
+        other.start()
+        other.join()
+        return net(x)
+
+    run = nyala.compile(function)
+    with nyala.no_grad():
+        results = [run(random(3, 4, seed=i)).numpy().tobytes() for i in range(4)]
+        assert results == [net(random(3, 4, seed=i)).numpy().tobytes() for i in range(4)]
+        assert run.runs == 2 and seen == [net(x * 3.0).numpy().tobytes()] * 2
