@@ -36,15 +36,18 @@ def added(*shape: int) -> Any:
 # batch, heads, heads of keys, queries, keys, width of keys, of values
 CASES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "one number": ((1, 1, 1, 1, 1, 1, 1), {}),
+    "one query and many keys": ((2, 4, 2, 1, 300, 16, 8), {"start": 290}),
+    "few queries of many heads": ((1, 6, 1, 3, 131, 24, 20), {"mask": added(1, 6, 3, 131), "allowed": bools(131)}),
+    "few queries, some dropped": ((1, 4, 4, 2, 140, 9, 11), {"dropout": (0.4, (7, 8))}),
     "several tiles": ((1, 2, 1, 70, 67, 8, 16), {}),
-    "odd widths": ((1, 2, 2, 9, 11, 7, 5), {}),
-    "wide heads": ((1, 1, 1, 5, 20, 130, 72), {"start": 10}),
+    "odd widths": ((1, 2, 2, 19, 11, 7, 5), {}),
+    "wide heads": ((1, 1, 1, 15, 20, 130, 72), {"start": 10}),
     "causal": ((1, 2, 2, 66, 66, 16, 16), {"start": 0}),
-    "causal after a cache": ((2, 4, 2, 5, 31, 16, 16), {"start": 26}),
+    "causal after a cache": ((2, 4, 2, 15, 31, 16, 16), {"start": 16}),
     "causal with fewer keys": ((1, 1, 1, 12, 9, 16, 16), {"start": -3}),
-    "padding": ((2, 2, 2, 6, 40, 16, 16), {"allowed": bools(2, 1, 1, 40)}),
-    "masks of all kinds": ((2, 4, 2, 7, 37, 16, 16), {"allowed": bools(4, 1, 37), "mask": added(2, 1, 7, 37), "start": 30}),
-    "dropout": ((2, 4, 2, 7, 37, 16, 16), {"dropout": (0.3, (5, 6)), "start": 20}),
+    "padding": ((2, 2, 2, 16, 40, 16, 16), {"allowed": bools(2, 1, 1, 40)}),
+    "masks of all kinds": ((2, 4, 2, 17, 37, 16, 16), {"allowed": bools(4, 1, 37), "mask": added(2, 1, 17, 37), "start": 30}),
+    "dropout": ((2, 4, 2, 17, 37, 16, 16), {"dropout": (0.3, (5, 6)), "start": 20}),
 }
 
 
@@ -85,8 +88,9 @@ def test_forward_and_backward(name: str, dtype: str) -> None:
         check(a, b, dtype)
 
 
-def test_what_is_not_seen_takes_no_part() -> None:
-    q, k, v = heads(1, 2, 4, 8, "float32"), heads(1, 2, 70, 8, "float32", 1), heads(1, 2, 70, 8, "float32", 2)
+@pytest.mark.parametrize("length", [4, 20])
+def test_what_is_not_seen_takes_no_part(length: int) -> None:
+    q, k, v = heads(1, 2, length, 8, "float32"), heads(1, 2, 70, 8, "float32", 1), heads(1, 2, 70, 8, "float32", 2)
     allowed = bools(70)
     allowed[[3, 66]] = False
     expected = reference.attention(*(exact(x) for x in (q, k, v)), SCALE, allowed)[0]

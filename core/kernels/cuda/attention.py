@@ -1,4 +1,4 @@
-"""Attention and its gradients: ``attention.cu``, ``attention_backward.cu``."""
+"""Attention and its gradients: ``attention.cu``, ``attention_few.cu``, ``attention_backward.cu``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from .running.launching import blocks_for, launch, suffix
 from .running.parts import wide
 
 _WIDTHS = (64, 128, 256)  # numbers of a head for which there are kernels
+_FEW = 8  # queries up to which a block has some of the keys, rather than some of the queries: ``attention_few.cu``
+_CHUNK, _CREW = 128, 128  # its keys, and its threads
 _EVERYWHERE = np.int64(1 << 40)  # a start from which every key is seen
 
 
@@ -26,11 +28,28 @@ def attention(
     batch, heads, queries, _ = q.shape
     out = cupy().empty((batch, queries, heads, v.shape[3]), q.dtype)
     found = cupy().empty((2, batch, heads, queries), wide(q)) if statistics else None
+    if queries <= _FEW:
+        _attend_few(dtype, q, k, v, out, found, _scores(q, k, scale, allowed, mask, start, dropout))
+        return out.transpose(0, 2, 1, 3), found
     width, side = _tiles(q, v)
     given = (*_heads(q), *_heads(k), *_heads(v), out, found, *_sizes(q, k, v), *_scores(q, k, scale, allowed, mask, start, dropout))
     grid = batch * heads * blocks_for(queries, 16 * side)
     launch("attention", f"attention_{width}_{dtype}", grid, 256, *given, shared=_memory(q, width, side, 2))
     return out.transpose(0, 2, 1, 3), found
+
+
+def _attend_few(dtype: str, q: Any, k: Any, v: Any, out: Any, statistics: Any, scores: tuple[Any, ...]) -> None:
+    """Some keys a block, then what all blocks have found joined: the keys of a long text keep the whole GPU busy."""
+    batch, heads, queries, _ = q.shape
+    chunks, deep, kind = blocks_for(k.shape[2], _CHUNK), v.shape[3], wide(q)
+    rows = batch * heads * queries
+    parts, found = cupy().empty((rows, chunks, deep), kind), cupy().empty((rows, chunks, 2), kind)
+    grid = batch * k.shape[1] * blocks_for(heads // k.shape[1] * queries, _FEW) * chunks
+    given = (*_heads(q), *_heads(k), *_heads(v), parts, found, chunks, *_sizes(q, k, v), *scores)
+    memory = _FEW * kind.itemsize * max(_CREW * 16 // q.itemsize, deep)
+    launch("attention_few", f"attend_chunks_{dtype}", grid, _CREW, *given, shared=memory)
+    sizes = np.int64(rows), heads, queries, chunks, deep
+    launch("attention_few", f"join_chunks_{dtype}", rows, 128, parts, found, out, statistics, *sizes)
 
 
 def attention_backward(
