@@ -15,7 +15,7 @@ _VERSION = Path("/proc/driver/nvidia/version")
 _NEEDS = {12: 525, 13: 580}  # CUDA's major version -> the oldest driver that it runs on
 _OPTIONAL = {
     "nvmath.bindings.cublasLt": ("cublaslt", "nvmath-python", "nyala's own kernels multiply matrices, which is slower"),
-    "cudnn": ("cudnn", "nvidia-cudnn-frontend", "nyala's own kernels convolve and attend, which is slower"),
+    "cudnn": ("cudnn", "nvidia-cudnn-frontend", "nyala's own kernels convolve, which is slower"),
 }
 
 
