@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import figures, machine
+from .gpu_table import GPU_ROWS, GpuRow
 from .table import ROWS, Row, select
 from .turns import Contest
 
@@ -21,6 +22,7 @@ _EPILOG = """examples:
   python -m tests.benchmarks --against torch --rows 'minilm/*,import' --seconds 2 --turns 3
   python -m tests.benchmarks --against torch --no-compile          in a quarter of the time
   python -m tests.benchmarks --against torch --rows 'op/*'         single operations
+  python -m tests.benchmarks --device cuda --against torch         models on a GPU, each library eager and compiled
   python -m tests.benchmarks --list                                the names of the rows
 
 torch is looked for in --torch-python, else in $NYALA_TORCH_PYTHON, this interpreter, reference/ in the checkout, and python3.
@@ -37,14 +39,23 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--against", metavar="torch", help="'torch', or the path of an interpreter that has it")
     parser.add_argument("--torch-python", metavar="PATH", help="the interpreter that has torch, timm and transformers")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="'cuda' has its own rows (add --list)")
+    parser.add_argument(
+        "--torch-mode", choices=("default", "reduce-overhead", "max-autotune"), default="default",
+        help="of torch.compile on a GPU; 'reduce-overhead' makes CUDA graphs, as nyala.compile does",
+    )  # fmt: skip
     parser.add_argument("--rows", metavar="PATTERNS", help="rows to run, e.g. 'resnet*,import'; without it all workloads")
     parser.add_argument("--seconds", type=float, default=4.0, help="for each row and variant, all turns together (default 4)")
     parser.add_argument("--turns", type=int, default=5, help="how often they take turns (default 5)")
-    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes minutes to compile a row")
+    parser.add_argument("--no-compile", action="store_true", help="leave out compiled columns; torch.compile takes minutes a row")
     parser.add_argument("--json", metavar="FILE", type=Path, help="save the figures there, and the table beside it as .md")
     parser.add_argument("--table", metavar="FILE", type=Path, help="save the table there, as Markdown")
     parser.add_argument("--list", action="store_true", help="print the names of the rows and end")
     return parser
+
+
+def _table(args: argparse.Namespace) -> Sequence[Row]:
+    return GPU_ROWS if args.device == "cuda" else ROWS
 
 
 def _chosen(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[Row]:
@@ -55,7 +66,7 @@ def _chosen(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[R
         if path is not None and not path.absolute().parent.is_dir():  # before the work, not after it
             parser.error(f"there is no folder {path.absolute().parent}; make it first")
     try:
-        return select(args.rows)
+        return list(GPU_ROWS) if args.device == "cuda" and args.rows is None else select(args.rows, _table(args))
     except ValueError as error:
         parser.error(f"--rows: {error}")
 
@@ -77,7 +88,26 @@ def _save(args: argparse.Namespace, found: list[dict[str, Any]], described: list
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if table:
-        table.write_text(figures.markdown(found, described), encoding="utf-8")
+        table.write_text(figures.markdown(found, described, args.device == "cuda"), encoding="utf-8")
+
+
+def _described(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[str | None, list[tuple[str, str]]]:
+    """The interpreter with torch, and what the table says of the machine."""
+    torch, versions = _torch(parser, args)
+    if args.device == "cpu":
+        return torch, machine.describe(versions)
+    try:
+        gpu = machine.check_gpu(torch)
+    except machine.NoGpuError as error:
+        parser.error(str(error))
+    return torch, [*machine.describe(versions), *gpu, ("torch.compile", f"mode {args.torch_mode}")]
+
+
+def _figures(row: Row, contest: Contest) -> dict[str, Any]:
+    found = figures.figures(row.name, contest.run(row))
+    if isinstance(row, GpuRow):
+        found["per_second"] = figures.per_second(found, row.items)
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,12 +115,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.list:
-        print("\n".join(row.name for row in ROWS))
+        print("\n".join(row.name for row in _table(args)))
         return 0
     rows = _chosen(parser, args)
-    torch, versions = _torch(parser, args)
-    described = machine.describe(versions)
-    print("\n".join(f"{name}: {value}" for name, value in described) + f"\n\n{figures.heading()}", flush=True)
+    torch, described = _described(parser, args)
+    gpu = args.device == "cuda"
+    print("\n".join(f"{name}: {value}" for name, value in described) + f"\n\n{figures.heading(gpu)}", flush=True)
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="nyala-benchmarks-") as folder:
         contest = Contest(
@@ -100,16 +130,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             turns=args.turns,
             folder=Path(folder),
             compiled=not args.no_compile,
+            device=args.device,
+            tuning=args.torch_mode if gpu else "",
         )
         try:
             for row in rows:
-                found.append(figures.figures(row.name, contest.run(row)))
-                print("\n".join([figures.line(figures.cells(found[-1])), *figures.notes(found[-1])]), flush=True)
+                found.append(_figures(row, contest))
+                print("\n".join([figures.line(figures.cells(found[-1], gpu)), *figures.notes(found[-1])]), flush=True)
                 _save(args, found, described)
         except KeyboardInterrupt:
             print(f"interrupted after {len(found)} of {len(rows)} rows", file=sys.stderr)
             return 130
-    print(figures.line(figures.mean_cells(found)))
+    print(figures.line(figures.mean_cells(found, gpu)))
     return 1 if any(figures.notes(row) for row in found) else 0
 
 

@@ -36,6 +36,10 @@ class NoTorchError(Exception):
     """No interpreter with torch was found; the message says where it was looked for, and what to do."""
 
 
+class NoGpuError(Exception):
+    """There is no GPU to measure on; the message says who finds none."""
+
+
 def versions(python: str, library: str, packages: Sequence[str]) -> dict[str, str] | str:
     """The versions of what an interpreter has of ``packages``, or why ``library`` is not there."""
     try:
@@ -76,6 +80,40 @@ def find_torch(named: str | None) -> tuple[str, dict[str, str]]:
         + f"\nRemedy: name one with --torch-python PATH or in ${VARIABLE}; tests/tools/README.md says how to make one. Without "
         "--against, nyala is timed alone."
     )
+
+
+def check_gpu(torch: str | None) -> list[tuple[str, str]]:
+    """What there is to say of the GPU, and of how each library reaches it.
+
+    Args:
+        torch: the interpreter with torch; None where nyala runs alone.
+
+    Raises:
+        NoGpuError: nyala, or torch, finds none.
+    """
+    from nyala.core import devices
+    from nyala.errors import DeviceError
+
+    try:
+        cupy = devices.cupy()
+    except DeviceError as error:
+        raise NoGpuError(f"--device cuda: {error}") from error
+    runtime = cupy.cuda.runtime
+    properties = runtime.getDeviceProperties(runtime.getDevice())
+    size, count = properties["totalGlobalMem"] / 2**30, properties["multiProcessorCount"]
+    ours = f"CuPy {cupy.__version__}, CUDA {runtime.runtimeGetVersion()}, driver {runtime.driverGetVersion()}"
+    found = [("GPU", f"{properties['name'].decode()}, {size:.0f} GiB, {count} multiprocessors"), ("nyala on the GPU", ours)]
+    if torch is None:
+        return found
+    probe = "import torch; print(torch.cuda.is_available(), torch.version.cuda, torch.backends.cudnn.version())"
+    done = subprocess.run([torch, "-c", probe], capture_output=True, text=True, check=False, cwd=Path.home())
+    available, *theirs = done.stdout.split() or [""]
+    if available != "True":
+        raise NoGpuError(
+            f"--device cuda: the torch of {torch} finds no GPU (CUDA {' '.join(theirs[:1]) or 'unknown'}); "
+            "name another interpreter with --torch-python, or leave --against out to time nyala alone"
+        )
+    return [*found, ("torch on the GPU", f"CUDA {theirs[0]}, cuDNN {theirs[1]}")]
 
 
 def cores() -> int:

@@ -98,15 +98,22 @@ class Contest:
         turns: how many there are.
         folder: for the files that rows need.
         compiled: time ``torch.compile`` too.
+        device: "cpu", or "cuda", where ``nyala.compile`` has a column of its own.
+        tuning: the mode of ``torch.compile``.
     """
 
-    def __init__(self, nyala: str, torch: str | None, *, seconds: float, turns: int, folder: Path, compiled: bool = True) -> None:
+    def __init__(
+        self, nyala: str, torch: str | None, *, seconds: float, turns: int, folder: Path, compiled: bool = True,
+        device: str = "cpu", tuning: str = "",
+    ) -> None:  # fmt: skip
         self.nyala, self.torch, self.seconds, self.turns, self.folder = nyala, torch, seconds, turns, folder
-        self.compiled = compiled
+        self.compiled, self.device, self.tuning = compiled, device, tuning
 
     def run(self, row: Row) -> dict[str, Timed]:
-        """By column: "nyala", and with torch "eager" and "compile" where the row has that."""
+        """By column: "nyala", on a GPU "nyala_compile", and with torch "eager" and "compile" where the row has that."""
         found = {"nyala": Timed()}
+        if self.device != "cpu" and self.compiled:
+            found["nyala_compile"] = Timed()
         if self.torch:
             found |= {"eager": Timed()} | ({"compile": Timed()} if row.compiles and self.compiled else {})
         with ExitStack() as stack:
@@ -138,9 +145,11 @@ class Contest:
 
     @contextmanager
     def _open(self, row: Row, column: str, timed: Timed) -> Iterator[Worker]:
-        if column == "nyala":
-            self._start(row, None).stop()  # kernels that no cache holds are compiled there: that takes memory, once on a machine
-            worker = self._start(row, None)
+        if column.startswith("nyala"):
+            how = None if self.device == "cpu" else Variant(column == "nyala_compile")
+            if column == "nyala":
+                self._start("nyala", row, how).stop()  # kernels that no cache holds are compiled there: it takes memory, once
+            worker = self._start("nyala", row, how)
         else:
             worker, timed.variant = self._best(row, compiled=column == "compile")
         try:
@@ -153,8 +162,8 @@ class Contest:
         layouts = (False, True) if row.pictures else (False,)
         best: tuple[float, Worker, Variant] | None = None
         for channels_last in layouts:
-            variant = Variant(compiled, channels_last)
-            worker = self._start(row, variant)
+            variant = Variant(compiled, channels_last, self.tuning if compiled else "")
+            worker = self._start("torch", row, variant)
             quickest = min(worker.time(self.seconds / self.turns)) if len(layouts) > 1 else 0.0
             if best is None or quickest < best[0]:
                 best, worker = (quickest, worker, variant), best[1] if best else None  # type: ignore[assignment]
@@ -163,6 +172,6 @@ class Contest:
         assert best is not None
         return best[1], best[2]
 
-    def _start(self, row: Row, variant: Variant | None) -> Worker:
-        python, library = (self.nyala, "nyala") if variant is None else (str(self.torch), "torch")
-        return Worker([python, str(WORKER), library, row.name, str(variant or ""), str(self.folder)])
+    def _start(self, library: str, row: Row, variant: Variant | None) -> Worker:
+        python = self.nyala if library == "nyala" else str(self.torch)
+        return Worker([python, str(WORKER), library, row.name, str(variant or ""), str(self.folder), self.device])

@@ -1,4 +1,4 @@
-"""How torch runs a row."""
+"""How a library runs a row."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ class Variant:
         >>> str(Variant(compiled=True, channels_last=True))
         'compile channels_last'
         >>> Variant.parse("eager contiguous")
-        Variant(compiled=False, channels_last=False)
+        Variant(compiled=False, channels_last=False, tuning='')
     """
 
     compiled: bool = False
     channels_last: bool = False
+    tuning: str = ""  # the mode of torch.compile; its default where nothing is said
 
     @property
     def mode(self) -> str:
@@ -30,10 +31,10 @@ class Variant:
         return "channels_last" if self.channels_last else "contiguous"
 
     def __str__(self) -> str:
-        return f"{self.mode} {self.layout}"
+        return f"{self.mode} {self.layout} {self.tuning}".rstrip()
 
     @staticmethod
     def parse(text: str) -> Variant:
         """The variant that prints as ``text``."""
-        mode, layout = text.split()
-        return Variant(mode == "compile", layout == "channels_last")
+        mode, layout, *tuning = text.split()
+        return Variant(mode == "compile", layout == "channels_last", *tuning)
