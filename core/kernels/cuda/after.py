@@ -34,4 +34,5 @@ def end_of(bias: Any, after: After | None, dtype: Any, shape: tuple[int, ...]) -
     residual = after.residual
     if residual is not None and residual.shape != shape:
         residual = cupy().broadcast_to(residual, shape)
-    return End(*map(contiguous, (bias, after.scale, after.shift, residual)), CODES[after.activation])
+    bias, scale, shift, residual = map(contiguous, (bias, after.scale, after.shift, residual))
+    return End(bias, scale, shift, residual, CODES[after.activation])
