@@ -16,6 +16,7 @@ import gzip
 import hashlib
 import html.parser
 import json
+import lzma
 import re
 import struct
 from collections import defaultdict
@@ -63,7 +64,8 @@ def make_fashion(source: Path) -> None:
         labels = read_idx(source / f"{part}-labels-idx1-ubyte.gz")
         images = read_idx(source / f"{part}-images-idx3-ubyte.gz")
         keep = np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in range(10)]))
-        write_gzip(FASHION / f"{part}-images-idx3-ubyte.gz", idx_bytes(images[keep]))
+        packed = lzma.compress(idx_bytes(images[keep]), preset=9 | lzma.PRESET_EXTREME)
+        (FASHION / f"{part}-images-idx3-ubyte.xz").write_bytes(packed)
         write_gzip(FASHION / f"{part}-labels-idx1-ubyte.gz", idx_bytes(labels[keep]))
 
 

@@ -71,13 +71,13 @@ class MNIST(ArrayPictures):
 
     @classmethod
     def local(cls, name: str, folder: Path) -> Path:
-        """A file in the user's folder, gzipped or not.
+        """A file in the user's folder, compressed or not.
 
         Raises:
             DataError: it is not there.
         """
         for place in (folder, folder / "raw", folder / cls.__name__ / "raw"):
-            for file in (place / name, place / name.removesuffix(".gz")):
+            for file in (place / name, place / name.removesuffix(".gz"), (place / name).with_suffix(".xz")):
                 if file.is_file():
                     return file
         raise DataError(f"there is no file {folder / name}", fix=f"check the folder; left out, {cls.title} is fetched")

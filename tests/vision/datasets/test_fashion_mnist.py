@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -67,17 +68,20 @@ def test_debians_package_stands_in_for_the_mirrors(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("NYALA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fashion_mnist, "_DEBIAN", tmp_path / "not installed")
     monkeypatch.setattr(FashionMNIST, "mirrors", ("http://127.0.0.1:9/",))
-    contents = {}
+    contents, published = {}, tmp_path / "package"
+    published.mkdir()
     for split in ("train", "test"):
         for file in FashionMNIST.files(split, sample=True):
-            contents[file.name] = hashlib.sha256(gzip.decompress(file.read_bytes())).hexdigest()
+            content = (lzma if file.suffix == ".xz" else gzip).decompress(file.read_bytes())
+            contents[f"{file.stem}.gz"] = hashlib.sha256(content).hexdigest()
+            (published / f"{file.stem}.gz").write_bytes(gzip.compress(content))
     monkeypatch.setattr(FashionMNIST, "hashes", contents)
 
     def package(wanted: DebianPackage, choose: Callable[[PurePosixPath], PurePosixPath | None]) -> Path:
         assert wanted.sha256.startswith("39e172fe")
         assert choose(PurePosixPath("usr/share/doc/changelog.gz")) is None
-        assert choose(PurePosixPath(f"usr/share/datasets/{file.name}")) == PurePosixPath(file.name)
-        return file.parent
+        assert choose(PurePosixPath(f"usr/share/datasets/{file.stem}.gz")) == PurePosixPath(f"{file.stem}.gz")
+        return published
 
     monkeypatch.setattr(fashion_mnist, "unpacked", package)
     assert len(FashionMNIST("test")) == 1000
