@@ -73,7 +73,9 @@ def test_memory_order_stays_and_other_arrays_go_to_the_reference() -> None:
     assert table.silu(turned).strides == turned.strides
     for view in (turned, x[:, 1:4], x[::2, :, ::-1]):
         np.testing.assert_allclose(exact(table.silu(view)), reference.silu(exact(view)), atol=1e-6)
-        np.testing.assert_allclose(exact(table.silu_backward(view, view.copy())), reference.silu_backward(*[exact(view)] * 2), atol=1e-6)
+        np.testing.assert_allclose(
+            exact(table.silu_backward(view, view.copy())), reference.silu_backward(*[exact(view)] * 2), atol=1e-6
+        )
     whole = devices.move(np.array([-2, 3]), "cuda:0")
     assert table.relu(whole).tolist() == [0, 3] and table.relu(x[:0]).shape == (0, 6, 5)
 

@@ -32,7 +32,15 @@ def attention(
         _attend_few(dtype, q, k, v, out, found, _scores(q, k, scale, allowed, mask, start, dropout))
         return out.transpose(0, 2, 1, 3), found
     width, side = _tiles(q, v)
-    given = (*_heads(q), *_heads(k), *_heads(v), out, found, *_sizes(q, k, v), *_scores(q, k, scale, allowed, mask, start, dropout))
+    given = (
+        *_heads(q),
+        *_heads(k),
+        *_heads(v),
+        out,
+        found,
+        *_sizes(q, k, v),
+        *_scores(q, k, scale, allowed, mask, start, dropout),
+    )
     grid = batch * heads * blocks_for(queries, 16 * side)
     launch("attention", f"attention_{width}_{dtype}", grid, 256, *given, shared=_memory(q, width, side, 2))
     return out.transpose(0, 2, 1, 3), found

@@ -1,8 +1,8 @@
 """Kernels for chains of element-wise operations, written as text, compiled by NVRTC and kept on the disk as all kernels are.
 
-A chain computes one array from several: each is read once and the result written once, 16 bytes at a time, with nothing between
-them in memory. Its bits are those of the single operations: every step is rounded to the arrays' dtype, and no product is made one
-step with a sum of the next operation. What an operation is says ``../expressions.py``.
+A chain computes one array from several: each is read once and the result written once, 16 bytes at a time, with nothing
+between them in memory. Its bits are those of the single operations: every step is rounded to the arrays' dtype, and no product is
+made one step with a sum of the next operation. What an operation is says ``../expressions.py``.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _written(tree: ast.expr, values: dict[str, str]) -> str:
     if isinstance(tree, ast.Name):
         return values.get(tree.id) or _NAMES[tree.id]
     if isinstance(tree, ast.Constant):
-        return f"(W){tree.value}"
+        return f"(W){tree.value!r}"
     if isinstance(tree, ast.UnaryOp):
         return f"(-{write(tree.operand)})"
     if isinstance(tree, ast.BinOp):

@@ -22,6 +22,18 @@ def rotate(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
     texts, heads, steps, width = x.shape
     y = cupy().empty((texts, steps, heads, width), x.dtype)
     rows, strides = texts * heads * steps, (np.int64(s // x.itemsize) for s in x.strides[:3])
-    given = (x, *strides, contiguous(cos), contiguous(sin), y, np.int64(rows), heads, steps, cos.shape[1], width, bool(interleaved))
+    given = (
+        x,
+        *strides,
+        contiguous(cos),
+        contiguous(sin),
+        y,
+        np.int64(rows),
+        heads,
+        steps,
+        cos.shape[1],
+        width,
+        bool(interleaved),
+    )
     launch("positions", f"rotate_{dtype}", blocks_for(rows, _ROWS), (_LANES, _ROWS), *given)
     return y.transpose(0, 2, 1, 3)
