@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.atomic import atomic_write
-from ..core.errors import ArgumentError, ModuleError
+from ..core.errors import ArgumentError
 from ..hub.results import PICTURES, Results, shortened, table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from .pipelines.sketch import Sketch
 
 FORMATS = ("txt", "srt", "vtt", "json")
 
@@ -62,14 +64,15 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Transcript:
-    """What was said in one sound.
+class Transcript(Results):
+    """What was said in one sound. Draws waveform, spectrum and, where they are said, words or else segments.
 
     Attributes:
         segments: in their order.
         language: code, e.g. "en".
         duration: seconds of the sound.
         name: of the sound.
+        sketch: what it looks like, for pictures; None where nobody listened.
 
     Example:
         >>> said = Transcript((Segment(0.0, 1.5, "Goodbye."),), "en", 1.5)
@@ -83,6 +86,7 @@ class Transcript:
     language: str
     duration: float
     name: str = ""
+    sketch: Sketch | None = field(default=None, repr=False, compare=False)
 
     @property
     def text(self) -> str:
@@ -131,16 +135,33 @@ class Transcript:
             return "\n".join(f"{i}\n{cue}" for i, cue in enumerate(cues, 1))
         return "WEBVTT\n" + "".join(f"\n{cue}" for cue in cues)
 
+    def draw(self) -> Image:
+        """Waveform and spectrum over time, the segments, and below them the words; segments' texts where words have no times.
+
+        Raises:
+            ArgumentError: a transcript without a sound.
+        """
+        from .pipelines.drawing import timeline
+
+        if self.sketch is None:
+            raise ArgumentError("a transcript without its sound is not drawn", fix="draw what a pipeline gave")
+        spans = [(s.start, s.end) for s in self.segments]
+        words = [(one.start, one.end, _cue(one.text)) for one in self.by_words().segments]
+        return timeline(self.sketch, shortened(f"{Path(self.name).name}: {self.text}", 150), spans=spans, words=words)
+
     def save(self, path: str | Path) -> None:
-        """Write it in the format of the path's ending.
+        """Write it in the format of the path's ending, a picture's too.
 
         Raises:
             ArgumentError: another ending.
             StorageError: the file cannot be written.
         """
         target = Path(path)
+        if target.suffix.lower() in PICTURES:
+            super().save(path)
+            return
         if target.suffix[1:].lower() not in FORMATS:
-            raise ArgumentError(f"{path} is no transcript file", fix=f"end the name in .{', .'.join(FORMATS)}")
+            raise ArgumentError(f"{path} is no transcript file", fix=f"end the name in .{', .'.join(FORMATS)} or {PICTURES[0]}")
         atomic_write(target, self.format(target.suffix[1:].lower()).encode())
 
 
@@ -186,11 +207,11 @@ class Transcripts(Results, Sequence[Transcript]):
         return [t.to_dict() for t in self.found]
 
     def draw(self) -> Image:
-        """Not made yet for sounds.
+        """Each one's picture, below each other.
 
         Raises:
-            ModuleError: always.
+            ArgumentError: a transcript without a sound.
         """
-        raise ModuleError(
-            f"transcripts are not drawn as {', '.join(PICTURES)}", fix="use transcript.save('said.srt') or .format('txt')"
-        )
+        from .pipelines.drawing import below
+
+        return below([said.draw() for said in self.found])

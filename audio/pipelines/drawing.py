@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Numbers = np.ndarray[Any, Any]
 _WIDE, _LEFT, _RIGHT, _TOP = 1200, 64, 16, 40
 _WAVE, _SPECTRUM, _CURVE, _GAP = 130, 240, 90, 12
+_LINES, _LINE_HEIGHT = 6, 18  # of words below each other, where they are close
 _INK, _GREY, _LINE, _BLUE, _SPAN, _ORANGE = "#20242c", "#6b7280", "#d5d9e0", "#3b6fb5", "#dcebfb", "#e8590c"
 _CELL = re.compile(r"\S+(?: \S+)*")
 _FIRE = ((0, 0, 4), (61, 9, 101), (145, 38, 103), (219, 80, 59), (251, 155, 6), (252, 255, 164))
@@ -46,6 +47,7 @@ def timeline(
     spans: Sequence[tuple[float, float]] = (),
     curve: tuple[Numbers, float] | None = None,
     pitch: tuple[Numbers, Numbers] | None = None,
+    words: Sequence[tuple[float, float, str]] = (),
 ) -> Image:
     """A sound over time.
 
@@ -55,11 +57,12 @@ def timeline(
         spans: seconds between which the ground is coloured.
         curve: numbers from 0 to 1, and the seconds from one to the next.
         pitch: seconds and Hz; NaN where there is none.
+        words: their beginnings and ends in seconds, and they themselves; what finds no room is left out.
     """
     from PIL import Image as Images
     from PIL import ImageDraw
 
-    panels = [_WAVE, _SPECTRUM, *([_CURVE] if curve else [])]
+    panels = [_WAVE, _SPECTRUM, *([_CURVE] if curve else []), *([_LINES * _LINE_HEIGHT] if words else [])]
     picture = Images.new("RGB", (_WIDE, _TOP + sum(panels) + _GAP * (len(panels) - 1) + 34), "white")
     page = _Page(picture, ImageDraw.Draw(picture), max(sketch.duration, 1e-3))
     page.draw.text((_LEFT, 12), title, fill=_INK, font=_font(15))
@@ -76,8 +79,22 @@ def timeline(
         page.pitch(sketch, *pitch, _TOP + _WAVE + _GAP)
     if curve is not None:
         page.curve(*curve, _TOP + _WAVE + _SPECTRUM + 2 * _GAP)
+    if words:
+        page.words(words, top - _GAP - _LINES * _LINE_HEIGHT)
     page.seconds(top - _GAP)
     return picture
+
+
+def below(pictures: Sequence[Image]) -> Image:
+    """Pictures, one below the other."""
+    from PIL import Image as Images
+
+    joined = Images.new("RGB", (max((p.width for p in pictures), default=1), sum(p.height for p in pictures) or 1), "white")
+    top = 0
+    for picture in pictures:
+        joined.paste(picture, (0, top))
+        top += picture.height
+    return joined
 
 
 def _font(size: int) -> Any:
@@ -168,6 +185,20 @@ class _Page:
         if len(points) > 1:
             self.draw.line(points, fill=_ORANGE, width=2, joint="curve")
         self.frame(top, _CURVE, "0 to 1")
+
+    def words(self, words: Sequence[tuple[float, float, str]], top: int) -> None:
+        """Each where it begins, on the first line that is free there."""
+        font, free = _font(12), [float(_LEFT)] * _LINES
+        for start, _, text in words:
+            x, wide = self.x(start), font.getlength(text)
+            x = max(_LEFT, min(x, _WIDE - 4 - wide))
+            line = next((i for i, end in enumerate(free) if end <= x), None)
+            if line is not None:
+                y = top + line * _LINE_HEIGHT
+                self.draw.line((x, y + 3, x, y + _LINE_HEIGHT - 3), fill=_ORANGE)
+                self.draw.text((x + 3, y + 2), text, fill=_INK, font=font)
+                free[line] = x + wide + 8
+        self.frame(top, _LINES * _LINE_HEIGHT, "words")
 
     def seconds(self, top: int) -> None:
         """Times below everything."""

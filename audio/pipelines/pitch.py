@@ -263,12 +263,11 @@ class PitchTracking(Pipeline):
         frames: Frames = self.preprocess
         rate, hop, half = frames.sample_rate, frames.hop, WINDOW // 2
         step = _BATCH * hop
-        sketch, parts, first = Sketch(rate), [], 0
+        parts, first = [], 0
         before = np.zeros(half, np.float32)
         with Windows(sound, step + half, rate) as heard:
             while len(samples := heard.at(first)) or first == 0:
                 own = samples[:step]
-                sketch.add(own)
                 last = len(samples) < step or not heard.more(first + step)
                 count = (len(own) // hop + 1) if last else _BATCH
                 around = np.concatenate([before, samples, np.zeros(WINDOW, np.float32)])
@@ -279,7 +278,7 @@ class PitchTracking(Pipeline):
                     progress(min(first, heard.total) / rate, heard.total / rate)
                 if last:
                     break
-            seconds, name = heard.length / rate, heard.name
+            seconds, name, sketch = heard.length / rate, heard.name, heard.sketch
         salience, loud = (np.concatenate(found) for found in zip(*parts, strict=True))
         return salience, loud, sketch, seconds, name
 

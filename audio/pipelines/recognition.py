@@ -167,7 +167,7 @@ class SpeechRecognition(Pipeline):
                 segments += found
                 if progress is not None:
                     progress(min(listener.seek, heard.total) / SAMPLE_RATE, heard.total / SAMPLE_RATE)
-            return Transcript(tuple(segments), listener.language or "en", heard.length / SAMPLE_RATE, heard.name)
+            return Transcript(tuple(segments), listener.language or "en", heard.length / SAMPLE_RATE, heard.name, heard.sketch)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ..ctc.letters import Letters
 from ..ctc.paths import Rows, Spelled, align, greedy, log_softmax
 from ..transcript import Segment, Transcript, Transcripts, Word
 from ..transforms.waves import Waves
+from .sketch import Sketch
 from .windows import Windows
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ class CTCRecognition(Pipeline):
         """(N, letters) float32: what the model says of the first frame of each sound."""
         return np.stack([self.log_probs(sound)[0] for sound in sounds])
 
-    def _heard(self, sound: Any, progress: Heard | None) -> tuple[Rows, float, str]:
-        """Log-probabilities, seconds and name of a sound."""
+    def _heard(self, sound: Any, progress: Heard | None) -> tuple[Rows, float, str, Sketch]:
+        """Log-probabilities, seconds, name and looks of a sound."""
         waves, hop = self._waves, int(self.model.config.hop)  # type: ignore[union-attr, arg-type]
         margin = _MARGIN * waves.sample_rate // hop
         inner = self.window // hop - 2 * margin
@@ -137,7 +138,7 @@ class CTCRecognition(Pipeline):
                 if progress is not None:
                     progress(min(done * hop, heard.total) / waves.sample_rate, heard.total / waves.sample_rate)
                 if last:
-                    return np.concatenate(parts), heard.length / waves.sample_rate, heard.name
+                    return np.concatenate(parts), heard.length / waves.sample_rate, heard.name, heard.sketch
 
     def _frames(self, samples: np.ndarray[Any, Any], name: str) -> Rows:
         """(frames, letters) of a window; none where it is too short for a frame."""
@@ -166,13 +167,13 @@ class CTCRecognition(Pipeline):
         return words(align(rows, self.letters.encode(text), self.letters.blank), self.letters, self.step)
 
     def _transcript(self, sound: Any, language: str, progress: Heard | None, beam: Beam | None) -> Transcript:
-        rows, seconds, name = self._heard(sound, progress)
+        rows, seconds, name, sketch = self._heard(sound, progress)
         if beam is None:
             spelled = greedy(rows, self.letters.blank)
         else:
             best = search(rows, self.letters, beam)[0].text
             spelled = align(rows, self.letters.encode(best), self.letters.blank)
-        return Transcript(tuple(segments(words(spelled, self.letters, self.step))), language, seconds, name)
+        return Transcript(tuple(segments(words(spelled, self.letters, self.step))), language, seconds, name, sketch)
 
 
 def words(spelled: Sequence[Spelled], letters: Letters, step: float) -> list[Word]:

@@ -241,11 +241,10 @@ class VoiceActivity(Pipeline):
     def _speech(self, sound: Any, rules: Rules, progress: Heard | None) -> Speech:
         rate, chunk = self.preprocess.sample_rate, self.preprocess.chunk
         parts: list[Shares] = [np.zeros(0, np.float32)]
-        sketch, state, first = Sketch(rate), None, 0
+        state, first = None, 0
         parameter: Any = next(iter(self.model.parameters()))
         with Windows(sound, _CHUNKS * chunk, rate) as heard, inference_mode():
             while len(samples := heard.at(first)):
-                sketch.add(samples)
                 whole = self.preprocess(samples)
                 given = from_numpy(whole[None]).to(parameter.device).to(parameter.dtype)
                 shares, state = self.model(given, state)  # type: ignore[misc]
@@ -253,7 +252,7 @@ class VoiceActivity(Pipeline):
                 first += len(samples)
                 if progress is not None:
                     progress(min(first, heard.total) / rate, heard.total / rate)
-            total, name = heard.length, heard.name
+            total, name, sketch = heard.length, heard.name, heard.sketch
         shares = np.concatenate(parts)
         segments = [self._told(stretch, shares, rate, chunk) for stretch in stretches(shares, chunk, total, rate, rules)]
         return Speech(tuple(segments), shares, chunk / rate, total / rate, name, sketch)

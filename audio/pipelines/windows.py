@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..io import SoundReader
+from .sketch import Sketch
 from .sounds import is_source, samples_of
 
 
@@ -22,6 +23,7 @@ class Windows:
     Attributes:
         name: the file's path.
         total: samples there are, by the file's head.
+        sketch: what was read so far looks like.
 
     Raises:
         DataError: no sound, one that is cut off, or samples that are not finite.
@@ -36,7 +38,7 @@ class Windows:
     def __init__(self, sound: Any, window: int, sample_rate: int) -> None:
         self._window, self._first, self._held = window, 0, np.zeros(0, np.float32)
         self._file: SoundReader | None = None
-        self._ended = False
+        self._ended, self.sketch = False, Sketch(sample_rate)
         if is_source(sound):
             self._file = SoundReader(sound, sample_rate, mono=True)
             self.name = self._file.name
@@ -80,6 +82,7 @@ class Windows:
                 self._ended = True
             else:
                 parts.append(block[0])
+                self.sketch.add(block[0])
                 have += block.shape[1]
         if len(parts) > 1:
             self._held = np.concatenate(parts)

@@ -21,10 +21,11 @@ EXAMPLES = """  nyala transcribe meeting.mp3
   nyala transcribe call.wav --model facebook/wav2vec2-base-960h --language-model words.arpa
   nyala transcribe answers.wav --model facebook/wav2vec2-base-960h --words yes-no.txt
   nyala transcribe film.mp3 --word-times --format vtt > words.vtt
+  nyala transcribe talk.wav --word-times --format png --output pictures   waveform, spectrum, and words where they are said
   nyala transcribe day-long.mp3 --batch-size 4 --format srt --output subtitles
   cat call.wav | nyala transcribe -
   arecord -q -t raw -f S16_LE -r 16000 -c 1 | nyala transcribe --live -"""
-FORMATS = ("txt", "srt", "vtt", "json")
+FORMATS = ("txt", "srt", "vtt", "json", "png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="+", metavar="FILE", help="sound files: WAV, FLAC, OGG, MP3, AIFF, ...; - for standard input"
     )
     parser.add_argument("--model", default="whisper-tiny.en", metavar="NAME", help="a speech recognition model (whisper-tiny.en)")
-    parser.add_argument("--format", choices=FORMATS, help="lines of text, subtitles, or everything (txt)")
+    parser.add_argument("--format", choices=FORMATS, help="lines of text, subtitles, everything, or a picture (txt)")
     parser.add_argument("--output", metavar="FOLDER", help="write FILE.FORMAT into this folder, made if needed")
     parser.add_argument("--timestamps", action="store_true", help="say when each stretch begins and ends")
     parser.add_argument("--word-times", action="store_true", help="say when each word begins and ends")
@@ -80,6 +81,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _targets(args: argparse.Namespace) -> list[Path | None]:
     """Where each transcript is written; no two to one file."""
+    if not args.output and args.format == "png":
+        raise ArgumentError("--format png writes pictures", fix="name a folder for them with --output")
     if not args.output:
         return [None] * len(args.inputs)
     folder, ending = Path(args.output), args.format or "txt"

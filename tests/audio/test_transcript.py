@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from nyala.audio.transcript import Segment, Transcript, Transcripts
-from nyala.errors import ArgumentError, ModuleError
+from nyala.audio.pipelines.sketch import Sketch
+from nyala.audio.transcript import Segment, Transcript, Transcripts, Word
+from nyala.errors import ArgumentError
 
 SAID = Transcript((Segment(0.0, 1.25, "One --> two.", (1, 2)), Segment(3599.9996, 3601.5, "Ein\nFluß.")), "de", 3700.0, "a.wav")
 
@@ -36,5 +39,20 @@ def test_several_print_as_a_table():
     both = Transcripts([SAID, Transcript((), "en", 1.0, "b.wav")])
     assert len(both) == 2 and both[0] is SAID and [t.name for t in both] == ["a.wav", "b.wav"]
     assert "3700.0 s  One --> two. Ein Fluß." in repr(both) and "(empty)" in repr(both)
-    with pytest.raises(ModuleError, match="srt"):
-        both.draw()
+
+
+def test_words_are_drawn_where_they_are_said(tmp_path):
+    sketch = Sketch(16_000)
+    sketch.add(np.random.default_rng(0).standard_normal(32_000).astype(np.float32))
+    words = tuple(Word(0.1 * i, 0.1 * i + 0.1, f"word{i}") for i in range(20))
+    said = Transcript((Segment(0.0, 2.0, "twenty words", words=words),), "en", 2.0, "a.wav", sketch)
+    bare = replace(said, segments=())
+    assert said == replace(said, sketch=None)  # what was said is the same
+    assert said.draw().height > bare.draw().height
+    panel = [np.asarray(one.draw())[-140:-34] for one in (said, replace(said, segments=(replace(said.segments[0], words=()),)))]
+    assert (panel[0] < 80).all(-1).sum() > 2 * (panel[1] < 80).all(-1).sum() > 0  # ink of twenty words, of one text
+    said.save(tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
+    assert Transcripts([said, bare]).draw().height == said.draw().height + bare.draw().height
+    with pytest.raises(ArgumentError, match="without its sound"):
+        SAID.draw()
