@@ -10,7 +10,7 @@ from typing import Any
 
 import nyala
 import pytest
-from benchmarks import figures, gpu_clock, gpu_table, inputs, machine, turns
+from benchmarks import figures, gpu_clock, gpu_table, inputs, kernel_cases, kernels, machine, turns
 from benchmarks.variant import Variant
 
 HERE = Path(gpu_table.__file__).parent
@@ -160,3 +160,31 @@ def test_a_torch_without_a_gpu_is_refused(tmp_path: Path, cuda: str, monkeypatch
     python.chmod(0o755)
     with pytest.raises(machine.NoGpuError, match="finds no GPU"):
         machine.check_gpu(str(python))
+
+
+def test_every_case_is_of_a_kernel() -> None:
+    from nyala.core.kernels.cuda import KERNELS
+
+    assert {case.kernel for case in kernel_cases.CASES} <= set(KERNELS)
+    with pytest.raises(ValueError, match="no case for 'nothing': there are softmax"):
+        kernel_cases.named("softmax,nothing")
+
+
+def test_every_kernel_case_runs(cuda: str) -> None:  # noqa: ARG001
+    found = kernels.time_all(kernel_cases.named(None), 0.0, shrink=2000, copied=64, cache=64)
+    assert len(found["rows"]) == sum(len(case.dtypes) for case in kernel_cases.CASES)
+    assert all(row["bytes"] > 0 for row in found["rows"])
+
+
+def test_bandwidth_is_stated_as_a_share_of_a_copys() -> None:
+    row = {"kernel": "softmax", "sizes": (8, 4), "dtype": "float32", "bytes": 3_000_000, "seconds": 2e-6, "torch": 3e-6}
+    expected = ["softmax", "8x4", "float32", "3.0", "2.0", "1500", "50%", "3.0", "1.50"]
+    assert kernels.cells(row, 3e12) == expected
+    text = kernels.markdown({"copy": 3e12, "rows": [row]}, [("GPU", "a good one")])
+    assert "a copy moves 3000 GB/s" in text
+    assert "| " + " | ".join(expected) + " |" in text
+
+
+def test_bytes_are_those_that_must_move(cuda: str) -> None:  # noqa: ARG001
+    assert kernel_cases.softmax(kernel_cases.Given("bfloat16"), 8, 16)[1] == 2 * 8 * 16 * 2
+    assert kernel_cases.adamw_steps(kernel_cases.Given("float32"), 2, 10)[1] == 28 * 20  # 28 bytes a parameter
