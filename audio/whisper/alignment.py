@@ -218,16 +218,15 @@ def align(
     logits, weights = listened(model, sound, ids, heads, frames)
     deviation = weights.std(-2, keepdims=True)
     normal = (weights - weights.mean(-2, keepdims=True)) / np.maximum(deviation, 1e-12)
-    matrix = median_filter(normal).mean(0)[len(prompt) : -1]
+    # what listens for a token is the one before it: the prompt's last for the text's first, and the text's last for the end
+    matrix = median_filter(normal).mean(0)[len(prompt) - 1 : -1]
     rows, columns = cheapest_way(-matrix)
-    begins = np.flatnonzero(np.diff(rows, prepend=-1))
-    starts = np.append(columns[begins], frames) * STEP
+    starts = columns[np.flatnonzero(np.diff(rows, prepend=-1))] * STEP
     chances = _softmax(logits[len(prompt) - 1 : -2, : tokens.end])[np.arange(len(text)), list(text)]
     found, at = [], 0
     for piece in pieces(tokens, text, language):
         end = at + len(piece.tokens)
-        last = min(end, len(starts) - 1)
-        found.append(Word(float(starts[at]), float(starts[last]), piece.text, float(chances[at:end].mean())))
+        found.append(Word(float(starts[at]), float(starts[end]), piece.text, float(chances[at:end].mean())))
         at = end
     return [_rounded(word) for word in join_marks(_sober(found))]
 
