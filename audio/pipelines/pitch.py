@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from ...hub.results import Results, shortened, table
 from ..models.crepe import PITCHES, WINDOW
 from ..transcript import clock
 from .several import Several
-from .sketch import Sketch
 from .windows import Windows
 
 if TYPE_CHECKING:
@@ -26,13 +25,16 @@ if TYPE_CHECKING:
     from ...core.nn import Module
     from ...hub.cards import Card
     from ...hub.files import Files
+    from .sketch import Sketch
 
 Heard = Callable[[float, float], None]
 Numbers = np.ndarray[Any, np.dtype[np.float32]]
+Decided = tuple[Numbers, np.ndarray[Any, np.dtype[np.int64]]]
 CENTS = np.linspace(0, 7180, PITCHES) + 1997.3794084376191  # of each pitch, above 10 Hz
 _BATCH = 256  # frames that go through the model at once
 _NEAR = 4  # pitches on either side of the best that tell where between them it lies
 _STRIDE = 12  # pitches that a voice does not leap over in 10 ms
+_LONGEST = 6000  # frames that wait to be decided: a minute
 _QUIET = 1e-3  # -60 dB: what is softer has no pitch
 _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
@@ -64,11 +66,76 @@ class Frames:
         return rows.astype(np.float32), loud.astype(np.float32)
 
 
-def smooth_path(salience: Numbers) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The likeliest pitch of each frame where a voice moves little from frame to frame (Viterbi, 1967).
+class Line:
+    """The likeliest pitch of each frame where a voice moves little from frame to frame (Viterbi, 1967), as frames come.
 
-    Args:
-        salience: (N, 360), from 0 to 1.
+    A frame is decided when every way on goes through one pitch there: what waits is as long as that takes, not as the sound.
+    After a minute without such a pitch the best way so far is taken.
+    """
+
+    def __init__(self) -> None:
+        places = np.arange(PITCHES)[:, None] + np.arange(-_STRIDE + 1, _STRIDE)
+        inside = (places >= 0) & (places < PITCHES)
+        weights = np.where(inside, _STRIDE - np.abs(places - np.arange(PITCHES)[:, None]), 0).astype(np.float64)
+        self._places = np.clip(places, 0, PITCHES - 1)
+        self._moves = np.full_like(weights, -np.inf)
+        np.log(weights, out=self._moves, where=inside)
+        self._moves -= np.log(weights.sum(1))[self._places]  # of the pitch that is left
+        self._score: np.ndarray[Any, Any] | None = None
+        self._rows: list[Numbers] = []  # frames that are not decided
+        self._steps: list[np.ndarray[Any, Any]] = []  # for each of them: where the best way to each pitch comes from
+
+    @property
+    def waiting(self) -> int:
+        """Frames that are not decided."""
+        return len(self._rows)
+
+    def feed(self, salience: Numbers) -> Decided:
+        """(N, 360) more frames, from 0 to 1 -> those that are decided now, and their pitches."""
+        every = np.arange(PITCHES)
+        for row in salience:
+            share = np.log(row.astype(np.float64) + 1e-12)
+            if self._score is None:
+                self._score, step = share, every.astype(np.int16)
+            else:
+                ways = self._score[self._places] + self._moves
+                best = ways.argmax(1)
+                step = self._places[every, best].astype(np.int16)
+                self._score = ways[every, best] + share
+                self._score -= self._score.max()  # only differences count
+            self._rows.append(row)
+            self._steps.append(step)
+        return self._decide(*self._meeting())
+
+    def finish(self) -> Decided:
+        """The frames that are left."""
+        if self._score is None or not self._rows:
+            return np.zeros((0, PITCHES), np.float32), np.zeros(0, np.int64)
+        return self._decide(len(self._rows), int(self._score.argmax()))
+
+    def _meeting(self) -> tuple[int, int]:
+        """How many frames are decided, and the pitch of the last of them."""
+        came = np.arange(PITCHES)  # from each pitch now, one frame further back each time
+        for t in range(len(self._steps) - 1, 0, -1):
+            came = self._steps[t][came]
+            if (came == came[0]).all():
+                return t, int(came[0])
+        if len(self._rows) > _LONGEST and self._score is not None:
+            return len(self._rows), int(self._score.argmax())
+        return 0, 0
+
+    def _decide(self, count: int, pitch: int) -> Decided:
+        path = np.zeros(count, np.int64)
+        for t in range(count - 1, -1, -1):
+            path[t] = pitch
+            pitch = int(self._steps[t][pitch])
+        rows = np.stack(self._rows[:count]) if count else np.zeros((0, PITCHES), np.float32)
+        del self._rows[:count], self._steps[:count]
+        return rows, path
+
+
+def smooth_path(salience: Numbers) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The pitches of :class:`Line` for frames that are all there, (N, 360).
 
     Example:
         >>> rows = np.full((3, 360), 0.01, np.float32)
@@ -77,28 +144,8 @@ def smooth_path(salience: Numbers) -> np.ndarray[Any, np.dtype[np.int64]]:
         >>> rows.argmax(1).tolist(), smooth_path(rows).tolist()
         ([100, 300, 100], [100, 100, 100])
     """
-    if not len(salience):
-        return np.zeros(0, np.int64)
-    shares = np.log(salience.astype(np.float64) + 1e-12)
-    offsets = np.arange(-_STRIDE + 1, _STRIDE)
-    places = np.arange(PITCHES)[:, None] + offsets
-    inside = (places >= 0) & (places < PITCHES)
-    weights = np.where(inside, _STRIDE - np.abs(offsets), 0).astype(np.float64)
-    moves = np.full_like(weights, -np.inf)
-    np.log(weights, out=moves, where=inside)
-    moves -= np.log(weights.sum(1))[np.clip(places, 0, PITCHES - 1)]  # of the pitch that is left
-    places = np.clip(places, 0, PITCHES - 1)
-    score, steps = shares[0], np.zeros((len(shares), PITCHES), np.int16)
-    for t in range(1, len(shares)):
-        ways = score[places] + moves
-        best = ways.argmax(1)
-        steps[t] = places[np.arange(PITCHES), best]
-        score = ways[np.arange(PITCHES), best] + shares[t]
-    path = np.zeros(len(shares), np.int64)
-    path[-1] = int(score.argmax())
-    for t in range(len(shares) - 1, 0, -1):
-        path[t - 1] = steps[t, path[t]]
-    return path
+    line = Line()
+    return np.concatenate([line.feed(salience)[1], line.finish()[1]])
 
 
 def hertz(salience: Numbers, path: np.ndarray[Any, Any]) -> Numbers:
@@ -250,7 +297,7 @@ class PitchTracking(Pipeline):
 
     def salience(self, sound: Any) -> Numbers:
         """(N, 360) float32: how well each pitch explains each frame."""
-        return self._heard(sound, None)[0]
+        return np.concatenate([found for found, _ in self._heard(sound, None, _Told())])
 
     def logits(self, sounds: Sequence[Any]) -> Numbers:
         """(N, 360) float32: what the model says of the frame in the middle of each sound, before its sigmoid."""
@@ -258,29 +305,24 @@ class PitchTracking(Pipeline):
         middle = np.stack([rows[len(rows) // 2] for rows in found])
         return np.log(middle) - np.log1p(-middle)
 
-    def _heard(self, sound: Any, progress: Heard | None) -> tuple[Numbers, Numbers, Sketch, float, str]:
-        """Salience and loudness of the frames, the sound's looks, its seconds and its name."""
+    def _heard(self, sound: Any, progress: Heard | None, told: _Told) -> Iterator[tuple[Numbers, Numbers]]:
+        """Salience and loudness of the frames, a batch at a time; at the end ``told`` is filled."""
         frames: Frames = self.preprocess
         rate, hop, half = frames.sample_rate, frames.hop, WINDOW // 2
-        step = _BATCH * hop
-        parts, first = [], 0
+        step, first, last = _BATCH * hop, 0, False
         before = np.zeros(half, np.float32)
         with Windows(sound, step + half, rate) as heard:
-            while len(samples := heard.at(first)) or first == 0:
+            while not last and (len(samples := heard.at(first)) or first == 0):
                 own = samples[:step]
                 last = len(samples) < step or not heard.more(first + step)
                 count = (len(own) // hop + 1) if last else _BATCH
                 around = np.concatenate([before, samples, np.zeros(WINDOW, np.float32)])
-                parts.append(self._frames(around[: (count - 1) * hop + WINDOW]))
+                yield self._frames(around[: (count - 1) * hop + WINDOW])
                 before = np.concatenate([before, own])[-half:]
                 first += len(own)
                 if progress is not None:
                     progress(min(first, heard.total) / rate, heard.total / rate)
-                if last:
-                    break
-            seconds, name, sketch = heard.length / rate, heard.name, heard.sketch
-        salience, loud = (np.concatenate(found) for found in zip(*parts, strict=True))
-        return salience, loud, sketch, seconds, name
+            told.seconds, told.name, told.sketch = heard.length / rate, heard.name, heard.sketch
 
     def _frames(self, padded: Numbers) -> tuple[Numbers, Numbers]:
         rows, loud = self.preprocess(padded)
@@ -290,11 +332,29 @@ class PitchTracking(Pipeline):
         return found.float().cpu().numpy(), loud
 
     def _pitch(self, sound: Any, threshold: float, smooth: bool, progress: Heard | None) -> Pitch:
-        salience, loud, sketch, seconds, name = self._heard(sound, progress)
-        path = smooth_path(salience) if smooth else salience.argmax(1)
-        confidence = np.take_along_axis(salience, path[:, None], 1)[:, 0] * (loud >= _QUIET)
-        times = (np.arange(len(path)) * (self.preprocess.hop / self.preprocess.sample_rate)).astype(np.float32)
-        return Pitch(times, hertz(salience, path), confidence.astype(np.float32), threshold, seconds, name, sketch)
+        told, line, found, louds = _Told(), Line(), [], []
+        for salience, loud in self._heard(sound, progress, told):
+            found.append(_told_by(*(line.feed(salience) if smooth else (salience, salience.argmax(1)))))
+            louds.append(loud)
+        found.append(_told_by(*line.finish()))
+        frequencies, confidence = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        confidence *= np.concatenate(louds) >= _QUIET
+        times = (np.arange(len(frequencies)) * (self.preprocess.hop / self.preprocess.sample_rate)).astype(np.float32)
+        return Pitch(times, frequencies, confidence, threshold, told.seconds, told.name, told.sketch)
+
+
+@dataclass
+class _Told:
+    """What is known of a sound when it has been heard."""
+
+    seconds: float = 0.0
+    name: str = ""
+    sketch: Any = None
+
+
+def _told_by(salience: Numbers, path: np.ndarray[Any, Any]) -> tuple[Numbers, Numbers]:
+    """Hz and confidence of frames whose pitches are decided."""
+    return hertz(salience, path), np.take_along_axis(salience, path[:, None], 1)[:, 0].astype(np.float32)
 
 
 def _as_is(output: Any) -> Any:

@@ -8,7 +8,8 @@ import numpy as np
 import nyala
 import pytest
 from nyala.audio.models.crepe import PITCHES
-from nyala.audio.pipelines.pitch import CENTS, Frames, Pitch, PitchTracking, hertz, note, smooth_path
+from nyala.audio.pipelines import pitch
+from nyala.audio.pipelines.pitch import CENTS, Frames, Line, Pitch, PitchTracking, hertz, note, smooth_path
 from nyala.audio.pipelines.several import Several
 from nyala.audio.pipelines.sketch import Sketch
 from nyala.errors import ArgumentError, DataError
@@ -65,6 +66,29 @@ def test_the_path_is_the_likeliest() -> None:
     salience = np.random.default_rng(2).random((25, PITCHES)).astype(np.float32) ** 8
     assert np.array_equal(smooth_path(salience), best_path(salience))
     assert smooth_path(np.zeros((0, PITCHES), np.float32)).shape == (0,)
+
+
+def test_a_line_is_decided_as_frames_come_and_waits_no_longer_for_longer_sounds() -> None:
+    rng = np.random.default_rng(4)
+    salience = rng.random((1500, PITCHES)).astype(np.float32) ** 4
+    salience[400:900] = 0.01  # one pitch is plain: every way goes through it
+    salience[400:900, 77] = 0.5
+    line, parts, waiting = Line(), [], []
+    for start in range(0, len(salience), 60):
+        parts.append(line.feed(salience[start : start + 60]))
+        waiting.append(line.waiting)
+    parts.append(line.finish())
+    rows, path = (np.concatenate(found) for found in zip(*parts, strict=True))
+    assert np.array_equal(rows, salience) and np.array_equal(path, smooth_path(salience))
+    assert np.array_equal(path[:300], best_path(salience[:330])[:300])
+    assert waiting[14] < 60 and max(waiting[7:15]) < 500 and max(waiting) < 700 and line.waiting == 0
+
+
+def test_a_line_that_never_meets_is_decided_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pitch, "_LONGEST", 50)
+    line, alike = Line(), np.full((40, PITCHES), 0.5, np.float32)
+    counts = [len(line.feed(alike)[1]) for _ in range(4)]
+    assert counts == [0, 80, 0, 80] and line.waiting == 0
 
 
 def test_frequencies_lie_between_the_pitches() -> None:
