@@ -9,9 +9,7 @@ from typing import Any
 
 from ...core.atomic import atomic_write
 from ...core.errors import ArgumentError
-from ...hub.pipeline import pipeline_class
 from ...hub.results import PICTURES
-from ...hub.zero_shot import check_labels
 from .shared import console, sounds
 
 NAME = "classify"
@@ -61,6 +59,8 @@ def execute(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Whether labels and sentences make sense: before anything is fetched."""
     if args.labels is not None:
+        from ...hub.zero_shot import check_labels
+
         check_labels(_labels(args), args.template or ["{}"])
     elif args.template:
         raise ArgumentError("--template without --labels", fix="name the classes too: --labels A,B")
@@ -77,6 +77,7 @@ def _classifier(args: argparse.Namespace) -> tuple[Any, Callable[[Any], Any]]:
         ArgumentError: a model of another kind, or no labels where they are needed.
     """
     from ...hub.load import load
+    from ...hub.pipeline import pipeline_class
 
     if args.labels is None:
         model = args.model or _MODEL

@@ -233,7 +233,7 @@ def test_going_on_in_another_environment_is_written_down(stopped: runs.Run, monk
     from nyala.recipes.proof import environment, levels
 
     real = environment.describe
-    monkeypatch.setattr(environment, "describe", lambda: {**real(), "vector_bits": 64})
+    monkeypatch.setattr(environment, "describe", lambda device: {**real(device), "vector_bits": 64})
     show = Listening()
     trainer.train(stopped, show)
     old = stopped.manifest()
