@@ -122,11 +122,12 @@ def _room_for(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
 
 def test_a_batch_that_finds_no_memory_is_told_with_one_that_fits(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     _room_for(monkeypatch, 3)
+    large = nyala.nn.Parameter(nyala.zeros(30_000_000))
     with pytest.raises(OutOfMemoryError, match="a step with batches of 8 ran out of memory on cpu") as raised:
         trained("run", "train.accumulate=2")
     text = str(raised.value)
     assert "Unable to allocate 9.0 GiB" in text and "set data.batch_size=2 and train.accumulate=8" in text
-    assert "parameter" in text
+    assert f"parameter {large.shape} float32" in text
 
 
 def test_where_not_one_sample_fits_that_is_said(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
