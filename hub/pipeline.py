@@ -119,6 +119,11 @@ class Pipeline:
         return f"{type(self).__name__}({self.name!r}, model={type(self.model).__name__})"
 
 
+def as_is(output: Any) -> Any:
+    """A postprocessing that changes nothing."""
+    return output
+
+
 @dataclass(frozen=True)
 class Unavailable:
     """Stands in for a preprocessing or postprocessing whose file is missing: ``.model`` works, calling it raises.

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.errors import ArgumentError
+from ..core.errors import ArgumentError, MissingFileError
 from ..core.tensor import Tensor
+from .files import Files
 from .pipeline import Pipeline, Unavailable, no_grad
 from .results import Prediction
 
@@ -31,6 +32,31 @@ class ComparedWithTexts(Pipeline):
     batch_size: int = 32
     template: ClassVar[str] = "{}"
     """The sentence that a label makes where nothing else is said."""
+
+    @staticmethod
+    def captions_of(model: Any, files: Files, read: Callable[[Any], Any], *, things: str, choose: str) -> Any:
+        """Texts -> token ids, from the files, or what says that they have no tokenizer.
+
+        Args:
+            model: of two towers.
+            files: of the model.
+            read: makes the captions from the settings of the model's tower for texts.
+            things: what the model compares with texts, for the message.
+            choose: models that do, for the message.
+
+        Raises:
+            ArgumentError: the model has no tower for texts.
+        """
+        if not hasattr(model, "get_text_features"):
+            raise ArgumentError(
+                f"{type(model).__name__} compares no {things} with texts",
+                why="classes that are given as words need a tower for texts",
+                fix=f"choose a {choose}, or load it for another task",
+            )
+        try:
+            return read(model.config.text_config)
+        except MissingFileError:
+            return Unavailable("tokenizer.json", "turn texts into tokens", files.origin)
 
     def features(self, part: Sequence[Any]) -> Tensor:
         """(N, D), one vector a thing, of any length."""

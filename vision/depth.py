@@ -11,7 +11,7 @@ import numpy as np
 from ..core.errors import ArgumentError, DataError
 from ..core.nn import functional as F
 from ..core.tensor import Tensor
-from ..hub.pipeline import Pipeline, no_grad
+from ..hub.pipeline import Pipeline, as_is, no_grad
 from ..hub.results import shortened, table
 from .io import MAX_PIXELS, load_image, name_of
 from .preprocess import ImagePreprocess
@@ -187,7 +187,7 @@ class DepthEstimation(Pipeline):
             raise ArgumentError(f"{type(model).__name__} estimates no depth", fix="choose a Depth Anything")
         said = files.read_json("preprocessor_config.json") if "preprocessor_config.json" in files else {}
         prepare = DepthPreprocess.from_processor(said)
-        return cls(model, prepare, _as_is, card, files, config, model.config.depth_estimation_type == "metric")
+        return cls(model, prepare, as_is, card, files, config, model.config.depth_estimation_type == "metric")
 
     def __call__(self, inputs: Any) -> Any:
         """One picture -> :class:`DepthMap`; a list -> :class:`DepthMaps`.
@@ -208,7 +208,3 @@ class DepthEstimation(Pipeline):
             depth: Tensor = self.model(self.preprocess(image).to(next(self.model.parameters())))
             depth = F.interpolate(depth.float().unsqueeze(1), (image.height, image.width), mode="bicubic", align_corners=False)
         return DepthMap(depth[0, 0].cpu().numpy(), self.metric)
-
-
-def _as_is(output: Tensor) -> Tensor:
-    return output

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.autograd import no_grad
 from ..core.errors import ArgumentError, DataError
-from ..hub.pipeline import Pipeline
+from ..hub.pipeline import Pipeline, as_is
 from ..hub.results import Results, shortened, table
 from .io import load_image
 from .several import picture_name
@@ -117,7 +117,7 @@ class ImageEmbedding(Pipeline):
         """Preprocessing as for classification."""
         from .pipelines import preprocessing_of
 
-        return cls(model, preprocessing_of(files, card, config), _as_is, card, files, config)
+        return cls(model, preprocessing_of(files, card, config), as_is, card, files, config)
 
     def __call__(self, inputs: Any) -> Any:
         """One picture -> its vector; a list -> :class:`ImageVectors`.
@@ -138,7 +138,3 @@ class ImageEmbedding(Pipeline):
             batch = self.preprocess(sources).to(next(model.parameters()).device)
             found = model.forward_head(model.forward_features(batch), pre_logits=True)
         return found.float().cpu().numpy()
-
-
-def _as_is(output: Any) -> Any:
-    return output

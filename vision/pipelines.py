@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.tensor import Tensor
 from ..hub import registry
-from ..hub.pipeline import Pipeline
+from ..hub.pipeline import Pipeline, as_is
 from ..hub.results import Classifications, predictions, table
 from .io import load_image
 from .preprocess import ImagePreprocess
@@ -65,7 +64,7 @@ class ImageClassification(Pipeline):
         """Preprocessing from ``pretrained_cfg``, ``preprocessor_config.json`` or the card; labels from configuration or card."""
         classes = int(getattr(model.config, "num_classes", None) or model.config.num_labels)
         labels = tuple(labels_of(config, card, classes))
-        return cls(model, preprocessing_of(files, card, config), _as_is, card, files, config, labels)
+        return cls(model, preprocessing_of(files, card, config), as_is, card, files, config, labels)
 
     def logits(self, inputs: Sequence[Any]) -> np.ndarray[Any, Any]:
         """(N, classes) float32: what the model says, before any softmax."""
@@ -102,10 +101,6 @@ def preprocessing_of(files: Files, card: Card | None, config: dict[str, Any]) ->
     described = config.get("pretrained_cfg") or (card.preprocessing if card else {})
     usual = getattr(registry.get(registry.architecture_of(config)), "preprocessing", None) if "model_type" in config else None
     return ImagePreprocess.from_processor(usual(config)) if usual and not described else ImagePreprocess.from_config(described)
-
-
-def _as_is(output: Tensor) -> Tensor:
-    return output
 
 
 def labels_of(config: dict[str, Any], card: Card | None, count: int) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from ..core.atomic import atomic_write
 from ..core.autograd import no_grad
 from ..core.errors import ArgumentError, DataError, did_you_mean
-from ..hub.pipeline import Pipeline
+from ..hub.pipeline import Pipeline, as_is
 from ..hub.results import Results, table
 from .io import load_image
 from .palette import colour
@@ -217,7 +217,7 @@ class ImageSegmentation(Pipeline):
         whole = _seeing(preprocessing_of(files, card, config), int(c.in_chans))
         classes = int(c.num_classes)
         labels = tuple(labels_of(config, card, classes))
-        return cls(model, whole, _as_is, card, files, config, ("background", *labels) if classes == 1 else labels)
+        return cls(model, whole, as_is, card, files, config, ("background", *labels) if classes == 1 else labels)
 
     def logits(self, inputs: Sequence[Any]) -> Iterator[Array]:
         """For each picture (classes, H', W') float32: what the model says, in its own resolution."""
@@ -302,7 +302,3 @@ def _between(size: int, out: int) -> tuple[Array, Array, Array]:
     centre = np.maximum((np.arange(out, dtype=np.float32) + np.float32(0.5)) * np.float32(size / out) - np.float32(0.5), 0)
     first = np.minimum(centre.astype(np.int64), size - 1)
     return first, np.minimum(first + 1, size - 1), (centre - first).astype(np.float32)
-
-
-def _as_is(output: Any) -> Any:
-    return output

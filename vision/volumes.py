@@ -14,7 +14,7 @@ import numpy as np
 from ..core.autograd import no_grad
 from ..core.create import from_numpy
 from ..core.errors import ArgumentError, DataError, kind_of
-from ..hub.pipeline import Pipeline
+from ..hub.pipeline import Pipeline, as_is
 from ..hub.results import Results, table
 from .io import name_of
 
@@ -245,7 +245,7 @@ class VolumeSegmentation(Pipeline):
         if bad or (window and not (len(window) == 2 and window[0] < window[1])):
             fix = f"give three multiples of {factor[0]}, and a lower and a higher intensity"
             raise DataError(f"{files.origin}: roi_size {size} and window {window}", fix=fix)
-        return cls(model, _read, _as_is, card, files, config, labels, size, window, overlap)  # type: ignore[arg-type]
+        return cls(model, _read, as_is, card, files, config, labels, size, window, overlap)  # type: ignore[arg-type]
 
     def __call__(self, inputs: Any) -> Any:
         """A :class:`VolumeMask` for one volume, :class:`VolumeMasks` for a list.
@@ -303,7 +303,3 @@ def _read(source: Any) -> Array:
     if not np.isfinite(wide).all():
         raise DataError("a volume has values that are not finite", fix="replace them before")
     return wide if array.ndim == 4 else wide[None]
-
-
-def _as_is(output: Any) -> Any:
-    return output

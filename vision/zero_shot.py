@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..core.errors import ArgumentError, MissingFileError
 from ..core.tensor import Tensor
-from ..hub.pipeline import Unavailable
+from ..hub.pipeline import as_is
 from ..hub.results import Prediction
 from ..hub.zero_shot import ComparedWithTexts
 from .captions import captions_of
@@ -48,18 +47,14 @@ class ZeroShotImages(ComparedWithTexts):
         Raises:
             ArgumentError: the model has no tower for texts.
         """
-        if not hasattr(model, "get_text_features"):
-            raise ArgumentError(
-                f"{type(model).__name__} compares no pictures with texts",
-                why="classes that are given as words need a tower for texts",
-                fix="choose a CLIP or a SigLIP, or load it for another task",
-            )
-        longest = model.config.text_config.max_position_embeddings
-        try:
-            captions: Any = captions_of(files, longest, model.whole_length)
-        except MissingFileError:
-            captions = Unavailable("tokenizer.json", "turn texts into tokens", files.origin)
-        return cls(model, preprocessing_of(files, card, config), _as_is, card, files, config, captions)
+        captions = cls.captions_of(
+            model,
+            files,
+            lambda text: captions_of(files, text.max_position_embeddings, model.whole_length),
+            things="pictures",
+            choose="CLIP or a SigLIP",
+        )
+        return cls(model, preprocessing_of(files, card, config), as_is, card, files, config, captions)
 
     def embed_images(self, inputs: Any) -> np.ndarray[Any, Any]:
         """One picture or several -> (N, D) float32, vectors of length 1, comparable with those of :meth:`embed_texts`.
@@ -78,7 +73,3 @@ class ZeroShotImages(ComparedWithTexts):
     def results(self, found: Sequence[Prediction], things: Sequence[Any]) -> PictureClasses:
         """What a list of pictures gives."""
         return PictureClasses(found, things)
-
-
-def _as_is(output: Tensor) -> Tensor:
-    return output

@@ -11,7 +11,7 @@ import numpy as np
 from ...core.autograd import no_grad
 from ...core.errors import DataError
 from ...core.tensor import Tensor
-from ...hub.pipeline import Pipeline
+from ...hub.pipeline import Pipeline, as_is
 from ...hub.results import Classifications, predictions, table
 from ..transforms.clap import ClapMel
 from ..transforms.frontends import Fbank, FrontEnd, LogMel
@@ -75,7 +75,7 @@ class SoundClassification(Pipeline):
         settings: Any = model.config
         names = config.get("id2label") or {}
         labels = tuple(str(names.get(str(i), f"class {i}")) for i in range(int(settings.num_labels)))
-        return cls(model, preprocessing(model, files, card), _as_is, card, files, config, labels=labels)
+        return cls(model, preprocessing(model, files, card), as_is, card, files, config, labels=labels)
 
     def hearing(self, seconds: float) -> SoundClassification:
         """The same on the first ``seconds`` of sounds; the model is changed too.
@@ -148,7 +148,3 @@ def features_of(model: Module, batch: dict[str, Tensor]) -> Tensor:
     values = values_of({"input_values": batch["input_features"]}, model)
     found: Tensor = tower.get_audio_features(values, batch["is_longer"].to(values.device))
     return found
-
-
-def _as_is(output: Any) -> Any:
-    return output

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.autograd import no_grad
 from ...core.errors import DataError
-from ...hub.pipeline import Pipeline
+from ...hub.pipeline import Pipeline, as_is
 from ...hub.results import Results, shortened, table
 from ...hub.zero_shot import unit
 from .classification import features_of, preprocessing, values_of
@@ -90,7 +90,7 @@ class SoundEmbedding(Pipeline):
     @classmethod
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> SoundEmbedding:
         """Preprocessing from ``preprocessor_config.json``."""
-        return cls(model, preprocessing(model, files, card), _as_is, card, files, config)
+        return cls(model, preprocessing(model, files, card), as_is, card, files, config)
 
     def __call__(self, inputs: Any) -> Any:
         """One sound -> its vector; a list -> :class:`SoundVectors`.
@@ -125,7 +125,3 @@ def _joined(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return rows[0]
     mean = rows.mean(0)
     return mean / np.maximum(np.linalg.norm(mean), 1e-12)
-
-
-def _as_is(output: Any) -> Any:
-    return output

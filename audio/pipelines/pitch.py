@@ -12,7 +12,7 @@ import numpy as np
 from ...core.autograd import inference_mode
 from ...core.create import from_numpy
 from ...core.errors import ArgumentError, DataError
-from ...hub.pipeline import Pipeline
+from ...hub.pipeline import Pipeline, as_is
 from ...hub.results import Results, shortened, table
 from ..models.crepe import PITCHES, WINDOW
 from ..transcript import clock
@@ -271,7 +271,7 @@ class PitchTracking(Pipeline):
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> PitchTracking:
         """Nothing but the weights is needed."""
         settings: Any = model.config
-        return cls(model, Frames(int(settings.sample_rate)), _as_is, card, files, config)
+        return cls(model, Frames(int(settings.sample_rate)), as_is, card, files, config)
 
     def __call__(self, inputs: Any, *, progress: Heard | None = None, threshold: float = 0.5, smooth: bool = True) -> Any:
         """One sound -> :class:`Pitch`; a list -> :class:`~nyala.audio.pipelines.several.Several`.
@@ -355,7 +355,3 @@ class _Told:
 def _told_by(salience: Numbers, path: np.ndarray[Any, Any]) -> tuple[Numbers, Numbers]:
     """Hz and confidence of frames whose pitches are decided."""
     return hertz(salience, path), np.take_along_axis(salience, path[:, None], 1)[:, 0].astype(np.float32)
-
-
-def _as_is(output: Any) -> Any:
-    return output

@@ -13,7 +13,7 @@ from ...core.create import from_numpy
 from ...core.errors import ArgumentError, DataError, MissingFileError
 from ...core.ops.shape import cat
 from ...core.tensor import Tensor
-from ...hub.pipeline import Pipeline, Unavailable
+from ...hub.pipeline import Pipeline, Unavailable, as_is
 from ..transcript import Segment, Transcript, Transcripts
 from ..transforms.whisper import HOP, N_FFT, SAMPLE_RATE, whisper_mel
 from ..whisper.longform import Listener, Request, live
@@ -59,7 +59,7 @@ class SpeechRecognition(Pipeline):
         except MissingFileError:
             tokens = Unavailable("tokenizer.json", "turn tokens into text", files.origin)
         mel = _Mel(int(model.config.num_mel_bins), int(model.config.frames) * HOP)
-        return cls(model, mel, _as_is, card, files, config, tokens=tokens, suppress=lists[0], suppress_first=lists[1])
+        return cls(model, mel, as_is, card, files, config, tokens=tokens, suppress=lists[0], suppress_first=lists[1])
 
     def to_generation(self) -> dict[str, Any]:
         """The ``generation_config.json`` that goes with the weights: what transformers must know to write as this does."""
@@ -199,7 +199,3 @@ class _Mel:
     def __call__(self, samples: np.ndarray[Any, Any], padding: int) -> Tensor:
         """(T,) samples and ``padding`` more of silence -> (1, n_mels, frames)."""
         return whisper_mel(from_numpy(np.ascontiguousarray(samples)), self.n_mels, padding=padding).unsqueeze(0)
-
-
-def _as_is(output: Any) -> Any:
-    return output

@@ -14,7 +14,7 @@ from ...core.autograd import inference_mode
 from ...core.create import from_numpy
 from ...core.errors import ArgumentError, DataError, kind_of
 from ...core.random import key
-from ...hub.pipeline import Pipeline, Unavailable
+from ...hub.pipeline import Pipeline, Unavailable, as_is
 from ...hub.results import PICTURES, Results, shortened
 from .. import io as sound
 from ..read_aloud import ReadAloud, pieces
@@ -98,7 +98,7 @@ class TextToSpeech(Pipeline):
         letters: Any = Unavailable("vocab.json", "turn letters into numbers", files.origin)
         if "vocab.json" in files:
             letters = ReadAloud.from_files(files, settings.vocab_size)
-        return cls(model, letters, _as_is, card, files, config)
+        return cls(model, letters, as_is, card, files, config)
 
     @property
     def sample_rate(self) -> int:
@@ -188,7 +188,3 @@ class TextToSpeech(Pipeline):
         if not np.isfinite(samples).all():
             raise DataError(f"{self.name} gives samples that are not finite", fix="check its weights")
         return samples
-
-
-def _as_is(output: Any) -> Any:
-    return output

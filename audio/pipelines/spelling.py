@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.autograd import inference_mode
 from ...core.errors import ArgumentError, DataError
-from ...hub.pipeline import Pipeline, Unavailable
+from ...hub.pipeline import Pipeline, Unavailable, as_is
 from ..ctc.beam import Beam, search
 from ..ctc.letters import Letters
 from ..ctc.paths import Rows, Spelled, align, greedy, log_softmax
@@ -52,7 +52,7 @@ class CTCRecognition(Pipeline):
         letters: Any = Unavailable("vocab.json", "turn numbers into letters", files.origin)
         if "vocab.json" in files and settings.vocab_size == config.get("vocab_size", settings.vocab_size):
             letters = Letters.from_files(files, settings.pad_token_id, settings.vocab_size)
-        return cls(model, Waves.from_config(described, settings), _as_is, card, files, config, letters=letters)
+        return cls(model, Waves.from_config(described, settings), as_is, card, files, config, letters=letters)
 
     @property
     def window(self) -> int:
@@ -220,7 +220,3 @@ def segments(found: Sequence[Word], pause: float = _PAUSE) -> list[Segment]:
         else:
             groups.append([word])
     return [Segment(g[0].start, g[-1].end, " ".join(w.text for w in g), words=tuple(g)) for g in groups]
-
-
-def _as_is(output: Any) -> Any:
-    return output

@@ -12,7 +12,7 @@ import numpy as np
 from ...core.autograd import inference_mode
 from ...core.create import from_numpy
 from ...core.errors import ArgumentError, DataError
-from ...hub.pipeline import Pipeline
+from ...hub.pipeline import Pipeline, as_is
 from ...hub.results import Results, shortened, table
 from ..transcript import clock
 from .several import Several
@@ -209,7 +209,7 @@ class VoiceActivity(Pipeline):
     def from_files(cls, model: Module, files: Files, card: Card | None, config: dict[str, Any]) -> VoiceActivity:
         """Nothing but the weights is needed."""
         settings: Any = model.config
-        return cls(model, Chunks(int(settings.sample_rate), int(settings.chunk)), _as_is, card, files, config)
+        return cls(model, Chunks(int(settings.sample_rate), int(settings.chunk)), as_is, card, files, config)
 
     def __call__(self, inputs: Any, *, progress: Heard | None = None, **rules: Any) -> Any:
         """One sound -> :class:`Speech`; a list -> :class:`~nyala.audio.pipelines.several.Several`.
@@ -278,7 +278,3 @@ class Chunks:
 
     def __call__(self, samples: Shares) -> Shares:
         return np.pad(samples, (0, -len(samples) % self.chunk))
-
-
-def _as_is(output: Any) -> Any:
-    return output

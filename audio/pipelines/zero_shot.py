@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...core.errors import ArgumentError, MissingFileError
 from ...core.tensor import Tensor
 from ...hub.captions import Captions
-from ...hub.pipeline import Unavailable
+from ...hub.pipeline import as_is
 from ...hub.results import Prediction
 from ...hub.zero_shot import ComparedWithTexts
 from .classification import SoundClasses, features_of, preprocessing
@@ -47,18 +46,14 @@ class ZeroShotSounds(ComparedWithTexts):
         Raises:
             ArgumentError: the model has no tower for texts.
         """
-        if not hasattr(model, "get_text_features"):
-            raise ArgumentError(
-                f"{type(model).__name__} compares no sounds with texts",
-                why="classes that are given as words need a tower for texts",
-                fix="choose a CLAP, e.g. laion/clap-htsat-unfused, or load it for another task",
-            )
-        longest = model.config.text_config.max_tokens
-        try:
-            captions: Any = Captions.from_files(files, longest, pad_token="<pad>")
-        except MissingFileError:
-            captions = Unavailable("tokenizer.json", "turn texts into tokens", files.origin)
-        return cls(model, preprocessing(model, files, card), _as_is, card, files, config, captions, 8)
+        captions = cls.captions_of(
+            model,
+            files,
+            lambda text: Captions.from_files(files, text.max_tokens, pad_token="<pad>"),
+            things="sounds",
+            choose="CLAP, e.g. laion/clap-htsat-unfused",
+        )
+        return cls(model, preprocessing(model, files, card), as_is, card, files, config, captions, 8)
 
     @staticmethod
     def several(inputs: Any) -> bool:
@@ -80,7 +75,3 @@ class ZeroShotSounds(ComparedWithTexts):
     def results(self, found: Sequence[Prediction], things: Sequence[Any]) -> SoundClasses:
         """What a list of sounds gives."""
         return SoundClasses(found, things)
-
-
-def _as_is(output: Tensor) -> Tensor:
-    return output

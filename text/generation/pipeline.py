@@ -13,7 +13,8 @@ from ...core.autograd import inference_mode
 from ...core.create import from_numpy
 from ...core.errors import ArgumentError, DataError, MissingFileError, kind_of
 from ...core.progress import notice
-from ..pipelines.batching import TextPipeline, as_is, tokenizer_of
+from ...hub.pipeline import as_is
+from ..pipelines.batching import TextPipeline, tokenizer_of
 from .chat import ChatTemplate
 from .config import GenerationConfig
 from .generate import generate, stream

@@ -141,11 +141,6 @@ def tokenizer_of(files: Files, max_length: int, model: Module | None = None) -> 
     return tokenizer.replace(inputs=[name for name in INPUTS if name in taken])
 
 
-def as_is(output: Any) -> Any:
-    """A postprocessing that changes nothing."""
-    return output
-
-
 def logits_of(output: Any, _: dict[str, Tensor]) -> Tensor:
     """What a classifier says of each text, whether it returns its logits or something that has them."""
     logits: Tensor = getattr(output, "logits", output)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...hub.pipeline import as_is
 from ...hub.results import Classifications, predictions, shortened, table
 from ..tokenizers.tokenizer import TooLong
-from .batching import TextPipeline, as_is, length_of, logits_of, texts_of, tokenizer_of
+from .batching import TextPipeline, length_of, logits_of, texts_of, tokenizer_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.errors import ArgumentError, DataError
+from ...hub.pipeline import as_is
 from ...hub.results import Results, shortened, table
 from ..tokenizers.tokenizer import Tokenizer
-from .batching import TextPipeline, as_is, longest_of, texts_of, tokenizer_of
+from .batching import TextPipeline, longest_of, texts_of, tokenizer_of
 from .pooling import Pooling
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.errors import ArgumentError, DataError
+from ...hub.pipeline import as_is
 from ...hub.results import Results, shortened, table
 from ..tokenizers.tokenizer import TooLong
-from .batching import TextPipeline, as_is, logits_of, longest_of, texts_of, tokenizer_of
+from .batching import TextPipeline, logits_of, longest_of, texts_of, tokenizer_of
 from .pooling import Pooling
 
 if TYPE_CHECKING:

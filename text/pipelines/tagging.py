@@ -11,10 +11,10 @@ import numpy as np
 
 from ...core.autograd import no_grad
 from ...core.errors import DataError, kind_of
-from ...hub.pipeline import Pipeline, Unavailable
+from ...hub.pipeline import Pipeline, Unavailable, as_is
 from ...hub.results import Results, shortened, table
 from ..scores import tags
-from .batching import as_is, longest_of, tokenizer_of
+from .batching import longest_of, tokenizer_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

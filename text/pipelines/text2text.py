@@ -16,13 +16,14 @@ import numpy as np
 from ...core.autograd import no_grad
 from ...core.create import from_numpy
 from ...core.errors import ArgumentError
+from ...hub.pipeline import as_is
 from ...hub.results import shortened, table
 from ..generation import Continuation, Continuations, Generated, GenerationConfig, ends_of, generate, stream
 from ..generation.processors import Processor
 from ..generation.published import USUAL, processors_of, published_of, settings_of
 from ..generation.stopping import pieces, stops_at
 from ..tokenizers.tokenizer import Tokenizer
-from .batching import TextPipeline, as_is, longest_of, texts_of, tokenizer_of
+from .batching import TextPipeline, longest_of, texts_of, tokenizer_of
 from .pooling import Pooling
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.autograd import no_grad
 from ...core.errors import ArgumentError
-from ...hub.pipeline import Pipeline
+from ...hub.pipeline import Pipeline, as_is
 from ...hub.results import Results, table
 from ..io import load_image
 from ..models.detecting import read_classes
@@ -118,7 +118,7 @@ class ObjectDetection(Pipeline):
             said = files.read_json("preprocessor_config.json")
         else:
             said = card.preprocessing if card else {}
-        return cls(model, DetectionPreprocess.from_processor(said, multiple), _as_is, card, files, config, labels)
+        return cls(model, DetectionPreprocess.from_processor(said, multiple), as_is, card, files, config, labels)
 
     def __call__(self, inputs: Any, threshold: float | None = None) -> Any:
         """:class:`Detections` for one picture, :class:`PictureObjects` for a list.
@@ -168,7 +168,3 @@ class ObjectDetection(Pipeline):
         indices = tuple(int(classes[i]) for i in best)
         labels = tuple(self.labels[i] for i in indices)
         return Detections(labels, indices, tuple(float(scores[i]) for i in best), tuple(corners))  # type: ignore[arg-type]
-
-
-def _as_is(output: Any) -> Any:
-    return output

@@ -12,7 +12,7 @@ from ...core.errors import ArgumentError, DataError, did_you_mean
 from ...core.nn import Model
 from ...core.tensor import Tensor
 from ...hub.load import task_of
-from ...hub.pipeline import Pipeline
+from ...hub.pipeline import Pipeline, as_is
 from ...hub.results import shortened, table
 from ..several import PerPicture
 from . import grids
@@ -129,7 +129,7 @@ class ImageExplanation(Pipeline):
             )
         classes = grids.classes_of(model)
         labels = tuple(labels_of(config, card, classes)) if classes else ()
-        return cls(model, preprocessing_of(files, card, config), _as_is, card, files, config, labels)
+        return cls(model, preprocessing_of(files, card, config), as_is, card, files, config, labels)
 
     def resized(self, size: int) -> ImageExplanation:
         """The same on pictures of ``size`` x ``size`` pixels: a finer grid, where the architecture takes any size.
@@ -214,7 +214,3 @@ class ImageExplanation(Pipeline):
     def _spoken_for(self, crop: np.ndarray[Any, Any], number: int | None, layer: str | None) -> Explanation:
         grid, number, score = grids.grad_cam(self._model, self._prepared(crop), number, layer)
         return Explanation(crop, grid, "grad-cam", self.labels[number], score)
-
-
-def _as_is(output: Any) -> Any:
-    return output

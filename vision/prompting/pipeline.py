@@ -11,7 +11,7 @@ import numpy as np
 from ...core.errors import ArgumentError, DataError
 from ...core.nn import functional as F
 from ...core.tensor import Tensor
-from ...hub.pipeline import Pipeline, no_grad
+from ...hub.pipeline import Pipeline, as_is, no_grad
 from ..io import load_image
 from .masks import MaskedPictures, Masks
 from .preprocess import PromptedPreprocess
@@ -74,7 +74,7 @@ class PromptedMasks(Pipeline):
         side = model.config.vision_config.image_size
         usual = {"size": {"longest_edge": side}, "pad_size": {"height": side, "width": side}}
         said = files.read_json("preprocessor_config.json") if "preprocessor_config.json" in files else usual
-        return cls(model, PromptedPreprocess.from_processor(said), _as_is, card, files, config)
+        return cls(model, PromptedPreprocess.from_processor(said), as_is, card, files, config)
 
     def __call__(
         self, inputs: Any, points: Any = None, labels: Any = None, boxes: Any = None, *, multimask: bool | None = None
@@ -158,7 +158,3 @@ def _parts(prompts: Prompts, size: int) -> list[Prompts]:
     starts = range(0, len(prompts), size)
     cut = [[None if v is None else v[i : i + size] for v in (prompts.points, prompts.labels, prompts.boxes)] for i in starts]
     return [Prompts(*part) for part in cut]
-
-
-def _as_is(output: Any) -> Any:
-    return output
