@@ -22,7 +22,7 @@ from .linear import Linear
 from .module import Module
 from .norm import LayerNorm
 from .parameter import Parameter
-from .positions import KVCache
+from .positions import KVCache, Position, placed
 
 ATTENTION_NAMES = {
     **{role: role for role in ("q", "k", "v", "qkv", "q_norm", "k_norm", "attn_drop")},
@@ -36,7 +36,6 @@ BLOCK_NAMES = {
     **{role: role for role in ("norm1", "norm_cross", "norm2", "drop1", "drop_cross", "drop2", "ls1", "ls2")},
     **{role: role for role in ("drop_path1", "drop_path2", "post_norm1", "post_norm2")},
 }
-Position = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
 def _named(defaults: Mapping[str, str], names: Mapping[str, str] | None) -> dict[str, str]:
@@ -124,10 +123,7 @@ class _AttentionPart(_Part):
             q, k, v = self._heads(owner, "q", x), cache.keys, cache.values  # the context's, from before
         else:
             q, k, v = self._project(owner, x, context)
-            if self.position is not None:
-                q, k = self.position(q, k, 0 if cache is None else cache.length)
-            if cache is not None:
-                k, v = cache.update(k, v)
+            q, k, v = placed(self.position, q, k, v, cache)
         causal = self.is_causal and context is None
         if self.window is not None:
             k, v, mask = _windowed(k, v, mask, q.shape[2], self.window, causal)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..devices import module_of
 from ..errors import ArgumentError, ShapeError
 from ..graph import state
@@ -14,6 +15,7 @@ from ..ops.positions import rotate
 from ..ops.shape import cat
 from ..tensor import Tensor
 
+Position = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 _STEPS = 64  # for which a cache makes room at first
 
 
@@ -61,6 +63,25 @@ class KVCache:
             self._write(k.array, v.array)
             self.keys, self.values = (k._like(room[:, :, : self.length]) for room in self._room)
         return self.keys, self.values  # type: ignore[return-value]
+
+    def turn_into(self, rotary: Rotary, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The queries turned, and all keys and values so far: as ``rotary`` and then ``update`` give them, by one kernel.
+
+        For where nothing is recorded.
+
+        Raises:
+            ShapeError: as ``rotary`` and ``update``.
+        """
+        rotary.check(q)
+        if self.keys is not None and self.values is not None:
+            self._check(k, v)
+        first, last = self.length, self.length + k.shape[2]
+        self._make_room(k.array, v.array, last)
+        cos, sin = rotary.angles(q, first, last)
+        turned = kernels.of(q.array).rotate_append(q.array, k.array, v.array, cos, sin, rotary.interleaved, *self._room, first)
+        self.length = last
+        self.keys, self.values = (k._like(room[:, :, :last]) for room in self._room)
+        return q._like(turned), self.keys, self.values
 
     def crop(self, max_length: int) -> None:
         """Forget all steps but the first ``max_length``, as when a guess is taken back.
@@ -128,11 +149,15 @@ class KVCache:
 
     def _write(self, k: Any, v: Any) -> None:
         first, last = self.length, self.length + k.shape[2]
-        if not self._room or last > self._room[0].shape[2]:
-            self._grow(k, v, last)
+        self._make_room(k, v, last)
         for room, new in zip(self._room, (k, v), strict=True):
             room[:, :, first:last] = new
         self.length = last
+
+    def _make_room(self, k: Any, v: Any, least: int) -> None:
+        """Room for ``least`` steps such as k and v."""
+        if not self._room or least > self._room[0].shape[2]:
+            self._grow(k, v, least)
 
     def _grow(self, k: Any, v: Any, least: int) -> None:
         size = max(least, self.max_length, _STEPS, 2 * self.length)
@@ -278,13 +303,21 @@ class Rotary:
         """
         return self._turned(q, start), self._turned(k, start)
 
-    def _turned(self, x: Tensor, start: int) -> Tensor:
+    def check(self, x: Tensor) -> None:
+        """Whether x is (N, heads, T, D) with heads wide enough.
+
+        Raises:
+            ShapeError: it is not.
+        """
         if x.ndim != 4 or x.shape[3] < self.dim:
             raise ShapeError(
                 f"Rotary({self.dim}) of {x.shape}",
                 why=f"it turns the first {self.dim} features of (N, heads, T, D)",
                 fix="check the width of the heads",
             )
+
+    def _turned(self, x: Tensor, start: int) -> Tensor:
+        self.check(x)
         return rotate(x, *self.angles(x, start, start + x.shape[2]), self.interleaved)
 
     def angles(self, x: Tensor, start: int, stop: int) -> tuple[Any, Any]:
@@ -312,3 +345,13 @@ class Rotary:
         frequency = series if given is None else xp.asarray(given, xp.float64)
         angle = (xp.arange(start, stop)[:, None] / self.scale) * frequency
         return (xp.cos(angle) * self.amplitude).astype(x.dtype), (xp.sin(angle) * self.amplitude).astype(x.dtype)
+
+
+def placed(position: Position | None, q: Tensor, k: Tensor, v: Tensor, cache: KVCache | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries and keys turned by their positions, if any; with a cache, keys and values of all steps so far."""
+    alone = not state.grad and not state.anomaly and q.is_cuda and q.dtype == k.dtype == v.dtype
+    if alone and type(cache) is KVCache and type(position) is Rotary:
+        return cache.turn_into(position, q, k, v)
+    if position is not None:
+        q, k = position(q, k, 0 if cache is None else cache.length)
+    return q, *((k, v) if cache is None else cache.update(k, v))

@@ -35,3 +35,29 @@ def test_turns_as_the_reference(shape: tuple[int, ...], pairs: int, interleaved:
         found = kernels.of(x).rotate(lies, cos, sin, interleaved)
         assert found.dtype == x.dtype and found.shape == x.shape
         np.testing.assert_allclose(exact(found), expected, rtol=0, atol=TOLERANCE[dtype] * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize(
+    ("heads", "shared", "steps", "width", "deep", "pairs", "place"),
+    [(1, 1, 1, 2, 2, 1, 0), (6, 2, 1, 64, 64, 32, 9), (4, 4, 5, 21, 13, 5, 3), (3, 1, 2, 48, 64, 16, 70)],
+)
+def test_a_cache_gets_what_the_reference_writes(
+    heads: int, shared: int, steps: int, width: int, deep: int, pairs: int, place: int, interleaved: bool, dtype: str
+) -> None:
+    rng = np.random.default_rng(2)
+
+    def there(*shape: int) -> Any:
+        return devices.move(rng.standard_normal(shape).astype(DTYPES[dtype]), "cuda:0")
+
+    q, k, v = (there(2, steps, h, w).transpose(0, 2, 1, 3) for h, w in ((heads, width), (shared, width), (shared, deep)))
+    keys, values = there(2, shared, place + steps + 2, width), there(2, shared, place + steps + 2, deep)
+    cos, sin = there(steps, pairs), there(steps, pairs)
+    rooms = exact(keys), exact(values)
+    expected = reference.rotate_append(*map(exact, (q, k, v, cos, sin)), interleaved, *rooms, place)
+    found = kernels.of(q).rotate_append(q, k, v, cos, sin, interleaved, keys, values, place)
+    alone = kernels.of(q).rotate(q, cos, sin, interleaved)
+    assert found.dtype == q.dtype and exact(found).tobytes() == exact(alone).tobytes()
+    for got, wanted in ((found, expected), (keys, rooms[0]), (values, rooms[1])):
+        np.testing.assert_allclose(exact(got), wanted, rtol=0, atol=TOLERANCE[dtype] * np.abs(wanted).max())

@@ -183,3 +183,25 @@ def test_both_caches_of_a_decoder_are_chosen_from() -> None:
     filled(cache.context[0], [normal(2, 1, 5, 4)])
     cache.select([1])
     assert cache.own[0].keys.shape == (1, 1, 3, 4) and cache.context[0].keys.shape == (1, 1, 5, 4)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("kv_heads", [1, 4])
+def test_on_a_gpu_turning_and_keeping_is_one_kernel_with_the_same_bits(
+    cuda: str, kv_heads: int, interleaved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nyala.manual_seed(4)
+    position = nn.Rotary(4, interleaved=interleaved)
+    layer = nn.Attention(32, 4, num_kv_heads=kv_heads, is_causal=True, position=position).to(cuda)
+    parts = [nyala.from_numpy(normal(2, steps, 32)).to(cuda) for steps in (5, 1, 1, 70, 1)]
+    fused, apart, called = nn.KVCache(), nn.KVCache(), []
+    turn_into = nn.KVCache.turn_into
+    monkeypatch.setattr(nn.KVCache, "turn_into", lambda *args: called.append(1) or turn_into(*args))
+    for part in parts:
+        with nyala.no_grad():
+            found = layer(part, cache=fused)
+        expected = layer(part, cache=apart).detach()
+        np.testing.assert_array_equal(found.cpu().numpy(), expected.cpu().numpy())
+        np.testing.assert_array_equal(fused.keys.cpu().numpy(), apart.keys.detach().cpu().numpy())
+        np.testing.assert_array_equal(fused.values.cpu().numpy(), apart.values.detach().cpu().numpy())
+    assert len(called) == len(parts) and fused.length == apart.length == 78

@@ -69,6 +69,7 @@ KERNELS: dict[str, str] = {
     "rms_norm": ".norm:rms_norm",
     "rms_norm_backward": ".norm:rms_norm_backward",
     "rotate": ".positions:rotate",
+    "rotate_append": ".positions:rotate_append",
     "rsqrt": ".elementwise:rsqrt",
     "scale_steps": ".optim:scale_steps",
     "scale_unless_one": ".loss:scale_unless_one",

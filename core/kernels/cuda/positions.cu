@@ -46,9 +46,48 @@ __device__ void rotate(const T* x, int64 by_text, int64 by_head, int64 by_step, 
              y + row * width, pairs, width, interleaved, threadIdx.x, blockDim.x);
 }
 
+// Queries turned, y (texts, steps, heads, width); keys turned and values as they are, where a cache has room for them.
+template <class T>
+__device__ void rotate_append(const T* q, int64 q_text, int64 q_head, int64 q_step, const T* k, int64 k_text, int64 k_head,
+                              int64 k_step, const T* v, int64 v_text, int64 v_head, int64 v_step, const T* cos, const T* sin, T* y,
+                              T* keys, int64 keys_text, int64 keys_head, int64 keys_step, T* values, int64 values_text,
+                              int64 values_head, int64 values_step, int64 rows, int heads, int shared, int steps, int pairs,
+                              int width, int deep, int interleaved) {
+  const int K = Pack<T>::COUNT;
+  int64 row = (int64)blockIdx.x * blockDim.y + threadIdx.y;
+  if (row >= rows) return;
+  int all = heads + 2 * shared, head = row % all, step = row / all % steps, rank = threadIdx.x, size = blockDim.x;
+  int64 text = row / all / steps;
+  cos += (int64)step * pairs, sin += (int64)step * pairs;
+  if (head < heads) {
+    q += text * q_text + head * q_head + step * q_step;
+    rotate_row(q, cos, sin, y + ((text * steps + step) * heads + head) * width, pairs, width, interleaved, rank, size);
+  } else if ((head -= heads) < shared) {
+    k += text * k_text + head * k_head + step * k_step;
+    keys += text * keys_text + head * keys_head + step * keys_step;
+    rotate_row(k, cos, sin, keys, pairs, width, interleaved, rank, size);
+  } else {
+    head -= shared;
+    v += text * v_text + head * v_head + step * v_step;
+    values += text * values_text + head * values_head + step * values_step;
+    bool packed = packs(v, deep) && packs(values, deep);
+    for (int i = rank * K; packed && i < deep; i += size * K) write_some(values + i, read_some<K>(v + i));
+    for (int i = rank; !packed && i < deep; i += size) values[i] = v[i];
+  }
+}
+
 #define DEFINE(S, T)                                                                                                         \
   extern "C" __global__ void rotate_##S(const T* x, int64 by_text, int64 by_head, int64 by_step, const T* cos, const T* sin, \
                                         T* y, int64 rows, int heads, int steps, int pairs, int width, int interleaved) {     \
     rotate(x, by_text, by_head, by_step, cos, sin, y, rows, heads, steps, pairs, width, interleaved);                        \
+  }                                                                                                                          \
+  extern "C" __global__ void rotate_append_##S(                                                                              \
+      const T* q, int64 q_text, int64 q_head, int64 q_step, const T* k, int64 k_text, int64 k_head, int64 k_step,            \
+      const T* v, int64 v_text, int64 v_head, int64 v_step, const T* cos, const T* sin, T* y, T* keys, int64 keys_text,      \
+      int64 keys_head, int64 keys_step, T* values, int64 values_text, int64 values_head, int64 values_step, int64 rows,      \
+      int heads, int shared, int steps, int pairs, int width, int deep, int interleaved) {                                   \
+    rotate_append(q, q_text, q_head, q_step, k, k_text, k_head, k_step, v, v_text, v_head, v_step, cos, sin, y, keys,        \
+                  keys_text, keys_head, keys_step, values, values_text, values_head, values_step, rows, heads, shared,       \
+                  steps, pairs, width, deep, interleaved);                                                                   \
   }
 FOR_FLOATS(DEFINE)

@@ -17,14 +17,11 @@ def rotate(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
     dtype = suffix(x, cos, sin)
     if dtype is None or not x.size or x.ndim != 4 or cos.shape != sin.shape or len(cos) != x.shape[2]:
         return reference.rotate(x, cos, sin, interleaved)
-    if x.strides[3] != x.itemsize:
-        x = cupy().ascontiguousarray(x)
     texts, heads, steps, width = x.shape
     y = cupy().empty((texts, steps, heads, width), x.dtype)
-    rows, strides = texts * heads * steps, (np.int64(s // x.itemsize) for s in x.strides[:3])
+    rows = texts * heads * steps
     given = (
-        x,
-        *strides,
+        *_lies(x),
         contiguous(cos),
         contiguous(sin),
         y,
@@ -37,3 +34,25 @@ def rotate(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
     )
     launch("positions", f"rotate_{dtype}", blocks_for(rows, _ROWS), (_LANES, _ROWS), *given)
     return y.transpose(0, 2, 1, 3)
+
+
+def rotate_append(q: Any, k: Any, v: Any, cos: Any, sin: Any, interleaved: bool, keys: Any, values: Any, place: int) -> Any:
+    dtype = suffix(q, k, v, cos, sin, keys, values)
+    fits = cos.shape == sin.shape and len(cos) == q.shape[2] and keys.flags.c_contiguous and values.flags.c_contiguous
+    if dtype is None or not fits or not (q.size and k.size and v.size):
+        return reference.rotate_append(q, k, v, cos, sin, interleaved, keys, values, place)
+    texts, heads, steps, width = q.shape
+    y = cupy().empty((texts, steps, heads, width), q.dtype)
+    rows, angles = texts * steps * (heads + 2 * k.shape[1]), (contiguous(cos), contiguous(sin))
+    room = (*_lies(keys[:, :, place:]), *_lies(values[:, :, place:]))
+    sizes = np.int64(rows), heads, k.shape[1], steps, cos.shape[1], width, v.shape[3], bool(interleaved)
+    given = (*_lies(q), *_lies(k), *_lies(v), *angles, y, *room, *sizes)
+    launch("positions", f"rotate_append_{dtype}", blocks_for(rows, _ROWS), (_LANES, _ROWS), *given)
+    return y.transpose(0, 2, 1, 3)
+
+
+def _lies(x: Any) -> tuple[Any, ...]:
+    """(N, heads, T, D) and its strides in elements, whose last must be 1."""
+    if x.strides[3] != x.itemsize and x.shape[3] != 1:
+        x = cupy().ascontiguousarray(x)
+    return x, *(np.int64(s // x.itemsize) for s in x.strides[:3])

@@ -7,7 +7,7 @@ from typing import Any
 from ...devices import module_of
 from .half import widened
 
-__all__ = ["rotate"]
+__all__ = ["rotate", "rotate_append"]
 
 
 def rotate(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
@@ -27,3 +27,15 @@ def rotate(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
     found = xp.stack(parts, axis=-1).reshape(turned.shape) if interleaved else xp.concatenate(parts, axis=-1)
     found = found.astype(x.dtype, copy=False)
     return xp.concatenate([found, rest], axis=-1) if rest.shape[-1] else found
+
+
+def rotate_append(q: Any, k: Any, v: Any, cos: Any, sin: Any, interleaved: bool, keys: Any, values: Any, place: int) -> Any:
+    """The queries turned; the keys turned, and the values, are written to where a cache has room for them.
+
+    q (N, H, T, D), k (N, G, T, D), v (N, G, T, V), cos and sin (T, P): as of ``rotate``. keys (N, G, R, D) and values
+    (N, G, R, V) hold the steps before, and get the new ones from step ``place`` on; ``place`` + T is R at most.
+    """
+    last = place + k.shape[2]
+    keys[:, :, place:last] = rotate(k, cos, sin, interleaved)
+    values[:, :, place:last] = v
+    return rotate(q, cos, sin, interleaved)
