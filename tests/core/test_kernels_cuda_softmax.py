@@ -8,6 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 from nyala.core import devices, kernels
+from nyala.core.kernels.cuda import softmax as launcher
+from nyala.core.kernels.cuda.running.launching import contiguous
 from nyala.core.kernels.reference import softmax as reference
 
 pytestmark = pytest.mark.usefixtures("cuda", "schedule")
@@ -56,6 +58,43 @@ def test_views_are_read_by_their_strides() -> None:
     for view in (x.T, x[:, 1:34], x[::2]):
         exact = devices.move(view, "cpu").astype(np.float64)
         assert difference(kernels.of(view).softmax(view, -1), reference.softmax(exact, -1)) < 1e-6
+
+
+def shifted(x: np.ndarray, dtype: str, by: int) -> Any:
+    """The array on the device, its memory beginning ``by`` elements behind an address that packs begin at."""
+    room = on_device(np.zeros(x.size + by), dtype)
+    room[by:] = on_device(x.reshape(-1), dtype)
+    return room[by:].reshape(x.shape)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [3, 37, 40])
+@pytest.mark.parametrize("starts", [(1, 1, 1), (0, 1, 0), (1, 0, 2)])
+def test_rows_may_begin_anywhere(starts: tuple[int, int, int], width: int, dtype: str) -> None:
+    """Packs at the same places of all arrays, or at different ones."""
+    rng = np.random.default_rng(6)
+    first, second, third = (shifted(rng.standard_normal((5, width)), dtype, by) for by in starts)
+    table, exact = kernels.of(first), [devices.move(a, "cpu").astype(np.float64) for a in (first, second, third)]
+    for name in ("softmax", "log_softmax"):
+        assert difference(getattr(table, name)(first, 1), getattr(reference, name)(exact[0], 1)) < TOLERANCE[dtype]
+        expected = getattr(reference, f"{name}_backward")(exact[0], exact[1], 1)
+        assert difference(getattr(table, f"{name}_backward")(first, second, 1), expected) < 2 * TOLERANCE[dtype]
+    expected = reference.attention_weights_backward(exact[0].copy(), exact[1], exact[2], 0.7)
+    assert difference(table.attention_weights_backward(first, second, third, 0.7), expected) < 2 * TOLERANCE[dtype]
+    expected = reference.attention_weights(exact[1].copy(), 0.4, None, None)
+    assert difference(table.attention_weights(second, 0.4, None, None), expected) < TOLERANCE[dtype]
+
+
+def test_weights_that_nothing_was_dropped_of_are_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    laid = []
+    monkeypatch.setattr(launcher, "contiguous", lambda x: laid.append(x) or contiguous(x))
+    rng = np.random.default_rng(7)
+    grad, wide = on_device(rng.standard_normal((4, 9)), "float32"), on_device(rng.random((4, 18)), "float32")
+    weights = wide[:, ::2]
+    exact = [devices.move(a, "cpu").astype(np.float64) for a in (grad, weights)]
+    expected = reference.attention_weights_backward(exact[0], exact[1], exact[1], 0.5)
+    assert difference(kernels.of(grad).attention_weights_backward(grad, weights, weights, 0.5), expected) < 1e-6
+    assert [a is weights for a in laid] == [False, True]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,5 +1,5 @@
 // Softmax and its logarithm, forward and back. The last axis: a team a row, which is read twice (the second time from the
-// cache) and written once. Another axis: a thread a column, neighbours reading neighbours.
+// cache) and written once, 16 bytes at once wherever it begins. Another axis: a thread a column, neighbours reading neighbours.
 #include "total.cuh"
 
 template <class Team, class T, bool LOG> __device__ void softmax_row(const T* x, T* y, int64 rows, int n) {
@@ -7,13 +7,16 @@ template <class Team, class T, bool LOG> __device__ void softmax_row(const T* x,
   if (Team::row() >= rows) return;
   x += Team::row() * n;
   y += Team::row() * n;
-  bool packed = packs(x, n) && packs(y, n);
-  Total<W> mine;
-  each_of_row<Team>(x, n, packed, [&](int, W v) { mine.add(v); });
-  Total<W> all;
+  Total<W> mine, all;
+  walk_from<Team>(x, n, true, [&](auto width, int i) { mine.add(read_some<width.COUNT>(x + i)); });
   all.most = Team::reduce(mine.most, Greatest(), (W)-INFINITY);
   all.sum = Team::reduce(mine.scaled_to(all.most), Sum(), (W)0);
-  map_row<Team>(x, y, n, packed, [&](W v, int) { return LOG ? all.log_softmax(v) : all.softmax(v); });
+  walk_from<Team>(x, n, alike(x, y), [&](auto width, int i) {
+    auto v = read_some<width.COUNT>(x + i);
+#pragma unroll
+    for (int k = 0; k < width.COUNT; k++) v.at[k] = LOG ? all.log_softmax(v.at[k]) : all.softmax(v.at[k]);
+    write_some(y + i, v);
+  });
 }
 
 // y is softmax's result: grad - sum(grad) over ..., each times y; of the logarithm: grad - exp(y) * sum(grad).
@@ -22,13 +25,25 @@ template <class Team, class T, bool LOG> __device__ void softmax_backward_row(co
   if (Team::row() >= rows) return;
   int64 at = Team::row() * n;
   g += at, y += at, gx += at;
-  bool packed = packs(g, n) && packs(gx, n);
   W sum = 0;
-  each_of_row<Team>(g, n, packed, [&](int i, W v) { sum += LOG ? v : v * read(y[i]); });
+  walk_from<Team>(g, n, alike(g, y), [&](auto width, int i) {
+    auto v = read_some<width.COUNT>(g + i);
+    if constexpr (LOG) {
+#pragma unroll
+      for (int k = 0; k < width.COUNT; k++) sum += v.at[k];
+    } else {
+      auto p = read_some<width.COUNT>(y + i);
+#pragma unroll
+      for (int k = 0; k < width.COUNT; k++) sum += v.at[k] * p.at[k];
+    }
+  });
   sum = Team::reduce(sum, Sum(), (W)0);
-  map_row<Team>(g, gx, n, packed, [&](W v, int i) {
-    W p = read(y[i]);
-    return LOG ? v - exponential(p) * sum : v * p - p * sum;
+  walk_from<Team>(g, n, alike(g, y) && alike(g, gx), [&](auto width, int i) {
+    auto v = read_some<width.COUNT>(g + i), p = read_some<width.COUNT>(y + i);
+#pragma unroll
+    for (int k = 0; k < width.COUNT; k++)
+      v.at[k] = LOG ? v.at[k] - exponential(p.at[k]) * sum : v.at[k] * p.at[k] - p.at[k] * sum;
+    write_some(gx + i, v);
   });
 }
 
@@ -85,12 +100,22 @@ __device__ void attention_weights(T* x, double by, Beside<bool> allowed, Beside<
     return allowed.at(i, true) ? v : (W)-INFINITY;
   };
   Total<W> mine, all;
-  bool packed = packs(row, n);
-  each_of_row<Team>(row, n, packed, [&](int i, W v) { mine.add(score(v, i)); });
+  auto scores = [&](auto width, int i) {
+    auto v = read_some<width.COUNT>(row + i);
+#pragma unroll
+    for (int k = 0; k < width.COUNT; k++) v.at[k] = score(v.at[k], i + k);
+    return v;
+  };
+  walk_from<Team>(row, n, true, [&](auto width, int i) { mine.add(scores(width, i)); });
   all.most = Team::reduce(mine.most, Greatest(), (W)-INFINITY);
   all.sum = Team::reduce(mine.scaled_to(all.most), Sum(), (W)0);
   bool none = all.most == (W)-INFINITY;
-  map_row<Team>(row, row, n, packed, [&](W v, int i) { return none ? (W)0 : all.softmax(score(v, i)); });
+  walk_from<Team>(row, n, true, [&](auto width, int i) {
+    auto v = scores(width, i);
+#pragma unroll
+    for (int k = 0; k < width.COUNT; k++) v.at[k] = none ? (W)0 : all.softmax(v.at[k]);
+    write_some(row + i, v);
+  });
 }
 
 // (d g - w sum(d g)) * scale over g itself: d are the weights w after their dropout.
@@ -100,11 +125,20 @@ __device__ void attention_weights_backward(T* g, const T* w, const T* d, double 
   if (Team::row() >= rows) return;
   int64 at = Team::row() * n;
   g += at, w += at, d += at;
-  bool packed = packs(g, n);
   W sum = 0;
-  each_of_row<Team>(g, n, packed, [&](int i, W v) { sum += v * read(d[i]); });
+  bool packed = alike(g, w) && alike(g, d);
+  walk_from<Team>(g, n, packed, [&](auto width, int i) {
+    auto v = read_some<width.COUNT>(g + i), left = read_some<width.COUNT>(d + i);
+#pragma unroll
+    for (int k = 0; k < width.COUNT; k++) sum += v.at[k] * left.at[k];
+  });
   sum = Team::reduce(sum, Sum(), (W)0);
-  map_row<Team>(g, g, n, packed, [&](W v, int i) { return (v * read(d[i]) - read(w[i]) * sum) * (W)scale; });
+  walk_from<Team>(g, n, packed, [&](auto width, int i) {
+    auto v = read_some<width.COUNT>(g + i), left = read_some<width.COUNT>(d + i), p = read_some<width.COUNT>(w + i);
+#pragma unroll
+    for (int k = 0; k < width.COUNT; k++) v.at[k] = (v.at[k] * left.at[k] - p.at[k] * sum) * (W)scale;
+    write_some(g + i, v);
+  });
 }
 
 #define OF_ATTENTION(team, Team, S, T)                                                                                     \

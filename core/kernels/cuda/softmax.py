@@ -47,7 +47,9 @@ def attention_weights_backward(grad: Any, weights: Any, dropped: Any, scale: flo
     dtype = suffix(grad, weights, dropped)
     if dtype is None or not grad.size or not grad.shape == weights.shape == dropped.shape:
         return reference.attention_weights_backward(grad, weights, dropped, scale)
-    grad, weights, dropped = map(contiguous, (grad, weights, dropped))
+    same = weights is dropped  # where nothing was dropped: one copy, if it needs one
+    grad, weights = contiguous(grad), contiguous(weights)
+    dropped = weights if same else contiguous(dropped)
     n = grad.shape[-1]
     team, grid, block = of_rows(grad.size // n, n)
     given = (grad, weights, dropped, float(scale), np.int64(grad.size // n), n)
