@@ -379,7 +379,7 @@ def gated(act: Callable[[Tensor], Tensor], gate: Tensor, x: Tensor) -> Tensor:
         tensor([0., 8.])
     """
     kind = _GATES.get(act)
-    if kind is None or type(gate) is not Tensor or type(x) is not Tensor or type(x.array) is np.ndarray:
+    if kind is None or type(gate) is not Tensor or type(x) is not Tensor or isinstance(x.array, np.ndarray):
         return act(gate) * x
     if gate.dtype != x.dtype or gate.shape != x.shape or type(gate.array) is not type(x.array):
         return act(gate) * x
