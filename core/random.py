@@ -67,6 +67,8 @@ class Key:
         """``count`` random uint32."""
         from . import kernels
 
+        if here.tracer is not None and xp is np:
+            here.tracer.on_host(self.words)
         return kernels.of(xp.empty(0)).philox(xp, self.words, count)
 
     def uniform(
@@ -204,25 +206,28 @@ def _folded_words(words: tuple[int, int], *counters: int | str) -> tuple[int, in
 
 def ambient_state() -> tuple[int, int, int]:
     """Seed, step and count of draws: what ``ambient_scope`` needs to replay from here."""
-    return _ambient.seed, _ambient.step, _ambient.draws
+    stands = _ambient.seed, _ambient.step, _ambient.draws
+    if here.tracer is not None:
+        here.tracer.noted(stands)
+    return stands
 
 
 def set_ambient_state(state: tuple[int, int, int]) -> None:
     """Go on from where ``ambient_state`` was asked for."""
+    if here.tracer is not None:
+        here.tracer.rewound(state)
     _ambient.seed, _ambient.step, _ambient.draws = state
 
 
 @contextlib.contextmanager
 def ambient_scope(state: tuple[int, int, int]) -> Iterator[None]:
     """Draw as if the ambient stream stood at ``state``; afterwards it stands where it stood before."""
-    if here.tracer is not None:
-        here.tracer.refuse("random numbers are drawn again from an earlier state, as a checkpointed block does")
     before = ambient_state()
-    _ambient.seed, _ambient.step, _ambient.draws = state
+    set_ambient_state(state)
     try:
         yield
     finally:
-        _ambient.seed, _ambient.step, _ambient.draws = before
+        set_ambient_state(before)
 
 
 def step_scope(seed: int, step: int) -> contextlib.AbstractContextManager[None]:

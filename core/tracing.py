@@ -7,10 +7,10 @@ table and the arrays themselves.
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,15 +24,53 @@ class _Here(threading.local):
 here = _Here()
 
 
-def as_one(function: Callable[..., Any]) -> Callable[..., Any]:
+def as_one(function: Any = None, *, inside: Callable[..., str] | None = None, host: bool = False) -> Any:
     """Mark what a recording takes as one step, run again as it stands: what has a state in Python, as optimizers have.
 
-    Where nothing is recorded the function is called as it is.
-    """
+    Where nothing is recorded the function is called as it is. A CUDA graph ends where such a call stands, unless one of the
+    options says how the call becomes part of it.
 
-    @wraps(function)
+    Args:
+        inside: called with the same arguments; says why the call cannot be part of a graph, nothing where it can: then what
+            it does on the device is captured, and ``held`` and ``again`` tell what it does on the host.
+        host: it computes on the host alone, and is called again before each launch of a graph.
+    """
+    if function is None:
+        return functools.partial(as_one, inside=inside, host=host)
+    way = Way(inside, host)
+
+    @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         tracer = here.tracer
-        return function(*args, **kwargs) if tracer is None else tracer.whole(function, args, kwargs)
+        return function(*args, **kwargs) if tracer is None else tracer.whole(function, args, kwargs, way)
 
     return called
+
+
+class Way(NamedTuple):
+    """How a call with a state in Python becomes part of a CUDA graph: see ``as_one``."""
+
+    inside: Callable[..., str] | None
+    host: bool
+
+
+def held(numbers: Callable[[], Sequence[float]]) -> Any:
+    """Numbers that kernels read from the device: in a call that is being captured, an array of float64 with what ``numbers``
+    gives, which is asked again before each launch; None elsewhere, where kernels are passed the numbers themselves."""
+    return None if here.tracer is None else here.tracer.held(numbers)
+
+
+def again(function: Callable[[], Any], same: Callable[[], str] | None = None) -> None:
+    """Call ``function`` before each later launch of what is being captured: it does on the host what this call has done.
+
+    Args:
+        same: asked before any of it; why what was captured does not hold any more, nothing where it does.
+    """
+    if here.tracer is not None:
+        here.tracer.again(function, same)
+
+
+def unready(reason: str) -> None:
+    """In a call that is being captured: leave it to run as it stands, for it does what only a first call does."""
+    if here.tracer is not None:
+        here.tracer.unready(reason)

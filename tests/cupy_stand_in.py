@@ -476,7 +476,8 @@ def _call(name: str, function: Any, args: Any, kwargs: Any, skip: int = 0) -> An
         wrapped.base, wrapped._device = None, sources[0]._device
     elif any(w.base is None and not any(w is s for s in sources) for w in _arrays(wrapped)):
         _check_current(sources)
-    _written_down(compute, wrapped, sources)
+    if name not in ("empty", "empty_like"):  # memory is given once, not at each launch
+        _written_down(compute, wrapped, sources)
     return wrapped
 
 
@@ -493,8 +494,14 @@ def _get(value: Any) -> Any:
 def _take(name: str, source: ndarray, index: ndarray, axis: Any = None) -> ndarray:
     _check_current([source, index])
     size = source.size if axis is None else source.shape[axis]
-    places = index._array % size if size else index._array
-    return ndarray(np.asarray(getattr(np, name)(source._array, places, axis)))
+
+    def compute() -> Any:
+        places = index._array % size if size else index._array
+        return np.asarray(getattr(np, name)(source._array, places, axis))
+
+    taken = ndarray(compute())
+    _written_down(compute, taken, [source, index])
+    return taken
 
 
 class _Ufunc:

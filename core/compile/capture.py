@@ -1,55 +1,31 @@
 """CUDA: a call is captured into graphs with memory of their own, and launched again.
 
-The first calls run as always, on the stream and in the pool that the graphs will use: kernels are compiled and plans made there.
-Then the call is captured. Code with a state in Python (an optimizer, a schedule) cannot be part of a graph: it ends one, runs as
-it stands after each launch, and the next graph begins behind it. Arguments are copied to where the graphs read them, results out
-of where they write.
+The first calls run as always, on the stream that the graphs will use: kernels are compiled and plans made there. Then the call is
+captured: forward, backward, clipping, the optimizer's step and what follows it are one graph. What changes from launch to launch
+(random keys, counts of steps, rates) lies in device memory that kernels read; the host computes it anew before each launch and
+sends it by one copy. Code whose state in Python cannot be split in that way ends a graph, runs as it stands after each launch, and
+the next graph begins behind it. Arguments are copied to where the graphs read them, results out of where they write.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from .. import devices
 from ..errors import DeviceError, NyalaError
 from ..tensor import Tensor
 from ..tracing import here
+from .graphs import Recording
 from .program import leaves, mapped
+from .undo import Before
+from .watch import Capturing, Unready, Watch
 
 _WARM = 2  # calls before the capture
-
-
-class _Watch:
-    """Stands behind ``here.tracer`` while a call is watched or captured: arrays stay what they are."""
-
-    def __init__(self, capture: Capture) -> None:
-        self._capture = capture
-        self.refused = ""
-
-    def operands(self, tensors: Sequence[Tensor]) -> list[Any]:
-        return [t.array for t in tensors]
-
-    def plain(self, array: Any) -> Any:
-        return array
-
-    def packs_of(self, tensor: Tensor, packs: Any) -> None:
-        """Weights are packed for the processor alone."""
-
-    def is_drawn(self, words: Any) -> bool:  # noqa: ARG002 - the tracer's interface
-        return False
-
-    def drawn(self, *what: Any) -> None:  # noqa: ARG002 - as above
-        self.refuse("it draws random numbers, whose keys are made in Python")
-
-    def refuse(self, reason: str) -> None:
-        self.refused = self.refused or reason
-
-    def whole(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        args = tuple(list(a) if isinstance(a, Iterator) else a for a in args)
-        with self._capture.outside(self, function, args, kwargs):
-            return function(*args, **kwargs)
+_MOST = 4  # recordings of one signature, which differ in the tensors that have a gradient when the call begins
+_TRIES = 4  # captures that were put off
 
 
 class Capture:
@@ -58,67 +34,83 @@ class Capture:
     Attributes:
         reason: why it runs eagerly, for good; empty otherwise.
         runs: how often the graphs were launched instead of the function being called.
+        anew: why it was captured anew, and how often.
     """
 
     def __init__(self, title: str, known: Sequence[Tensor]) -> None:
         self.title, self.reason = title, ""
         self.calls = self.runs = 0
+        self.anew: Counter[str] = Counter()
         self._known = list(known)
-        self._held: list[tuple[Tensor, Any]] = []
         self._stream: Any = None
-        self._pool: Any = None
         self._static: list[Any] = []
-        self._parts: list[Callable[[], None]] = []
-        self._result: Any = None
-        self._capturing = False
+        self._recordings: list[Recording] = []
+        self._seen: set[tuple[bool, ...]] = set()  # which tensors had a gradient at the start of calls that were watched
+        self._tries = 0
 
     @property
     def parts(self) -> int:
-        """Graphs, and calls of Python between them."""
-        return len(self._parts)
+        """Graphs, and calls of Python between them, of all that was captured."""
+        return sum(len(r.parts) for r in self._recordings)
+
+    @property
+    def graphs(self) -> int:
+        """Graphs that were captured."""
+        return sum(r.graphs for r in self._recordings)
+
+    @property
+    def ends(self) -> list[str]:
+        """Why a graph ended before the call did, for each that did."""
+        return [why for r in self._recordings for why in r.ends]
 
     @property
     def reserved(self) -> int:
-        """Bytes that the graphs' pool holds."""
-        return int(self._pool.total_bytes()) if self._pool is not None else 0
+        """Bytes that the graphs' pools hold."""
+        return sum(r.reserved for r in self._recordings)
 
     # ---- calls
 
     def call(self, function: Callable[..., Any], args: Any, kwargs: Any, given: list[Tensor]) -> Any:
         """The call: watched, captured or launched."""
+        if not self.reason and not all(t.is_cuda for t in given):
+            self.reason = "an argument lies on the CPU: a graph cannot read it there"
         if self.reason:
             return function(*args, **kwargs)
-        if self._parts and any(t.array is not array for t, array in self._held):
-            self._parts, self.calls = [], 0
-        if self._stream is None:
-            self._prepare(given)
+        people = [*self._known, *given]
+        recording = self._recording(people)
+        had = tuple([t.grad is not None for t in people])
         with self._own_place(given):
-            if self._parts:
-                for part in self._parts:
-                    part()
+            if recording is not None:
+                result = recording.run(people)
                 self.runs += 1
-                result = self._result
-            elif self.calls < _WARM:
+            elif self.calls < _WARM or had not in self._seen:
+                self._seen.add(had)
                 return self._watched(function, args, kwargs)
             else:
-                return self._captured(function, args, kwargs)
-        return _copied(result)
+                result = self._captured(function, args, kwargs, people)
+        return result if self.reason else _copied(result)  # not in the graphs' memory
 
-    def _prepare(self, given: list[Tensor]) -> None:
-        cupy = devices.cupy()
-        self._stream, self._pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
-        with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
-            self._static = [cupy.empty_like(t.array) for t in given]
+    def _recording(self, people: list[Tensor]) -> Recording | None:
+        """What was captured for such a call, if it still holds."""
+        found = next((r for r in self._recordings if r.takes(people)), None)
+        if found is not None and (why := found.changed()):
+            self.anew[why] += 1
+            self._recordings, self.calls, self._seen = [], 0, set()
+            return None
+        return found
 
     @contextmanager
     def _own_place(self, given: list[Tensor]) -> Iterator[None]:
-        """The arguments copied in, and everything on the graphs' stream and in their pool; both streams wait for each other."""
+        """The arguments copied in, and everything on the graphs' stream; both streams wait for each other."""
         cupy = devices.cupy()
+        if self._stream is None:
+            self._stream = cupy.cuda.Stream(non_blocking=True)
+            self._static = [cupy.empty_like(t.array) for t in given]
         outer, mark, end = cupy.cuda.get_current_stream(), cupy.cuda.Event(), cupy.cuda.Event()
         mark.record(outer)
         self._stream.wait_event(mark)
         plain = [t.array for t in given]
-        with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
+        with self._stream:
             for static, t in zip(self._static, given, strict=True):
                 static[...] = t.array
                 t.array = static
@@ -132,7 +124,7 @@ class Capture:
 
     def _watched(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         self.calls += 1
-        watch = here.tracer = _Watch(self)
+        watch = here.tracer = Watch()
         try:
             result = function(*args, **kwargs)
         finally:
@@ -140,69 +132,48 @@ class Capture:
         self.reason = watch.refused or _unfit(result)
         return result if self.reason else _copied(result)
 
-    # ---- capturing
-
-    def _captured(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        here.tracer = _Watch(self)
-        self._held = [(t, t.array) for t in self._known]
+    def _captured(self, function: Callable[..., Any], args: Any, kwargs: Any, people: list[Tensor]) -> Any:
+        recording, before = Recording(self._stream, people, len(self._known)), Before()
+        watch = here.tracer = Capturing(recording, self._known, before)
+        done = False
         try:
-            self._begin()
+            recording.start(people)
             result = function(*args, **kwargs)
-            self._end()
+            done = not (watch.refused or _unfit(result))
+            if done:
+                recording.finish(people, result)
+            self.reason = watch.refused or _unfit(result)
+        except Unready as unready:
+            self._put_off(str(unready))
         except (NyalaError, RuntimeError, NotImplementedError) as error:  # what the driver and CuPy raise where capturing fails
-            self._stop()
-            if self._parts:
-                raise DeviceError(
-                    f"compile: the call could not be captured as a whole ({error})",
-                    why="a part of it had run already",
-                    fix="leave what needs the host, as item() or indexing by a mask, out of the compiled function",
-                ) from error
+            done = False
             self.reason = f"it cannot be captured: {error}"
-            here.tracer = None
-            return function(*args, **kwargs)
         finally:
             here.tracer = None
-        self._result = result
-        return _copied(result)
+            if not done:
+                recording.stop(people)
+        if done:
+            self._recordings = [*self._recordings[1 - _MOST :], recording]
+            return result
+        _check_undone(recording, self.reason)
+        before.put_back()
+        return function(*args, **kwargs)
 
-    def _begin(self) -> None:
-        self._stream.begin_capture()
-        self._capturing = True
+    def _put_off(self, why: str) -> None:
+        self._tries += 1
+        self.calls = _WARM - 1
+        if self._tries >= _TRIES:
+            self.reason = f"each call does what only a first one should: {why}"
 
-    def _end(self) -> None:
-        self._capturing = False
-        graph = self._stream.end_capture()
-        stream = self._stream
-        self._parts.append(lambda: graph.launch(stream))
-        self._parts[-1]()
 
-    def _stop(self) -> None:
-        """Leave the stream as it was before the capture."""
-        if self._capturing:
-            self._capturing = False
-            with suppress(RuntimeError, NotImplementedError):  # it says once more that the capture is broken, and ends it
-                self._stream.end_capture()
-
-    @contextmanager
-    def outside(self, watch: _Watch, function: Callable[..., Any], args: Any, kwargs: Any) -> Iterator[None]:
-        """What runs in Python between two graphs."""
-        capturing, here.tracer = self._capturing, None
-        if capturing:
-            self._end()
-            grads = [(t, t.grad) for t in self._known]
-
-            def again() -> None:
-                for t, grad in grads:
-                    t.grad = None if grad is None else Tensor._made(grad.array, None, 0)
-                function(*args, **kwargs)
-
-            self._parts.append(again)
-        try:
-            yield
-        finally:
-            here.tracer = watch
-        if capturing:
-            self._begin()
+def _check_undone(recording: Recording, reason: str) -> None:
+    """Raises where the call has changed what cannot be put back."""
+    if recording.parts:
+        raise DeviceError(
+            f"compile: the call could not be captured as a whole ({reason})",
+            why=f"a part of it had run already ({'; '.join(recording.ends)})",
+            fix="leave what needs the host, as item() or indexing by a mask, out of the compiled function",
+        )
 
 
 def _copied(result: Any) -> Any:

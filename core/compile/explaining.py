@@ -61,11 +61,18 @@ def _entry(entry: Entry, graph: bool) -> list[str]:
 def _capture(capture: Capture) -> list[str]:
     if capture.reason:
         return [_row("state", "runs eagerly"), _row("because", capture.reason)]
+    anew = [_row("captured anew", f"{times} x {why}" if times > 1 else why) for why, times in capture.anew.items()]
     if not capture.parts:
-        return [_row("state", f"run as it stands before it is captured, {capture.calls} call(s) so far")]
+        return [_row("state", f"run as it stands before it is captured, {capture.calls} call(s) so far"), *anew]
+    between = capture.parts - capture.graphs
     return [
         _row("state", f"launched {capture.runs} time(s)"),
-        _row("CUDA graphs", f"{capture.parts} part(s), {in_words(capture.reserved)} in a pool of their own"),
+        _row(
+            "CUDA graphs",
+            f"{capture.graphs}, {between} call(s) of Python between them, {in_words(capture.reserved)} in a pool of their own",
+        ),
+        *[_row("a graph ends", why) for why in capture.ends],
+        *anew,
         _row("guards", f"{capture.title}; tensors from outside are the same arrays"),
     ]
 

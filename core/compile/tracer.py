@@ -20,7 +20,7 @@ from .. import kernels
 from ..graph import Node as GraphNode
 from ..graph import state
 from ..tensor import Tensor
-from ..tracing import here
+from ..tracing import Way, here
 from .array import TracedArray
 from .program import Key, Node, Packs, Program, Ref, Slot, mapped
 
@@ -380,9 +380,19 @@ class Tracer:
         """Whether these are the words of a key that the run draws."""
         return id(words) in self._words
 
+    def on_host(self, words: tuple[int, int]) -> None:
+        """Bits are drawn by a kernel that is recorded as any other."""
+
+    def noted(self, state: tuple[int, int, int]) -> None:
+        """The ambient stream's state may be gone back to: ``rewound`` says so."""
+
+    def rewound(self, state: tuple[int, int, int]) -> None:  # noqa: ARG002 - a capture tells states apart
+        """Draws from an earlier state would be recorded as draws that go on."""
+        self.refuse("random numbers are drawn again from an earlier state, as a checkpointed block does")
+
     # ---- code with a state
 
-    def whole(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def whole(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], _way: Way) -> Any:
         """Run a function as it stands, on plain arrays, and write it down as one step."""
         args = tuple(list(a) if isinstance(a, Iterator) else a for a in args)
         self.gradients()

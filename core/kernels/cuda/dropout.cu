@@ -9,12 +9,13 @@ __device__ __forceinline__ double rounded_product(double a, double b) { return _
 
 // What four elements become. The factor and the product are rounded to T, as the reference does.
 template <class T> struct Dropping {
-  uint32 k0, k1, below;
+  Drawn key;
+  uint32 below;
   Wide<T> factor;
   template <int K> __device__ __forceinline__ void apply(Some<Wide<T>, K>& v, int64 first) const {
 #pragma unroll
     for (int k = 0; k < K; k += 4) {
-      Words words = philox(k0, k1, (uint64)(first + k) >> 2);
+      Words words = key.block((uint64)(first + k) >> 2);
 #pragma unroll
       for (int j = 0; j < 4; j++) v.at[k + j] = words.at[j] >= below ? read(write<T>(rounded_product(v.at[k + j], factor))) : 0;
     }
@@ -22,10 +23,10 @@ template <class T> struct Dropping {
 };
 
 template <class T>
-__device__ void dropout(const T* x, const T* residual, T* y, int64 n, uint32 k0, uint32 k1, uint32 below, double factor) {
+__device__ void dropout(const T* x, const T* residual, T* y, int64 n, Drawn key, uint32 below, double factor) {
   typedef Wide<T> W;
   const int K = Pack<T>::COUNT, EACH = K < 4 ? 4 : K;
-  Dropping<T> dropping = {k0, k1, below, read(write<T>((W)factor))};
+  Dropping<T> dropping = {key, below, read(write<T>((W)factor))};
   int64 first = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * EACH;
   if (first >= n) return;
   Some<W, EACH> v, added;
@@ -65,8 +66,9 @@ __device__ void dropout(const T* x, const T* residual, T* y, int64 n, uint32 k0,
   }
 }
 
-#define DEFINE(S, T)                                                                                                            \
-  extern "C" __global__ void dropout_##S(const T* x, const T* residual, T* y, int64 n, uint32 k0, uint32 k1, uint32 below, double factor) { \
-    dropout<T>(x, residual, y, n, k0, k1, below, factor);                                                                       \
+#define DEFINE(S, T)                                                                                                      \
+  extern "C" __global__ void dropout_##S(const T* x, const T* residual, T* y, int64 n, const uint32* held, uint32 k0, uint32 k1, \
+                                         uint32 below, double factor) {                                                   \
+    dropout<T>(x, residual, y, n, Drawn(held, k0, k1), below, factor);                                                    \
   }
 FOR_FLOATS(DEFINE)

@@ -20,3 +20,10 @@ __device__ __forceinline__ Words philox(uint32 k0, uint32 k1, uint64 block) {
   }
   return {{c0, c1, c2, c3}};
 }
+
+// A key as launches give it: by value, or where a captured graph finds the words of this launch.
+struct Drawn {
+  uint32 k0, k1;
+  __device__ __forceinline__ Drawn(const uint32* held, uint32 k0, uint32 k1) : k0(held ? held[0] : k0), k1(held ? held[1] : k1) {}
+  __device__ __forceinline__ Words block(uint64 number) const { return philox(k0, k1, number); }
+};

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...tracing import here
 from .running.launching import blocks_for, launch
 
 
@@ -15,6 +16,7 @@ def philox(xp: Any, key: tuple[int, int], count: int) -> Any:
     return out
 
 
-def halves(key: tuple[int, int]) -> tuple[np.uint32, np.uint32]:
-    """A key as kernels take it."""
-    return np.uint32(key[0]), np.uint32(key[1])
+def halves(key: tuple[int, int]) -> tuple[Any, np.uint32, np.uint32]:
+    """A key as kernels take it: where it lies on the device, if a graph that is being captured draws it; and by value."""
+    drawn = None if here.tracer is None else here.tracer.key_on_device(key)
+    return drawn, np.uint32(key[0]), np.uint32(key[1])

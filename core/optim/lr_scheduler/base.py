@@ -78,7 +78,7 @@ class LRScheduler:
         """The rates of the groups as they are now."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
-    @as_one
+    @as_one(host=True)
     def step(self) -> None:
         """Go on by one step; to be called after the optimizer's ``step()``."""
         if self._step_count == 1 and not self.optimizer._steps:

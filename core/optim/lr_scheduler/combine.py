@@ -93,7 +93,7 @@ class SequentialLR(_Combined):
         current._initial_step()
         self._last_lr = current.get_last_lr()
 
-    @as_one
+    @as_one(host=True)
     def step(self) -> None:
         """Go on by one step of the schedule whose turn it is."""
         self.last_epoch += 1
@@ -136,7 +136,7 @@ class ChainedScheduler(_Combined):
         self._take(schedulers[0].optimizer if optimizer is None else optimizer, schedulers)
         self._last_lr = self.rates()
 
-    @as_one
+    @as_one(host=True)
     def step(self) -> None:
         """Go on by one step of every schedule."""
         for part in self._schedulers:

@@ -80,8 +80,84 @@ def test_what_looks_at_values_runs_eagerly_and_says_so(cuda: str):
     assert run.runs == 0 and "cannot be captured" in run.explain()
 
 
-def test_random_numbers_are_not_frozen_into_a_graph(cuda: str):
-    run = nyala.compile(lambda x: F.dropout(x, 0.5))
-    x = nyala.ones(64, device=cuda)
-    masks = [run(x).cpu().numpy().tobytes() for _ in range(5)]
-    assert len(set(masks)) == 5 and "draws random numbers" in run.explain()
+def test_random_numbers_go_on_in_launches(cuda: str):
+    def function(x: Any) -> Any:
+        return F.dropout(x, 0.5) + nyala.randn_like(x) + nyala.bernoulli(nyala.full_like(x, 0.5))
+
+    found = []
+    for compiled in (False, True):
+        nyala.manual_seed(3)
+        run = nyala.compile(function) if compiled else function
+        found.append([run(nyala.ones(70, device=cuda)).cpu().numpy().tobytes() for _ in range(6)])
+    assert found[0] == found[1] and len(set(found[0])) == 6
+    assert run.runs == 3 and "CUDA graphs     1, 0 call(s)" in run.explain()
+
+
+def test_numbers_drawn_on_the_cpu_are_not_frozen_into_a_graph(cuda: str):
+    run = nyala.compile(lambda x: x * float(nyala.random.next_key("mix").uniform(())))
+    x = nyala.ones(4, device=cuda)
+    assert len({run(x).cpu().numpy().tobytes() for _ in range(5)}) == 5
+    assert run.runs == 0 and "drawn on the CPU" in run.explain()
+
+
+def test_a_checkpointed_block_draws_the_same_numbers_twice_in_each_launch(cuda: str):
+    def gradients(compiled: bool) -> list[Any]:
+        nyala.manual_seed(2)
+        net = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 3)).to(cuda)
+
+        def step(x: Any) -> Any:
+            for p in net.parameters():
+                p.grad = None
+            (nyala.utils.checkpoint.checkpoint(net, x) ** 2).sum().backward()
+            return net[0].weight.grad, net[2].weight.grad
+
+        run, found = nyala.compile(step) if compiled else step, []
+        for seed in range(6):
+            found += [t.cpu().numpy().tobytes() for t in run(random(4, 6, seed=seed, device=cuda))]
+            found.append(nyala.rand(3).numpy().tobytes())  # and leaves the stream where the eager call does
+        assert not compiled or run.runs == 3
+        return found
+
+    assert gradients(True) == gradients(False)
+
+
+def test_gradients_add_up_over_launches(cuda: str):
+    def grads(compiled: bool) -> list[Any]:
+        net, found = small_net(cuda), []
+
+        def micro(x: Any) -> Any:
+            loss = (net(x) ** 2).mean()
+            loss.backward()
+            return loss.detach()
+
+        run = nyala.compile(micro) if compiled else micro
+        for i in range(8):
+            run(random(3, 6, seed=i, device=cuda))
+            if i % 2:
+                found += [p.grad.cpu().numpy().tobytes() for p in net.parameters()]
+                net.zero_grad()
+        assert not compiled or run.runs == 4
+        return found
+
+    assert grads(True) == grads(False)
+
+
+def test_a_call_that_fails_while_it_is_captured_leaves_nothing_behind(cuda: str):
+    net = small_net(cuda)
+    optimizer = nyala.optim.AdamW(net.parameters(), lr=1e-2)
+    schedule = nyala.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.dropout(net(x), 0.5).square().mean()
+        loss.backward()
+        schedule.step()
+        assert loss.item() >= 0
+        return loss.detach()
+
+    optimizer.step()
+    run = nyala.compile(step)
+    for i in range(5):
+        run(random(3, 6, seed=i, device=cuda))
+    assert schedule.last_epoch == 5 and optimizer.param_groups[0]["lr"] == 1e-2 * 0.5**5
+    assert run.runs == 0 and "cannot be captured" in run.explain()
