@@ -144,6 +144,18 @@ WORDS = {
 }
 
 
+def test_rows_are_taken_at_each_launch_of_what_was_captured() -> None:
+    table, places = cp.asarray(np.arange(6.0).reshape(3, 2)), cp.asarray(np.array([0, 2]))
+    with cp.cuda.Stream() as stream:
+        stream.begin_capture()
+        taken = cp.take(table, places, 0)
+        graph = stream.end_capture()
+        for chosen in ([2, 1], [0, 0]):
+            places._array[...] = chosen
+            graph.launch(stream)
+            assert taken.get().tolist() == np.arange(6.0).reshape(3, 2)[chosen].tolist()
+
+
 def test_it_offers_nothing_that_an_installed_cupy_lacks() -> None:
     real = pytest.importorskip("cupy", minversion="14", reason="CuPy is not installed")
     for ours, theirs in (
