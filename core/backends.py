@@ -1,4 +1,4 @@
-"""How exact float32 products are on a GPU, under torch's names and with torch's defaults.
+"""How exact float32 products are on a GPU, under torch's names and with torch's defaults; whether cuDNN attends.
 
 TensorFloat-32 rounds the factors of a product to 10 bits of mantissa and sums in float32: several times as quick on GPUs that
 have it. Matrix products are exact unless it is asked for; convolutions use it unless it is forbidden. On the CPU nothing changes:
@@ -46,6 +46,19 @@ class _Cuda:
     """``nyala.backends.cuda``."""
 
     matmul = _Matmul()
+    _cudnn_sdp = False
+
+    def enable_cudnn_sdp(self, enabled: bool) -> None:
+        """Whether attention of halves, without mask and dropout, is asked of cuDNN where it is installed: False unless said.
+
+        cuDNN makes a plan for each new shape, which takes about a second once; plans are kept on the disk. It pays where shapes
+        recur, as in training, and costs where lengths change with every call.
+        """
+        self._cudnn_sdp = bool(enabled)
+
+    def cudnn_sdp_enabled(self) -> bool:
+        """What ``enable_cudnn_sdp`` was told."""
+        return self._cudnn_sdp
 
 
 cuda = _Cuda()

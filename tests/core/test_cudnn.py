@@ -16,6 +16,7 @@ import nyala
 import pytest
 from nyala.core import devices, kernels
 from nyala.core.kernels.cuda import cudnn_plans
+from nyala.core.kernels.reference import attention as attending
 from nyala.core.kernels.reference import conv as reference
 from nyala.core.kernels.reference.after import ACTIVATIONS, After, apply
 
@@ -50,7 +51,7 @@ class Node(dict[str, Any]):
 
 
 class Graph:
-    """``cudnn.pygraph``: one convolution and what follows it."""
+    """``cudnn.pygraph``: one convolution and what follows it, or an attention."""
 
     library: Cudnn
 
@@ -59,9 +60,32 @@ class Graph:
         self.said: dict[str, Any] = {"types": types_, "nodes": {}, "after": []}
         self.ready, self.plan = False, 0
 
-    def tensor(self, name: str, dim: list[int], stride: list[int]) -> Node:
-        self.said["nodes"][name] = node = Node(name=name, dim=dim, stride=stride)
+    def tensor(self, name: str, dim: list[int], stride: list[int], **kind: str) -> Node:
+        self.said["nodes"][name] = node = Node(name=name, dim=dim, stride=stride, **kind)
         return node
+
+    def _attend(
+        self, names: list[str], attn_scale: float, diagonal_alignment: str = "all", diagonal_band_right_bound: int = 0
+    ) -> list[Node]:
+        assert diagonal_band_right_bound == 0
+        self.said |= {"operation": "attend", "scale": attn_scale, "seen": diagonal_alignment}
+        for name in names:
+            self.said["nodes"][name] = Node(name=name)
+        return [self.said["nodes"][name] for name in names]
+
+    def sdpa(self, q: Node, k: Node, v: Node, generate_stats: bool, **scores: Any) -> tuple[Node, Node | None]:
+        assert [n["name"] for n in (q, k, v)] == ["q", "k", "v"]
+        found = self._attend(["out", "statistics"] if generate_stats else ["out"], **scores)
+        return found[0], found[1] if generate_stats else None
+
+    def sdpa_backward(
+        self, q: Node, k: Node, v: Node, o: Node, dO: Node, stats: Node, use_deterministic_algorithm: bool, **scores: Any
+    ) -> list[Node]:
+        assert [n["name"] for n in (q, k, v, o, dO, stats)] == ["q", "k", "v", "out", "grad", "statistics"]
+        if self.library.forward_only:
+            raise NotSupported("backward")
+        assert use_deterministic_algorithm
+        return self._attend(["gq", "gk", "gv"], **scores)
 
     def _conv(self, operation: str, **given: Any) -> Node:
         moves = {k: v for k, v in given.items() if not isinstance(v, Node)}
@@ -103,7 +127,9 @@ class Graph:
 
     def validate(self) -> None:
         nodes = self.said["nodes"].values()
-        assert len({n["uid"] for n in nodes}) == len(nodes) and self.said["nodes"]["out"]["output"] is True
+        assert len({n["uid"] for n in nodes}) == len(nodes)
+        results = [n for n in self.said["nodes"] if n in ("gq", "gk", "gv")] or ["out"]
+        assert all(self.said["nodes"][n]["output"] is True for n in results)
 
     def build_operation_graph(self) -> None:
         self.library.asked += 1
@@ -154,6 +180,9 @@ class Graph:
         assert self.ready and workspace and handle.stream == 0
         self.library.run += 1
         arrays = {name: self._view(node, places[node["uid"]]) for name, node in self.said["nodes"].items()}
+        if self.said["operation"] == "attend":
+            self._attended(arrays)
+            return
         wide = np.float64 if self.said["types"]["compute_data_type"] == "DOUBLE" else np.float32
         first, second = (arrays[name].astype(wide) for name in self.said["inputs"])
         padding = tuple(zip(self.said["pre_padding"], self.said["post_padding"], strict=True))
@@ -169,9 +198,25 @@ class Graph:
         else:
             out[...] = reference.conv_weight_grad(second, first, out.shape, *moves, first.shape[1] // out.shape[1])
 
+    def _attended(self, arrays: dict[str, np.ndarray]) -> None:
+        q, k, v = (arrays[name].astype(np.float32) for name in "qkv")
+        start = {"all": None, "TOP_LEFT": 0, "BOTTOM_RIGHT": k.shape[2] - q.shape[2]}[self.said["seen"]]
+        if "gq" in arrays:
+            out, known = attending.attention(q, k, v, self.said["scale"], start=start, statistics=True)
+            np.testing.assert_allclose(arrays["out"].astype(np.float32), out, atol=2e-2)
+            np.testing.assert_allclose(arrays["statistics"][..., 0], known[0] + np.log(known[1]), atol=1e-4)
+            given = arrays["grad"].astype(np.float32), q, k, v, None, None
+            found = attending.attention_backward(*given, self.said["scale"], start=start)
+            for name, gradient in zip(("gq", "gk", "gv"), found, strict=True):
+                arrays[name][...] = gradient
+            return
+        arrays["out"][...], known = attending.attention(q, k, v, self.said["scale"], start=start, statistics=True)
+        if "statistics" in arrays:
+            arrays["statistics"][..., 0] = known[0] + np.log(known[1])
+
     def _view(self, node: dict[str, Any], address: int) -> np.ndarray:
         assert address % 16 == 0 and sorted(node["stride"])[0] == 1
-        dtype = np.dtype(KINDS[self.said["types"]["io_data_type"]])
+        dtype = np.dtype(KINDS[node.get("data_type", self.said["types"]["io_data_type"])])
         reach = 1 + sum((n - 1) * s for n, s in zip(node["dim"], node["stride"], strict=True))
         memory = np.ctypeslib.as_array((ctypes.c_uint8 * (reach * dtype.itemsize)).from_address(address)).view(dtype)
         return np.lib.stride_tricks.as_strided(memory, node["dim"], [s * dtype.itemsize for s in node["stride"]])
@@ -185,11 +230,12 @@ class Cudnn(types.ModuleType):
         self.asked = self.run = self.read = 0
         self.timed: list[int] = []
         self.unfused: set[str] = set()
-        self.refuses = False
+        self.refuses = self.forward_only = False
         self.__version__, self.backend_version = "1.28.0", lambda: 91900
         self.cudnnGraphNotSupportedError, self.create_handle = NotSupported, Handle
         self.pygraph = type("pygraph", (Graph,), {"library": self})
         self.data_type = types.SimpleNamespace(**{name: name for name in KINDS})
+        self.diagonal_alignment = types.SimpleNamespace(TOP_LEFT="TOP_LEFT", BOTTOM_RIGHT="BOTTOM_RIGHT")
         self.heur_mode = types.SimpleNamespace(A="A", FALLBACK="FALLBACK")
         self.numerical_note = types.SimpleNamespace(NONDETERMINISTIC="order", DOWN_CONVERT_INPUTS="tf32")
         self.build_plan_policy = types.SimpleNamespace(ALL="all", HEURISTICS_CHOICE="first")
@@ -326,3 +372,78 @@ def test_kernels_of_our_own_compute_the_rest(cudnn: Cudnn, monkeypatch: pytest.M
     monkeypatch.setattr(cudnn, "create_handle", create)
     cudnn_plans.forget()
     assert difference(convolve(x, w), expected) < 3e-6 and cudnn.asked == 1
+
+
+@pytest.fixture
+def attentive(cudnn: Cudnn) -> Iterator[Cudnn]:
+    """The library, which attention is asked of too."""
+    nyala.backends.cuda.enable_cudnn_sdp(True)
+    yield cudnn
+    nyala.backends.cuda.enable_cudnn_sdp(False)
+
+
+def heads(number: int, length: int, width: int, dtype: str) -> Any:
+    """(2, number, length, width), a third of a packed projection (2, length, 3, number, width)."""
+    return on_device((2, length, 3, number, width), dtype)[:, :, 1].transpose(0, 2, 1, 3)
+
+
+def attend(q: Any, k: Any, v: Any, **given: Any) -> tuple[Any, ...]:
+    """Result and gradients, and what they are by the reference in float64, in pairs."""
+    table, grad = kernels.of(q), heads(q.shape[1], q.shape[2], v.shape[3], q.dtype.name)
+    out, statistics = table.attention(q, k, v, 0.3, statistics=True, **given)
+    assert table.attention(q, k, v, 0.3, **given)[1] is None
+    found = table.attention_backward(grad, q, k, v, out, statistics, 0.3, **given)
+    wide = [exact(x) for x in (q, k, v)]
+    given = {name: exact(x) if hasattr(x, "get") else x for name, x in given.items()}
+    expected = attending.attention(*wide, 0.3, **given)[0]
+    return zip(
+        (out, *found), (expected, *attending.attention_backward(exact(grad), *wide, None, None, 0.3, **given)), strict=True
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("start", [None, 0, 4, 12])
+@pytest.mark.parametrize("shared", [4, 2])
+def test_attention_and_its_gradients(attentive: Cudnn, shared: int, start: int | None, dtype: str) -> None:
+    q, k, v = heads(4, 9, 16, dtype), heads(shared, 13, 16, dtype), heads(shared, 13, 8, dtype)
+    for a, b in attend(q, k, v, start=start):
+        assert a.dtype == q.dtype and difference(a, b) < TOLERANCE[dtype]
+    assert (attentive.asked, attentive.run) == (3, 3)
+    cudnn_plans.forget()
+    list(attend(q, k, v, start=start))
+    assert (attentive.asked, attentive.read, attentive.run) == (3, 3, 6)
+
+
+def test_our_own_gradient_of_what_cudnn_attended(attentive: Cudnn) -> None:
+    attentive.forward_only = True
+    for a, b in attend(heads(2, 9, 8, "bfloat16"), heads(2, 9, 8, "bfloat16"), heads(2, 9, 8, "bfloat16"), start=0):
+        assert difference(a, b) < TOLERANCE["bfloat16"]
+    assert attentive.run == 2
+
+
+@pytest.mark.parametrize(
+    ("queries", "width", "dtype", "given"),
+    [
+        (8, 8, "float16", {}),
+        (9, 12, "float16", {}),
+        (9, 136, "float16", {}),
+        (9, 8, "float32", {}),
+        (9, 8, "float16", {"start": 2}),
+        (9, 8, "float16", {"start": -1}),
+        (9, 8, "float16", {"dropout": (0.5, (1, 2))}),
+        (9, 8, "float16", {"mask": (9, 9)}),
+    ],
+    ids=["few", "odd", "wide", "float", "middle", "before", "dropout", "mask"],
+)
+def test_our_own_kernels_attend_otherwise(attentive: Cudnn, queries: int, width: int, dtype: str, given: Any) -> None:
+    given = {name: on_device(value, dtype) if name == "mask" else value for name, value in given.items()}
+    for a, b in attend(heads(2, queries, width, dtype), heads(2, 9, width, dtype), heads(2, 9, width, dtype), **given):
+        assert difference(a, b) < TOLERANCE[dtype]
+    assert attentive.asked == attentive.run == 0
+
+
+def test_cudnn_attends_where_it_was_asked_to(cudnn: Cudnn) -> None:
+    q = heads(2, 9, 8, "float16")
+    assert not nyala.backends.cuda.cudnn_sdp_enabled()
+    kernels.of(q).attention(q, q, q, 0.3)
+    assert cudnn.run == 0

@@ -18,7 +18,7 @@ from ..reference.windows import Pads, Size, output_size, sides
 from . import conv as own
 from . import cudnn_plans as plans
 from .after import CODES, End, end_of
-from .cudnn_plans import Kind, Window
+from .cudnn_plans import Convolution, Window
 from .running.launching import blocks_for, launch, suffix
 
 _ALIGNED = 16  # bytes, which plans may count on
@@ -112,7 +112,7 @@ def _weight(w: Any, last: bool, packs: dict[str, Any] | None) -> Any:
     return packs["cudnn"]
 
 
-def _kind(wanted: str, dtype: Any, shapes: tuple[Size, Size, Size], last: bool, moves: tuple[Size, Pads, Size]) -> Kind:
+def _kind(wanted: str, dtype: Any, shapes: tuple[Size, Size, Size], last: bool, moves: tuple[Size, Pads, Size]) -> Convolution:
     """The plan's kind; a picture of one dimension is one of two, a pixel high."""
     stride, padding, dilation = moves
     before, after = zip(*sides(padding), strict=True)
@@ -121,7 +121,7 @@ def _kind(wanted: str, dtype: Any, shapes: tuple[Size, Size, Size], last: bool, 
         shapes = tuple((*s[:2], 1, *s[2:]) for s in shapes)  # type: ignore[assignment]
         window = Window(*((missing, *part) for missing, part in zip((1, 0, 0, 1), window, strict=True)))
     tf32 = dtype == np.float32 and backends.cudnn.allow_tf32
-    return Kind(wanted, dtype.name, *shapes, last, window, tf32)
+    return Convolution(wanted, dtype.name, *shapes, last, window, tf32)
 
 
 def _end(bias: Any, after: After | None, dtype: Any, shape: Size, last: bool) -> End | None:
@@ -133,7 +133,7 @@ def _end(bias: Any, after: After | None, dtype: Any, shape: Size, last: bool) ->
     return end._replace(residual=_lying(cupy().broadcast_to(residual, shape), last)) if residual.dtype == dtype else None
 
 
-def _forward(kind: Kind, arrays: dict[str, Any], end: End) -> Any:
+def _forward(kind: Convolution, arrays: dict[str, Any], end: End) -> Any:
     if end.scale is None and end.residual is None and end.activation in _FUSED:
         fused = kind._replace(bias=end.bias is not None, activation=_FUSED[end.activation])
         y = _run(fused, arrays if end.bias is None else {**arrays, "bias": _lying(end.bias, False)})
@@ -147,7 +147,7 @@ def _forward(kind: Kind, arrays: dict[str, Any], end: End) -> Any:
     return y
 
 
-def _run(kind: Kind, arrays: dict[str, Any]) -> Any:
+def _run(kind: Convolution, arrays: dict[str, Any]) -> Any:
     """What is wanted; None where cuDNN has nothing for it."""
     first = next(iter(arrays.values()))
     shape = getattr(kind, kind.wanted)

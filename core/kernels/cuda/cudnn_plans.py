@@ -1,4 +1,4 @@
-"""Plans of cuDNN for convolutions: asked for once, kept in memory and on the disk, and run on arrays.
+"""Plans of cuDNN: asked for once, kept in memory and on the disk, and run on arrays.
 
 A plan on the disk is for cuDNN's version and the GPU. ``nyala.backends.cudnn.benchmark`` has every candidate timed before one is
 kept. Only deterministic kernels are taken, and those that round to TensorFloat-32 only if ``nyala.backends.cudnn.allow_tf32``.
@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ... import backends
 from ...atomic import atomic_write, storage_errors
@@ -21,9 +21,17 @@ from ..reference.windows import Size
 
 _WORKSPACE = 256 << 20  # bytes of memory to work in that a plan may ask for
 _ROUNDS = 3  # runs of which the quickest counts
-_UIDS = {"x": 1, "w": 2, "y": 3, "bias": 4}
+_NAMES = ("x", "w", "y", "bias", "q", "k", "v", "out", "grad", "statistics", "gq", "gk", "gv")
+_UIDS = {name: uid for uid, name in enumerate(_NAMES, 1)}
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_tanh": "gelu_approx_tanh", "silu": "swish"}
 _DTYPES = {"float32": "FLOAT", "float64": "DOUBLE", "float16": "HALF", "bfloat16": "BFLOAT16"}
+
+
+class Kind(Protocol):
+    """What a plan is made for: hashable, and its ``repr`` tells it from every other kind."""
+
+    def described(self, cudnn: Any, **where: Any) -> Any:
+        """The graph, whose tensors have the uids of their names, its candidates found; nothing is built yet."""
 
 
 class Window(NamedTuple):
@@ -35,8 +43,8 @@ class Window(NamedTuple):
     dilation: Size
 
 
-class Kind(NamedTuple):
-    """What a plan is made for: ``wanted`` is computed from the other two, which are given by their shapes."""
+class Convolution(NamedTuple):
+    """``wanted`` is computed from the other two, which are given by their shapes."""
 
     wanted: str  # "y", "x" or "w"
     dtype: str
@@ -48,6 +56,15 @@ class Kind(NamedTuple):
     tf32: bool
     bias: bool = False
     activation: str = "none"
+
+    def described(self, cudnn: Any, **where: Any) -> Any:
+        """The graph of it, as ``Kind`` has it."""
+        graph = begun(cudnn, self.dtype, **where)
+        shape, out = getattr(self, self.wanted), _result(graph, self)
+        named(out.set_output(True).set_dim(list(shape)).set_stride(_strides(shape, self.last)), self.wanted)
+        out.set_data_type(narrow(cudnn, self.dtype))
+        exact = self.dtype == "float32" and not self.tf32
+        return with_candidates(cudnn, graph, [cudnn.numerical_note.DOWN_CONVERT_INPUTS] if exact else [])
 
 
 class _Plan(NamedTuple):
@@ -95,7 +112,7 @@ def forget() -> None:
 
 
 def run(kind: Kind, arrays: dict[str, Any]) -> bool:
-    """Compute ``kind.wanted`` of ``arrays``, which lie as the kind says; False where cuDNN has no plan for it."""
+    """Compute some of ``arrays`` from the others, which all lie as the kind says; False where cuDNN has no plan for it."""
     device, stream = int(cupy().cuda.runtime.getDevice()), int(cupy().cuda.get_current_stream().ptr)
     places = {_UIDS[name]: int(array.data.ptr) for name, array in arrays.items()}
     with _lock:
@@ -122,7 +139,7 @@ def _plan(kind: Kind, device: int, stream: int, handle: Any, places: dict[int, i
 def _made(kind: Kind, handle: Any, places: dict[int, int], path: Path) -> _Plan | None:
     cudnn = library()
     try:
-        graph = described(cudnn, kind, handle=handle)
+        graph = kind.described(cudnn, handle=handle)
         every = backends.cudnn.benchmark
         policy = cudnn.build_plan_policy
         graph.build_plans(policy.ALL if every else policy.HEURISTICS_CHOICE)
@@ -138,27 +155,34 @@ def _made(kind: Kind, handle: Any, places: dict[int, int], path: Path) -> _Plan 
     return plan
 
 
-def described(cudnn: Any, kind: Kind, **where: Any) -> Any:
-    """The graph of a kind, with its candidates found and those that are not wanted left out; nothing is built yet."""
-    wide = cudnn.data_type.DOUBLE if kind.dtype == "float64" else cudnn.data_type.FLOAT
-    narrow = getattr(cudnn.data_type, _DTYPES[kind.dtype])
-    graph = cudnn.pygraph(io_data_type=narrow, intermediate_data_type=wide, compute_data_type=wide, **where)
-    shape, out = getattr(kind, kind.wanted), _result(graph, kind)
-    out.set_output(True).set_dim(list(shape)).set_stride(_strides(shape, kind.last)).set_data_type(narrow)
-    out.set_uid(_UIDS[kind.wanted])
+def narrow(cudnn: Any, dtype: str) -> Any:
+    """cuDNN's name of a dtype."""
+    return getattr(cudnn.data_type, _DTYPES[dtype])
+
+
+def begun(cudnn: Any, dtype: str, **where: Any) -> Any:
+    """An empty graph for arrays of a dtype, computed in float, or in double."""
+    wide = cudnn.data_type.DOUBLE if dtype == "float64" else cudnn.data_type.FLOAT
+    return cudnn.pygraph(io_data_type=narrow(cudnn, dtype), intermediate_data_type=wide, compute_data_type=wide, **where)
+
+
+def named(tensor: Any, name: str) -> Any:
+    """The tensor of a graph, with the uid by which ``run`` finds its array."""
+    return tensor.set_uid(_UIDS[name])
+
+
+def with_candidates(cudnn: Any, graph: Any, unwanted: list[Any], workspace: int = _WORKSPACE) -> Any:
+    """The graph with its candidates found, but those that are not wanted: with such notes, or more memory to work in."""
     graph.validate()
     graph.build_operation_graph()
     graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
-    unwanted = [cudnn.numerical_note.NONDETERMINISTIC]
-    if kind.dtype == "float32" and not kind.tf32:
-        unwanted.append(cudnn.numerical_note.DOWN_CONVERT_INPUTS)
-    graph.deselect_numeric_notes(unwanted)
-    graph.deselect_workspace_greater_than(_WORKSPACE)
+    graph.deselect_numeric_notes([cudnn.numerical_note.NONDETERMINISTIC, *unwanted])
+    graph.deselect_workspace_greater_than(workspace)
     graph.check_support()
     return graph
 
 
-def _result(graph: Any, kind: Kind) -> Any:
+def _result(graph: Any, kind: Convolution) -> Any:
     """The graph's last tensor."""
     given = {name: _tensor(graph, name, getattr(kind, name), kind.last) for name in "xwy" if name != kind.wanted}
     stride, before, after, dilation = map(list, kind.window)
@@ -175,9 +199,7 @@ def _result(graph: Any, kind: Kind) -> Any:
 
 
 def _tensor(graph: Any, name: str, shape: Size, last: bool) -> Any:
-    tensor = graph.tensor(name=name, dim=list(shape), stride=_strides(shape, last))
-    tensor.set_uid(_UIDS[name])
-    return tensor
+    return named(graph.tensor(name=name, dim=list(shape), stride=_strides(shape, last)), name)
 
 
 def _strides(shape: Size, last: bool) -> list[int]:

@@ -1,0 +1,166 @@
+"""Attention and its gradients by cuDNN where ``nyala.backends.cuda.enable_cudnn_sdp(True)`` asked for it, else by ``attention``.
+
+cuDNN is asked about halves alone, without masks and dropout: all keys, or causal. Arrays are read as they lie. A value that is
+not finite may reach queries that do not see its key, which the kernels of our own rule out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ... import backends
+from ...devices import cupy
+from . import attention as own
+from . import cudnn_plans as plans
+
+_WIDEST = 128  # numbers of a head
+_EACH = 8  # numbers that lie together: 16 bytes, which a head's width and all strides are multiples of
+_FEW = 8  # queries up to which ``attention_few.cu`` has kernels of its own: keys that grow would need a plan for each length
+_WORKSPACE = 1 << 30  # bytes: gradients in a fixed order are summed from one part for each block of keys
+_BANDS = {"first": "TOP_LEFT", "last": "BOTTOM_RIGHT"}
+
+Lies = tuple[tuple[int, ...], tuple[int, ...]]  # a shape (B, H, L, E), and its strides in elements
+
+
+class Forward(NamedTuple):
+    """softmax(q k^T * scale) v, ``seen``: "all" keys, "first" where query 0 sees key 0 alone, "last" where the last sees all."""
+
+    dtype: str
+    q: Lies
+    k: Lies
+    v: Lies
+    out: Lies
+    scale: float
+    seen: str
+    statistics: bool
+
+    def described(self, cudnn: Any, **where: Any) -> Any:
+        """The graph of it, as ``Kind`` has it; the statistics are the logarithms of the sums of exponentials, in float."""
+        graph = plans.begun(cudnn, self.dtype, **where)
+        given = {name: _tensor(graph, name, getattr(self, name)) for name in ("q", "k", "v")}
+        out, statistics = graph.sdpa(**given, generate_stats=self.statistics, **_scores(cudnn, self))
+        _wanted(cudnn, out, "out", self.out, self.dtype)
+        if self.statistics:
+            _wanted(cudnn, statistics, "statistics", _rows(self.q), "float32")
+        return plans.with_candidates(cudnn, graph, [], _WORKSPACE)
+
+
+class Backward(NamedTuple):
+    """The gradients of ``Forward``, in a fixed order of sums."""
+
+    dtype: str
+    q: Lies
+    k: Lies
+    v: Lies
+    out: Lies
+    grad: Lies
+    gq: Lies
+    gk: Lies
+    gv: Lies
+    scale: float
+    seen: str
+
+    def described(self, cudnn: Any, **where: Any) -> Any:
+        """The graph of it, as ``Kind`` has it."""
+        graph = plans.begun(cudnn, self.dtype, **where)
+        q, k, v, out, grad = (_tensor(graph, name, getattr(self, name)) for name in ("q", "k", "v", "out", "grad"))
+        statistics = _tensor(graph, "statistics", _rows(self.q), data_type=plans.narrow(cudnn, "float32"))
+        given = {"q": q, "k": k, "v": v, "o": out, "dO": grad, "stats": statistics}
+        found = graph.sdpa_backward(**given, use_deterministic_algorithm=True, **_scores(cudnn, self))
+        for name, tensor in zip(("gq", "gk", "gv"), found, strict=True):
+            _wanted(cudnn, tensor, name, getattr(self, name), self.dtype)
+        return plans.with_candidates(cudnn, graph, [], _WORKSPACE)
+
+
+def attention(
+    q: Any, k: Any, v: Any, scale: float, allowed: Any = None, mask: Any = None, start: int | None = None,
+    dropout: tuple[float, tuple[int, int]] | None = None, statistics: bool = False,
+) -> tuple[Any, Any]:  # fmt: skip
+    seen = _seen(q, k, start) if allowed is mask is dropout is None and backends.cuda.cudnn_sdp_enabled() else None
+    if seen is not None and q.shape[2] > _FEW and _can(q, k, v):
+        out = _empty(q, v.shape[3])
+        found = cupy().empty((1, *q.shape[:3]), np.float32) if statistics else None
+        arrays = {"q": q, "k": k, "v": v, "out": out}
+        kind = Forward(q.dtype.name, *map(_lies, arrays.values()), float(scale), seen, statistics)
+        if plans.run(kind, arrays if found is None else {**arrays, "statistics": found}):
+            return out, found
+    return own.attention(q, k, v, scale, allowed, mask, start, dropout, statistics)
+
+
+def attention_backward(
+    grad: Any, q: Any, k: Any, v: Any, out: Any, statistics: Any, scale: float, allowed: Any = None, mask: Any = None,
+    start: int | None = None, dropout: tuple[float, tuple[int, int]] | None = None,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    if statistics is not None and statistics.shape[0] == 1:  # cuDNN's
+        seen = _seen(q, k, start)
+        if seen is not None and _can(q, k, v, grad, out):
+            found = tuple(_empty(t, t.shape[3]) for t in (q, k, v))
+            arrays = dict(zip(("q", "k", "v", "out", "grad", "gq", "gk", "gv"), (q, k, v, out, grad, *found), strict=True))
+            kind = Backward(q.dtype.name, *map(_lies, arrays.values()), float(scale), seen)
+            if plans.run(kind, {**arrays, "statistics": statistics}):
+                return found
+        statistics = cupy().concatenate([statistics, cupy().ones_like(statistics)])  # a largest score, and a sum above it
+    return own.attention_backward(grad, q, k, v, out, statistics, scale, allowed, mask, start, dropout)
+
+
+def _seen(q: Any, k: Any, start: int | None) -> str | None:
+    """What ``Forward.seen`` is where query i sees keys 0..start + i; None where cuDNN has no word for it."""
+    queries, keys = q.shape[2], k.shape[2]
+    if start is None or start >= keys - 1:
+        return "all"
+    if start == 0:
+        return "first"
+    return "last" if 0 < start == keys - queries else None
+
+
+def _can(*arrays: Any) -> bool:
+    """Whether cuDNN may be asked: it is there, and the arrays are halves whose heads lie as it reads them."""
+    return (
+        arrays[0].dtype.name in ("float16", "bfloat16")
+        and all(x.dtype == arrays[0].dtype and x.size and _suits(x) for x in arrays)
+        and plans.library() is not None
+    )
+
+
+def _suits(x: Any) -> bool:
+    shape, strides = _lies(x)
+    whole = all(stride > 0 and stride % _EACH == 0 for stride in strides[:3])
+    return whole and strides[3] == 1 and shape[3] % _EACH == 0 and shape[3] <= _WIDEST and x.data.ptr % 16 == 0
+
+
+def _lies(x: Any) -> Lies:
+    """Its shape and strides; a stride that leads nowhere is that of a full array, whatever was said."""
+    full = [x.shape[1] * x.shape[2] * x.shape[3], x.shape[2] * x.shape[3], x.shape[3], 1]
+    own_strides = (stride // x.itemsize for stride in x.strides)
+    return x.shape, tuple(f if n == 1 else s for n, s, f in zip(x.shape, own_strides, full, strict=True))
+
+
+def _rows(q: Lies) -> Lies:
+    """A number for each query: (B, H, L, 1), full."""
+    batch, heads, queries, _ = q[0]
+    return (batch, heads, queries, 1), (heads * queries, queries, 1, 1)
+
+
+def _empty(like: Any, width: int) -> Any:
+    """(B, H, L, width), a view of (B, L, H, width)."""
+    batch, heads, length, _ = like.shape
+    return cupy().empty((batch, length, heads, width), like.dtype).transpose(0, 2, 1, 3)
+
+
+def _tensor(graph: Any, name: str, lies: Lies, **more: Any) -> Any:
+    return plans.named(graph.tensor(name=name, dim=list(lies[0]), stride=list(lies[1]), **more), name)
+
+
+def _wanted(cudnn: Any, tensor: Any, name: str, lies: Lies, dtype: str) -> None:
+    plans.named(tensor.set_output(True).set_dim(list(lies[0])).set_stride(list(lies[1])), name)
+    tensor.set_data_type(plans.narrow(cudnn, dtype))
+
+
+def _scores(cudnn: Any, kind: Forward | Backward) -> dict[str, Any]:
+    """How queries and keys are compared, as cuDNN's words have it."""
+    if kind.seen == "all":
+        return {"attn_scale": kind.scale}
+    alignment = getattr(cudnn.diagonal_alignment, _BANDS[kind.seen])
+    return {"attn_scale": kind.scale, "diagonal_alignment": alignment, "diagonal_band_right_bound": 0}
