@@ -21,6 +21,8 @@ _FEW = 8  # queries up to which ``attention_few.cu`` has kernels of its own: key
 _WORKSPACE = 1 << 30  # bytes: gradients in a fixed order are summed from one part for each block of keys
 _BANDS = {"first": "TOP_LEFT", "last": "BOTTOM_RIGHT"}
 
+_NAMES = ("q", "k", "v", "out", "grad", "gq", "gk", "gv")  # of tensors, in the order of ``lies``
+
 Lies = tuple[tuple[int, ...], tuple[int, ...]]  # a shape (B, H, L, E), and its strides in elements
 
 
@@ -28,10 +30,7 @@ class Forward(NamedTuple):
     """softmax(q k^T * scale) v, ``seen``: "all" keys, "first" where query 0 sees key 0 alone, "last" where the last sees all."""
 
     dtype: str
-    q: Lies
-    k: Lies
-    v: Lies
-    out: Lies
+    lies: tuple[Lies, ...]
     scale: float
     seen: str
     statistics: bool
@@ -39,11 +38,11 @@ class Forward(NamedTuple):
     def described(self, cudnn: Any, **where: Any) -> Any:
         """The graph of it, as ``Kind`` has it; the statistics are the logarithms of the sums of exponentials, in float."""
         graph = plans.begun(cudnn, self.dtype, **where)
-        given = {name: _tensor(graph, name, getattr(self, name)) for name in ("q", "k", "v")}
-        out, statistics = graph.sdpa(**given, generate_stats=self.statistics, **_scores(cudnn, self))
-        _wanted(cudnn, out, "out", self.out, self.dtype)
+        q, k, v = (_tensor(graph, *pair) for pair in zip(_NAMES[:3], self.lies, strict=False))
+        out, statistics = graph.sdpa(q=q, k=k, v=v, generate_stats=self.statistics, **_scores(cudnn, self))
+        _wanted(cudnn, out, "out", self.lies[3], self.dtype)
         if self.statistics:
-            _wanted(cudnn, statistics, "statistics", _rows(self.q), "float32")
+            _wanted(cudnn, statistics, "statistics", _rows(self.lies[0]), "float32")
         return plans.with_candidates(cudnn, graph, [], _WORKSPACE)
 
 
@@ -51,26 +50,19 @@ class Backward(NamedTuple):
     """The gradients of ``Forward``, in a fixed order of sums."""
 
     dtype: str
-    q: Lies
-    k: Lies
-    v: Lies
-    out: Lies
-    grad: Lies
-    gq: Lies
-    gk: Lies
-    gv: Lies
+    lies: tuple[Lies, ...]
     scale: float
     seen: str
 
     def described(self, cudnn: Any, **where: Any) -> Any:
         """The graph of it, as ``Kind`` has it."""
         graph = plans.begun(cudnn, self.dtype, **where)
-        q, k, v, out, grad = (_tensor(graph, name, getattr(self, name)) for name in ("q", "k", "v", "out", "grad"))
-        statistics = _tensor(graph, "statistics", _rows(self.q), data_type=plans.narrow(cudnn, "float32"))
+        q, k, v, out, grad = (_tensor(graph, *pair) for pair in zip(_NAMES[:5], self.lies, strict=False))
+        statistics = _tensor(graph, "statistics", _rows(self.lies[0]), data_type=plans.narrow(cudnn, "float32"))
         given = {"q": q, "k": k, "v": v, "o": out, "dO": grad, "stats": statistics}
         found = graph.sdpa_backward(**given, use_deterministic_algorithm=True, **_scores(cudnn, self))
-        for name, tensor in zip(("gq", "gk", "gv"), found, strict=True):
-            _wanted(cudnn, tensor, name, getattr(self, name), self.dtype)
+        for name, tensor, lies in zip(_NAMES[5:], found, self.lies[5:], strict=True):
+            _wanted(cudnn, tensor, name, lies, self.dtype)
         return plans.with_candidates(cudnn, graph, [], _WORKSPACE)
 
 
@@ -83,7 +75,7 @@ def attention(
         out = _empty(q, v.shape[3])
         found = cupy().empty((1, *q.shape[:3]), np.float32) if statistics else None
         arrays = {"q": q, "k": k, "v": v, "out": out}
-        kind = Forward(q.dtype.name, *map(_lies, arrays.values()), float(scale), seen, statistics)
+        kind = Forward(q.dtype.name, tuple(map(_lies, arrays.values())), float(scale), seen, statistics)
         if plans.run(kind, arrays if found is None else {**arrays, "statistics": found}):
             return out, found
     return own.attention(q, k, v, scale, allowed, mask, start, dropout, statistics)
@@ -97,8 +89,8 @@ def attention_backward(
         seen = _seen(q, k, start)
         if seen is not None and _can(q, k, v, grad, out):
             found = tuple(_empty(t, t.shape[3]) for t in (q, k, v))
-            arrays = dict(zip(("q", "k", "v", "out", "grad", "gq", "gk", "gv"), (q, k, v, out, grad, *found), strict=True))
-            kind = Backward(q.dtype.name, *map(_lies, arrays.values()), float(scale), seen)
+            arrays = dict(zip(_NAMES, (q, k, v, out, grad, *found), strict=True))
+            kind = Backward(q.dtype.name, tuple(map(_lies, arrays.values())), float(scale), seen)
             if plans.run(kind, {**arrays, "statistics": statistics}):
                 return found
         statistics = cupy().concatenate([statistics, cupy().ones_like(statistics)])  # a largest score, and a sum above it
