@@ -414,6 +414,20 @@ def test_attention_and_its_gradients(attentive: Cudnn, shared: int, start: int |
     assert (attentive.asked, attentive.read, attentive.run) == (3, 3, 6)
 
 
+def test_a_layer_of_attention(attentive: Cudnn) -> None:
+    layer = nyala.nn.MultiheadAttention(32, 4, batch_first=True).to(dtype=nyala.float16)
+    x = nyala.tensor(rng.standard_normal((2, 11, 32)).astype(np.float16))
+    found = []
+    for device in ("cpu", "cuda:0"):
+        layer.zero_grad()
+        y = layer.to(device)(given := x.to(device), given, given, need_weights=False)[0]
+        y.sum().backward()
+        found.append([t.cpu().numpy().astype(np.float64) for t in (y.detach(), *(p.grad for p in layer.parameters()))])
+    for a, b in zip(*found, strict=True):
+        assert np.abs(a - b).max() < 4e-3 * max(1, np.abs(a).max())
+    assert attentive.run == 2
+
+
 def test_our_own_gradient_of_what_cudnn_attended(attentive: Cudnn) -> None:
     attentive.forward_only = True
     for a, b in attend(heads(2, 9, 8, "bfloat16"), heads(2, 9, 8, "bfloat16"), heads(2, 9, 8, "bfloat16"), start=0):
