@@ -173,8 +173,8 @@ def arange(
     whole = all(isinstance(n, int) for n in (first, last, step))
     kind = dtypes.parse(dtype) if dtype is not None else dtypes.int64 if whole else dtypes.default_dtype()
     count = math.ceil((last - first) / step)
-    array = (first + step * np.arange(count)).astype(kind)
-    return Tensor(devices.move(array, devices.parse(device)), requires_grad)
+    array = (first + step * devices.module_for(devices.parse(device)).arange(count)).astype(kind)
+    return Tensor(array, requires_grad)
 
 
 def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: str | None = None) -> Tensor:

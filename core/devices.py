@@ -136,6 +136,12 @@ def move(array: Any, device: str) -> Any:
         return cupy().asarray(array)
 
 
+def move_constant(array: np.ndarray[Any, Any], device: str) -> Any:
+    """``move`` for what depends on shapes alone, as a table of distances: a call that is captured as a graph keeps it."""
+    kept = None if device == "cpu" or here.tracer is None else here.tracer.constant(array)
+    return move(array, device) if kept is None else kept
+
+
 def is_pinned(array: Any) -> bool:
     """Whether a NumPy array lies in memory that a GPU reads by itself."""
     while isinstance(array, np.ndarray):

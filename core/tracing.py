@@ -70,6 +70,17 @@ def again(function: Callable[[], Any], same: Callable[[], str] | None = None) ->
         here.tracer.again(function, same)
 
 
+def tells_later(wrong: Callable[[], Any], what: str) -> bool:
+    """Whether the host cannot look at values now, as in a call that is being captured. Then a launch in which ``wrong()``, a bool
+    array without dimensions, is true has a later call raise an IndexRangeError that begins with ``what``."""
+    return here.tracer is not None and here.tracer.tells_later(wrong, what)
+
+
+def may_look() -> bool:
+    """Whether the host may look at values on a GPU now: not while a call is being captured."""
+    return here.tracer is None or here.tracer.may_look
+
+
 def unready(reason: str) -> None:
     """In a call that is being captured: leave it to run as it stands, for it does what only a first call does."""
     if here.tracer is not None:

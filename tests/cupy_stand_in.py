@@ -268,9 +268,14 @@ class ndarray:  # noqa: N801 - CuPy's name
         place = functools.reduce(getattr, function.__module__.split(".")[1:], module())
         return getattr(place, function.__name__)(*args, **kwargs)
 
-    def get(self) -> np.ndarray[Any, Any]:
+    def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray[Any, Any]:
         _not_captured("a copy to the host")
-        return self._array.copy()
+        if not blocking:
+            LOG.append(("copy back", stream.ptr))
+        if out is None:
+            return self._array.copy(order)
+        out[...] = self._array
+        return out  # type: ignore[no-any-return]
 
     def set(self, array: np.ndarray[Any, Any], stream: Any = None) -> None:
         assert isinstance(array, np.ndarray) and array.shape == self.shape and array.dtype == self.dtype
@@ -294,9 +299,16 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     def __getitem__(self, index: Any) -> ndarray:
         plain, advanced = _plain_index(index, self._array)
-        if advanced:
-            _check_current([self])
-        return _wrapped(self._array[plain], [] if advanced else [self])
+        if not advanced:
+            return _wrapped(self._array[plain], [self])  # type: ignore[no-any-return]
+        _check_current([self])
+
+        def compute() -> Any:
+            return self._array[_plain_index(index, self._array)[0]]
+
+        chosen = _wrapped(compute(), [])
+        _written_down(compute, chosen, [self])
+        return chosen  # type: ignore[no-any-return]
 
     def __setitem__(self, index: Any, value: Any) -> None:
         plain, advanced = _plain_index(index, self._array)
@@ -476,8 +488,10 @@ def _call(name: str, function: Any, args: Any, kwargs: Any, skip: int = 0) -> An
         wrapped.base, wrapped._device = None, sources[0]._device
     elif any(w.base is None and not any(w is s for s in sources) for w in _arrays(wrapped)):
         _check_current(sources)
-    if name not in ("empty", "empty_like"):  # memory is given once, not at each launch
+    if name not in ("empty", "empty_like"):
         _written_down(compute, wrapped, sources)
+    elif _capture.graph is not None and wrapped.dtype.kind == "f":  # memory is given once, not at each launch
+        wrapped._array[...] = np.nan
     return wrapped
 
 

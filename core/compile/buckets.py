@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ArgumentError
 from ..tensor import Tensor
-from .program import mapped
+from .program import mapped, mapped_result
 
 
 class Buckets:
@@ -51,14 +50,10 @@ class Buckets:
         """The results cut back: those as long as the bucket along its dimension."""
 
         def change(leaf: Any) -> Any:
-            if dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
-                return dataclasses.replace(
-                    leaf, **{f.name: mapped(getattr(leaf, f.name), change) for f in dataclasses.fields(leaf)}
-                )
             fits = isinstance(leaf, Tensor) and leaf.ndim > self.dim >= -leaf.ndim and leaf.shape[self.dim] == size
             return leaf.narrow(self.dim, 0, length) if fits else leaf
 
-        return mapped(result, change)
+        return mapped_result(result, change)
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -3,8 +3,8 @@
 The first calls run as always, on the stream that the graphs will use: kernels are compiled and plans made there. Then the call is
 captured: forward, backward, clipping, the optimizer's step and what follows it are one graph. What changes from launch to launch
 (random keys, counts of steps, rates) lies in device memory that kernels read; the host computes it anew before each launch and
-sends it by one copy. Code whose state in Python cannot be split in that way ends a graph, runs as it stands after each launch, and
-the next graph begins behind it. Arguments are copied to where the graphs read them, results out of where they write.
+sends it by one copy. Code whose state in Python cannot be split in that way ends a graph, runs as it stands after each launch,
+and the next graph begins behind it. Arguments are copied to where the graphs read them, results out of where they write.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..errors import DeviceError, NyalaError
 from ..tensor import Tensor
 from ..tracing import here
 from .graphs import Recording
-from .program import leaves, mapped
+from .program import mapped_result
 from .undo import Before
 from .watch import Capturing, Unready, Watch
 
 _WARM = 2  # calls before the capture
 _MOST = 4  # recordings of one signature, which differ in the tensors that have a gradient when the call begins
-_TRIES = 4  # captures that were put off
+_TRIES = 16  # captures that were put off: a loss scaler may leave out as many steps before the first
 
 
 class Capture:
@@ -178,12 +178,14 @@ def _check_undone(recording: Recording, reason: str) -> None:
 
 def _copied(result: Any) -> Any:
     """Results in memory that the next launch does not write to."""
-    return mapped(result, lambda t: Tensor._made(t.array.copy(), None, 0) if isinstance(t, Tensor) else t)
+    return mapped_result(result, lambda t: Tensor._made(t.array.copy(), None, 0) if isinstance(t, Tensor) else t)
 
 
 def _unfit(result: Any) -> str:
     """Why a result cannot come out of a graph."""
-    for leaf in leaves(result):
+    found: list[Any] = []
+    mapped_result(result, found.append)
+    for leaf in found:
         if not isinstance(leaf, Tensor):
             if leaf is not None:
                 return f"it returns {type(leaf).__name__}: return tensors"

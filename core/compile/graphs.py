@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import devices
-from ..errors import DeviceError
+from ..errors import DeviceError, IndexRangeError
 from ..tensor import Tensor
 from .program import Key
 from .settings import Settings
@@ -45,6 +45,7 @@ class Graph:
         self._first: list[tuple[int, Any]] = []
         self._same: list[Callable[[], str]] = []
         self._constants: list[tuple[Any, np.ndarray[Any, Any]]] = []
+        self._faults = Faults()
         self.kept: list[Any] = []  # arrays that others made and might let go of
 
     def held(self, numbers: Callable[[], Sequence[float]]) -> Any:
@@ -70,9 +71,17 @@ class Graph:
         self._constants.append((made, array))
         return made
 
+    def tell(self, wrong: Any, what: str) -> None:
+        """Have the call behind a launch in which ``wrong`` was true raise an error."""
+        self._faults.add(wrong, what)
+
     def changed(self) -> str:
         """Why the graph does not hold any more."""
         return next((why for same in self._same if (why := same())), "")
+
+    def close(self) -> None:
+        """The last that is captured."""
+        self._faults.capture(self.constant)
 
     def end(self, graph: Any) -> None:
         """Captured: sends what it reads, and launches it for the first time."""
@@ -81,11 +90,57 @@ class Graph:
             made.set(array, stream=self._stream)
         self._settings.send(self._stream, self._first)
         graph.launch(self._stream)
+        self._faults.send(self._stream)
 
     def run(self) -> None:
+        self._faults.check()
         values = [(place, function()) for function, place in self._host]
         self._settings.send(self._stream, [v for v in values if v[0] >= 0])
         self._graph.launch(self._stream)  # type: ignore[attr-defined]  # it has been captured
+        self._faults.send(self._stream)
+
+
+class Faults:
+    """What a graph finds wrong with its input, as a token that is in no table: the host learns of it when a later call begins."""
+
+    def __init__(self) -> None:
+        self._wrong: list[tuple[Any, str]] = []
+        self._flags: Any = None  # (faults,) bool on the device, as the last launch has found them
+        self._seen: np.ndarray[Any, Any] | None = None  # the same in pinned memory, until an error has told of them
+        self._arrived: Any = None
+
+    def add(self, wrong: Any, what: str) -> None:
+        self._wrong.append((wrong, what))
+
+    def capture(self, constant: Callable[[np.ndarray[Any, Any]], Any]) -> None:
+        """Within the graph: all in one array, so that one copy brings them; once found, a fault stays."""
+        if self._wrong:
+            cupy = devices.cupy()
+            self._flags = constant(np.zeros(len(self._wrong), bool))
+            cupy.logical_or(self._flags, cupy.stack([wrong for wrong, _ in self._wrong]), out=self._flags)
+
+    def send(self, stream: Any) -> None:
+        """Behind a launch: start the copy to the host."""
+        if self._flags is None:
+            return
+        if self._seen is None:
+            self._seen = devices.pinned(np.zeros(len(self._wrong), bool))
+            self._arrived = devices.cupy().cuda.Event(disable_timing=True)
+        self._flags.get(stream=stream, out=self._seen, blocking=False)
+        self._arrived.record(stream)
+
+    def check(self) -> None:
+        """Before a launch: raise for what an earlier one has found, if that is known by now."""
+        if self._seen is None or not self._arrived.done or not self._seen.any():
+            return
+        what = self._wrong[int(self._seen.argmax())][1]
+        self._flags[...] = False
+        self._seen[...] = False
+        raise IndexRangeError(
+            f"{what}, in an earlier call of a compiled function",
+            why="a CUDA graph goes on where an index is wrong; this is told when a later call begins",
+            fix="call the function itself, without compile, on the inputs before: it names the place",
+        )
 
 
 class Outside:
@@ -174,6 +229,7 @@ class Recording:
     def end(self) -> None:
         graph, self.graph = self.graph, None
         assert graph is not None, "begun before"
+        graph.close()
         self._place.close()
         captured = self._stream.end_capture()
         if not self.parts:

@@ -6,7 +6,7 @@ A ``Ref`` stands for the array in a slot, wherever it occurs among a node's argu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,17 @@ def mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(tree, slice):
         return slice(*(mapped(t, change) for t in (tree.start, tree.stop, tree.step)))
     return change(tree)
+
+
+def mapped_result(result: Any, change: Callable[[Any], Any]) -> Any:
+    """``mapped``, with dataclasses taken apart too: what models return."""
+
+    def part(leaf: Any) -> Any:
+        if not is_dataclass(leaf) or isinstance(leaf, type):
+            return change(leaf)
+        return replace(leaf, **{f.name: mapped_result(getattr(leaf, f.name), change) for f in fields(leaf)})
+
+    return mapped(result, part)
 
 
 def leaves(tree: Any) -> Iterator[Any]:

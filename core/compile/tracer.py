@@ -116,6 +116,8 @@ class Tracer:
         known: tensors that the run may use: parameters, buffers and what else the function holds.
     """
 
+    may_look = True
+
     def __init__(self, known: Sequence[Tensor]) -> None:
         self.program = Program()
         self.active = False
@@ -382,6 +384,9 @@ class Tracer:
 
     def on_host(self, words: tuple[int, int]) -> None:
         """Bits are drawn by a kernel that is recorded as any other."""
+
+    def tells_later(self, wrong: Callable[[], Any], what: str) -> bool:  # noqa: ARG002 - see Capturing
+        return False
 
     def noted(self, state: tuple[int, int, int]) -> None:
         """The ambient stream's state may be gone back to: ``rewound`` says so."""

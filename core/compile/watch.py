@@ -14,12 +14,14 @@ from .graphs import Draws, Graph, Recording
 from .undo import Before
 
 
-class Unready(Exception):
+class Unready(Exception):  # noqa: N818 - no error: the call runs as it stands
     """The call does what only a first call does, as making an optimizer's state: it is to be captured later."""
 
 
 class Watch:
     """Looks on while a call runs as always, before it is captured."""
+
+    may_look = True
 
     def __init__(self) -> None:
         self.refused = ""
@@ -77,6 +79,9 @@ class Watch:
     def keep(self, arrays: Any) -> None:
         """Nothing reads them later on."""
 
+    def tells_later(self, wrong: Callable[[], Any], what: str) -> bool:  # noqa: ARG002 - see Capturing
+        return False
+
     def unready(self, reason: str) -> None:
         """This is the first call that ``Unready`` waits for."""
 
@@ -89,6 +94,8 @@ class Watch:
 
 class Capturing(Watch):
     """Makes the host's share of a call repeatable, while the stream writes down the device's."""
+
+    may_look = False
 
     def __init__(self, recording: Recording, known: Sequence[Tensor], before: Before) -> None:
         super().__init__()
@@ -137,6 +144,10 @@ class Capturing(Watch):
 
     def keep(self, arrays: Any) -> None:
         self._graph.kept.append(arrays)
+
+    def tells_later(self, wrong: Callable[[], Any], what: str) -> bool:
+        self._graph.tell(wrong(), what)
+        return True
 
     def unready(self, reason: str) -> None:
         raise Unready(reason)

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from ..errors import ArgumentError, IndexRangeError
 from ..tensor import Tensor
+from ..tracing import tells_later
 from . import functional as F
 from . import init
 from .linear import new_parameter
@@ -88,7 +89,11 @@ def check_token_ids(ids: Tensor, vocab_size: int, what: str = "") -> None:
     Raises:
         IndexRangeError: an id below 0, or not below ``vocab_size``.
     """
-    if not ids.numel():
+    array = ids.array
+    if not ids.numel() or tells_later(
+        lambda: (array.min() < 0) | (array.max() >= vocab_size),
+        f"a token id in {what or 'the texts'} that the vocabulary of {vocab_size} tokens has not",
+    ):
         return
     low, high = int(ids.min().item()), int(ids.max().item())
     if low < 0 or high >= vocab_size:

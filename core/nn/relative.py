@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..create import from_numpy
+from ..devices import move_constant
 from ..errors import ArgumentError
 from ..tensor import Tensor
 from . import functional as F
@@ -78,7 +78,7 @@ class RelativePositionBias(Module):
         first = -(start + query_length - 1)  # the distance from the last query to the first key
         line = relative_buckets(np.arange(first, key_length - start), self.num_buckets, self.max_distance, self.bidirectional)
         places = np.arange(key_length)[None, :] - np.arange(start, start + query_length)[:, None] - first
-        table = F.embedding(from_numpy(line[places]).to(self.weight.device), self.weight)
+        table = F.embedding(Tensor(move_constant(line[places], self.weight.device)), self.weight)
         return table.permute(2, 0, 1).unsqueeze(0)
 
     def extra_repr(self) -> str:

@@ -19,6 +19,7 @@ from ..devices import check_same, module_of, move, of, use
 from ..errors import ArgumentError, DtypeError, GradError, IndexRangeError, ShapeError
 from ..operation import Operation
 from ..tensor import Tensor
+from ..tracing import tells_later
 from .elementwise import where
 from .operands import as_tensor, axis_of, broadcast_error, require_tensors
 from .sum_to import sum_to
@@ -52,12 +53,19 @@ def _checked_index(index: Any, x: Any) -> Any:
     axis = 0
     for part, width in zip(parts, widths, strict=True):
         if hasattr(part, "dtype") and part.size and not _is_mask(part) and axis < x.ndim:
-            low, high, size = int(part.min()), int(part.max()), x.shape[axis]
-            if low < -size or high >= size:
-                bad = high if high >= size else low
-                raise _index_error(index, x.shape, f"index {bad} is out of bounds for axis {axis} with size {size}")
+            _check_part(part, index, x.shape, axis)
         axis += x.ndim - sum(widths) if part is Ellipsis else width
     return index
+
+
+def _check_part(part: Any, index: Any, shape: tuple[int, ...], axis: int) -> None:
+    size = shape[axis]
+    if tells_later(lambda: (part.min() < -size) | (part.max() >= size), f"an index outside axis {axis} of {shape}"):
+        return
+    low, high = int(part.min()), int(part.max())
+    if low < -size or high >= size:
+        bad = high if high >= size else low
+        raise _index_error(index, shape, f"index {bad} is out of bounds for axis {axis} with size {size}")
 
 
 def _is_mask(part: Any) -> bool:
@@ -206,13 +214,17 @@ def _grid(index: Any, axis: int) -> tuple[Any, ...]:
     return tuple(grid)
 
 
-def _check_range(index: Any, size: int, what: str) -> None:
+def _check_range(index: Any, size: int, what: str) -> Any:
+    """The index, all of it from 0 to ``size - 1``: a wrong one raises, or is brought there where that is told later."""
     if not index.size:
-        return
+        return index
+    if tells_later(lambda: (index.min() < 0) | (index.max() >= size), f"{what}: an index outside a dimension of length {size}"):
+        return index.clip(0, size - 1)
     low, high = int(index.min()), int(index.max())
     if low < 0 or high >= size:
         bad = high if high >= size else low
         raise IndexRangeError(f"{what}: index {bad} in a dimension of length {size}", fix=f"use indices from 0 to {size - 1}")
+    return index
 
 
 def _check_fits(what: str, dim: int, index: Tensor, input: Tensor, src: Tensor | None = None) -> None:
@@ -283,7 +295,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     if input.ndim == 0:
         return gather(input.reshape(1), 0, index.reshape(1)).reshape(())
     axis = axis_of(dim, input.ndim, "gather")
-    _check_range(places, input.shape[axis], "gather")
+    places = _check_range(places, input.shape[axis], "gather")
     return Gather(axis, places).apply(input)
 
 
@@ -299,7 +311,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     if input.ndim == 0:
         return scatter_add(input.reshape(1), 0, index.reshape(1), src.reshape(1)).reshape(())
     axis = axis_of(dim, input.ndim, "scatter_add")
-    _check_range(places, input.shape[axis], "scatter_add")
+    places = _check_range(places, input.shape[axis], "scatter_add")
     return ScatterAdd(axis, places).apply(input, src.to(input.dtype))
 
 
@@ -321,7 +333,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | N
     places = _integer_index(index, "scatter")
     _check_fits("scatter", dim, index, input, value)
     axis = axis_of(dim, input.ndim, "scatter")
-    _check_range(places, input.shape[axis] if input.ndim else 1, "scatter")
+    places = _check_range(places, input.shape[axis] if input.ndim else 1, "scatter")
     if input.ndim == 0:
         return value
     value = getitem(value, tuple(slice(0, n) for n in index.shape))
@@ -371,7 +383,7 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
     places = _integer_index(index, "scatter_reduce")
     _check_fits("scatter_reduce", dim, index, input, src)
     axis = axis_of(dim, input.ndim, "scatter_reduce")
-    _check_range(places, input.shape[axis], "scatter_reduce")
+    places = _check_range(places, input.shape[axis], "scatter_reduce")
     src = getitem(src, tuple(slice(0, n) for n in index.shape)).to(input.dtype)
     hits = scatter_add(input._like(input._module.zeros(input.shape, np.int64)), axis, index, Tensor(places * 0 + 1))
     start = input if include_self else where(hits > 0, _neutral(input, reduce), input)
@@ -399,7 +411,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     axis = axis_of(dim, input.ndim, "index_select")
     if index.ndim > 1 or input.ndim == 0:
         raise ShapeError(f"index_select: index of shape {index.shape} for {input.shape}", fix="pass a vector, or use gather")
-    _check_range(places, input.shape[axis], "index_select")
+    places = _check_range(places, input.shape[axis], "index_select")
     return getitem(input, (*[slice(None)] * axis, index.reshape(-1)))
 
 
@@ -444,7 +456,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes < 0 and not places.size:
         raise ArgumentError("one_hot of an empty tensor without num_classes", fix="pass num_classes")
     count = num_classes if num_classes >= 0 else int(places.max()) + 1
-    _check_range(places, count, "one_hot")
+    places = _check_range(places, count, "one_hot")
     xp = tensor._module
     return Tensor((places[..., None] == xp.arange(count)).astype(np.int64))
 
@@ -485,12 +497,19 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
     """
     places = _integer_index(input, "embedding")
     check_same("embedding", input=input, weight=weight)
-    if places.size and bool((places.min() < 0) | (places.max() >= weight.shape[0])):
-        bad = (places < 0) | (places >= weight.shape[0])
+    rows = weight.shape[0]
+
+    def wrong() -> Any:
+        return (places.min() < 0) | (places.max() >= rows)
+
+    if places.size and tells_later(wrong, f"embedding: an index outside the table of {rows} rows"):
+        places = places.clip(0, rows - 1)
+    elif places.size and bool(wrong()):
+        bad = (places < 0) | (places >= rows)
         where_bad = tuple(int(i[0]) for i in module_of(bad).nonzero(bad))
         raise IndexRangeError(
-            f"embedding: index {int(places[where_bad])} at position {where_bad}, the table has {weight.shape[0]} rows",
+            f"embedding: index {int(places[where_bad])} at position {where_bad}, the table has {rows} rows",
             fix="check that the tokenizer (or the labels) belong to this model",
         )
-    pad = None if padding_idx is None else padding_idx % weight.shape[0]
+    pad = None if padding_idx is None else padding_idx % rows
     return Embedding(places, pad).apply(weight)

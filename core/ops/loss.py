@@ -84,8 +84,7 @@ class CrossEntropy(Composite):
         if self.reduction == "none":
             return loss
         if self.reduction == "mean":
-            count = float(self.row_weight.sum())
-            self.factor = 1.0 / count if count else math.nan  # NaN where nothing was counted
+            self.factor = _share(self.row_weight)
         return (kernels.of(x).sum(loss, (0,), False) * self.factor).astype(x.dtype)
 
     def _with_gradient(self, x: Any) -> Any:
@@ -165,6 +164,14 @@ def cross_entropy(
     weights = None if weight is None else weight.array
     loss = CrossEntropy(places.reshape(-1), weights, label_smoothing, reduction).apply(rows)
     return reshape(loss, target.shape) if reduction == "none" and input.ndim != 2 else loss
+
+
+def _share(weights: Any) -> Any:
+    """1 / the sum of the weights, which makes NaN of a sum of nothing; on a GPU it stays there."""
+    if not isinstance(weights, np.ndarray):
+        return 1.0 / weights.sum(dtype=np.float64)
+    count = float(weights.sum())
+    return 1.0 / count if count else math.nan
 
 
 def _over(total: Tensor, count: float) -> Tensor:

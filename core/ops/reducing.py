@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from ..devices import check_same
 from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..tensor import Tensor
+from ..tracing import tells_later
 from .operands import require_tensors
 
 
@@ -53,10 +55,13 @@ def check_labels(what: str, target: Tensor, classes: int, ignore_index: int) -> 
         IndexRangeError: a label outside 0..classes-1, named with its sample.
     """
     labels = target.array
+    outside = functools.partial(_outside, labels, classes, ignore_index)
+    if labels.size and tells_later(lambda: outside().any(), f"{what}: a label outside {classes} classes"):
+        return target._module.where(outside() | (labels == ignore_index), -1, labels).astype(np.int64)
     if labels.size and not 0 <= ignore_index < classes and labels.min() >= 0 and labels.max() < classes:
         return labels.astype(np.int64, copy=False)
     ignored = labels == ignore_index
-    bad = ((labels < 0) | (labels >= classes)) & ~ignored
+    bad = outside()
     if bool(bad.any()):
         place = tuple(int(i[0]) for i in target._module.nonzero(target._module.atleast_1d(bad)))
         label = int(labels[place] if labels.ndim else labels)
@@ -67,3 +72,7 @@ def check_labels(what: str, target: Tensor, classes: int, ignore_index: int) -> 
             fix=f"check the head's width and the labels, or pass ignore_index={label} to leave such samples out",
         )
     return target._module.where(ignored, -1, labels).astype(np.int64)
+
+
+def _outside(labels: Any, classes: int, ignore_index: int) -> Any:
+    return ((labels < 0) | (labels >= classes)) & (labels != ignore_index)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ...core import nn
-from ...core.create import from_numpy
+from ...core.devices import move_constant
 from ...core.errors import DataError
 from ...core.keymap import Alias, Ignore, KeyMap, Rename
 from ...core.nn import encoding
@@ -233,8 +233,8 @@ class _Layers(nn.Module):
 
     def _distances(self, steps: int) -> Tensor:
         """The vectors of what stands -(T - 1), ..., T - 1 places after a query."""
-        rows = from_numpy(buckets(np.arange(steps - 1, -steps, -1), self.config))
-        vectors = self.rel_embeddings(rows.to(self.rel_embeddings.weight.device))
+        rows = buckets(np.arange(steps - 1, -steps, -1), self.config)
+        vectors = self.rel_embeddings(Tensor(move_constant(rows, self.rel_embeddings.weight.device)))
         return vectors if self.LayerNorm is None else self.LayerNorm(vectors)
 
 

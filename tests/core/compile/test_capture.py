@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import nyala
 import nyala.nn.functional as F
+import pytest
 from nyala import nn
+from nyala.errors import IndexRangeError
 
 
 def random(*shape: int, seed: int = 0, device: str = "cpu") -> Any:
@@ -161,3 +163,32 @@ def test_a_call_that_fails_while_it_is_captured_leaves_nothing_behind(cuda: str)
         run(random(3, 6, seed=i, device=cuda))
     assert schedule.last_epoch == 5 and optimizer.param_groups[0]["lr"] == 1e-2 * 0.5**5
     assert run.runs == 0 and "cannot be captured" in run.explain()
+
+
+def test_texts_are_captured_and_a_wrong_token_is_told_when_the_next_call_begins(cuda: str):
+    nyala.manual_seed(3)
+    table, head = nn.Embedding(7, 4).to(cuda), nn.Linear(4, 5).to(cuda)
+
+    def step(tokens: Any, labels: Any) -> Any:
+        table.zero_grad()
+        loss = F.cross_entropy(head(table(tokens)).mean(1), labels)
+        loss.backward()
+        return loss.detach(), table.weight.grad.clone()
+
+    run = nyala.compile(step)
+    draw = np.random.default_rng(0)
+    for _ in range(5):
+        tokens, labels = (nyala.from_numpy(draw.integers(0, n, s)).to(cuda) for n, s in ((7, (2, 3)), (5, (2,))))
+        for got, expected in zip(run(tokens, labels), step(tokens, labels), strict=True):
+            assert np.array_equal(got.cpu().numpy(), expected.cpu().numpy())
+    assert run.runs == 2, run.explain()
+    wrong = nyala.tensor([[1, 2, 7], [0, -1, 3]], device=cuda)
+    run(wrong, labels)
+    with pytest.raises(IndexRangeError, match=r"embedding: an index outside the table of 7 rows, in an earlier call") as told:
+        run(tokens, labels)
+    assert "without compile" in str(told.value)
+    run(tokens, labels * 0 + 5)
+    with pytest.raises(IndexRangeError, match="cross_entropy: a label outside 5 classes"):
+        run(tokens, labels)
+    got, expected = run(tokens, labels)[0], step(tokens, labels)[0]
+    assert np.array_equal(got.cpu().numpy(), expected.cpu().numpy())

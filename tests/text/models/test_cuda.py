@@ -78,3 +78,17 @@ def test_tokens_left_behind_are_named_with_their_layer() -> None:
         DeviceError, match=r"at .*embeddings.*: embedding: input of shape .* is on cpu, weight .*\.to\('cuda:0'\)"
     ):
         model(**inputs(frozen, "cpu"))
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, "gpt2", "llama", "qwen3"])
+def test_a_call_is_captured_as_a_graph(name: str) -> None:
+    frozen = checkpoint.load_file(GOLDENS / name / "goldens.safetensors")
+    model = load(str(GOLDENS / name), device="cuda", task="feature-extraction").model.eval()
+    run, given = nyala.compile(model), inputs(frozen, "cuda")
+    with nyala.no_grad():
+        expected = model(**given)
+        for _ in range(4):
+            got = run(**given)
+    assert run.runs == 1, run.explain()
+    got, expected = (getattr(t, "last_hidden_state", t) for t in (got, expected))
+    assert_close(got.cpu(), expected.cpu(), 1e-6, 1e-6)
