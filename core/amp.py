@@ -13,7 +13,9 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from .autocast import autocast, get_autocast_dtype, is_autocast_enabled
 from .errors import ArgumentError, CheckpointError, GradError
 from .optim import Optimizer, checks
 from .tensor import Tensor
-from .tracing import as_one, here
+from .tracing import again, as_one, here, unready
 
 __all__ = ["GradScaler", "autocast", "get_autocast_dtype", "is_autocast_enabled"]
 
@@ -36,6 +38,7 @@ class _Turn:
     def __init__(self) -> None:
         self.stage = _READY
         self.found: dict[str, Any] = {}
+        self.recorder: Any = None  # who recorded the unscaling, if anybody did
 
 
 class GradScaler:
@@ -44,9 +47,10 @@ class GradScaler:
     torch's algorithm: the scale falls by ``backoff_factor`` after a step with an infinity or NaN among its gradients, and rises
     by ``growth_factor`` after ``growth_interval`` steps in a row without. Each optimizer is judged by its own gradients.
 
-    Scale and flags live on the device of the loss. ``scale`` and ``unscale_`` never wait for a GPU; ``step`` reads one flag an
-    optimizer, unless the optimizer says ``_step_supports_amp_scaling`` (as torch's fused ones do): then it is handed
-    ``grad_scale`` and ``found_inf`` as attributes, and nothing is read at all.
+    Scale and flags live on the device of the loss. No method waits for a GPU where the optimizer is Adam, AdamW, SGD or Lion:
+    their kernels look at the flag and leave the step out. In the first steps, and for other optimizers, ``step`` reads one flag
+    an optimizer, unless the optimizer says ``_step_supports_amp_scaling`` (as torch's fused ones do): then it is handed
+    ``grad_scale`` and ``found_inf`` as attributes.
 
     Args:
         device: where the loss will be: "cuda", "cpu" or a device's name.
@@ -87,16 +91,24 @@ class GradScaler:
         """The loss times the scale; of a list or tuple, each."""
         if not self._enabled:
             return outputs
-        if here.tracer is not None:
-            here.tracer.refuse("a GradScaler keeps its scale in Python")
         if isinstance(outputs, Tensor):
+            if here.tracer is not None and isinstance(outputs.array, np.ndarray):
+                here.tracer.refuse("a GradScaler keeps its scale in Python")
             self._place(outputs.array)
-            return outputs * Tensor(self._on(outputs.array, self._scale))
+            return outputs * Tensor(self._on(outputs.array, self._scale).copy())  # ``update`` writes to the scale itself
         if isinstance(outputs, (list, tuple)):
             return type(outputs)([self.scale(o) for o in outputs])
         raise ArgumentError("scale() takes a tensor, or a list or tuple of tensors", fix="pass the loss")
 
-    @as_one
+    def _why_outside(self, optimizer: Optimizer | None = None) -> str:  # noqa: ARG002 - as unscale_
+        """Why a call cannot be part of a CUDA graph; nothing where it can."""
+        if self._scale is None or isinstance(self._scale, np.ndarray):
+            return "a GradScaler has its scale on the CPU"
+        if any(turn.stage != _READY and turn.recorder is not here.tracer for _, turn in self._turns.values()):
+            return "a GradScaler has unscaled gradients before the call"
+        return ""
+
+    @as_one(inside=_why_outside)
     def unscale_(self, optimizer: Optimizer) -> None:
         """Divide the gradients of the optimizer's parameters by the scale, before they are clipped or looked at.
 
@@ -112,10 +124,24 @@ class GradScaler:
         if turn.stage != _READY:
             what = "unscale_ a second time" if turn.stage == _UNSCALED else "unscale_ after step"
             raise GradError(f"{what} for one optimizer", why="its gradients are unscaled already", fix="call update() in between")
-        turn.found = self._unscaled(optimizer)
-        turn.stage = _UNSCALED
+        found = self._unscaled(optimizer)
 
-    @as_one
+        def unscaled() -> None:
+            turn = self._turn(optimizer)
+            turn.found, turn.stage = found, _UNSCALED
+
+        turn.recorder = here.tracer
+        unscaled()
+        if here.tracer is not None:
+            again(unscaled, self._unchanged())
+
+    def _why_step_outside(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> str:
+        """Why a step cannot be part of a CUDA graph; nothing where it can."""
+        if args or kwargs or _steps_alone(optimizer):
+            return f"{type(optimizer).__name__} has a step of its own under a GradScaler"
+        return self._why_outside() or optimizer._why_outside()
+
+    @as_one(inside=_why_step_outside)
     def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
         """``optimizer.step()``, after unscaling, and only where all its gradients are finite.
 
@@ -137,12 +163,26 @@ class GradScaler:
             return self._own_step(optimizer, turn)
         if turn.stage == _READY:
             self.unscale_(optimizer)
-        turn.stage = _STEPPED
         if not turn.found:
             raise GradError("step of an optimizer without gradients", fix="call scaler.scale(loss).backward() first")
-        return None if any(float(flag) for flag in turn.found.values()) else optimizer.step()
 
-    @as_one
+        def stepped() -> None:
+            self._turn(optimizer).stage = _STEPPED
+
+        stepped()
+        again(stepped)
+        flags = list(turn.found.values())
+        if len(flags) == 1 and not _steps_alone(optimizer) and optimizer._leaves_out():
+            optimizer._step_unless(flags[0])  # which does not wait for the flag
+            return None
+        unready(f"the first steps of {type(optimizer).__name__} under a GradScaler look at what was found")
+        return None if any(float(flag) for flag in flags) else optimizer.step()
+
+    def _why_update_outside(self, new_scale: float | Tensor | None = None) -> str:
+        """Why an update cannot be part of a CUDA graph; nothing where it can."""
+        return "a GradScaler was given a scale" if new_scale is not None else self._why_outside()
+
+    @as_one(inside=_why_update_outside)
     def update(self, new_scale: float | Tensor | None = None) -> None:
         """Adjust the scale by what the steps since the last time found, or set it.
 
@@ -159,11 +199,11 @@ class GradScaler:
             flags = [flag for _, turn in self._turns.values() for flag in turn.found.values()]
             if not flags:
                 raise GradError("update() before any step", fix="call scale(loss).backward() and step(optimizer) first")
-            found = sum(self._on(self._scale, flag) for flag in flags)
-            self._scale, self._tracker = kernels.of(self._scale).update_scale(
-                self._scale, self._tracker, found, self._growth_factor, self._backoff_factor, self._growth_interval
-            )
+            found = functools.reduce(operator.add, [self._on(self._scale, flag) for flag in flags])
+            kernels.of(self._scale).update_scale(self._scale, self._tracker, found, *self._settings())
         self._turns.clear()
+        if here.tracer is not None:
+            again(self._turns.clear, self._unchanged())
 
     # ---- settings
 
@@ -239,16 +279,36 @@ class GradScaler:
 
     # ---- inside
 
+    def _settings(self) -> tuple[float, float, int]:
+        return self._growth_factor, self._backoff_factor, self._growth_interval
+
+    def _unchanged(self) -> Callable[[], str]:
+        """What a graph asks before it is launched: why it does not hold any more, nothing where it does."""
+        scale, settings = self._scale, self._settings()
+
+        def why() -> str:
+            if self._scale is not scale or self._settings() != settings:
+                return "the scale or the factors of a GradScaler were replaced"
+            if any(turn.stage != _READY for _, turn in self._turns.values()):
+                return "a GradScaler has unscaled gradients before the call"
+            return ""
+
+        return why
+
     def _set(self, scale: float, tracker: int) -> None:
         self._first, self._first_tracker = scale, tracker
         if self._scale is not None:
             old, self._scale = self._scale, None
             self._place(old)
 
-    @as_one
+    def _why_place_outside(self, like: Any) -> str:  # noqa: ARG002 - as _place
+        return ""
+
+    @as_one(inside=_why_place_outside)
     def _place(self, like: Any) -> None:
         """Scale and tracker on the device of the first loss."""
         if self._scale is None:
+            unready("a GradScaler puts its scale on the GPU")
             xp = devices.module_of(like)
             self._scale = xp.asarray(self._first, dtype=np.float32)
             self._tracker = xp.asarray(self._first_tracker, dtype=np.int32)
@@ -293,6 +353,12 @@ class GradScaler:
             return optimizer.step()
         finally:
             del own.grad_scale, own.found_inf
+
+
+def _steps_alone(optimizer: Optimizer) -> bool:
+    """Whether the optimizer has a ``step`` of its own, which nothing is known of."""
+    own = type(optimizer).step is not Optimizer.step
+    return own or getattr(optimizer, "_step_supports_amp_scaling", False)
 
 
 def _gradients(optimizer: Optimizer, half: bool = False) -> Iterable[Tensor]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
 
-from .. import kernels
+import numpy as np
+
+from .. import devices, kernels
+from ..kernels.reference.optim import adamw_bases, adamw_numbers
 from ..tensor import Tensor
+from ..tracing import again, held, unready
 from . import checks
 from .optimizer import Group, Optimizer, State, zeros_for
 
@@ -39,6 +44,9 @@ class Adam(Optimizer):
         tensor([ 0.9000, -1.9000])
     """
 
+    _in_graphs: ClassVar[bool] = True
+    _BUILT_IN: ClassVar[tuple[str, ...]] = ("amsgrad", "maximize", "master_weights")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -56,6 +64,8 @@ class Adam(Optimizer):
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
             "decoupled_weight_decay": decoupled_weight_decay, "master_weights": master_weights,
         }  # fmt: skip
+        self._counted: list[State] = []  # states whose count holds steps that were left out,
+        self._left_out: Any = None  # as many as this says, which lies on the GPU
         super().__init__(params, defaults)
 
     def _check_group(self, group: Group) -> None:
@@ -67,18 +77,82 @@ class Adam(Optimizer):
         state: State = {"step": 0, "exp_avg": zeros_for(p), "exp_avg_sq": zeros_for(p)}
         return {**state, "max_exp_avg_sq": zeros_for(p)} if group["amsgrad"] else state
 
-    def _update_all(self, params: Sequence[Tensor], group: Group) -> None:
+    def _begin(self, found: Any) -> None:
+        if found is None:
+            if self._counted:
+                unready(f"{type(self).__name__} waits for the steps that a GradScaler has left out")
+                self._settle()
+            self._counted = []
+            return
+        stepping = [self._states[p] for group in self.param_groups for p in group["params"] if p.grad is not None]
+        if len(stepping) != len(self._counted) or any(map(operator.is_not, stepping, self._counted)):
+            unready(f"{type(self).__name__} begins to count the steps that a GradScaler leaves out")
+            self._settle()
+            self._counted = stepping
+            if self._left_out is None or self._left_out.device != found.device:
+                self._left_out = devices.module_of(found).zeros((), np.int32)
+
+    def _end(self, found: Any) -> None:
+        if found is not None:
+            kernels.of(found).count_left_out(found, self._left_out)
+
+    def _settle(self) -> None:
+        """Takes the steps that were left out off the counts, which the host has gone on with."""
+        left_out = int(self._left_out) if self._counted else 0
+        if left_out:
+            for state in self._counted:
+                state["step"] -= left_out
+            self._left_out.fill(0)
+
+    def _unchanged(self) -> Callable[[], str]:
+        as_before, counted, left_out = super()._unchanged(), self._counted, self._left_out
+
+        def why() -> str:
+            same = self._counted is counted and (not counted or self._left_out is left_out)
+            return as_before() if same else f"{type(self).__name__} counts other steps that a GradScaler leaves out"
+
+        return why
+
+    def _update_all(self, params: Sequence[Tensor], group: Group, found: Any) -> None:
         states = [self._state_of(p, group) for p in params]
-        for state in states:
-            state["step"] += 1
-        beta1, beta2 = group["betas"]
-        kernels.of(params[0].array).adamw_steps(
-            [p.array for p in params], [p.grad.array for p in params],  # type: ignore[union-attr]  # they have one
-            [s["exp_avg"].array for s in states], [s["exp_avg_sq"].array for s in states],
-            [s["max_exp_avg_sq"].array for s in states] if group["amsgrad"] else None, [s["step"] for s in states],
-            float(group["lr"]), float(beta1), float(beta2), float(group["eps"]), float(group["weight_decay"]),
-            bool(group["decoupled_weight_decay"]), bool(group["maximize"]),
-        )  # fmt: skip
+
+        def count() -> None:
+            for state in states:
+                state["step"] += 1
+
+        count()
+        again(count)
+        for step in dict.fromkeys([state["step"] for state in states]):
+            self._update_some([(p, s) for p, s in zip(params, states, strict=True) if s["step"] == step], group, found)
+
+    def _update_some(self, some: Sequence[tuple[Tensor, State]], group: Group, found: Any) -> None:
+        """Updates parameters that have taken equally many steps."""
+        first, table = some[0][1], kernels.of(some[0][0].array)
+        lists = [
+            [p.array for p, _ in some], [p.grad.array for p, _ in some],  # type: ignore[union-attr]  # they have one
+            *[[s[name].array for _, s in some] for name in ("exp_avg", "exp_avg_sq")],
+            [s["max_exp_avg_sq"].array for _, s in some] if group["amsgrad"] else None,
+        ]  # fmt: skip
+
+        def settings() -> tuple[float, float, float, float, float, bool]:
+            beta1, beta2 = group["betas"]
+            rates = float(group["lr"]), float(beta1), float(beta2), float(group["eps"]), float(group["weight_decay"])
+            return *rates, bool(group["decoupled_weight_decay"])
+
+        def raw() -> tuple[float, ...]:
+            return *adamw_bases(*settings()), float(first["step"]), float(group["lr"]), float(group["betas"][0])
+
+        maximize = bool(group["maximize"])
+        if found is not None:
+            numbers = held(raw)
+            corrected = table.adamw_corrections(raw() if numbers is None else numbers, self._left_out)
+            table.adamw_held(*lists, corrected, maximize, found)
+            return
+        numbers = held(lambda: adamw_numbers(first["step"], *settings()))
+        if numbers is None:
+            table.adamw_steps(*lists, [first["step"]] * len(some), *settings(), maximize)
+        else:
+            table.adamw_held(*lists, numbers, maximize, None)
 
 
 class AdamW(Adam):

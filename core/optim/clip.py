@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,23 @@ from ..tracing import as_one
 from . import checks
 
 
-@as_one
+def _why_outside(*args: Any, **kwargs: Any) -> str:
+    looked_at = kwargs.get("error_if_nonfinite", args[3] if len(args) > 3 else False)
+    return "clip_grad_norm_ looks at the norm (error_if_nonfinite)" if looked_at else ""
+
+
+def _inside(*args: Any, **kwargs: Any) -> str:  # noqa: ARG001 - whatever the arguments are
+    return ""
+
+
+@as_one(inside=_why_outside)
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> Tensor:
     """Scale all gradients so that their norm together is at most ``max_norm``; in place.
 
-    The 2-norm is summed in float64, parameter after parameter, in an order that threads do not change.
+    The 2-norm is summed in float64, parameter after parameter, in an order that threads do not change. On a GPU it stays there:
+    nothing waits for it, unless ``error_if_nonfinite`` is set.
 
     Args:
         parameters: those without a gradient are passed over.
@@ -66,8 +78,8 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
     given = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     checks.number("norm_type", norm_type)
     value = norm_of([t.array for t in given], float(norm_type))
-    if error_if_nonfinite and not math.isfinite(value):
-        bad = [i for i, t in enumerate(given) if not math.isfinite(norm_of([t.array], math.inf))]
+    if error_if_nonfinite and not math.isfinite(float(value)):
+        bad = [i for i, t in enumerate(given) if not math.isfinite(float(norm_of([t.array], math.inf)))]
         raise NumericError(
             f"the norm of {len(given)} gradients is {value}; not finite are those numbered {bad[:10]}",
             why="scaling by it would make every weight NaN or leave it as it is",
@@ -79,7 +91,7 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
     return Tensor(devices.module_of(given[0].array).asarray(value, dtype=dtype))
 
 
-@as_one
+@as_one(inside=_inside)
 def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor) -> None:
     """Scale all gradients by ``max_norm / total_norm`` where that is below 1; in place.
 
@@ -100,7 +112,7 @@ def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float
     _scale(_gradients(parameters), max_norm, total_norm)
 
 
-@as_one
+@as_one(inside=_inside)
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Bring every element of every gradient into [-clip_value, clip_value]; in place.
 
@@ -126,26 +138,51 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [p.grad for p in given if p.grad is not None]
 
 
-def norm_of(arrays: list[Any], order: float) -> float:
-    """The p-norm of all elements of all arrays together, as a Python number."""
+def norm_of(arrays: list[Any], order: float) -> Any:
+    """The p-norm of all elements of all arrays together: a Python number, or an array without dimensions on the first's GPU."""
+    if not arrays:
+        return 0.0
     if order == 2.0:
-        return math.sqrt(sum(kernels.of(part[0]).sums_of_squares(part) for part in _by_device(arrays)))
+        total = _together([kernels.of(part[0]).sums_of_squares(part) for part in _by_device(arrays)], _added)
+        return math.sqrt(total) if isinstance(total, float) else devices.module_of(total).sqrt(total)
     sizes = [abs(widened(a)) for a in arrays if a.size]
     if order == math.inf:
-        peaks = [float(s.max()) for s in sizes]
-        return math.nan if any(map(math.isnan, peaks)) else max(peaks, default=0.0)
+        return _together([s.max() for s in sizes], _largest)
     if order == 0.0:
-        return float(sum(int((s != 0).sum()) for s in sizes))
-    return sum(float((s.astype("float64") ** order).sum()) for s in sizes) ** (1 / order)
+        return _together([(s != 0).sum() for s in sizes], _added)
+    return _together([(s.astype("float64") ** order).sum() for s in sizes], _added) ** (1 / order)
+
+
+def _together(parts: list[Any], join: Callable[[Any], Any]) -> Any:
+    """Numbers as one: Python's where they are the CPU's, else float64 on the first one's GPU."""
+    if not parts or isinstance(parts[0], (float, np.generic, np.ndarray)):
+        return float(join([float(p) for p in parts]))
+    there = devices.of(parts[0])
+    return join([devices.move(p, there).astype(np.float64) for p in parts])
+
+
+def _added(numbers: list[Any]) -> Any:
+    return functools.reduce(operator.add, numbers, *([] if numbers else [0.0]))
+
+
+def _largest(numbers: list[Any]) -> Any:
+    """The largest number, or NaN if there is one."""
+    if not numbers or isinstance(numbers[0], float):
+        return math.nan if any(map(math.isnan, numbers)) else max(numbers, default=0.0)
+    return functools.reduce(devices.module_of(numbers[0]).maximum, numbers)
 
 
 def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
-    factor = max_norm / (float(total.item()) + 1e-6)
-    if factor >= 1:
-        return
-    with np.errstate(invalid="ignore"):  # infinity * 0 is the NaN that a norm of infinity asks for, as in torch
-        for part in _by_device([_writable(grad) for grad in grads]):
-            kernels.of(part[0]).scale_steps(part, factor)
+    parts = _by_device([_writable(grad) for grad in grads])
+    for part in parts:
+        if isinstance(part[0], np.ndarray):
+            factor = max_norm / (float(total.item()) + 1e-6)
+            if factor >= 1:
+                continue
+            with np.errstate(invalid="ignore"):  # infinity * 0 is the NaN that a norm of infinity asks for, as in torch
+                kernels.of(part[0]).scale_steps(part, factor)
+        else:
+            kernels.of(part[0]).clip_held(part, max_norm, devices.move(total.array, devices.of(part[0])))
     for grad in grads:
         grad._bump()
 

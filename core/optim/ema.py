@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .. import devices, dtypes, kernels
 from ..errors import CheckpointError, did_you_mean
 from ..tensor import Tensor
-from ..tracing import as_one
+from ..tracing import again, as_one, held, here
 from . import checks
 
 if TYPE_CHECKING:
@@ -57,10 +59,13 @@ class EMA:
         n = self.updates + 1
         return min(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
 
-    @as_one
+    def _why_outside(self) -> str:
+        """Why an update cannot be part of a CUDA graph; nothing where it can."""
+        return "an EMA has averages on the CPU" if any(isinstance(a, np.ndarray) for a in self.averages.values()) else ""
+
+    @as_one(inside=_why_outside)
     def update(self) -> None:
         """Take the model's weights, as they are now, into the average."""
-        weight = 1 - self.current_decay()
         state = self.model.state_dict()
         self._check(state, "the model")
         moving: dict[str, tuple[list[Any], list[Any]]] = {}  # by device
@@ -72,8 +77,30 @@ class EMA:
             else:
                 mean[...] = state[name].array
         for averages, values in moving.values():
-            kernels.of(averages[0]).ema_steps(averages, values, weight)
+            numbers = held(lambda: (1 - self.current_decay(),))
+            if numbers is None:
+                kernels.of(averages[0]).ema_steps(averages, values, 1 - self.current_decay())
+            else:
+                kernels.of(averages[0]).ema_held(averages, values, numbers)
+        self._count()
+        if here.tracer is not None:
+            again(self._count, self._unchanged(state))
+
+    def _count(self) -> None:
         self.updates += 1
+
+    def _unchanged(self, state: Mapping[str, Any]) -> Callable[[], str]:
+        """What a graph of this update asks before it is launched: why it does not hold any more, nothing where it does."""
+        averages, arrays = list(self.averages.items()), [t.array for t in state.values()]
+
+        def why() -> str:
+            same = all(self.averages.get(name) is mean for name, mean in averages)
+            now = self.model.state_dict().values()
+            if same and len(now) == len(arrays) and all(t.array is a for t, a in zip(now, arrays, strict=True)):
+                return ""
+            return "the average of a model was replaced, or what it is the average of"
+
+        return why
 
     def copy_to(self, model: Module | None = None) -> None:
         """Write the average into ``model`` (left out: the one averaged), whose own weights are lost.

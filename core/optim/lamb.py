@@ -77,11 +77,11 @@ class LAMB(Optimizer):
     def _new_state(self, p: Tensor, group: Group) -> State:  # noqa: ARG002
         return {"step": 0, "exp_avg": zeros_for(p), "exp_avg_sq": zeros_for(p)}
 
-    def _begin(self) -> None:
+    def _begin(self, found: Any) -> None:  # noqa: ARG002 - it reads norms anyway
         limit = self.defaults["max_grad_norm"]
         self._grad_scale = 1.0
         if limit is not None:
-            norm = norm_of([p.grad.array for g in self.param_groups for p in g["params"] if p.grad is not None], 2.0)
+            norm = float(norm_of([p.grad.array for g in self.param_groups for p in g["params"] if p.grad is not None], 2.0))
             # a norm that is not finite scales as in timm: the NaN shows instead of being stepped over
             self._grad_scale = limit / norm if norm > limit or math.isnan(norm) else 1.0
 

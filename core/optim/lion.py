@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import kernels
+from ..kernels.reference.optim import lion_numbers
 from ..tensor import Tensor
+from ..tracing import held
 from . import checks
 from .optimizer import Group, Optimizer, State, zeros_for
 
@@ -36,6 +38,8 @@ class Lion(Optimizer):
         tensor([ 0.9000, -1.9000])
     """
 
+    _in_graphs: ClassVar[bool] = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -59,10 +63,17 @@ class Lion(Optimizer):
     def _new_state(self, p: Tensor, group: Group) -> State:  # noqa: ARG002
         return {"exp_avg": zeros_for(p)}
 
-    def _update_all(self, params: Sequence[Tensor], group: Group) -> None:
-        beta1, beta2 = group["betas"]
-        kernels.of(params[0].array).lion_steps(
+    def _update_all(self, params: Sequence[Tensor], group: Group, found: Any) -> None:
+        lists = [
             [p.array for p in params], [p.grad.array for p in params],  # type: ignore[union-attr]  # they have one
-            [self._state_of(p, group)["exp_avg"].array for p in params], float(group["lr"]), float(beta1), float(beta2),
-            float(group["weight_decay"]), bool(group["maximize"]),
-        )  # fmt: skip
+            [self._state_of(p, group)["exp_avg"].array for p in params],
+        ]  # fmt: skip
+
+        def settings() -> tuple[float, ...]:
+            return float(group["lr"]), *[float(beta) for beta in group["betas"]], float(group["weight_decay"])
+
+        numbers, table = held(lambda: lion_numbers(*settings())), kernels.of(params[0].array)
+        if numbers is None and found is None:
+            table.lion_steps(*lists, *settings(), bool(group["maximize"]))
+        else:
+            table.lion_held(*lists, lion_numbers(*settings()) if numbers is None else numbers, bool(group["maximize"]), found)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import devices, dtypes, kernels
 from ..tensor import Tensor
+from ..tracing import again, unready
 
 if TYPE_CHECKING:
     from .optimizer import Group, Optimizer
@@ -50,14 +51,20 @@ def begin(optimizer: Optimizer, p: Tensor) -> Master:
     Where the parameter was written to since the last step, its new values are taken over; a value that is still the rounding of
     the master's leaves the master as exact as it is.
     """
-    known = optimizer.state.get(p)
+    known = optimizer._states.get(p)
     if not known:
+        unready("an optimizer makes the master of a parameter")
         master = new(p)
     else:
         held = known[KEY]
         held.array = devices.move(held.array, p.device)
-        if optimizer._rounded.get(id(p)) != _mark(p):
-            _take_over(held.array, p.array)
+
+        def refresh() -> None:
+            if optimizer._rounded.get(id(p)) != _mark(p):
+                _take_over(held.array, p.array)
+
+        refresh()
+        again(refresh)
         master = new(p, held.array)
     assert p.grad is not None, "only parameters with a gradient are updated"
     master.grad = Tensor(_widened(p.grad.array))
@@ -71,10 +78,15 @@ def _take_over(master: Any, array: Any) -> None:
     master[...] = xp.where(given == rounded, master, given)
 
 
-def end(optimizer: Optimizer, master: Master) -> None:
+def end(master: Master) -> None:
     """Rounds the master into its parameter."""
     p = master.owner
     p.array[...] = kernels.of(master.array).cast(master.array, p.dtype)
+
+
+def rounded(optimizer: Optimizer, master: Master) -> None:
+    """Remembers that the parameter is its master's rounding."""
+    p = master.owner
     p._bump()
     optimizer._rounded[id(p)] = _mark(p)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from .. import devices, dtypes
 from ..autograd import enable_grad, no_grad
 from ..errors import ArgumentError, DtypeError, GradError, ShapeError, kind_of
 from ..tensor import Handle, Tensor
-from ..tracing import as_one
+from ..tracing import again, as_one, here, unready
 from . import masters, saved
 
 Group = dict[str, Any]
@@ -32,7 +33,7 @@ class Optimizer:
 
     Attributes:
         param_groups: a dict a group: ``params`` and the settings; change ``group["lr"]`` at any time.
-        state: parameter -> what is kept for it.
+        state: parameter -> what is kept for it. Where a ``GradScaler`` steps on a GPU, asking for it waits for the GPU.
 
     Raises:
         ArgumentError: no parameters, one given twice, one that is no leaf, or a setting out of range.
@@ -48,12 +49,16 @@ class Optimizer:
         tensor([0.5000, 0.5000])
     """
 
+    # Whether a step can be part of a CUDA graph and leave itself out there: subclasses whose ``_update_all`` takes it so say so.
+    _in_graphs: ClassVar[bool] = False
+    # Settings that such a step has built in: another one needs another graph.
+    _BUILT_IN: ClassVar[tuple[str, ...]] = ("maximize", "master_weights")
     # Settings that older or foreign checkpoints carry and nyala's optimizers do not have.
     _FOREIGN: ClassVar[frozenset[str]] = frozenset({"foreach", "capturable", "differentiable", "fused"})
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         self.defaults = dict(defaults)
-        self.state: defaultdict[Tensor, State] = defaultdict(dict)
+        self._states: defaultdict[Tensor, State] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self._rounded: dict[int, tuple[int, int]] = {}  # half-precision parameters as their masters left them
         self._steps = 0  # what schedules look at to notice a wrong order of calls
@@ -61,6 +66,12 @@ class Optimizer:
         self._post_hooks: list[Callable[..., Any]] = []
         for group in self._groups_of(params):
             self.add_param_group(group)
+
+    @property
+    def state(self) -> defaultdict[Tensor, State]:
+        """Parameter -> what is kept for it."""
+        self._settle()
+        return self._states
 
     def _groups_of(self, params: Iterable[Any]) -> list[Group]:
         name = type(self).__name__
@@ -139,13 +150,53 @@ class Optimizer:
         """Write the next value into ``p.array``; ``grad`` is an array."""
         raise NotImplementedError
 
-    def _update_all(self, params: Sequence[Tensor], group: Group) -> None:
-        """``_update`` for each of a group's parameters, all of which have a gradient; better in one go where a kernel can."""
+    def _update_all(self, params: Sequence[Tensor], group: Group, found: Any) -> None:  # noqa: ARG002 - see _in_graphs
+        """``_update`` for each of a group's parameters, all of which have a gradient; better in one go where a kernel can.
+
+        Where ``_in_graphs`` is set: ``found`` may be an array on the GPU, above 0 where the step is to be left out; what is
+        counted goes through ``again``, and numbers that kernels need through ``held``.
+        """
         for p in params:
             self._update(p, p.grad.array, group)  # type: ignore[union-attr]  # see above
 
-    def _begin(self) -> None:
-        """Called once a step, when all gradients are known to fit."""
+    def _begin(self, found: Any) -> None:
+        """Called once a step, when all gradients are known to fit; ``found`` is as in ``_update_all``."""
+
+    def _end(self, found: Any) -> None:
+        """Called once a step, when everything has been updated."""
+
+    def _settle(self) -> None:
+        """Make the state say what has happened, where that is known on the GPU alone."""
+
+    def _unchanged(self) -> Callable[[], str]:
+        """What a graph of this step asks before it is launched: why it does not hold any more, nothing where it does."""
+        groups = [(g, list(g["params"]), self._built_in(g)) for g in self.param_groups]
+        states = [
+            (p, state, [(k, v, v.array) for k, v in state.items() if isinstance(v, Tensor)]) for p, state in self._states.items()
+        ]
+
+        def why() -> str:
+            name = type(self).__name__
+            if self._pre_hooks or self._post_hooks:
+                return f"{name} has a hook now"
+            if len(groups) != len(self.param_groups) or any(
+                g is not mine or len(params) != len(g["params"]) or any(map(operator.is_not, params, g["params"]))
+                for (g, params, _), mine in zip(groups, self.param_groups, strict=True)
+            ):
+                return f"the parameters of {name} have changed"
+            if any(self._built_in(g) != built_in for g, _, built_in in groups):
+                return f"a setting of {name} has changed that its kernels have built in ({', '.join(self._BUILT_IN)})"
+            if any(
+                self._states.get(p) is not state or any(state.get(k) is not v or v.array is not a for k, v, a in tensors)
+                for p, state, tensors in states
+            ):
+                return f"the state of {name} was replaced"
+            return ""
+
+        return why
+
+    def _built_in(self, group: Group) -> tuple[bool, ...]:
+        return tuple([bool(group[name]) for name in self._BUILT_IN])
 
     def _fresh_state(self, p: Tensor, group: Group) -> State:
         """``_new_state``, with the master that a half-precision parameter has."""
@@ -155,8 +206,9 @@ class Optimizer:
         return {**self._new_state(master, group), masters.KEY: Tensor(master.array)}
 
     def _state_of(self, p: Tensor, group: Group) -> State:
-        state = self.state[masters.owner_of(p)]
+        state = self._states[masters.owner_of(p)]
         if not state:
+            unready(f"{type(self).__name__} makes the state of a parameter")
             state.update(self._new_state(p, group))
             if isinstance(p, masters.Master):
                 state[masters.KEY] = Tensor(p.array)
@@ -167,7 +219,20 @@ class Optimizer:
 
     # ---- stepping
 
-    @as_one
+    def _why_outside(self, closure: Callable[[], Any] | None = None) -> str:
+        """Why a step cannot be part of a CUDA graph; nothing where it can."""
+        name = type(self).__name__
+        if closure is not None:
+            return f"{name}.step was given a closure"
+        if self._pre_hooks or self._post_hooks:
+            return f"{name} has hooks"
+        if not self._in_graphs:
+            return f"{name} is stepped by the host"
+        if any(type(p.array) is np.ndarray for group in self.param_groups for p in group["params"]):
+            return f"{name} has parameters on the CPU"
+        return ""
+
+    @as_one(inside=_why_outside)
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
 
@@ -185,30 +250,53 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        self._step_unless(None)
+        for hook in self._post_hooks:
+            hook(self)
+        return loss
+
+    def _leaves_out(self) -> bool:
+        """Whether ``_step_unless`` takes a flag: there are states for all that is to be updated, and it lies on a GPU."""
+        stepping = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        return not self._why_outside() and all(self._states.get(p) for p in stepping)
+
+    def _step_unless(self, found: Any) -> None:
+        """A step; ``found`` is None, or an array on the GPU that is above 0 where the step is to be left out."""
         with no_grad():
             self._check_gradients()
-            self._begin()
+            self._begin(found)
             for group in self.param_groups:
                 kinds: dict[type, list[Tensor]] = {}  # kernels take NumPy's or CuPy's arrays
                 for p in group["params"]:
                     if p.grad is not None:
                         kinds.setdefault(type(p.array), []).append(p)
                 for params in kinds.values():
-                    self._step_of(params, group)
-        self._steps += 1
-        for hook in self._post_hooks:
-            hook(self)
-        return loss
+                    self._step_of(params, group, found)
+            self._end(found)
+        self._count_step()
+        if here.tracer is not None and self._in_graphs:
+            again(self._count_step, self._unchanged())
 
-    def _step_of(self, params: Sequence[Tensor], group: Group) -> None:
+    def _count_step(self) -> None:
+        self._steps += 1
+
+    def _step_of(self, params: Sequence[Tensor], group: Group, found: Any) -> None:
         """Updates parameters of one device, those in half precision through their masters where the group asks for it."""
         work = [masters.begin(self, p) if masters.has_master(p, group) else p for p in params]
-        self._update_all(work, group)
+        self._update_all(work, group, found)
+
+        def written() -> None:
+            for p in work:
+                if isinstance(p, masters.Master):
+                    masters.rounded(self, p)
+                else:
+                    p._bump()
+
         for p in work:
             if isinstance(p, masters.Master):
-                masters.end(self, p)
-            else:
-                p._bump()
+                masters.end(p)
+        written()
+        again(written)
 
     def _check_gradients(self) -> None:
         for index, group in enumerate(self.param_groups):

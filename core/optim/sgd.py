@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import kernels
 from ..errors import ArgumentError
+from ..kernels.reference.optim import sgd_numbers
 from ..tensor import Tensor
+from ..tracing import held
 from . import checks
 from .masters import owner_of
 from .optimizer import Group, Optimizer, State, zeros_for
@@ -42,6 +44,9 @@ class SGD(Optimizer):
         tensor([ 0.4600, -0.9200])
     """
 
+    _in_graphs: ClassVar[bool] = True
+    _BUILT_IN: ClassVar[tuple[str, ...]] = ("nesterov", "maximize", "master_weights", "momentum")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -73,12 +78,20 @@ class SGD(Optimizer):
     def _new_state(self, p: Tensor, group: Group) -> State:  # noqa: ARG002
         return {"momentum_buffer": zeros_for(p)}
 
-    def _update_all(self, params: Sequence[Tensor], group: Group) -> None:
-        firsts = [not self.state.get(owner_of(p)) for p in params]
+    def _update_all(self, params: Sequence[Tensor], group: Group, found: Any) -> None:
+        firsts = [not self._states.get(owner_of(p)) for p in params]
         states = [self._state_of(p, group) for p in params]
-        kernels.of(params[0].array).sgd_steps(
+        lists = [
             [p.array for p in params], [p.grad.array for p in params],  # type: ignore[union-attr]  # they have one
-            [s["momentum_buffer"].array for s in states] if group["momentum"] else None, firsts, float(group["lr"]),
-            float(group["momentum"]), float(group["dampening"]), float(group["weight_decay"]), bool(group["nesterov"]),
-            bool(group["maximize"]),
-        )  # fmt: skip
+            [s["momentum_buffer"].array for s in states] if group["momentum"] else None,
+        ]  # fmt: skip
+
+        def settings() -> tuple[float, ...]:
+            return tuple([float(group[name]) for name in ("lr", "momentum", "dampening", "weight_decay")])
+
+        flags = bool(group["nesterov"]), bool(group["maximize"])
+        numbers, table = held(lambda: sgd_numbers(*settings())), kernels.of(params[0].array)
+        if numbers is None and found is None:
+            table.sgd_steps(*lists, firsts, *settings(), *flags)
+        else:
+            table.sgd_held(*lists, sgd_numbers(*settings()) if numbers is None else numbers, *flags, found)
