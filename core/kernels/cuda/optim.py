@@ -56,7 +56,8 @@ def adamw_held(
 
 def _adamw(group: _Group, numbers: Any, maximize: bool, found: Any) -> None:
     if group.dtype is None:
-        reference.adamw_by(*group.only(5), numbers, maximize, found)
+        param, grad, average, square, top = group.only(5)
+        reference.adamw_by(param, grad, average, square, top, numbers, maximize, found)
     else:
         held, given = _held(numbers, 8)
         group.launch("adamw", held, found, group.count == 5, *given, maximize)
@@ -101,7 +102,8 @@ def sgd_held(
 
 def _sgd(group: _Group, first: bool, numbers: Any, nesterov: bool, maximize: bool, found: Any) -> None:
     if group.dtype is None:
-        reference.sgd_by(*group.only(3), first, numbers, nesterov, maximize, found)
+        param, grad, buffer = group.only(3)
+        reference.sgd_by(param, grad, buffer, first, numbers, nesterov, maximize, found)
     else:
         held, given = _held(numbers, 4)
         group.launch("sgd", held, found, group.count == 3, first, *given, nesterov, maximize)
@@ -125,7 +127,8 @@ def lion_held(
 ) -> None:
     for group in _groups([params, grads, exp_avgs], 2):
         if group.dtype is None:
-            reference.lion_by(*group.only(3), numbers, maximize, found)
+            param, grad, average = group.only(3)
+            reference.lion_by(param, grad, average, numbers, maximize, found)
         else:
             held, given = _held(numbers, 4)
             group.launch("lion", held, found, *given, maximize)
