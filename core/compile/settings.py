@@ -23,13 +23,12 @@ class Settings:
         self._sent = 0
 
     def place(self, count: int) -> tuple[int, Any]:
-        """Room for ``count`` numbers of float64: its number, and the array that kernels read."""
-        first = self._used % _SIZE
-        if not self._blocks or first + count > _SIZE:
-            first = 0
+        """Room for ``count`` numbers of float64, a few of them: its number, and the array that kernels read."""
+        if self._used + count > len(self._blocks) * _SIZE:
             self._used = len(self._blocks) * _SIZE
-            self._blocks.append(devices.cupy().empty(max(_SIZE, count), np.float64))
+            self._blocks.append(devices.cupy().empty(_SIZE, np.float64))
         number, self._used = self._used, self._used + count
+        first = number - (len(self._blocks) - 1) * _SIZE
         return number, self._blocks[-1][first : first + count]
 
     def words(self) -> tuple[int, Any]:
@@ -48,7 +47,7 @@ class Settings:
             else:
                 host[number : number + len(value)] = value
         for i, block in enumerate(self._blocks):
-            block.set(host[i * _SIZE : i * _SIZE + block.size], stream=stream)
+            block.set(host[i * _SIZE : (i + 1) * _SIZE], stream=stream)
         event.record(stream)
         self._sent += 1
 
