@@ -81,6 +81,13 @@ def may_look() -> bool:
     return here.tracer is None or here.tracer.may_look
 
 
+def keep(arrays: Any) -> Any:
+    """The arrays, which a cache may let go of: a call that is being captured holds on to them, for its graph reads them."""
+    if here.tracer is not None:
+        here.tracer.keep(arrays)
+    return arrays
+
+
 def unready(reason: str) -> None:
     """In a call that is being captured: leave it to run as it stands, for it does what only a first call does."""
     if here.tracer is not None:

@@ -385,6 +385,9 @@ class Tracer:
     def on_host(self, words: tuple[int, int]) -> None:
         """Bits are drawn by a kernel that is recorded as any other."""
 
+    def keep(self, arrays: Any) -> None:
+        """The record holds what it reads."""
+
     def tells_later(self, wrong: Callable[[], Any], what: str) -> bool:  # noqa: ARG002 - see Capturing
         return False
 

@@ -14,6 +14,7 @@ from ..graph import state
 from ..ops.positions import rotate
 from ..ops.shape import cat
 from ..tensor import Tensor
+from ..tracing import keep
 
 Position = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 _STEPS = 64  # for which a cache makes room at first
@@ -327,7 +328,7 @@ class Rotary:
             changing = callable(self.frequencies)
             cos, sin = self._turns(x, start, stop) if changing else (part[start:stop] for part in self._table(x, stop))
             self._last = (start, stop, place), cos, sin
-        return self._last[1:]
+        return keep(self._last[1:])  # type: ignore[no-any-return]
 
     def _table(self, x: Tensor, length: int) -> tuple[Any, Any]:
         """Cosines and sines of the positions below ``length`` at least, (positions, dim / 2), made once."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...devices import cupy
+from ...tracing import keep
 from ..reference import conv as reference
 from ..reference.after import After
 from ..reference.windows import Pads, Size, output_size, sides
@@ -111,7 +112,7 @@ def _table(size: Size, kernel: Size, stride: Size, padding: Pads, dilation: Size
         _three(values, missing)
         for values, missing in zip((size, kernel, stride, dilation, before, out), (1, 1, 1, 1, 0, 1), strict=True)
     ]
-    return _on_device(tuple(n for part in numbers for n in part), int(cupy().cuda.runtime.getDevice()))
+    return keep(_on_device(tuple(n for part in numbers for n in part), int(cupy().cuda.runtime.getDevice())))
 
 
 def _three(values: Size, missing: int) -> tuple[int, ...]:

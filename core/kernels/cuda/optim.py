@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...devices import cupy
-from ...tracing import here
+from ...tracing import here, keep
 from ..reference import optim as reference
 from ..reference.half import widened
 from .running.launching import SUFFIX, launch, suffix
@@ -255,10 +255,7 @@ def _kept_addresses(addresses: tuple[int, ...], device: int) -> Any:  # noqa: AR
 
 def _layout(sizes: tuple[int, ...], device: int) -> tuple[Any, Any]:
     """How long the arrays are, and (array, chunk) of each block."""
-    layout = _kept_layout(sizes, device)
-    if here.tracer is not None:
-        here.tracer.keep(layout)
-    return layout
+    return keep(_kept_layout(sizes, device))  # type: ignore[no-any-return]
 
 
 @functools.lru_cache(maxsize=64)

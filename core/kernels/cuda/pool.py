@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...devices import cupy
+from ...tracing import keep
 from ..reference import pool as reference
 from .running.launching import blocks_for, contiguous, launch, suffix
 
@@ -25,7 +26,7 @@ def max_pool(x: Any, tables: tuple[Any, ...], indices: bool = True) -> tuple[Any
         return reference.max_pool(x, tables, indices)
     xp, shape = cupy(), (*x.shape[:2], *lengths)
     y, index = xp.empty(shape, x.dtype), xp.empty(shape, np.int32) if indices else None
-    windows = [_on_device(*_key(t), _device()) for t in _three(tables, np.zeros((1, 1), np.int32))]
+    windows = [keep(_on_device(*_key(t), _device())) for t in _three(tables, np.zeros((1, 1), np.int32))]
     widths = [w.shape[1] for w in windows]
     sizes = (*widths, *_three(lengths, 1), *_three(spatial, 1), np.int64(y.size))
     launch("pool", f"max_pool_{dtype}", blocks_for(y.size, _THREADS), _THREADS, contiguous(x), y, index, *windows, *sizes)
@@ -38,7 +39,7 @@ def scatter_planes(g: Any, indices: Any, spatial: tuple[int, ...], tables: tuple
         return reference.scatter_planes(g, indices, spatial, tables)
     gx = cupy().empty((*g.shape[:2], *spatial), g.dtype)
     pairs = zip(_three(tables, np.zeros((1, 1), np.int32)), _three(spatial, 1), strict=True)
-    covering = [part for table, size in pairs for part in _inverse(*_key(table), size, _device())]
+    covering = [part for table, size in pairs for part in keep(_inverse(*_key(table), size, _device()))]
     sizes = (*_three(lengths, 1), *_three(spatial, 1), np.int64(gx.size))
     arrays = (contiguous(g), contiguous(indices), gx, *covering)
     launch("pool", f"scatter_{dtype}", blocks_for(gx.size, _THREADS), _THREADS, *arrays, *sizes)

@@ -192,3 +192,20 @@ def test_texts_are_captured_and_a_wrong_token_is_told_when_the_next_call_begins(
         run(tokens, labels)
     got, expected = run(tokens, labels)[0], step(tokens, labels)[0]
     assert np.array_equal(got.cpu().numpy(), expected.cpu().numpy())
+
+
+def test_a_graph_holds_the_tables_it_reads(cuda: str):
+    rotary, layer = nn.Rotary(4), nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2)).to(cuda)
+    run = nyala.compile(lambda q, x: (rotary(q, q, 0)[0], layer(x)))
+    q, x = random(1, 2, 3, 4, device=cuda), random(1, 1, 8, 8, device=cuda)
+    with nyala.no_grad():
+        for _ in range(3):
+            run(q, x)
+        (capture,) = run._captures.values()
+        (graph,) = capture._recordings[0].parts
+        tables = rotary.angles(q, 0, 3)
+        assert sum(isinstance(kept, tuple) and kept[0] is tables[0] for kept in graph.kept) == 2  # turned twice
+        assert len(graph.kept) > 4  # and what the layers know of their windows
+        rotary(*[random(1, 2, 300, 4, device=cuda)] * 2, 0)  # which makes longer ones
+        assert rotary.angles(q, 0, 3)[0] is not tables[0]
+        assert np.array_equal(run(q, x)[0].cpu().numpy(), rotary(q, q, 0)[0].cpu().numpy())
