@@ -118,6 +118,12 @@ def linear_int8(on: Given, rows: int, wide: int, n: int) -> Made:
     return (x, weight, scales, n), _moved(x, weight, scales) + rows * wide * x.itemsize
 
 
+def linear_int4(on: Given, rows: int, wide: int, n: int) -> Made:
+    weight = on.below(256, wide, n // 2).astype(np.uint8)
+    x, scales = on.array(rows, n), on.array(wide, n // 32, dtype="bfloat16")
+    return (x, weight, scales, 32), _moved(x, weight, scales) + rows * wide * x.itemsize
+
+
 def linear_bf16(on: Given, rows: int, wide: int, n: int) -> Made:
     x, weight = on.array(rows, n), on.array(wide, n, dtype="bfloat16")
     return (x, weight), _moved(x, weight) + rows * wide * x.itemsize
@@ -152,6 +158,7 @@ CASES = (
     Case("add_dropout", (8192, 1024)),
     Case("add_rows", (50257, 8192, 768)),
     Case("adamw_steps", (148, 838860)),  # GPT-2's 124 million
+    Case("linear_int4", (1, 14336, 4096)),
     Case("linear_int8", (1, 14336, 4096)),
     Case("linear_bf16", (1, 14336, 4096)),
 )

@@ -26,6 +26,9 @@ WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("int8, activations too", {"dtype": "int8", "activations": "int8"}),
     ("int8 in groups of 128", {"dtype": "int8", "group_size": 128}),
     ("int8 in groups of 128, activations too", {"dtype": "int8", "group_size": 128, "activations": "int8"}),
+    ("int4", {"dtype": "int4"}),
+    ("int4, the head left alone", {"dtype": "int4", "skip": "lm_head"}),
+    ("int4 in groups of 64", {"dtype": "int4", "group_size": 64}),
 )
 
 

@@ -78,12 +78,14 @@ def text_training(name: str, rows: int, length: int) -> Call:
 
 
 def _decoder(name: str, weights: str) -> Any:
-    """A Llama with weights in float32; in bfloat16 or int8 what linear layers get is rounded to the same, as in torch."""
+    """A Llama with weights in float32 or int4; or in bfloat16 or int8, to which what linear layers get is rounded, as in torch."""
     from nyala.text.models import llama
 
     config = {"architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True, **DECODERS[name]}
     model = llama.build(config).eval()
-    return model if weights == "float32" else nyala.nn.quantize(model, weights, activations=weights)
+    if weights == "float32":
+        return model
+    return nyala.nn.quantize(model, weights, activations="float32" if weights == "int4" else weights)
 
 
 def prefill(name: str, length: int, weights: str) -> Call:

@@ -98,14 +98,41 @@ def tokenizing(variant: Variant, folder: Path, length: int) -> Call:  # noqa: AR
     return lambda: [tokenizer(texts[i : i + 32], **how) for i in range(0, len(texts), 32)]
 
 
+class _Int4Linear(torch.nn.Module):
+    """torch's own product with int4 weights, 32 terms a scale; quick where what comes in is bfloat16."""
+
+    def __init__(self, layer: torch.nn.Linear) -> None:
+        super().__init__()
+        groups = layer.weight.detach().float().unflatten(1, (-1, 32))
+        least, most = groups.amin(-1), groups.amax(-1)
+        scale = (most - least) / 15
+        whole = ((groups - least[..., None]) / scale[..., None]).round().clamp(0, 15).flatten(1).int()
+        self.packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(whole, 1)
+        self.scales = torch.stack([scale, least + 8 * scale], -1).transpose(0, 1).contiguous().bfloat16()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        return torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.packed, 32, self.scales).unflatten(0, x.shape[:-1])
+
+
+def _in_int4(model: Any) -> Any:
+    """A model in bfloat16 whose linear layers hold int4."""
+    linear = [name for name, m in model.named_modules() if type(m) is torch.nn.Linear]
+    for name in linear:
+        model.set_submodule(name, _Int4Linear(model.get_submodule(name)))
+    return model.bfloat16()
+
+
 def _decoder(name: str, weights: str) -> Any:
-    """A Llama of transformers: float32; bfloat16 altogether; or with linear layers that hold int8."""
+    """A Llama of transformers: float32; bfloat16 altogether; or with linear layers that hold int8 or int4."""
     allow_torchvision()
     from transformers import LlamaConfig, LlamaForCausalLM
 
     model = LlamaForCausalLM(LlamaConfig(**DECODERS[name], tie_word_embeddings=True)).eval()
     if weights == "bfloat16":
         return model.bfloat16()
+    if weights == "int4":
+        return _in_int4(model)
     return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}) if weights == "int8" else model
 
 

@@ -81,6 +81,7 @@ def _decoder_rows() -> list[Row]:
     for kind, weights in (("", "float32"), (" bf16", "bfloat16"), (" int8", "int8")):
         rows.append(Row(f"smollm2/prefill 512{kind}", "prefill", ("smollm2-135m", 512, weights), compiles=weights != "int8"))
         rows.append(Row(f"smollm2/decode 8{kind}", "decoding", ("smollm2-135m", 64, 8, weights), compiles=weights != "int8"))
+    rows.append(Row("smollm2/decode 8 int4", "decoding", ("smollm2-135m", 64, 8, "int4"), compiles=False))
     return rows
 
 

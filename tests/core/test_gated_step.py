@@ -12,7 +12,7 @@ from nyala import nn
 from nyala.core.kernels import CPU, reference
 from nyala.core.nn import blocks, gated_step
 
-KINDS = [None, "bfloat16", "int8", "bfloat16 both", "int8 both"]
+KINDS = [None, "bfloat16", "int8", "int4", "bfloat16 both", "int8 both"]
 
 
 def block_of(kind: str | None, kv_heads: int = 2, bias: bool = False, group_size: int | None = None, **rotary: Any) -> Any:
@@ -75,7 +75,7 @@ def test_has_the_bits_of_the_long_way(
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("kind", ["int8", "int8 both"])
+@pytest.mark.parametrize("kind", ["int4", "int8", "int8 both"])
 def test_scales_of_groups(kind: str, taken: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
     block = block_of(kind, group_size=32)
     found = steps(block)[0]

@@ -18,6 +18,7 @@ DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14, "float16": 1.5e-3, "bfloat16": 1.5e-2}
 # rows, outputs, width, group
 SHAPES = [(1, 1, 1, 1), (1, 6, 2056, 128), (3, 5, 33, 7), (8, 9, 64, 64), (70, 65, 40, 16), (9, 3, 37, 5)]
+PAIRS = [(1, 1, 1, 32), (1, 6, 2056, 128), (3, 5, 33, 32), (8, 9, 70, 64), (70, 65, 40, 32), (9, 3, 37, 32)]
 rng = np.random.default_rng(3)
 
 
@@ -42,6 +43,11 @@ def whole(outputs: int, width: int, group: int) -> tuple[Any, Any]:
     return gpu(rng.integers(-127, 128, (outputs, width)).astype(np.int8)), gpu(scales)
 
 
+def pairs(outputs: int, width: int, group: int) -> tuple[Any, Any]:
+    scales = rng.uniform(-0.4, 0.4, (outputs, -(-width // group))).astype(ml_dtypes.bfloat16)
+    return gpu(rng.integers(0, 256, (outputs, -(-width // 2))).astype(np.uint8)), gpu(scales)
+
+
 def difference(a: Any, b: np.ndarray) -> float:
     assert a.shape == b.shape
     return float(np.abs(exact(a) - b).max() / max(1, np.abs(b).max()))
@@ -60,6 +66,20 @@ def test_weights_of_few_bits(rows: int, outputs: int, width: int, group: int, dt
     assert difference(y, sums / (1 + np.exp(-sums))) < TOLERANCE[dtype]
     short = numbers((outputs, width), "bfloat16")
     assert difference(table.linear_bf16(x, short, bias), exact(x) @ exact(short).T + exact(bias)) < TOLERANCE[dtype]
+
+
+@pytest.mark.usefixtures("schedule")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "outputs", "width", "group"), PAIRS)
+def test_two_numbers_a_byte(rows: int, outputs: int, width: int, group: int, dtype: str) -> None:
+    x, (weight, scales), bias = numbers((rows, width), dtype), pairs(outputs, width, group), numbers((outputs,), dtype)
+    wide = reference.unpacked(cpu(weight), cpu(scales), group, width)
+    table, after = kernels.of(x), After(residual=numbers((rows, outputs), dtype))
+    y = table.linear_int4(x, weight, scales, group, bias, after)
+    assert y.dtype == x.dtype
+    assert difference(y, exact(x) @ wide.T.astype(np.float64) + exact(bias) + exact(after.residual)) < TOLERANCE[dtype]
+    if dtype == "float32":
+        assert cpu(table.linear_int4(x, weight, scales, group)).tobytes() == cpu(table.linear(x, gpu(wide))).tobytes()
 
 
 @pytest.mark.parametrize(("rows", "outputs", "width", "group"), SHAPES)
@@ -113,12 +133,24 @@ def test_weights_that_lie_by_columns_and_other_dtypes() -> None:
     assert table.linear_int8(x[:0], weight, scales, 8).shape == (0, 3, 4)
 
 
-def test_a_layer_lays_its_weight_by_rows_where_it_is_used() -> None:
-    layer = nyala.nn.QuantizedLinear.from_linear(nyala.nn.Linear(20, 6)).eval()
+def test_pairs_that_lie_by_columns_or_go_to_the_reference() -> None:
+    x, (weight, scales) = numbers((2, 3, 40)), pairs(4, 40, 32)
+    table, expected = kernels.of(x), exact(x) @ reference.unpacked(cpu(weight), cpu(scales), 32, 40).T.astype(np.float64)
+    columns = gpu(np.asfortranarray(cpu(weight))), gpu(np.asfortranarray(cpu(scales)))
+    assert columns[0].strides[0] == 1
+    by_rows, by_columns = (cpu(table.linear_int4(x, *lies, 32)) for lies in ((weight, scales), columns))
+    assert by_rows.shape == (2, 3, 4) and by_rows.tobytes() == by_columns.tobytes()
+    assert difference(table.linear_int4(x, weight, scales.astype(np.float32), 32), expected) < 2e-6
+    assert table.linear_int4(x[:0], weight, scales, 32).shape == (0, 3, 4)
+
+
+@pytest.mark.parametrize("dtype", ["int4", "int8"])
+def test_a_layer_lays_its_weight_by_rows_where_it_is_used(dtype: str) -> None:
+    layer = nyala.nn.QuantizedLinear.from_linear(nyala.nn.Linear(20, 6), dtype).eval()
     x = nyala.tensor(rng.standard_normal((3, 20)).astype(np.float32))
     expected = layer(x).numpy()
     assert layer.weight.array.flags.f_contiguous and not layer.weight.array.flags.c_contiguous
     layer.to("cuda")
     assert np.allclose(layer(x.cuda()).cpu().numpy(), expected, 1e-5, 1e-6) and layer.weight.array.flags.c_contiguous
     layer.to("cpu")
-    assert np.allclose(layer(x).numpy(), expected, 1e-5, 1e-6)
+    assert layer(x).numpy().tobytes() == expected.tobytes()

@@ -38,6 +38,7 @@ KERNELS |= {
     "rotate": ".attention.positions:rotate",
     "linear_bf16": ".matrix.quantized:linear_bf16",
     "linear_bf16_both": ".matrix.quantized:linear_bf16_both",
+    "linear_int4": ".matrix.quantized:linear_int4",
     "linear_int8": ".matrix.quantized:linear_int8",
     "linear_int8_both": ".matrix.quantized:linear_int8_both",
     "attention_weights": ".norm.softmax:attention_weights",

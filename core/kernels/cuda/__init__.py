@@ -53,6 +53,7 @@ KERNELS: dict[str, str] = {
     "linear": ".matmul:linear",
     "linear_bf16": ".quantized:linear_bf16",
     "linear_bf16_both": ".quantized:linear_bf16_both",
+    "linear_int4": ".quantized:linear_int4",
     "linear_int8": ".quantized:linear_int8",
     "linear_int8_both": ".quantized:linear_int8_both",
     "lion_held": ".optim:lion_held",

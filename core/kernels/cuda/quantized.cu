@@ -1,5 +1,6 @@
-// Products with weights kept in fewer bits. A few rows read the weight as it lies: 1 byte a number of int8 (and 4 a group), 2 of
-// bfloat16, which is the floor. For more rows the weight is widened once, 1 + sizeof(T) bytes a number, and multiplied as others are.
+// Products with weights kept in fewer bits. A few rows read the weight as it lies: half a byte a number of int4 (and 2 a group), 1 of
+// int8 (and 4 a group), 2 of bfloat16, which is the floor. For more rows the weight is widened once, which reads these bytes and
+// writes sizeof(T) a number, and multiplied as others are.
 #include "few.cuh"
 #include "product.cuh"
 
@@ -20,6 +21,35 @@ struct Scaled {
     } else {
 #pragma unroll
       for (int i = 0; i < TERMS; i++) to[i] = k + i < ks ? (float)from[i] * scale[(k + i) / group] : 0.f;
+    }
+  }
+};
+
+// A weight (n, k) of int4: two neighbours of a row share a byte, the earlier in its lower half, each with 8 added; rows `apart` bytes
+// from one another. One bfloat16 scale for every `group` terms, a multiple of TERMS.
+struct Paired {
+  const uint8* at;
+  int64 apart;
+  const __nv_bfloat16* scales;
+  int groups, group;
+  // The four bits become the highest of a fraction, 1 + n / 16, of which one operation makes (n - 8) * scale, exactly (a scale has
+  // 8 significant bits): conversions of whole numbers would be the limit, not the memory.
+  static __device__ __forceinline__ float number(unsigned fraction, float scale) {
+    return fmaf(__uint_as_float((fraction & 0x780000u) | 0x3F800000u), 16.f * scale, -24.f * scale);
+  }
+  template <class W> __device__ __forceinline__ void load(W (&to)[TERMS], int row, int k, int ks) const {
+    const uint8* from = at + row * apart + k / 2;
+    float scale = read(scales[(int64)row * groups + k / group]);
+    unsigned word = 0;
+    if (reinterpret_cast<uint64>(from) % 4 == 0 && k + TERMS <= ks) {
+      word = *reinterpret_cast<const unsigned*>(from);
+    } else {
+      for (int i = 0; i < TERMS / 2 && k + 2 * i < ks; i++) word |= (unsigned)from[i] << 8 * i;
+    }
+#pragma unroll
+    for (int i = 0; i < TERMS; i++) {
+      float some = number(4 * i < 19 ? word << (19 - 4 * i) : word >> (4 * i - 19), scale);
+      to[i] = k + i < ks ? some : 0.f;
     }
   }
 };
@@ -141,6 +171,11 @@ __device__ void both(const int8* x, const float* factors, const int8* weight, in
     few_rows<rows>(x, Scaled{weight, apart, scales, groups, group}, y, m, n, k,                                               \
                    After<T>{bias, scale, shift, residual, activation});                                                       \
   }                                                                                                                           \
+  extern "C" __global__ void few_int4_##rows##_##S(const T* x, const uint8* weight, int64 apart, const __nv_bfloat16* scales, \
+                                                   int groups, int group, T* y, int m, int n, int k, END(T)) {                \
+    few_rows<rows>(x, Paired{weight, apart, scales, groups, group}, y, m, n, k,                                               \
+                   After<T>{bias, scale, shift, residual, activation});                                                       \
+  }                                                                                                                           \
   extern "C" __global__ void few_bf16_##rows##_##S(const T* x, const __nv_bfloat16* weight, int64 apart, T* y, int m, int n,  \
                                                    int k, END(T)) {                                                           \
     few_rows<rows>(x, Rows<__nv_bfloat16>{weight, apart}, y, m, n, k, After<T>{bias, scale, shift, residual, activation});    \
@@ -155,6 +190,10 @@ __device__ void both(const int8* x, const float* factors, const int8* weight, in
   extern "C" __global__ void widen_int8_##S(const int8* weight, int64 apart, const float* scales, int groups, int group,      \
                                             T* to, int n, int k) {                                                            \
     widen(Scaled{weight, apart, scales, groups, group}, to, n, k);                                                            \
+  }                                                                                                                           \
+  extern "C" __global__ void widen_int4_##S(const uint8* weight, int64 apart, const __nv_bfloat16* scales, int groups,        \
+                                            int group, T* to, int n, int k) {                                                 \
+    widen(Paired{weight, apart, scales, groups, group}, to, n, k);                                                            \
   }                                                                                                                           \
   extern "C" __global__ void widen_bf16_##S(const __nv_bfloat16* weight, int64 apart, T* to, int n, int k) {                  \
     widen(Rows<__nv_bfloat16>{weight, apart}, to, n, k);                                                                      \

@@ -1,4 +1,4 @@
-"""Products with weights of int8 and bfloat16: ``quantized.cu``. A weight by rows is read as it lies, another is copied first."""
+"""Products with weights of int4, int8 and bfloat16: ``quantized.cu``. A weight by rows is read as it lies, others are copied."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .running.launching import blocks_for, contiguous, launch, suffix
 _FLOAT = np.dtype(np.float32)
 _HALVES = ("f16", "bf16")
 _MOST = 1 << 16  # terms of a sum of int8 products that are added in whole numbers
+_TERMS = 8  # that a thread reads at a time
 _SIDE = 64  # results along each side of a block's tile of int8 products
 
 
@@ -28,6 +29,15 @@ def linear_int8(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, 
     weight, apart = _by_rows(weight)
     lies = weight, apart, contiguous(scales), scales.shape[1], group
     return _multiplied("int8", x, lies, weight.shape, end)
+
+
+def linear_int4(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, after: After | None = None) -> Any:
+    end = _end(x, weight, bias, after, together=2)
+    if end is None or weight.dtype != np.uint8 or scales.dtype != bfloat16 or group % _TERMS:
+        return reference.linear_int4(x, weight, scales, group, bias, after)
+    weight, apart = _by_rows(weight)
+    lies = weight, apart, contiguous(scales), scales.shape[1], group
+    return _multiplied("int4", x, lies, (len(weight), x.shape[-1]), end)
 
 
 def linear_bf16(x: Any, weight: Any, bias: Any = None, after: After | None = None) -> Any:
@@ -66,9 +76,12 @@ def linear_bf16_both(x: Any, weight: Any, bias: Any = None, after: After | None 
     return out.reshape(*x.shape[:-1], len(weight))
 
 
-def _end(x: Any, weight: Any, bias: Any, after: After | None) -> End | None:
-    """What follows the product, in the dtype of x; None where no kernel is for these arguments."""
-    if suffix(x) is None or not x.size or not weight.size or x.shape[-1:] != weight.shape[1:]:
+def _end(x: Any, weight: Any, bias: Any, after: After | None, together: int = 1) -> End | None:
+    """What follows the product, in the dtype of x; None where no kernel is for these arguments.
+
+    ``together``: numbers of an element of the weight.
+    """
+    if suffix(x) is None or not (x.ndim and x.size and weight.size) or blocks_for(x.shape[-1], together) != weight.shape[1]:
         return None
     if suffix(x) in _HALVES:
         bias = _as(bias, x.dtype)
@@ -95,5 +108,5 @@ def _multiplied(kind: str, x: Any, lies: tuple[Any, ...], shape: tuple[int, int]
     if len(rows) <= FEW:
         return few(rows, dtype, "quantized", lies, n, end, f"few_{kind}").reshape(*x.shape[:-1], n)
     wide = cupy().empty(shape, x.dtype)
-    launch("quantized", f"widen_{kind}_{dtype}", blocks_for(n * -(-k // 8), 256), 256, *lies, wide, n, k)
+    launch("quantized", f"widen_{kind}_{dtype}", blocks_for(n * blocks_for(k, _TERMS), 256), 256, *lies, wide, n, k)
     return computed(described(rows, wide.T), dtype, end).reshape(*x.shape[:-1], n)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .after import After
 from .attention import attention
 from .linalg import linear
 from .norm import rms_norm
 from .positions import rotate
-from .quantized import linear_bf16, linear_bf16_both, linear_int8, linear_int8_both
+from .quantized import linear_bf16, linear_bf16_both, linear_int4, linear_int8, linear_int8_both
 
 __all__ = ["gated_step"]
 
@@ -18,8 +20,8 @@ class Product(NamedTuple):
     """What a fully connected layer multiplies by.
 
     Attributes:
-        weight: (out, in) float32, bfloat16 or int8.
-        scales: (out, groups) float32 of an int8 weight; None for others.
+        weight: (out, in) float32, bfloat16 or int8; (out, in / 2) uint8 of int4.
+        scales: (out, groups) float32 of an int8 weight, bfloat16 of an int4 one; None for others.
         group: terms of a row that share a scale.
         bias: (out,), or None.
         rounds: whether what comes in is rounded to the weight's dtype.
@@ -84,6 +86,8 @@ def _heads(x: Any, heads: int) -> Any:
 
 
 def _product(x: Any, by: Product, after: After | None = None) -> Any:
+    if by.weight.dtype == np.uint8:
+        return linear_int4(x, by.weight, by.scales, by.group, by.bias, after)
     if by.scales is not None:
         kernel = linear_int8_both if by.rounds else linear_int8
         return kernel(x, by.weight, by.scales, by.group, by.bias, after)

@@ -13,7 +13,7 @@ from .after import After, apply
 from .half import widened
 from .linalg import linear
 
-__all__ = ["linear_bf16", "linear_bf16_both", "linear_int8", "linear_int8_both"]
+__all__ = ["linear_bf16", "linear_bf16_both", "linear_int4", "linear_int8", "linear_int8_both"]
 
 _MOST = 1 << 16  # terms of a sum of int8 products that are added in whole numbers
 
@@ -24,6 +24,14 @@ def linear_int8(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, 
     weight (out, in) int8; scales (out, groups) float32, one for every ``group`` terms of a row (the last group may be shorter).
     """
     return _wide(x, dequantized(weight, scales, group), bias, after)
+
+
+def linear_int4(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, after: After | None = None) -> Any:
+    """``linear`` with the weight that ``unpacked`` gives, bit for bit where x is float32.
+
+    weight (out, bytes) uint8, two numbers a byte; scales (out, groups) bfloat16, one for every ``group`` terms of a row.
+    """
+    return _wide(x, unpacked(weight, scales, group, x.shape[-1]), bias, after)
 
 
 def linear_bf16(x: Any, weight: Any, bias: Any = None, after: After | None = None) -> Any:
@@ -79,6 +87,13 @@ def _parts(depth: int, group: int) -> Iterator[tuple[int, int, int]]:
 def dequantized(weight: Any, scales: Any, group: int) -> Any:
     """The float32 weight: each number times the scale of its group."""
     return weight.astype(np.float32) * scales.repeat(group, axis=1)[:, : weight.shape[1]]
+
+
+def unpacked(weight: Any, scales: Any, group: int, width: int) -> Any:
+    """The float32 weight (out, width) of two numbers a byte: the earlier in the lower half, each with 8 added to it."""
+    pairs = module_of(weight).stack([weight & 15, weight >> 4], axis=2)
+    numbers = pairs.reshape(len(weight), 2 * weight.shape[1])[:, :width].astype(np.float32) - np.float32(8)
+    return dequantized(numbers, widened(scales), group) + np.float32(0)  # no -0, which kernels do not make either
 
 
 def _wide(x: Any, weight: Any, bias: Any, after: After | None) -> Any:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from ....dtypes import bfloat16
 from ...reference import decoding as reference
 from ...reference.decoding import GatedLayer, Product
 from ..attention.attention import DROP, FOUR, MARKS, WRITTEN, attend, drop_of, masks
 from ..attention.positions import turn
 from ..matrix.after import CODES
-from ..matrix.columns import by_columns, columns_at, span_of
+from ..matrix.columns import PAIRS, by_columns, columns_at, span_of
 from ..matrix.gemv import FEW, few_rows, reader
 from ..matrix.packing import round_floats
 from ..matrix.short import few_span, int8_at
@@ -151,9 +152,13 @@ def _numbers(by: Product) -> tuple[int, ...] | None:
         fits = weight.strides[1] == 4 and weight.flags.aligned
         row = (reader(FLOAT32), weight.ctypes.data, weight.strides[0], 0, 0, 0, 1, beside, columns, depth, 0, 4, 0)
         return row if fits else None
-    if not by_columns(weight) or (scales is not None and scales.dtype != _f):
+    pairs = weight.dtype == np.uint8
+    if pairs and (scales.dtype != bfloat16 or scales.strides[0] != 2 or by.group % 2):
+        return None
+    if not by_columns(weight) or not (pairs or scales is None or scales.dtype == _f):
         return None
     factors = (0, 0, 0) if scales is None else (scales.ctypes.data, *scales.strides)
     place = weight.ctypes.data, weight.strides[1]
     span = few_span(columns) if by.rounds and scales is not None else span_of(columns)
-    return (0, *place, *factors, by.group, beside, columns, depth, span, weight.itemsize, int(by.rounds))
+    depth, width = (2 * depth, PAIRS) if pairs else (depth, weight.itemsize)
+    return (0, *place, *factors, by.group, beside, columns, depth, span, width, int(by.rounds))

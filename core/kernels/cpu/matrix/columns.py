@@ -1,7 +1,10 @@
-"""Products of a few rows with a weight in 8 or 16 bits that lies by columns, (out, in) in Fortran's order: one after the other.
+"""Products of a few rows with a weight in 4, 8 or 16 bits that lies by columns: (out, in) in Fortran's order.
 
 Sixteen neighbouring numbers are one term of sixteen results: a load and a conversion, where ``stream`` has to turn a weight that
 lies by rows. The sums are those of ``gemv``, term by term, so the bits are too. What counts is how fast the weight is read.
+
+Of int4, a byte has two terms of a result. The four bits of one become the highest of a float's fraction, 1 + n / 16 for n from 0
+to 15, so that one fused multiply-add gives (n - 8) * scale: exactly, as a scale has 8 significant bits.
 """
 
 # ruff: noqa: ARG001 - Numba fixes what an intrinsic and its generator are given
@@ -27,6 +30,9 @@ from .gemv import PART, add
 _LEAST, _MOST = 128, 2048  # results of a row that a task computes: their numbers lie side by side
 _TERMS = 8  # of a sum that are added at a time: results stay in registers meanwhile
 
+PAIRS = 0
+"""Bytes of a weight, where a byte has two."""
+_AHEAD = _TERMS // 2  # lines of pairs that are fetched before they are read
 _LINE = 64  # bytes that memory is read in
 _I8, _I16, _I32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 _WORDS = ir.VectorType(_I32, LANES)
@@ -57,6 +63,32 @@ def _bf16_at(typing_context, address):
     return vector(types.int64), generate
 
 
+def _half_at(shift: int) -> Any:
+    """What reads 16 bytes, shifts four bits of each to where a fraction begins, and gives 1 + n / 16 of them as floats."""
+
+    @intrinsic
+    def half_at(typing_context, address):
+        def generate(context, builder, signature, arguments):
+            kind = ir.VectorType(_I8, LANES)
+            found = builder.zext(builder.load(builder.inttoptr(arguments[0], kind.as_pointer()), align=1), _WORDS)
+            found = builder.shl(found, ir.Constant(_WORDS, [shift] * LANES))
+            found = builder.and_(found, ir.Constant(_WORDS, [0xF << 19] * LANES))
+            return builder.bitcast(builder.or_(found, ir.Constant(_WORDS, [0x3F800000] * LANES)), _FLOATS)
+
+        return vector(types.int64), generate
+
+    return half_at
+
+
+_earlier_at, _later_at = _half_at(19), _half_at(15)
+
+
+@njit(**EXACT)
+def _two(w: Any, scale: Any, shift: Any) -> Any:
+    """Both terms of 16 bytes. ``scale`` is 16 times that of the weight, ``shift`` -24 times."""
+    return fma(_earlier_at(w), scale, shift), fma(_later_at(w), scale, shift)
+
+
 @njit(**EXACT)
 def _number(x: Any, k: Any) -> Any:
     return splat(floats(x + 4 * k, 1)[0])
@@ -78,6 +110,18 @@ def _eight_bf16(w: Any, step: Any, x: Any, x_step: Any, rows: Any, sums: Any, su
     """As above."""
     a, b, c, d = _bf16_at(w), _bf16_at(w + step), _bf16_at(w + 2 * step), _bf16_at(w + 3 * step)
     e, f, g, h = _bf16_at(w + 4 * step), _bf16_at(w + 5 * step), _bf16_at(w + 6 * step), _bf16_at(w + 7 * step)
+    for r in range(rows):
+        _add_eight((a, b, c, d, e, f, g, h), x + r * x_step, sums + r * sums_step)
+
+
+@njit(**EXACT)
+def _eight_int4(w: Any, step: Any, scale: Any, x: Any, x_step: Any, rows: Any, sums: Any, sums_step: Any) -> None:
+    """As above, of four lines of bytes."""
+    shift = multiply(scale, splat(np.float32(-1.5)))
+    a, b = _two(w, scale, shift)
+    c, d = _two(w + step, scale, shift)
+    e, f = _two(w + 2 * step, scale, shift)
+    g, h = _two(w + 3 * step, scale, shift)
     for r in range(rows):
         _add_eight((a, b, c, d, e, f, g, h), x + r * x_step, sums + r * sums_step)
 
@@ -128,9 +172,45 @@ def _add_terms(weight: Any, step: Any, kind: Any, columns: Any, x: Any, x_step: 
 
 
 @njit(**EXACT)
+def _add_pairs(weight: Any, step: Any, factors: Any, columns: Any, x: Any, x_step: Any, rows: Any, many: Any, sums: Any) -> None:
+    """As ``_add_terms`` of int4; ``factors`` are 16 times the scales. The first term is the earlier one of its byte."""
+    first, count, wide = columns
+    k = 0
+    while k < many:
+        together = _TERMS if many - k >= _TERMS else 1
+        for j in range(0, wide, LANES):
+            w = weight + k // 2 * step + min(first + j, count - LANES)
+            left, here, scale = x + 4 * k, sums + 4 * j, load_at(factors + 4 * j)
+            if together == _TERMS:
+                if j % _LINE == 0:
+                    for i in range(_TERMS // 2):
+                        fetch(w + (_AHEAD + i) * step)
+                _eight_int4(w, step, scale, left, x_step, rows, here, 4 * wide)
+            else:
+                earlier, later = _two(w, scale, multiply(scale, splat(np.float32(-1.5))))
+                _one(later if k % 2 else earlier, left, x_step, rows, here, 4 * wide)
+        k += together
+
+
+@njit(**EXACT)
+def _scales_of(scaling: Any, place: Any, columns: Any, factors: Any) -> None:
+    """The scales of ``wide`` results, those of a group at ``place``, as they are multiplied with."""
+    _, across, _, _, width = scaling
+    first, count, wide = columns
+    if width == PAIRS:
+        for j in range(0, wide, LANES):
+            at = place + 2 * min(first + j, count - LANES)
+            store_at(factors.ctypes.data + 4 * j, multiply(_bf16_at(at), splat(np.float32(16.0))))
+    else:
+        for j in range(wide):
+            column = min(first + j // LANES * LANES, count - LANES) + j % LANES
+            factors[j] = floats(place + column * across, 1)[0]
+
+
+@njit(**EXACT)
 def _task(t: Any, x: Any, x_step: Any, rows: Any, weight: Any, step: Any, scaling: Any, c: Any, size: Any, after: Any) -> None:
     depth, count, span = size
-    scales, across, along, group, width = scaling
+    scales, _, along, group, width = scaling
     first = t * span
     stop = min(count, first + span)
     wide = (stop - first + LANES - 1) // LANES * LANES
@@ -147,11 +227,13 @@ def _task(t: Any, x: Any, x_step: Any, rows: Any, weight: Any, step: Any, scalin
                 here = k // group
                 many = min(many, (here + 1) * group - k)
                 if here != held:
-                    for j in range(wide):
-                        column = min(first + j // LANES * LANES, count - LANES) + j % LANES
-                        factors[j] = floats(scales + column * across + here * along, 1)[0]
+                    _scales_of(scaling, scales + here * along, columns, factors)
                     held = here
-            _add_terms(weight + k * step, step, kind, columns, x + 4 * k, x_step, rows, many, block.ctypes.data)
+            if width == PAIRS:
+                place = weight + k // 2 * step
+                _add_pairs(place, step, factors.ctypes.data, columns, x + 4 * k, x_step, rows, many, block.ctypes.data)
+            else:
+                _add_terms(weight + k * step, step, kind, columns, x + 4 * k, x_step, rows, many, block.ctypes.data)
             k += many
         add(part, block, start % PART == 0)
         if end % PART == 0 or end == depth:
@@ -172,6 +254,7 @@ _SIGNATURES = [
     types.void(_MATRIX, any_layout(2, dtype=kind), _MATRIX, types.int64, types.int64, _RESULT, _FIVE)
     for kind in (types.int8, types.uint16)
 ]
+_BYTES, _HALVES = any_layout(2, dtype=types.uint8), any_layout(2, dtype=types.uint16)
 
 
 @njit(**EXACT)
@@ -180,7 +263,8 @@ def columns_at(
 ) -> None:  # fmt: skip
     """As ``columns_few`` of addresses.
 
-    ``scaling``: (address of scales or 0, steps of outputs and groups, terms of a group, bytes of a weight).
+    ``scaling``: (address of scales or 0, steps of outputs and groups, terms of a group, bytes of a weight or PAIRS). Of int4 a
+    group has an even number of terms, and the scales, of bfloat16, lie side by side along the outputs.
     ``size``: (terms, results of a row, results of a row that a task computes).
     """
     _, count, span = size
@@ -199,6 +283,16 @@ def _product(x: Any, weight: Any, scales: Any, group: Any, threads: Any, c: Any,
     factors = np.int64(scales.ctypes.data) if scales.size else np.int64(0)
     scaling = (factors, scales.strides[0], scales.strides[1], group, weight.itemsize)
     size = depth, count, span_at(count, threads)
+    columns_at(
+        x.ctypes.data, x.strides[0], x.shape[0], weight.ctypes.data, weight.strides[1], scaling, c.ctypes.data, size, after
+    )  # fmt: skip
+
+
+@njit(signatures=[types.void(_MATRIX, _BYTES, _HALVES, types.int64, types.int64, _RESULT, _FIVE)], **EXACT)
+def _product_int4(x: Any, weight: Any, scales: Any, group: Any, threads: Any, c: Any, after: Any) -> None:
+    count = weight.shape[0]
+    scaling = np.int64(scales.ctypes.data), 2, scales.strides[1], group, PAIRS
+    size = x.shape[1], count, span_at(count, threads)
     columns_at(
         x.ctypes.data, x.strides[0], x.shape[0], weight.ctypes.data, weight.strides[1], scaling, c.ctypes.data, size, after
     )  # fmt: skip
@@ -226,3 +320,11 @@ def columns_few(x: Any, weight: Any, scales: Any, group: int, c: Any, after: tup
         after: as ``after.ends`` gives it.
     """
     _product(x, weight, scales, group, _THREADS, c, after)
+
+
+def columns_int4(x: Any, weight: Any, scales: Any, group: int, c: Any, after: tuple[int, int, int, int, int]) -> None:
+    """As ``columns_few`` with a weight (out, in / 2) of two numbers a byte, and scales (out, groups) of bfloat16 as uint16.
+
+    Both lie by columns; ``group`` is even.
+    """
+    _product_int4(x, weight, scales, group, _THREADS, c, after)

@@ -1,7 +1,8 @@
-"""Products with int8 and bfloat16 weights. Few rows read the weight as it lies; many rows get it widened, slab by slab.
+"""Products with int4, int8 and bfloat16 weights. Few rows read the weight as it lies; many rows get it widened, slab by slab.
 
-A weight may lie by rows or, which is quicker for few rows, by columns: ``QuantizedLinear`` keeps it so. Either way the bits are
-those of ``linear`` with the widened weight. Where what comes in is rounded too, ``short`` has the products of many rows.
+A weight may lie by rows or, which is quicker for few rows, by columns: ``QuantizedLinear`` keeps it so (int4 is read by columns
+alone). Either way the bits are those of ``linear`` with the widened weight. Where what comes in is rounded too, ``short`` has the
+products of many rows.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from ....dtypes import bfloat16
 from ...reference import quantized as reference
 from ...reference.after import After
+from ..lanes.simd import LANES
+from ..lanes.vector_math import bits_float
 from ..running.compiled import EXACT, any_layout, njit
 from ..running.parallel import parallel_for
 from .after import Ends, ends, suits
-from .columns import by_columns, columns_few
+from .columns import by_columns, columns_few, columns_int4
 from .gemv import FEW, few_rows, reader
 from .matmul import linear
 from .short import bfloat16_rows, int8_rows
@@ -29,6 +33,7 @@ _GRAIN = 1 << 15  # numbers that are worth a task
 
 _MATRIX, _RESULT, _FIVE = any_layout(2), any_layout(2, writable=True), types.UniTuple(types.int64, 5)
 _BYTES, _HALVES = any_layout(2, dtype=types.int8), any_layout(2, dtype=types.uint16)
+_PAIRS = any_layout(2, dtype=types.uint8)
 _NO_SCALES = np.empty((0, 0), _f)
 
 
@@ -82,6 +87,38 @@ def _dequantize_columns(weight: Any, scales: Any, group: Any, out: Any) -> None:
     parallel_for(_widen_columns, (weight.shape[0] + span - 1) // span, (span, weight, scales, group, out))
 
 
+@njit(**EXACT)
+def _widen_pairs(t: Any, span: Any, weight: Any, scales: Any, group: Any, out: Any) -> None:
+    for k in range(t * span, min(out.shape[0], (t + 1) * span)):
+        source, target, scale, later = weight[k // 2], out[k], scales[k // group], k % 2 != 0
+        for i in range(source.size):
+            code = source[i] >> 4 if later else source[i] & 15
+            target[i] = _f(np.int32(code) - np.int32(8)) * bits_float(np.int32(np.uint32(scale[i]) << np.uint32(16))) + _f(0.0)
+
+
+@njit(signatures=[types.void(_PAIRS, _HALVES, types.int64, any_layout(2, order="C", writable=True))], **EXACT)
+def _unpack(weight: Any, scales: Any, group: Any, out: Any) -> None:
+    """The int4 weight (in / 2, out) with scales (groups, out) of bfloat16, as float32 (in, out)."""
+    span = max(1, _GRAIN // out.shape[1])
+    parallel_for(_widen_pairs, (out.shape[0] + span - 1) // span, (span, weight, scales, group, out))
+
+
+def linear_int4(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, after: After | None = None) -> Any:
+    """As the reference."""
+    if not _ready(x, weight, bias, after, 2) or scales.dtype != bfloat16 or group % 2:
+        return reference.linear_int4(x, weight, scales, group, bias, after)
+    weight, factors = np.asfortranarray(weight), np.asfortranarray(scales).view(np.uint16)
+    if x.size // x.shape[-1] <= FEW and len(weight) >= LANES:
+        return _computed(lambda rows, c, codes: columns_int4(rows, weight, factors, group, c, codes), x, weight, bias, after)
+
+    def widened(rows: slice) -> Any:
+        out = np.empty((x.shape[-1], len(weight[rows])), _f)
+        _unpack(weight[rows].T, factors[rows].T, group, out)
+        return out.T
+
+    return _in_slabs(x, weight, widened, bias, after)
+
+
 def linear_int8(x: Any, weight: Any, scales: Any, group: int, bias: Any = None, after: After | None = None) -> Any:
     """As the reference."""
     if not _ready(x, weight, bias, after) or scales.dtype != _f:
@@ -113,9 +150,14 @@ def linear_bf16(x: Any, weight: Any, bias: Any = None, after: After | None = Non
     return _few(_few_bf16, BFLOAT16, x, weight.view(np.uint16), _NO_SCALES, 1, bias, after)
 
 
-def _ready(x: Any, weight: Any, bias: Any, after: After | None) -> bool:
-    """Whether the kernels can take these; else the reference computes them, or names what is wrong."""
-    return x.dtype == _f and suits(bias, after) and x.size > 0 and weight.size > 0 and x.shape[-1:] == weight.shape[1:]
+def _ready(x: Any, weight: Any, bias: Any, after: After | None, together: int = 1) -> bool:
+    """Whether the kernels can take these; else the reference computes them, or names what is wrong.
+
+    ``together``: numbers of an element of the weight.
+    """
+    if x.dtype != _f or not suits(bias, after) or not x.size or not weight.size:
+        return False
+    return bool(-(-x.shape[-1] // together) == weight.shape[1])
 
 
 def _in_line(weight: Any) -> Any:
@@ -169,7 +211,7 @@ def _computed(run: Callable[[Any, Any, Ends], None], x: Any, weight: Any, bias: 
 def _in_slabs(x: Any, weight: Any, widened: Any, bias: Any, after: After | None) -> Any:
     """Some outputs after the others, each with their part of the weight in float32."""
     out = np.empty((*x.shape[:-1], len(weight)), _f)
-    step = max(1, _SLAB // weight.shape[1])
+    step = max(1, _SLAB // x.shape[-1])
     if after is not None and after.residual is not None:
         after = after._replace(residual=np.broadcast_to(after.residual, out.shape))
     for first in range(0, len(weight), step):
