@@ -78,7 +78,7 @@ def text_training(name: str, rows: int, length: int) -> Call:
 
 
 def _decoder(name: str, weights: str) -> Any:
-    """A Llama with weights in float32 or int4; or in bfloat16 or int8, to which what linear layers get is rounded, as in torch."""
+    """A Llama with weights in float32 or int4; or in bfloat16 or int8, to which what layers get is rounded, as in torch."""
     from nyala.text.models import llama
 
     config = {"architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True, **DECODERS[name]}
