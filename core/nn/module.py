@@ -54,12 +54,14 @@ class Module:
 
     Attributes:
         training: whether dropout and batch statistics are on; set by ``train()`` and ``eval()``.
+        fixed_dtypes: names of buffers that keep their dtype where the module is given another.
     """
 
     training: bool
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
+    fixed_dtypes: tuple[str, ...] = ()
     _hooks: Hooks | None = None
 
     def __init__(self) -> None:
@@ -448,7 +450,10 @@ class Module:
         return self
 
     def to(self, *args: Any, dtype: Any = None, device: str | None = None, non_blocking: bool = False) -> Self:  # noqa: ARG002 - torch's
-        """Change dtype (of what is floating point) and/or device in place: ``to("cuda")``, ``to(nyala.float16)``."""
+        """Change dtype (of what is floating point) and/or device in place: ``to("cuda")``, ``to(nyala.float16)``.
+
+        Buffers named in ``fixed_dtypes`` keep theirs.
+        """
         for a in args:
             if isinstance(a, Tensor):
                 dtype, device = a.dtype, a.device
@@ -459,8 +464,11 @@ class Module:
         if dtype is not None and not dtypes.is_floating_point(dtype := dtypes.parse(dtype)):
             raise ArgumentError(f"a module cannot become {dtype}", fix="use a floating dtype: parameters need one")
 
+        fixed = {id(m._buffers.get(name)) for m in self.modules() for name in m.fixed_dtypes}
+
         def moved(t: Tensor) -> Any:
-            return t.detach().to(device=device, dtype=dtype if t.is_floating_point() else None).array
+            free = t.is_floating_point() and id(t) not in fixed
+            return t.detach().to(device=device, dtype=dtype if free else None).array
 
         for t in (*self.parameters(), *self.buffers()):
             if (array := moved(t)) is not t.array:

@@ -57,6 +57,8 @@ class QuantizedLinear(Module):
         ((128, 30), dtype('int8'))
     """
 
+    fixed_dtypes = ("weight", "scales")
+
     weight: Tensor
     scales: Tensor | None
     bias: Tensor | None

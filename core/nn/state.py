@@ -121,6 +121,8 @@ def _misfit(
     fix = "load the weights of this architecture and configuration"
     if prefix := _common_prefix(missing, unexpected):
         fix = f"take the {prefix!r} off the names: {{k.removeprefix({prefix!r}): v for k, v in state.items()}}"
+    elif any(name.rpartition(".")[2] == "scales" for name in (*missing, *unexpected, *wrong)):
+        fix = "quantize the model as the saved one was, with the same dtype, group_size and skip"
     elif not wrong:
         fix += ", or pass strict=False if the rest is meant to stay as it is"
     return CheckpointError(what, fix=fix)

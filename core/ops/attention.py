@@ -35,13 +35,13 @@ class Attention(Composite):
     """Inputs query (..., H, L, E), key (..., G, S, E), value (..., G, S, V), and the float mask where there is one.
 
     ``grouped``: H is a multiple of G; else the dimensions before the last two broadcast. ``start``: query i sees keys up to
-    number start + i; None for all.
+    number start + i, an array (1,) where the device alone knows it; None for all.
     """
 
     keeps_output = True
 
     def __init__(
-        self, scale: float, allowed: Any, start: int | None, p: float, words: tuple[int, int], grouped: bool = False
+        self, scale: float, allowed: Any, start: Any, p: float, words: tuple[int, int], grouped: bool = False
     ) -> None:
         self.scale, self.allowed, self.start, self.grouped = scale, allowed, start, grouped
         self.dropout = (p, words) if p else None
@@ -69,7 +69,8 @@ class Attention(Composite):
         """Where queries may look as a bool array, or None for everywhere."""
         if self.start is None:
             return self.allowed
-        causal = module_of(scores).tri(*scores.shape[-2:], self.start, dtype=bool)
+        xp, (queries, keys) = module_of(scores), scores.shape[-2:]
+        causal = xp.arange(keys) <= xp.arange(queries)[:, None] + self.start
         return causal if self.allowed is None else causal & self.allowed
 
     def fused_backward(self, grad: Any, q: Any, k: Any, v: Any, *mask: Any) -> Any:
@@ -294,7 +295,7 @@ def _weights(operation: Attention, q: Any, k: Any, mask: Any) -> Any:
 
 @in_low_precision
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, start: int | None, scale: float | None,
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, start: Any, scale: float | None,
     grouped: bool = False, dropout_p: float = 0.0, dropout_key: Key | None = None,
 ) -> Tensor:  # fmt: skip
     """As ``scaled_dot_product_attention``, where a mask may join ``start``: query i sees keys 0..start + i, None all."""

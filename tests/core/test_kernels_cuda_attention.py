@@ -88,6 +88,26 @@ def test_forward_and_backward(name: str, dtype: str) -> None:
         check(a, b, dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("queries", "many"), [(1, 4), (3, 12), (9, 2)])
+def test_a_start_that_the_device_knows_gives_the_same_bits_in_any_room(queries: int, many: int, dtype: str) -> None:
+    """What lies in a cache's room behind its steps takes no part; nor does the number of blocks."""
+    seen, room = 140, 400
+    q = heads(2, many, queries, 24, dtype)
+    k, v = heads(2, 2, room, 24, dtype, 1), heads(2, 2, room, 16, dtype, 2)
+    k[:, :, seen:], v[:, :, seen:] = np.nan, np.inf
+    allowed = np.arange(room) != 3
+    place = devices.move(np.array([float(seen - queries)]), "cuda:0")
+    for mask in (None, devices.move(allowed, "cuda:0")):
+        wanted = kernels.of(q).attention(
+            q, k[:, :, :seen], v[:, :, :seen], SCALE, None if mask is None else mask[:seen], start=seen - queries
+        )[0]
+        found = kernels.of(q).attention(q, k, v, SCALE, mask, start=place)[0]
+        if queries <= 8:
+            assert exact(found).tobytes() == exact(wanted).tobytes()
+        check(found, exact(wanted), dtype)
+
+
 @pytest.mark.parametrize("length", [4, 20])
 def test_what_is_not_seen_takes_no_part(length: int) -> None:
     q, k, v = heads(1, 2, length, 8, "float32"), heads(1, 2, 70, 8, "float32", 1), heads(1, 2, 70, 8, "float32", 2)

@@ -61,3 +61,29 @@ def test_a_cache_gets_what_the_reference_writes(
     assert found.dtype == q.dtype and exact(found).tobytes() == exact(alone).tobytes()
     for got, wanted in ((found, expected), (keys, rooms[0]), (values, rooms[1])):
         np.testing.assert_allclose(exact(got), wanted, rtol=0, atol=TOLERANCE[dtype] * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("kind", ["kernel", "reference"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_device_may_tell_where_new_steps_go(dtype: str, kind: str) -> None:
+    rng = np.random.default_rng(3)
+
+    def there(*shape: int) -> Any:
+        return devices.move(rng.standard_normal(shape).astype(DTYPES[dtype]), "cuda:0")
+
+    place, steps, room = 37, 2, 48
+    q, k, v = there(2, 4, steps, 24), there(2, 2, steps, 24), there(2, 2, steps, 13)
+    cos, sin = there(room, 8), there(room, 8)
+    rooms = there(2, 2, room, 24), there(2, 2, room, 13)
+    table: Any = kernels.of(q) if kind == "kernel" else reference
+    for told, angles in ((place, slice(place, place + steps)), (devices.move(np.array([float(place)]), "cuda:0"), slice(None))):
+        turned, plain = [r.copy() for r in rooms], [r.copy() for r in rooms]
+        found = table.rotate_append(q, k, v, cos[angles], sin[angles], False, *turned, told)
+        table.append(k, v, *plain, told)
+        now = [exact(x).tobytes() for x in (found, *turned, *plain)]
+        wanted = now if told is place else wanted
+        assert now == wanted
+        for got, before, new in zip(plain, rooms, (k, v), strict=True):
+            assert (exact(got)[:, :, place : place + steps] == exact(new)).all()
+            got[:, :, place : place + steps] = before[:, :, place : place + steps]
+            assert (exact(got) == exact(before)).all()

@@ -200,6 +200,28 @@ def test_half_precision_inputs() -> None:
         np.testing.assert_allclose(out.numpy(), layer(x).numpy(), atol=5e-3)
 
 
+@pytest.mark.parametrize("dtype", ["int4", "int8", "bfloat16"])
+def test_weights_and_scales_keep_their_dtypes(dtype: str) -> None:
+    layer = nn.quantize(nn.Linear(40, 20), dtype)
+    x = nyala.from_numpy(normal(3, 40))
+    held = {name: b.dtype for name, b in layer.named_buffers()}
+    before = layer(x).numpy()
+    assert layer.half().bias is not None and layer.bias.dtype == np.float16
+    assert layer(x.half()).dtype == np.float16
+    layer.float()
+    assert {name: b.dtype for name, b in layer.named_buffers()} == held
+    np.testing.assert_allclose(layer(x).numpy(), before, atol=1e-3)
+
+
+@pytest.mark.parametrize(("given", "own"), [(("int4", 32), ("int4", 64)), (("int8", None), None), (None, ("int8", None))])
+def test_states_of_other_groups_and_dtypes_are_named(given: Any, own: Any) -> None:
+    saved, made = (
+        nn.Sequential(nn.Linear(96, 8)) if q is None else nn.quantize(nn.Sequential(nn.Linear(96, 8)), *q) for q in (given, own)
+    )
+    with pytest.raises(nyala.errors.CheckpointError, match=r"(?s)0\.scales.*same dtype, group_size and skip"):
+        made.load_state_dict(saved.state_dict())
+
+
 def test_training_is_refused_with_a_remedy() -> None:
     layer, x = nn.quantize(nn.Linear(4, 3)), nyala.ones(2, 4)
     assert not list(layer.parameters())

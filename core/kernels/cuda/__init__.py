@@ -9,6 +9,7 @@ KERNELS: dict[str, str] = {
     "add_at": ".index:add_at",
     "add_dropout": ".dropout:add_dropout",
     "add_rows": ".index:add_rows",
+    "append": ".positions:append",
     "attention": ".cudnn_attention:attention",
     "attention_backward": ".cudnn_attention:attention_backward",
     "attention_weights": ".softmax:attention_weights",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,19 @@ _EVERYWHERE = np.int64(1 << 40)  # a start from which every key is seen
 
 
 def attention(
-    q: Any, k: Any, v: Any, scale: float, allowed: Any = None, mask: Any = None, start: int | None = None,
+    q: Any, k: Any, v: Any, scale: float, allowed: Any = None, mask: Any = None, start: Any = None,
     dropout: tuple[float, tuple[int, int]] | None = None, statistics: bool = False,
 ) -> tuple[Any, Any]:  # fmt: skip
     dtype = _suits(q, k, v, allowed, mask)
-    if dtype is None:
+    if dtype is None or (q.shape[2] > _FEW and not isinstance(start, (int, NoneType))):
         return reference.attention(q, k, v, scale, allowed, mask, start, dropout, statistics)
     batch, heads, queries, _ = q.shape
     out = cupy().empty((batch, queries, heads, v.shape[3]), q.dtype)
     found = cupy().empty((2, batch, heads, queries), wide(q)) if statistics else None
     if queries <= _FEW:
-        _attend_few(dtype, q, k, v, out, found, _scores(q, k, scale, allowed, mask, start, dropout))
+        number, start_at = (start, None) if start is None or isinstance(start, int) else (None, start)
+        scores = *_scores(q, k, scale, allowed, mask, number, dropout), start_at
+        _attend_few(dtype, q, k, v, out, found, scores)
         return out.transpose(0, 2, 1, 3), found
     width, side = _tiles(q, v)
     given = (

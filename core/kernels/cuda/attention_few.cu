@@ -1,5 +1,6 @@
 // Attention of a few queries, as when a text is written token by token. Floor: the keys and values once through memory. A block has
-// CHUNK keys and up to eight queries of the heads that share them; a second kernel joins what the chunks have found.
+// CHUNK keys and up to eight queries of the heads that share them; a second kernel joins what the chunks have found. Chunks that no
+// query sees add nothing, so a cache's whole room gives the bits that its steps give.
 #include "heads.cuh"
 
 const int CHUNK = 128, MANY = 8, CREW = 128;  // keys and queries of a block, and its threads
@@ -96,6 +97,13 @@ __device__ void attend_chunk(const T* q, int64 q_batch, int64 q_head, int64 q_ro
   __shared__ W asked[MANY * 256], weights[MANY][CHUNK];
   DYN_SHARED(W, sums);
   int first = chunk * CHUNK, count = min(CHUNK, k.rows - first);
+  if (first >= scores.until(queries)) {
+    for (int r = threadIdx.x; r < rows; r += CREW) {
+      int64 at = ((((int64)b * heads + head) * queries + from + r) * chunks + chunk) * 2;
+      found[at] = (W)-INFINITY, found[at + 1] = 0;
+    }
+    return;
+  }
   for (int i = threadIdx.x; i < MANY * 256; i += CREW) {
     int r = from + i / 256, d = i % 256;
     bool there = i / 256 < rows && d < k.width;
@@ -154,7 +162,8 @@ __device__ void join_chunks(const Wide<T>* parts, const Wide<T>* found, T* out, 
 #define DEFINE(S, T)                                                                                                           \
   extern "C" __global__ void __launch_bounds__(CREW) attend_chunks_##S(                                                        \
       const T* q, HEADS(q), const T* k, HEADS(k), const T* v, HEADS(v), WIDE_##S* parts, WIDE_##S* found, int chunks,          \
-      int batch, int heads, int shared_heads, int queries, int keys, int wide, int deep, SCORES(T)) {                          \
+      int batch, int heads, int shared_heads, int queries, int keys, int wide, int deep, SCORES(T), const double* start_at) {  \
+    if (start_at) start = (int64)*start_at;                                                                                    \
     int times = heads / shared_heads, groups = (times * queries + MANY - 1) / MANY, at = blockIdx.x / chunks;                  \
     int from = at % groups * MANY, shared = at / groups % shared_heads, b = at / groups / shared_heads;                        \
     int head = shared * times, rows = min(MANY, times * queries - from);                                                       \

@@ -70,8 +70,9 @@ def attention(
     q: Any, k: Any, v: Any, scale: float, allowed: Any = None, mask: Any = None, start: int | None = None,
     dropout: tuple[float, tuple[int, int]] | None = None, statistics: bool = False,
 ) -> tuple[Any, Any]:  # fmt: skip
-    seen = _seen(q, k, start) if allowed is mask is dropout is None and backends.cuda.cudnn_sdp_enabled() else None
-    if seen is not None and q.shape[2] > _FEW and _can(q, k, v):
+    asked = q.shape[2] > _FEW and allowed is mask is dropout is None and backends.cuda.cudnn_sdp_enabled()
+    seen = _seen(q, k, start) if asked else None
+    if seen is not None and _can(q, k, v):
         out = _empty(q, v.shape[3])
         found = cupy().empty((1, *q.shape[:3]), np.float32) if statistics else None
         arrays = {"q": q, "k": k, "v": v, "out": out}

@@ -26,7 +26,8 @@ struct Scaled {
 };
 
 // A weight (n, k) of int4: two neighbours of a row share a byte, the earlier in its lower half, each with 8 added; rows `apart` bytes
-// from one another. One bfloat16 scale for every `group` terms, a multiple of TERMS.
+// from one another. One bfloat16 scale for every `group` terms, a multiple of TERMS. A thread reads four bytes, not sixteen, at a time:
+// so the sums have the order, and the results the bits, that they have with the widened weight.
 struct Paired {
   const uint8* at;
   int64 apart;

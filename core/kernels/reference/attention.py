@@ -15,7 +15,7 @@ __all__ = ["attention", "attention_backward"]
 
 
 def attention(
-    q: Any, k: Any, v: Any, scale: float, allowed: Any = None, mask: Any = None, start: int | None = None,
+    q: Any, k: Any, v: Any, scale: float, allowed: Any = None, mask: Any = None, start: Any = None,
     dropout: tuple[float, tuple[int, int]] | None = None, statistics: bool = False,
 ) -> tuple[Any, Any]:  # fmt: skip
     """softmax(q k^T * scale + mask) v among the keys that a query may see: (result, statistics or None).
@@ -24,7 +24,7 @@ def attention(
     H is a multiple of G: H / G neighbouring heads of the queries share a head of keys and values.
 
     A query sees the keys that ``allowed`` (bool; broadcasts to (B, H, L, S)) marks and, with ``start``, of these the keys up
-    to number start + its own. ``mask`` (broadcasts likewise) is added. One that sees nothing gives 0; a key that a query does
+    to number start + its own; start may be an array (1,). ``mask`` (broadcasts likewise) is added. One that sees nothing gives 0; a key that a query does
     not see takes no part in its result, be it or its value infinite or not a number.
     ``dropout``: probability and key, on the weights (B, H, L, S).
 
@@ -56,7 +56,7 @@ def _shared(t: Any, heads: int) -> Any:
     return t if t.shape[1] == heads else t.repeat(heads // t.shape[1], axis=1)
 
 
-def _weights(q: Any, k: Any, scale: float, allowed: Any, mask: Any, start: int | None) -> tuple[Any, Any, Any]:
+def _weights(q: Any, k: Any, scale: float, allowed: Any, mask: Any, start: Any) -> tuple[Any, Any, Any]:
     """The softmax (B, H, L, S) in the dtype of q, its largest scores, and its sums, (B, H, L, 1)."""
     xp = module_of(q)
     scores = widened(matmul(q, _shared(k, q.shape[1]).swapaxes(-1, -2)))
@@ -64,7 +64,8 @@ def _weights(q: Any, k: Any, scale: float, allowed: Any, mask: Any, start: int |
     if mask is not None:
         scores = scores + widened(mask)
     if start is not None:
-        seen = xp.tri(*scores.shape[-2:], start, dtype=bool)
+        queries, keys = scores.shape[-2:]
+        seen = xp.arange(keys) <= xp.arange(queries)[:, None] + start
         allowed = seen if allowed is None else seen & allowed
     if allowed is not None:
         scores = xp.where(allowed, scores, scores.dtype.type(-np.inf))

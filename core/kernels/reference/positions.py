@@ -7,7 +7,7 @@ from typing import Any
 from ...devices import module_of
 from .half import widened
 
-__all__ = ["rotate", "rotate_append"]
+__all__ = ["append", "rotate", "rotate_append"]
 
 
 def rotate(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
@@ -29,13 +29,26 @@ def rotate(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
     return xp.concatenate([found, rest], axis=-1) if rest.shape[-1] else found
 
 
-def rotate_append(q: Any, k: Any, v: Any, cos: Any, sin: Any, interleaved: bool, keys: Any, values: Any, place: int) -> Any:
+def rotate_append(q: Any, k: Any, v: Any, cos: Any, sin: Any, interleaved: bool, keys: Any, values: Any, place: Any) -> Any:
     """The queries turned; the keys turned, and the values, are written to where a cache has room for them.
 
     q (N, H, T, D), k (N, G, T, D), v (N, G, T, V), cos and sin (T, P): as of ``rotate``. keys (N, G, R, D) and values
-    (N, G, R, V) hold the steps before, and get the new ones from step ``place`` on; ``place`` + T is R at most.
+    (N, G, R, V) hold the steps before, and get the new ones from step ``place`` on; ``place`` + T is R at most. Where it is no
+    number but an array (1,), on a GPU, cos and sin (R, P) are those of all positions.
     """
-    last = place + k.shape[2]
-    keys[:, :, place:last] = rotate(k, cos, sin, interleaved)
-    values[:, :, place:last] = v
+    if not isinstance(place, int):
+        steps = _steps(place, k.shape[2])
+        cos, sin = cos[steps], sin[steps]
+    append(rotate(k, cos, sin, interleaved), v, keys, values, place)
     return rotate(q, cos, sin, interleaved)
+
+
+def append(k: Any, v: Any, keys: Any, values: Any, place: Any) -> None:
+    """Keys and values are written to where a cache has room for them; arguments as of ``rotate_append``."""
+    steps = slice(place, place + k.shape[2]) if isinstance(place, int) else _steps(place, k.shape[2])
+    keys[:, :, steps] = k
+    values[:, :, steps] = v
+
+
+def _steps(place: Any, count: int) -> Any:
+    return place.astype("int64") + module_of(place).arange(count)
