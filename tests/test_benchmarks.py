@@ -169,6 +169,7 @@ def test_the_command_saves_figures_and_table(
         (["--rows", "nothing"], "no row fits 'nothing'"),
         (["--seconds", "0"], "both must be above 0"),
         (["--turns", "0"], "both must be above 0"),
+        (["--resume"], "name it with --json"),
         (["--json", "/nowhere/at/all.json"], "there is no folder /nowhere/at"),
         (["--against", "torch", "--torch-python", "/nowhere/python"], "/nowhere/python: No such file or directory"),
         (["--against", "/nowhere/python"], "Remedy: name one with --torch-python PATH"),
@@ -196,6 +197,40 @@ def test_an_interrupted_run_keeps_what_it_has(
     assert cli.main(["--rows", "import,minilm/infer 1x16", "--json", str(out)]) == 130
     assert [row["row"] for row in json.loads(out.read_text())] == ["minilm/infer 1x16"]
     assert "interrupted after 1 of 2 rows" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_the_rows_that_there_was_no_time_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock, timed, broken = [0.0], [], {"minilm/infer 1x16"}
+
+    def run(_: Any, row: Any) -> dict[str, Any]:
+        clock[0] += 100
+        timed.append(row.name)
+        if row.name in broken:
+            return {"nyala": turns.Timed(failure="it broke")}
+        return {"nyala": turns.Timed([[2.0]], 10)}
+
+    monkeypatch.setattr(turns.Contest, "run", run)
+    monkeypatch.setattr(cli.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(cli.machine, "describe", lambda _: [("date", str(clock[0])), ("commit", "abc"), ("processor", "one")])
+    out = tmp_path / "out.json"
+    names = [row.name for row in table.select("minilm/infer*,import", table.ROWS)]
+    command = ["--rows", "minilm/infer*,import", "--json", str(out), "--resume", "--within", "250"]
+    assert cli.main(command) == 3
+    assert timed == names[:2]
+    assert f"{len(names) - 2} of {len(names)} rows are left" in capsys.readouterr().err
+    while (status := cli.main(command)) == 3:
+        pass
+    assert status == 1
+    broken.clear()
+    assert cli.main(command) == 0
+    assert [row["row"] for row in json.loads(out.read_text())] == names
+    assert sorted(timed[:-1]) == sorted([*names, names[0]]) and timed[-1] == names[0]  # what failed is tried again, last
+    assert cli.main(command) == 0 and len(timed) == len(names) + 2
+    monkeypatch.setattr(cli.machine, "describe", lambda _: [("commit", "another")])
+    cli.main(command)
+    assert timed[-2:] == names[:2]
 
 
 def test_torch_is_looked_for_in_the_variable_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

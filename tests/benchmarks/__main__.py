@@ -6,7 +6,8 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,14 @@ _EPILOG = """examples:
   python -m tests.benchmarks --against torch --no-compile          in a quarter of the time
   python -m tests.benchmarks --against torch --rows 'op/*'         single operations
   python -m tests.benchmarks --device cuda --against torch         models on a GPU, each library eager and compiled
+  python -m tests.benchmarks ... --json out.json --resume --within 540      part of the rows; again, and it goes on
   python -m tests.benchmarks --list                                the names of the rows
 
 torch is looked for in --torch-python, else in $NYALA_TORCH_PYTHON, this interpreter, reference/ in the checkout, and python3.
-It needs timm and transformers too, and a C++ compiler for torch.compile. Ratios are torch / nyala: above 1 nyala wins."""
+It needs timm and transformers too, and a C++ compiler for torch.compile. Ratios are torch / nyala: above 1 nyala wins.
+Ends with status 0, 1 if something failed, 3 if --within left rows for another run, 130 if it was interrupted."""
+
+_SAME = ("commit", "processor", "GPU", "nyala's side", "torch's side", "torch.compile")  # of rows in one table
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,6 +55,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-compile", action="store_true", help="leave out compiled columns; torch.compile takes minutes a row")
     parser.add_argument("--json", metavar="FILE", type=Path, help="save the figures there, and the table beside it as .md")
     parser.add_argument("--table", metavar="FILE", type=Path, help="save the table there, as Markdown")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that --json has of this commit and machine")
+    parser.add_argument(
+        "--within",
+        metavar="SECONDS",
+        type=float,
+        help="begin no row that would end later, if it took as long as the longest so far",
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the rows and end")
     return parser
 
@@ -62,6 +74,8 @@ def _chosen(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[R
     """The rows, once the rest of the arguments has been found to make sense."""
     if args.seconds <= 0 or args.turns < 1:
         parser.error(f"--seconds {args.seconds:g} --turns {args.turns}: both must be above 0")
+    if args.resume and args.json is None:
+        parser.error("--resume goes on with the rows of a file: name it with --json")
     for path in (args.json, args.table):
         if path is not None and not path.absolute().parent.is_dir():  # before the work, not after it
             parser.error(f"there is no folder {path.absolute().parent}; make it first")
@@ -103,6 +117,28 @@ def _described(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tup
     return torch, [*machine.describe(versions), *gpu, ("torch.compile", f"mode {args.torch_mode}")]
 
 
+def _kept(args: argparse.Namespace, rows: list[Row], of: str) -> tuple[list[dict[str, Any]], list[Row]]:
+    """What --resume has of the same libraries and machine, and the rows that are missing; those that failed come last."""
+    if not args.resume or not args.json.exists():
+        return [], rows
+    had = {row["row"]: row for row in json.loads(args.json.read_text(encoding="utf-8")) if row.get("of") == of}
+    kept = [row for row in had.values() if not figures.notes(row)]
+    done = {row["row"] for row in kept}
+    return kept, sorted([row for row in rows if row.name not in done], key=lambda row: row.name in had)
+
+
+def _time(rows: Sequence[Row], contest: Contest, args: argparse.Namespace, done: Callable[[dict[str, Any]], None]) -> int:
+    """Each row's figures to ``done``; how many rows there was no time for."""
+    begun, longest = time.monotonic(), 0.0
+    for number, row in enumerate(rows):
+        passed = time.monotonic() - begun
+        if number and args.within is not None and passed + longest > args.within:
+            return len(rows) - number
+        done(_figures(row, contest))
+        longest = max(longest, time.monotonic() - begun - passed)
+    return 0
+
+
 def _figures(row: Row, contest: Contest) -> dict[str, Any]:
     found = figures.figures(row.name, contest.run(row))
     if isinstance(row, GpuRow):
@@ -119,9 +155,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     rows = _chosen(parser, args)
     torch, described = _described(parser, args)
-    gpu = args.device == "cuda"
+    gpu, of = args.device == "cuda", "; ".join(value for name, value in described if name in _SAME)
     print("\n".join(f"{name}: {value}" for name, value in described) + f"\n\n{figures.heading(gpu)}", flush=True)
-    found: list[dict[str, Any]] = []
+    order = {row.name: place for place, row in enumerate(_table(args))}
+    found, missing = _kept(args, rows, of)
+
+    def show(row: dict[str, Any]) -> None:
+        print("\n".join([figures.line(figures.cells(row, gpu)), *figures.notes(row)]), flush=True)
+
+    def done(row: dict[str, Any]) -> None:
+        show(row)
+        found.append({**row, "of": of})
+        found.sort(key=lambda one: order[one["row"]])
+        _save(args, found, described)
+
+    for row in found:
+        show(row)
     with tempfile.TemporaryDirectory(prefix="nyala-benchmarks-") as folder:
         contest = Contest(
             sys.executable,
@@ -134,14 +183,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             tuning=args.torch_mode if gpu else "",
         )
         try:
-            for row in rows:
-                found.append(_figures(row, contest))
-                print("\n".join([figures.line(figures.cells(found[-1], gpu)), *figures.notes(found[-1])]), flush=True)
-                _save(args, found, described)
+            left = _time(missing, contest, args, done)
         except KeyboardInterrupt:
             print(f"interrupted after {len(found)} of {len(rows)} rows", file=sys.stderr)
             return 130
     print(figures.line(figures.mean_cells(found, gpu)))
+    if left:
+        print(f"{left} of {len(rows)} rows are left: the same command with --resume goes on", file=sys.stderr)
+        return 3
     return 1 if any(figures.notes(row) for row in found) else 0
 
 

@@ -5,7 +5,8 @@
 #   sanitizer   compute-sanitizer's memcheck and racecheck over the tests of the kernels
 #   bits        the same training twice, in two processes: the same bits
 #   kernels     each kernel's bytes a second, beside those of a copy, and torch's time
-#   benchmarks  models beside torch eager and torch.compile (NYALA_TORCH_PYTHON names torch's interpreter)
+#   benchmarks  models beside torch eager and torch.compile (NYALA_TORCH_PYTHON names torch's interpreter): as many rows as
+#               there is time for; called again with the same folder, it goes on
 #   all         all of these, one after the other; those that fail do not stop the rest
 # What they print, and tables, go to FOLDER (gpu-check). Further arguments go to the stage's program; 'all' takes none.
 set -uo pipefail
@@ -16,7 +17,7 @@ case " $stages all " in
   *) stage="" ;;
 esac
 if [ -z "$stage" ]; then
-  sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 folder=${2:-gpu-check}
@@ -76,7 +77,8 @@ run_kernels() {
 }
 
 run_benchmarks() {
-  timeout "$limit" "$python" -m tests.benchmarks --device cuda --against torch --json "$folder/benchmarks.json" "$@"
+  timeout "$limit" "$python" -m tests.benchmarks --device cuda --against torch --json "$folder/benchmarks.json" --resume \
+    --within $((limit - 40)) "$@"
 }
 
 one() {
