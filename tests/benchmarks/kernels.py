@@ -1,4 +1,7 @@
-"""Each CUDA kernel beside the bytes it must move: GB/s, the share of a copy's bandwidth in the same run, and torch's time."""
+"""CUDA kernels beside the bytes they must move: GB/s, the share of a copy's bandwidth in the same run, and torch's time.
+
+Where arithmetic is the limit, operations a second too.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nyala
+from nyala.core import kernels
+
 from . import gpu_clock, kernel_cases, machine
 
-_HEADINGS = ("kernel", "sizes", "dtype", "MB", "us", "GB/s", "of a copy", "torch us", "torch / nyala")
+_HEADINGS = ("kernel", "sizes", "dtype", "MB", "us", "GB/s", "of a copy", "TFLOP/s", "torch us", "torch / nyala")
 COPIED = 1 << 30  # bytes of the array that is copied to find the bandwidth
 CACHE = 1 << 29  # bytes written before each call: several times what a GPU's cache holds
 
@@ -22,9 +28,7 @@ CACHE = 1 << 29  # bytes written before each call: several times what a GPU's ca
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.kernels", description=__doc__)
-    parser.add_argument(
-        "--kernels", metavar="NAMES", help="kernels to time, separated by commas; without it all that have a case"
-    )
+    parser.add_argument("--kernels", metavar="NAMES", help="cases to time, separated by commas; without it all there are")
     parser.add_argument("--seconds", type=float, default=0.5, help="for each kernel and dtype (default 0.5)")
     parser.add_argument("--torch-python", metavar="PATH", help="an interpreter with torch; without it torch is left out")
     parser.add_argument("--table", metavar="FILE", type=Path, help="save the table there, as Markdown")
@@ -33,9 +37,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 def time_all(names: Sequence[str], seconds: float, shrink: int = 1, copied: int = COPIED, cache: int = CACHE) -> dict[str, Any]:
     """``{"copy": bytes a second, "rows": [...]}`` of nyala's kernels on the current GPU."""
-    import nyala
-    from nyala.core import kernels
-
     flush = nyala.zeros(cache // 4, device="cuda")
     source, target = nyala.zeros(copied // 4, device="cuda"), nyala.zeros(copied // 4, device="cuda")
 
@@ -44,13 +45,15 @@ def time_all(names: Sequence[str], seconds: float, shrink: int = 1, copied: int 
 
     copy = 2 * source.nbytes / timed(functools.partial(target.copy_, source))
     own = kernels.of(source.array)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for case in kernel_cases.select(names):
         for dtype in case.dtypes:
             sizes = tuple(max(1, n // shrink) for n in case.sizes)
-            args, moved = case.make(kernel_cases.Given(dtype), *sizes)
-            took = timed(functools.partial(getattr(own, case.kernel), *args))
-            rows.append({"kernel": case.kernel, "sizes": sizes, "dtype": dtype, "bytes": moved, "seconds": took})
+            made = case.make(kernel_cases.Given(dtype), *sizes)
+            call = made.given if callable(made.given) else functools.partial(getattr(own, case.kernel), *made.given)
+            of = {"kernel": case.name, "sizes": sizes, "dtype": dtype, "bytes": made.moved, "flops": made.flops}
+            with nyala.no_grad():
+                rows.append({**of, "seconds": timed(call)})
     return {"copy": copy, "rows": rows}
 
 
@@ -68,6 +71,7 @@ def cells(row: dict[str, Any], copy: float) -> list[str]:
     """A line of the table."""
     speed, theirs = row["bytes"] / row["seconds"], row.get("torch")
     ours = [f"{row['bytes'] / 1e6:.1f}", f"{row['seconds'] * 1e6:.1f}", f"{speed / 1e9:.0f}", f"{speed / copy:.0%}"]
+    ours.append(f"{row['flops'] / row['seconds'] / 1e12:.1f}" if row["flops"] else "-")
     beside = [f"{theirs * 1e6:.1f}", f"{theirs / row['seconds']:.2f}"] if theirs else ["-", "-"]
     return [row["kernel"], "x".join(map(str, row["sizes"])), row["dtype"], *ours, *beside]
 
