@@ -47,9 +47,9 @@ class GradScaler:
     torch's algorithm: the scale falls by ``backoff_factor`` after a step with an infinity or NaN among its gradients, and rises
     by ``growth_factor`` after ``growth_interval`` steps in a row without. Each optimizer is judged by its own gradients.
 
-    Scale and flags live on the device of the loss. No method waits for a GPU where the optimizer is Adam, AdamW, SGD or Lion:
-    their kernels look at the flag and leave the step out. In the first steps, and for other optimizers, ``step`` reads one flag
-    an optimizer, unless the optimizer says ``_step_supports_amp_scaling`` (as torch's fused ones do): then it is handed
+    Scale and flags live on the device of the loss. No method waits for a GPU where the optimizer is one of nyala's: their steps
+    look at the flag there and leave themselves out. In the first steps, and for other optimizers, ``step`` reads one flag an
+    optimizer, unless the optimizer says ``_step_supports_amp_scaling`` (as torch's fused ones do): then it is handed
     ``grad_scale`` and ``found_inf`` as attributes.
 
     Args:

@@ -300,7 +300,8 @@ class ndarray:  # noqa: N801 - CuPy's name
     def __getitem__(self, index: Any) -> ndarray:
         plain, advanced = _plain_index(index, self._array)
         if not advanced:
-            return _wrapped(self._array[plain], [self])  # type: ignore[no-any-return]
+            whole = plain if any(p is Ellipsis for p in plain) else (*plain, ...)  # one number is a view too
+            return _wrapped(self._array[whole], [self])  # type: ignore[no-any-return]
         _check_current([self])
 
         def compute() -> Any:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ml_dtypes
+import numpy as np
 
 from .. import devices, kernels
 from ..errors import ArgumentError
+from ..kernels.reference.optim_scaled import adafactor_bases, adafactor_numbers
 from ..tensor import Tensor
+from ..tracing import held
 from . import checks
-from .optimizer import Group, Optimizer, State, state_dtype, zeros_for
+from .counted import CountingOptimizer
+from .optimizer import Group, State, state_dtype, zeros_for
 
 
-class Adafactor(Optimizer):
+class Adafactor(CountingOptimizer):
     """The second moments of a matrix as one row and one column (Shazeer and Stern, arXiv:1804.04235), as torch's.
 
     Args:
@@ -78,13 +82,51 @@ class Adafactor(Optimizer):
         row, column = xp.zeros((*p.shape[:-1], 1), dtype), xp.zeros((*p.shape[:-2], 1, p.shape[-1]), dtype)
         return {"step": 0, "row_var": Tensor(row), "col_var": Tensor(column)}
 
-    def _update(self, p: Tensor, grad: Any, group: Group) -> None:
-        state = self._state_of(p, group)
-        state["step"] += 1
-        row, column, whole = (state[k].array if k in state else None for k in ("row_var", "col_var", "variance"))
-        eps1, eps2 = group["eps"]
-        kernels.of(p.array).adafactor_step(
-            p.array, grad, row, column, whole, state["step"], float(group["lr"]), float(group["beta2_decay"]),
-            float(ml_dtypes.finfo(p.dtype).eps if eps1 is None else eps1), float(eps2), float(group["d"]),
-            float(group["weight_decay"]), bool(group["maximize"]),
+    def _update_all(self, params: Sequence[Tensor], group: Group, found: Any) -> None:
+        for some in self._by_steps(params, group):
+            if isinstance(some[0][0].array, np.ndarray):
+                self._update_on_host(some, group)
+                continue
+            for dtype in dict.fromkeys([p.dtype for p, _ in some]):  # which says what is added to the moments
+                self._update_on_device([(p, state) for p, state in some if p.dtype == dtype], group, found)
+
+    def _update_on_host(self, some: Sequence[tuple[Tensor, State]], group: Group) -> None:
+        lr, eps1, eps2, d, weight_decay = self._settings(some[0][0], group)
+        for p, state in some:
+            kernels.of(p.array).adafactor_step(
+                p.array, p.grad.array, *_moments(state), state["step"], lr, float(group["beta2_decay"]),  # type: ignore[union-attr]
+                eps1, eps2, d, weight_decay, bool(group["maximize"]),
+            )  # fmt: skip
+
+    def _update_on_device(self, some: Sequence[tuple[Tensor, State]], group: Group, found: Any) -> None:
+        (p, first), table = some[0], kernels.of(some[0][0].array)
+        dtype = state_dtype(p)
+
+        def numbers() -> tuple[float, ...]:
+            lr, eps1, eps2, d, weight_decay = self._settings(p, group)
+            return adafactor_numbers(first["step"], lr, float(group["beta2_decay"]), eps1, eps2, d, weight_decay, dtype)
+
+        def raw() -> tuple[float, ...]:
+            settings = self._settings(p, group)
+            return *adafactor_bases(*settings, dtype), float(first["step"]), settings[0], float(group["beta2_decay"])
+
+        given = held(numbers if found is None else raw)
+        if found is not None:
+            given = table.adafactor_corrections(raw() if given is None else given, self._left_out)
+        moments = zip(*[_moments(state) for _, state in some], strict=True)
+        table.adafactor_held(
+            [p.array for p, _ in some], [p.grad.array for p, _ in some],  # type: ignore[union-attr]  # they have one
+            *moments, numbers() if given is None else given, bool(group["maximize"]), found,
         )  # fmt: skip
+
+    def _settings(self, p: Tensor, group: Group) -> tuple[float, float, float, float, float]:
+        """The rate, both of ``eps``, the bound of the update, the decay."""
+        eps1, eps2 = group["eps"]
+        least = float(ml_dtypes.finfo(p.dtype).eps if eps1 is None else eps1)
+        return float(group["lr"]), least, float(eps2), float(group["d"]), float(group["weight_decay"])
+
+
+def _moments(state: State) -> tuple[Any, Any, Any]:
+    """Those of rows and of columns, and the whole ones; None where there are none."""
+    row, column, whole = (state[k].array if k in state else None for k in ("row_var", "col_var", "variance"))
+    return row, column, whole

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-
-from .. import devices, kernels
+from .. import kernels
 from ..kernels.reference.optim import adamw_bases, adamw_numbers
 from ..tensor import Tensor
-from ..tracing import again, held, unready
+from ..tracing import held
 from . import checks
-from .optimizer import Group, Optimizer, State, zeros_for
+from .counted import CountingOptimizer
+from .optimizer import Group, State, zeros_for
 
 
-class Adam(Optimizer):
+class Adam(CountingOptimizer):
     """Adaptive moments (Kingma and Ba 2015), as torch's.
 
     Args:
@@ -44,7 +42,6 @@ class Adam(Optimizer):
         tensor([ 0.9000, -1.9000])
     """
 
-    _in_graphs: ClassVar[bool] = True
     _BUILT_IN: ClassVar[tuple[str, ...]] = ("amsgrad", "maximize", "master_weights")
 
     def __init__(
@@ -64,8 +61,6 @@ class Adam(Optimizer):
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
             "decoupled_weight_decay": decoupled_weight_decay, "master_weights": master_weights,
         }  # fmt: skip
-        self._counted: list[State] = []  # states whose count holds steps that were left out,
-        self._left_out: Any = None  # as many as this says, which lies on the GPU
         super().__init__(params, defaults)
 
     def _check_group(self, group: Group) -> None:
@@ -77,53 +72,9 @@ class Adam(Optimizer):
         state: State = {"step": 0, "exp_avg": zeros_for(p), "exp_avg_sq": zeros_for(p)}
         return {**state, "max_exp_avg_sq": zeros_for(p)} if group["amsgrad"] else state
 
-    def _begin(self, found: Any) -> None:
-        if found is None:
-            if self._counted:
-                unready(f"{type(self).__name__} waits for the steps that a GradScaler has left out")
-                self._settle()
-            self._counted = []
-            return
-        stepping = [self._states[p] for group in self.param_groups for p in group["params"] if p.grad is not None]
-        if len(stepping) != len(self._counted) or any(map(operator.is_not, stepping, self._counted)):
-            unready(f"{type(self).__name__} begins to count the steps that a GradScaler leaves out")
-            self._settle()
-            self._counted = stepping
-            if self._left_out is None or self._left_out.device != found.device:
-                self._left_out = devices.module_of(found).zeros((), np.int32)
-
-    def _end(self, found: Any) -> None:
-        if found is not None:
-            kernels.of(found).count_left_out(found, self._left_out)
-
-    def _settle(self) -> None:
-        """Takes the steps that were left out off the counts, which the host has gone on with."""
-        left_out = int(self._left_out) if self._counted else 0
-        if left_out:
-            for state in self._counted:
-                state["step"] -= left_out
-            self._left_out.fill(0)
-
-    def _unchanged(self) -> Callable[[], str]:
-        as_before, counted, left_out = super()._unchanged(), self._counted, self._left_out
-
-        def why() -> str:
-            same = self._counted is counted and (not counted or self._left_out is left_out)
-            return as_before() if same else f"{type(self).__name__} counts other steps that a GradScaler leaves out"
-
-        return why
-
     def _update_all(self, params: Sequence[Tensor], group: Group, found: Any) -> None:
-        states = [self._state_of(p, group) for p in params]
-
-        def count() -> None:
-            for state in states:
-                state["step"] += 1
-
-        count()
-        again(count)
-        for step in dict.fromkeys([state["step"] for state in states]):
-            self._update_some([(p, s) for p, s in zip(params, states, strict=True) if s["step"] == step], group, found)
+        for some in self._by_steps(params, group):
+            self._update_some(some, group, found)
 
     def _update_some(self, some: Sequence[tuple[Tensor, State]], group: Group, found: Any) -> None:
         """Updates parameters that have taken equally many steps."""

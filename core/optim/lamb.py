@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
-from .. import kernels
+import numpy as np
+
+from .. import devices, kernels
+from ..kernels.reference.optim_scaled import lamb_bases, lamb_numbers
 from ..tensor import Tensor
+from ..tracing import held
 from . import checks
 from .clip import norm_of
-from .optimizer import Group, Optimizer, State, zeros_for
+from .counted import CountingOptimizer
+from .optimizer import Group, State, zeros_for
 
 
-class LAMB(Optimizer):
+class LAMB(CountingOptimizer):
     """Adam's direction, scaled to each parameter's norm, for large batches (You et al., arXiv:1904.00962), as timm's.
 
     Args:
@@ -43,6 +48,9 @@ class LAMB(Optimizer):
         tensor([2.6482, 3.6447])
     """
 
+    _FLAGS: ClassVar[tuple[str, ...]] = ("bias_correction", "grad_averaging", "trust_clip", "always_adapt")
+    _BUILT_IN: ClassVar[tuple[str, ...]] = (*_FLAGS, "master_weights")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -64,7 +72,7 @@ class LAMB(Optimizer):
             "always_adapt": always_adapt,
             "master_weights": master_weights,
         }  # fmt: skip
-        self._grad_scale = 1.0
+        self._grad_scale: Any = 1.0  # or a number that lies on the GPU of the first gradient
         super().__init__(params, defaults)
 
     def _check_group(self, group: Group) -> None:
@@ -77,20 +85,59 @@ class LAMB(Optimizer):
     def _new_state(self, p: Tensor, group: Group) -> State:  # noqa: ARG002
         return {"step": 0, "exp_avg": zeros_for(p), "exp_avg_sq": zeros_for(p)}
 
-    def _begin(self, found: Any) -> None:  # noqa: ARG002 - it reads norms anyway
+    def _built_in(self, group: Group) -> tuple[Any, ...]:
+        return *super()._built_in(group), self.defaults["max_grad_norm"]
+
+    def _begin(self, found: Any) -> None:
+        super()._begin(found)
         limit = self.defaults["max_grad_norm"]
         self._grad_scale = 1.0
         if limit is not None:
-            norm = float(norm_of([p.grad.array for g in self.param_groups for p in g["params"] if p.grad is not None], 2.0))
+            norm = norm_of([p.grad.array for g in self.param_groups for p in g["params"] if p.grad is not None], 2.0)
             # a norm that is not finite scales as in timm: the NaN shows instead of being stepped over
-            self._grad_scale = limit / norm if norm > limit or math.isnan(norm) else 1.0
+            if isinstance(norm, float):
+                self._grad_scale = limit / norm if norm > limit or math.isnan(norm) else 1.0
+            else:
+                xp = devices.module_of(norm)
+                self._grad_scale = xp.where(norm <= limit, xp.ones_like(norm), limit / xp.maximum(norm, limit))
 
-    def _update(self, p: Tensor, grad: Any, group: Group) -> None:
-        state = self._state_of(p, group)
-        state["step"] += 1
+    def _update_all(self, params: Sequence[Tensor], group: Group, found: Any) -> None:
+        for some in self._by_steps(params, group):
+            if isinstance(some[0][0].array, np.ndarray):
+                self._update_on_host(some, group)
+            else:
+                self._update_on_device(some, group, found)
+
+    def _update_on_host(self, some: Sequence[tuple[Tensor, State]], group: Group) -> None:
         beta1, beta2 = group["betas"]
-        kernels.of(p.array).lamb_step(
-            p.array, grad, state["exp_avg"].array, state["exp_avg_sq"].array, state["step"], float(group["lr"]), float(beta1),
-            float(beta2), float(group["eps"]), float(group["weight_decay"]), self._grad_scale, bool(group["bias_correction"]),
-            bool(group["grad_averaging"]), bool(group["trust_clip"]), bool(group["always_adapt"]),
+        for p, state in some:
+            kernels.of(p.array).lamb_step(
+                p.array, p.grad.array, state["exp_avg"].array, state["exp_avg_sq"].array, state["step"],  # type: ignore[union-attr]
+                float(group["lr"]), float(beta1), float(beta2), float(group["eps"]), float(group["weight_decay"]),
+                float(self._grad_scale), *[bool(group[name]) for name in self._FLAGS],
+            )  # fmt: skip
+
+    def _update_on_device(self, some: Sequence[tuple[Tensor, State]], group: Group, found: Any) -> None:
+        first, array = some[0][1], some[0][0].array
+        table, scale = kernels.of(array), self._grad_scale
+        corrected, averaging, *flags = [bool(group[name]) for name in self._FLAGS]
+
+        def settings() -> tuple[float, float, float, float, float]:
+            beta1, beta2 = group["betas"]
+            return float(group["lr"]), float(beta1), float(beta2), float(group["eps"]), float(group["weight_decay"])
+
+        def numbers() -> tuple[float, ...]:
+            return lamb_numbers(first["step"], *settings(), corrected, averaging)
+
+        def raw() -> tuple[float, ...]:
+            return *lamb_bases(*settings(), averaging), float(first["step"])
+
+        given = held(numbers if found is None else raw)
+        if found is not None:
+            given = table.lamb_corrections(raw() if given is None else given, self._left_out, corrected)
+        table.lamb_held(
+            [p.array for p, _ in some], [p.grad.array for p, _ in some],  # type: ignore[union-attr]  # they have one
+            *[[state[name].array for _, state in some] for name in ("exp_avg", "exp_avg_sq")],
+            numbers() if given is None else given,
+            scale if isinstance(scale, float) else devices.move(scale, devices.of(array)), *flags, found,
         )  # fmt: skip

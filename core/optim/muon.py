@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
 
 from .. import kernels
 from ..errors import ArgumentError, ShapeError
+from ..kernels.reference.optim_scaled import muon_numbers
 from ..tensor import Tensor
+from ..tracing import held
 from . import checks
 from .optimizer import Group, Optimizer, State, zeros_for
 
@@ -45,6 +49,9 @@ class Muon(Optimizer):
         >>> bool((w.diagonal() < 0.94).all())
         True
     """
+
+    _in_graphs: ClassVar[bool] = True
+    _BUILT_IN: ClassVar[tuple[str, ...]] = ("nesterov", "master_weights")
 
     def __init__(
         self,
@@ -86,12 +93,45 @@ class Muon(Optimizer):
     def _new_state(self, p: Tensor, group: Group) -> State:  # noqa: ARG002
         return {"momentum_buffer": zeros_for(p)}
 
-    def _update(self, p: Tensor, grad: Any, group: Group) -> None:
-        lr, (rows, columns) = float(group["lr"]), p.shape
-        matched = group["adjust_lr_fn"] == "match_rms_adamw"
-        adjusted = lr * (0.2 * math.sqrt(max(rows, columns)) if matched else math.sqrt(max(1, rows / max(columns, 1))))
-        kernels.of(p.array).muon_step(
-            p.array, grad, self._state_of(p, group)["momentum_buffer"].array, lr, adjusted, float(group["weight_decay"]),
-            float(group["momentum"]), bool(group["nesterov"]), tuple(group["ns_coefficients"]), float(group["eps"]),
-            int(group["ns_steps"]),
+    def _built_in(self, group: Group) -> tuple[Any, ...]:
+        return *super()._built_in(group), group["ns_steps"]
+
+    def _update_all(self, params: Sequence[Tensor], group: Group, found: Any) -> None:
+        if isinstance(params[0].array, np.ndarray):
+            self._update_on_host(params, group)
+            return
+        for shape in dict.fromkeys([p.shape for p in params]):
+            self._update_on_device([p for p in params if p.shape == shape], group, found)
+
+    def _update_on_host(self, params: Sequence[Tensor], group: Group) -> None:
+        for p in params:
+            rates, (coefficients, eps) = _rates(p, group), _iteration(group)
+            kernels.of(p.array).muon_step(
+                p.array, p.grad.array, self._state_of(p, group)["momentum_buffer"].array, *rates,  # type: ignore[union-attr]
+                bool(group["nesterov"]), coefficients, eps, int(group["ns_steps"]),
+            )  # fmt: skip
+
+    def _update_on_device(self, params: Sequence[Tensor], group: Group, found: Any) -> None:
+        def numbers() -> tuple[float, ...]:
+            return muon_numbers(*_rates(params[0], group), *_iteration(group))
+
+        states, given = [self._state_of(p, group) for p in params], held(numbers)
+        kernels.of(params[0].array).muon_held(
+            [p.array for p in params], [p.grad.array for p in params],  # type: ignore[union-attr]  # they have one
+            [state["momentum_buffer"].array for state in states], numbers() if given is None else given,
+            bool(group["nesterov"]), int(group["ns_steps"]), found,
         )  # fmt: skip
+
+
+def _rates(p: Tensor, group: Group) -> tuple[float, float, float, float]:
+    """The rate of the decay and that of the step, which the matrix's shape adjusts; the decay, the momentum."""
+    lr, (rows, columns) = float(group["lr"]), p.shape
+    matched = group["adjust_lr_fn"] == "match_rms_adamw"
+    adjusted = lr * (0.2 * math.sqrt(max(rows, columns)) if matched else math.sqrt(max(1, rows / max(columns, 1))))
+    return lr, adjusted, float(group["weight_decay"]), float(group["momentum"])
+
+
+def _iteration(group: Group) -> tuple[tuple[float, float, float], float]:
+    """The quintic and the floor of the norm."""
+    a, b, c = group["ns_coefficients"]
+    return (float(a), float(b), float(c)), float(group["eps"])

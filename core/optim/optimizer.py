@@ -195,7 +195,7 @@ class Optimizer:
 
         return why
 
-    def _built_in(self, group: Group) -> tuple[bool, ...]:
+    def _built_in(self, group: Group) -> tuple[Any, ...]:
         return tuple([bool(group[name]) for name in self._BUILT_IN])
 
     def _fresh_state(self, p: Tensor, group: Group) -> State:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from nyala.core import devices, kernels
 from nyala.core.kernels.reference import optim as reference
+from nyala.core.kernels.reference import optim_scaled
 
 pytestmark = pytest.mark.usefixtures("cuda", "schedule")
 
@@ -107,3 +108,61 @@ def test_views_and_mixed_dtypes_are_stepped_too() -> None:
     p, g = devices.move(param, "cuda:0"), devices.move(grad, "cuda:0")
     kernels.of(p).sgd_steps([p.T, p], [g, g.T.astype(np.float64)], None, [True, True], 0.1, 0.0, 0.0, 0.0, False, False)
     assert np.allclose(devices.move(p, "cpu"), 0.6)
+
+
+SCALED = {
+    "lamb": (
+        [(7, 9), (3, 7), (5,)],
+        lambda: optim_scaled.lamb_numbers(3, 0.1, 0.9, 0.99, 1e-6, 0.1, True, True),
+        (0.5, False, False),
+        lambda p, g, a, b, _: optim_scaled.lamb_step(p, g, a, b, 3, 0.1, 0.9, 0.99, 1e-6, 0.1, 0.5, True, True, False, False),
+    ),
+    "adafactor": (
+        [(7, 9), (3, 7), (5,)],
+        lambda: optim_scaled.adafactor_numbers(3, 0.1, -0.8, 1e-7, 1e-3, 1.0, 0.1, np.dtype(np.float32)),
+        (True,),
+        lambda p, g, a, b, c: optim_scaled.adafactor_step(p, g, a, b, c, 3, 0.1, -0.8, 1e-7, 1e-3, 1.0, 0.1, True),
+    ),
+    "muon": (
+        [(7, 9), (12, 5)],
+        lambda: optim_scaled.muon_numbers(0.1, 0.2, 0.1, 0.9, (3.4445, -4.775, 2.0315), 1e-7),
+        (True, 5),
+        lambda p, g, a, *_: optim_scaled.muon_step(p, g, a, 0.1, 0.2, 0.1, 0.9, True, (3.4445, -4.775, 2.0315), 1e-7, 5),
+    ),
+}
+
+
+def given_to(name: str, shapes: list[tuple[int, ...]], kind: Any, wide: Any) -> list[list[Any]]:
+    """Parameters, gradients and states; Adafactor's of rows and columns for matrices, whole ones for vectors."""
+    rng = np.random.default_rng(0)
+    shown = [[rng.standard_normal(s).astype(kind) for s in shapes] for _ in range(2)]
+
+    def states(of: Any) -> list[Any]:
+        return [None if shape is None else np.abs(rng.standard_normal(shape)).astype(wide) for shape in map(of, shapes)]
+
+    if name == "adafactor":
+        rows = states(lambda s: (*s[:-1], 1) if len(s) > 1 else None)
+        return [*shown, rows, states(lambda s: (1, s[1]) if len(s) > 1 else None), states(lambda s: s if len(s) == 1 else None)]
+    return [*shown, *[states(lambda s: s) for _ in range(2 if name == "lamb" else 1)]]
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("name", SCALED)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_steps_scaled_by_norms_leave_themselves_out(dtype: str, name: str, held: bool) -> None:
+    shapes, numbers, options, step = SCALED[name]
+    wide = np.float64 if dtype == "float64" else np.float32
+    here = given_to(name, shapes, DTYPES[dtype], wide)
+    there = [[None if a is None else devices.move(a, "cuda:0") for a in arrays] for arrays in here]
+    given = devices.move(np.array(numbers()), "cuda:0") if held else numbers()
+    run = getattr(kernels.of(there[0][0]), f"{name}_held")
+    run(*there, given, *options, devices.move(np.ones((), np.float32), "cuda:0"))
+    for ours, before in zip(there, here, strict=True):
+        assert all(b is None or devices.move(a, "cpu").tobytes() == b.tobytes() for a, b in zip(ours, before, strict=True))
+    run(*there, given, *options, None)
+    exactly = [[None if a is None else a.astype(np.float64) for a in arrays] for arrays in here]
+    for i in range(len(shapes)):
+        step(*[*[arrays[i] for arrays in exactly], None, None][:5])
+    tolerance = max(TOLERANCE[dtype], 2e-5 if name == "muon" and dtype == "float32" else 0.0)
+    pairs = [[(a, b) for a, b in zip(*both, strict=True) if b is not None] for both in zip(there, exactly, strict=True)]
+    assert_near([[a for a, _ in p] for p in pairs], [[b for _, b in p] for p in pairs], tolerance)

@@ -68,6 +68,7 @@ KERNELS: dict[str, str] = {
     "max_pool": ".pool:max_pool",
     "mish": ".elementwise:mish",
     "mish_backward": ".elementwise:mish_backward",
+    "muon_held": ".optim:muon_held",
     "philox": ".random:philox",
     "power_spectrum": ".spectrum:power_spectrum",
     "relu": ".elementwise:relu",

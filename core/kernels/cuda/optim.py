@@ -11,7 +11,9 @@ import numpy as np
 from ...devices import cupy
 from ...tracing import here, keep
 from ..reference import optim as reference
+from ..reference import optim_scaled as scaled
 from ..reference.half import widened
+from .matmul import matmul
 from .running.launching import SUFFIX, launch, suffix
 
 _CHUNK = 16384  # elements a block works on, as optim.cu has it
@@ -132,6 +134,19 @@ def lion_held(
         else:
             held, given = _held(numbers, 4)
             group.launch("lion", held, found, *given, maximize)
+
+
+def muon_held(
+    params: Sequence[Any],
+    grads: Sequence[Any],
+    momentum_buffers: Sequence[Any],
+    numbers: Any,
+    nesterov: bool,
+    ns_steps: int,
+    found: Any,
+) -> None:
+    for arrays in zip(params, grads, momentum_buffers, strict=True):
+        scaled.muon_by(*arrays, numbers, nesterov, ns_steps, matmul, found)
 
 
 def _held(numbers: Any, count: int) -> tuple[Any, tuple[float, ...]]:

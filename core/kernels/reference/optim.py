@@ -19,10 +19,8 @@ import numpy as np
 
 from ...devices import module_of
 from .half import widened
-from .linalg import matmul
 
 __all__ = [
-    "adafactor_step",
     "adamw_corrections",
     "adamw_held",
     "adamw_steps",
@@ -30,10 +28,8 @@ __all__ = [
     "count_left_out",
     "ema_held",
     "ema_steps",
-    "lamb_step",
     "lion_held",
     "lion_steps",
-    "muon_step",
     "scale_steps",
     "sgd_held",
     "sgd_steps",
@@ -43,23 +39,30 @@ __all__ = [
 ]
 
 
-def _signed(grad: Any, maximize: bool) -> Any:
+def signed(grad: Any, maximize: bool) -> Any:
+    """The gradient in the direction of the step down."""
     return -widened(grad) if maximize else widened(grad)
 
 
-def _put(target: Any, value: Any) -> None:
+def put(target: Any, value: Any) -> None:
+    """``value`` written to ``target``, rounded to its dtype."""
     target[...] = value.astype(target.dtype, copy=False)
 
 
-def _lerp(state: Any, value: Any, weight: float) -> None:
+def lerp(state: Any, value: Any, weight: float) -> None:
     """state <- state + weight * (value - state)."""
     state += (value - state) * weight
 
 
 def sum_of_squares(x: Any) -> float:
     """The sum of the squared elements, in float64."""
+    return float(squared(x))
+
+
+def squared(x: Any) -> Any:
+    """The same as a number of the array's module, which stays on a GPU."""
     wide = widened(x).astype(np.float64, copy=False)
-    return float((wide * wide).sum())
+    return (wide * wide).sum()
 
 
 def sums_of_squares(arrays: Sequence[Any]) -> Any:
@@ -69,7 +72,7 @@ def sums_of_squares(arrays: Sequence[Any]) -> Any:
 
 def scale_step(x: Any, factor: float) -> None:
     """``x`` times ``factor``, in place, as clipped gradients are."""
-    _put(x, widened(x) * factor)
+    put(x, widened(x) * factor)
 
 
 def scale_steps(arrays: Sequence[Any], factor: float) -> None:
@@ -84,7 +87,7 @@ def clip_held(arrays: Sequence[Any], max_norm: float, total: Any) -> None:
     xp = module_of(total)
     for x in arrays:
         wide = widened(x)
-        _put(x, xp.where(factor >= 1, wide, wide * factor.astype(wide.dtype)))
+        put(x, xp.where(factor >= 1, wide, wide * factor.astype(wide.dtype)))
 
 
 def unscale_steps(grads: Sequence[Any], inverse: Any) -> Any:
@@ -99,7 +102,7 @@ def unscale_steps(grads: Sequence[Any], inverse: Any) -> Any:
         wide = widened(g)
         bad = bad | ~xp.isfinite(wide).all()
         if inverse is not None:
-            _put(g, wide * inverse.astype(wide.dtype))
+            put(g, wide * inverse.astype(wide.dtype))
     return xp.asarray(bad).astype(np.float32)
 
 
@@ -126,22 +129,22 @@ def count_left_out(found: Any, left_out: Any) -> None:
 
 def ema_step(average: Any, value: Any, weight: float) -> None:
     """``average`` moves towards ``value`` by ``weight`` of their difference."""
-    _lerp(average, widened(value), weight)
+    lerp(average, widened(value), weight)
 
 
 def ema_held(averages: Sequence[Any], values: Sequence[Any], numbers: Any) -> None:
     """``ema_step`` of each, with the weight as the one number of ``numbers``."""
     for average, value in zip(averages, values, strict=True):
-        ema_step(average, value, *_numbers(numbers, average.dtype))
+        ema_step(average, value, *rounded_numbers(numbers, average.dtype))
 
 
-def _numbers(numbers: Any, dtype: Any) -> Any:
+def rounded_numbers(numbers: Any, dtype: Any) -> Any:
     """The numbers of a step, each to be computed with as a Python number is: in the other operand's dtype."""
     return numbers if isinstance(numbers, tuple) else [numbers[i].astype(dtype) for i in range(numbers.size)]
 
 
 @contextlib.contextmanager
-def _unless(found: Any, *targets: Any) -> Iterator[None]:
+def unless(found: Any, *targets: Any) -> Iterator[None]:
     """What is written to ``targets`` inside stays unwritten where ``found`` is above 0."""
     written = [] if found is None else [t for t in targets if t is not None]
     before = [t.copy() for t in written]
@@ -196,14 +199,14 @@ def sgd_by(
     found: Any = None,
 ) -> None:
     """Gradient descent by the numbers of ``sgd_numbers``."""
-    p, g = widened(param), _signed(grad, maximize)
-    lr, momentum, take, decay = _numbers(numbers, p.dtype)
+    p, g = widened(param), signed(grad, maximize)
+    lr, momentum, take, decay = rounded_numbers(numbers, p.dtype)
     g = _decayed(g, p, decay)
-    with _unless(found, param, momentum_buffer):
+    with unless(found, param, momentum_buffer):
         if momentum_buffer is not None:
             momentum_buffer[...] = g if first else momentum_buffer * momentum + g * take
             g = g + momentum_buffer * momentum if nesterov else momentum_buffer
-        _put(param, p - g * lr)
+        put(param, p - g * lr)
 
 
 def sgd_held(
@@ -271,19 +274,19 @@ def adamw_by(
     param: Any, grad: Any, exp_avg: Any, exp_avg_sq: Any, max_exp_avg_sq: Any, numbers: Any, maximize: bool, found: Any = None
 ) -> None:
     """AdamW or Adam by the numbers of ``adamw_numbers``; ``max_exp_avg_sq`` is None without AMSGrad."""
-    p, g, xp = widened(param), _signed(grad, maximize), module_of(param)
-    decay, l2, take1, take2, beta2, eps, correction, rate = _numbers(numbers, p.dtype)
-    with _unless(found, param, exp_avg, exp_avg_sq, max_exp_avg_sq):
+    p, g, xp = widened(param), signed(grad, maximize), module_of(param)
+    decay, l2, take1, take2, beta2, eps, correction, rate = rounded_numbers(numbers, p.dtype)
+    with unless(found, param, exp_avg, exp_avg_sq, max_exp_avg_sq):
         p = p * decay
         g = _decayed(g, p, l2)
-        _lerp(exp_avg, g, take1)
+        lerp(exp_avg, g, take1)
         exp_avg_sq[...] = exp_avg_sq * beta2 + g * g * take2
         second = exp_avg_sq
         if max_exp_avg_sq is not None:
             second = max_exp_avg_sq
             second[...] = xp.maximum(second, exp_avg_sq)
         denominator = xp.sqrt(second) / correction + eps
-        _put(param, p - exp_avg / denominator * rate)
+        put(param, p - exp_avg / denominator * rate)
 
 
 def adamw_held(
@@ -359,12 +362,12 @@ def lion_numbers(lr: float, beta1: float, beta2: float, weight_decay: float) -> 
 
 def lion_by(param: Any, grad: Any, exp_avg: Any, numbers: Any, maximize: bool, found: Any = None) -> None:
     """Lion by the numbers of ``lion_numbers``."""
-    p, g = widened(param), _signed(grad, maximize)
-    decay, take1, take2, lr = _numbers(numbers, p.dtype)
-    with _unless(found, param, exp_avg):
+    p, g = widened(param), signed(grad, maximize)
+    decay, take1, take2, lr = rounded_numbers(numbers, p.dtype)
+    with unless(found, param, exp_avg):
         direction = module_of(param).sign(exp_avg + (g - exp_avg) * take1)
-        _put(param, p * decay - direction * lr)
-        _lerp(exp_avg, g, take2)
+        put(param, p * decay - direction * lr)
+        lerp(exp_avg, g, take2)
 
 
 def lion_held(
@@ -388,111 +391,3 @@ def lion_steps(
     """``lion_step`` of each parameter."""
     for arrays in zip(params, grads, exp_avgs, strict=True):
         lion_step(*arrays, lr, beta1, beta2, weight_decay, maximize)
-
-
-def lamb_step(
-    param: Any,
-    grad: Any,
-    exp_avg: Any,
-    exp_avg_sq: Any,
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    grad_scale: float,
-    bias_correction: bool,
-    grad_averaging: bool,
-    trust_clip: bool,
-    always_adapt: bool,
-) -> None:
-    """LAMB: Adam's direction plus weight decay, scaled to the parameter's norm. ``grad_scale`` multiplies the gradient first."""
-    p, g = widened(param), widened(grad) * grad_scale
-    exp_avg[...] = exp_avg * beta1 + g * (1 - beta1 if grad_averaging else 1.0)
-    exp_avg_sq[...] = exp_avg_sq * beta2 + g * g * (1 - beta2)
-    correction1, correction2 = (1 - beta1**step, 1 - beta2**step) if bias_correction else (1.0, 1.0)
-    update = exp_avg / correction1 / (module_of(param).sqrt(exp_avg_sq) / math.sqrt(correction2) + eps) + p * weight_decay
-    adapt = weight_decay != 0 or always_adapt
-    ratio = trust_ratio(sum_of_squares(p), sum_of_squares(update), trust_clip) if adapt else 1.0
-    _put(param, p - update * (lr * ratio))
-
-
-def trust_ratio(param_squares: float, update_squares: float, clip: bool) -> float:
-    """The norm of a parameter over the norm of its update; 1 where either is 0."""
-    if not (param_squares > 0 and update_squares > 0):
-        return 1.0
-    ratio = math.sqrt(param_squares) / math.sqrt(update_squares)
-    return min(ratio, 1.0) if clip else ratio
-
-
-def adafactor_step(
-    param: Any,
-    grad: Any,
-    row_var: Any,
-    col_var: Any,
-    variance: Any,
-    step: int,
-    lr: float,
-    beta2_decay: float,
-    eps1: float,
-    eps2: float,
-    d: float,
-    weight_decay: float,
-    maximize: bool,
-) -> None:
-    """Adafactor: second moments over the last two dimensions as ``row_var`` (..., R, 1) times ``col_var`` (..., 1, C).
-
-    For vectors these are None and ``variance`` holds the moments whole.
-    """
-    p, g, xp = widened(param), _signed(grad, maximize), module_of(param)
-    weight, size = float(step) ** beta2_decay, max(param.size, 1)
-    rate = max(eps2, math.sqrt(sum_of_squares(p) / size)) * min(lr, 1 / math.sqrt(step))
-    squares = g * g
-    if variance is None:
-        _lerp(row_var, squares.mean(axis=-1, keepdims=True), weight)
-        _lerp(col_var, squares.mean(axis=-2, keepdims=True), weight)
-        estimate = row_var * col_var / xp.maximum(row_var.mean(axis=-2, keepdims=True), eps1)
-    else:
-        _lerp(variance, squares, weight)
-        estimate = variance
-    update = g / xp.sqrt(xp.maximum(estimate, floor_of(eps1, p.dtype)))
-    excess = max(1.0, math.sqrt(sum_of_squares(update) / size) / d)
-    _put(param, p * (1 - lr * weight_decay) - update * (rate / excess))
-
-
-def floor_of(eps: float, dtype: Any) -> float:
-    """``eps`` squared, or what ``dtype`` still tells from 0: a gradient of zeros must not become 0 / 0."""
-    return max(eps * eps, float(np.finfo(dtype).tiny))
-
-
-def muon_step(
-    param: Any,
-    grad: Any,
-    momentum_buffer: Any,
-    lr: float,
-    adjusted_lr: float,
-    weight_decay: float,
-    momentum: float,
-    nesterov: bool,
-    ns_coefficients: tuple[float, float, float],
-    eps: float,
-    ns_steps: int,
-) -> None:
-    """Muon: the momentum of a matrix, made nearly orthogonal by Newton-Schulz iterations."""
-    p, g = widened(param), widened(grad)
-    _lerp(momentum_buffer, g, 1 - momentum)
-    update = g + (momentum_buffer - g) * momentum if nesterov else momentum_buffer
-    update = newton_schulz(update, ns_coefficients, eps, ns_steps, matmul)
-    _put(param, p * (1 - lr * weight_decay) - update * adjusted_lr)
-
-
-def newton_schulz(x: Any, coefficients: tuple[float, float, float], eps: float, steps: int, product: Any) -> Any:
-    """U V^T, roughly, where x = U S V^T: an odd quintic that drives the singular values towards 1. ``product`` multiplies."""
-    tall = x.shape[0] > x.shape[1]
-    a, b, c = coefficients
-    x = (x.T if tall else x) / max(math.sqrt(sum_of_squares(x)), eps)
-    for _ in range(steps):
-        gram = product(x, x.T)
-        x = x * a + product(gram * b + product(gram, gram) * c, x)
-    return x.T if tall else x

@@ -68,7 +68,10 @@ class ReduceLROnPlateau(LRScheduler):
         self.cooldown_counter = self.num_bad_epochs = self.last_epoch = 0
         self._last_lr = self.rates()
 
-    @as_one
+    def _why_outside(self, metrics: Any) -> str:  # noqa: ARG002 - as step
+        return "ReduceLROnPlateau reads its metric on the host"
+
+    @as_one(inside=_why_outside)
     def step(self, metrics: Any) -> None:  # type: ignore[override]  # it alone needs a metric, as in torch
         """Take in the newest value of the metric, a number or a tensor of one."""
         current = float(metrics)

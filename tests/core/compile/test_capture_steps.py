@@ -62,6 +62,10 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "momentum": lambda p: nyala.optim.SGD(p, lr=1e-1, momentum=0.9, dampening=0.1, weight_decay=0.1),
     "nesterov": lambda p: nyala.optim.SGD(p, lr=1e-1, momentum=0.9, nesterov=True),
     "lion": lambda p: nyala.optim.Lion(p, lr=1e-2, weight_decay=0.1),
+    "lamb": lambda p: nyala.optim.LAMB(p, lr=1e-2, trust_clip=True),
+    "lamb plain": lambda p: nyala.optim.LAMB(p, lr=1e-2, bias_correction=False, weight_decay=0.0, max_grad_norm=None),
+    "adafactor": lambda p: nyala.optim.Adafactor(p, lr=1e-1, weight_decay=0.1),
+    "muon": lambda p: nyala.optim.Muon([w for w in p if w.ndim == 2], lr=1e-2),
 }
 
 
@@ -118,10 +122,40 @@ def test_a_norm_that_is_looked_at_ends_a_graph():
     assert "error_if_nonfinite" in run.explain()
 
 
-@pytest.mark.parametrize("name", ["LAMB", "Adafactor"])
-def test_optimizers_of_the_host_end_a_graph(name: str):
-    run = assert_same(plain(lambda p: getattr(nyala.optim, name)(p, lr=1e-2)), graphs=2)
-    assert f"{name} is stepped by the host" in run.explain()
+class Halving(nyala.optim.Optimizer):
+    """One of somebody's own: it knows nothing of graphs."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {"lr": 0.5})
+
+    def _update(self, p: Any, grad: Any, group: Any) -> None:
+        p.array[...] = p.array * group["lr"] - grad
+
+
+def test_optimizers_of_the_host_end_a_graph():
+    run = assert_same(plain(Halving), graphs=2)
+    assert "Halving is stepped by the host" in run.explain()
+
+
+def test_a_metric_that_is_looked_at_ends_a_graph():
+    def build(net: nn.Module) -> Step:
+        optimizer = OPTIMIZERS["sgd"](net.parameters())
+        schedule = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1, threshold=10.0, threshold_mode="abs")
+
+        def step(x: Any, y: Any) -> Any:
+            optimizer.zero_grad()
+            loss = F.mse_loss(net(x), y)
+            loss.backward()
+            optimizer.step()
+            schedule.step(loss.detach())
+            return loss.detach()
+
+        step.optimizer = optimizer  # type: ignore[attr-defined]
+        return step
+
+    run = assert_same(build, graphs=2)
+    assert "ReduceLROnPlateau reads its metric on the host" in run.explain()
+    assert run.function.optimizer.param_groups[0]["lr"] == 0.1 * 0.5**3
 
 
 def averaged(net: nn.Module) -> Step:
@@ -156,7 +190,7 @@ def test_buffers_of_batch_norm_are_averaged_too():
     assert_same(build, lambda i, step, _net: np.testing.assert_equal(int(step.ema.averages["5.num_batches_tracked"]), i + 1))
 
 
-@pytest.mark.parametrize("name", ["adamw", "momentum", "lion"])
+@pytest.mark.parametrize("name", ["adamw", "momentum", "lion", "lamb", "adafactor", "muon"])
 def test_masters_of_half_precision(name: str):
     def half(net: nn.Module) -> Step:
         net.to(nyala.bfloat16)
@@ -221,13 +255,13 @@ def overflowing(build: Callable[[nn.Module], Step], compiled: bool, bad: set[int
 
 
 @pytest.mark.parametrize("clip", [False, True])
-@pytest.mark.parametrize("name", ["adamw", "momentum", "lion"])
+@pytest.mark.parametrize("name", ["adamw", "momentum", "lion", "lamb", "adafactor", "muon"])
 def test_a_scaled_step_leaves_itself_out_on_the_device(name: str, clip: bool):
     bad = {1, 4, 5, 8}
     expected, _ = overflowing(scaled(OPTIMIZERS[name], clip), False, bad)
     got, run = overflowing(scaled(OPTIMIZERS[name], clip), True, bad)
     assert got == expected and run.runs == 7 and "CUDA graphs     1, 0 call(s)" in run.explain()
-    assert expected[-2] == ({6} if name == "adamw" else {None})
+    assert expected[-2] == ({6} if name in ("adamw", "lamb", "adafactor") else {None})
 
 
 def test_first_steps_that_overflow_put_the_capture_off():
@@ -257,11 +291,12 @@ def test_a_scaled_step_does_as_on_the_cpu(cuda: str):
     assert rest == others and rest[-1] == 5
 
 
-def test_an_eager_scaled_step_does_not_wait_for_the_gpu(cuda: str, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", ["adamw", "lamb", "adafactor", "muon"])
+def test_an_eager_scaled_step_does_not_wait_for_the_gpu(name: str, cuda: str, monkeypatch: pytest.MonkeyPatch):
     if not hasattr(random(1).to(cuda).array, "_array"):
         pytest.skip("waiting is told apart on the stand-in alone")
     net = small_net()
-    step = scaled(OPTIMIZERS["adamw"], clip=True)(net)
+    step = scaled(OPTIMIZERS[name], clip=True)(net)
     step(random(3, 6), random(3, 4))
     x, y = random(3, 6, seed=1), random(3, 4, seed=2)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...reference import optim as reference
+from ...reference import optim_scaled as scaled
 from ..lanes.vector_math import ready
 from ..matrix.matmul import matmul
 from .steps import (
@@ -199,7 +200,7 @@ def lamb_step(
     """As the reference."""
     flat = _flat(grad, param, exp_avg, exp_avg_sq)
     if flat is None:
-        reference.lamb_step(
+        scaled.lamb_step(
             param, grad, exp_avg, exp_avg_sq, step, lr, beta1, beta2, eps, weight_decay, grad_scale, bias_correction,
             grad_averaging, trust_clip, always_adapt,
         )  # fmt: skip
@@ -210,8 +211,8 @@ def lamb_step(
     numbers = (beta1, new1, beta2, 1.0 - beta2, 1.0 / math.sqrt(correction2), eps, 1.0 / correction1, weight_decay)
     LAMB([[*flat, update]], grad_scale, *numbers)
     adapt = weight_decay != 0 or always_adapt
-    ratio = reference.trust_ratio(sums_of_squares([p]), sums_of_squares([update]), trust_clip) if adapt else 1.0
-    MOVE([[p, update]], lr * ratio)
+    squares = [np.float64(sums_of_squares([a])) for a in (p, update)]
+    MOVE([[p, update]], lr * (float(scaled.trust_ratio(*squares, trust_clip)) if adapt else 1.0))
 
 
 def adafactor_step(
@@ -232,7 +233,7 @@ def adafactor_step(
     """As the reference; fused for matrices."""
     whole = variance is not None or param.ndim != 2 or not param.size
     if whole or not param.dtype == grad.dtype == _f or not param.flags.c_contiguous:
-        reference.adafactor_step(
+        scaled.adafactor_step(
             param, grad, row_var, col_var, variance, step, lr, beta2_decay, eps1, eps2, d, weight_decay, maximize
         )
         return
@@ -241,9 +242,9 @@ def adafactor_step(
     rows, columns = _mean_squares(g)
     row_var += (rows[:, None] - row_var) * weight
     col_var += (columns - col_var) * weight
-    scaled = (row_var / max(row_var.mean(), eps1))[:, 0].astype(_f, copy=False)
+    shares = (row_var / max(row_var.mean(), eps1))[:, 0].astype(_f, copy=False)
     update = np.empty_like(g)
-    factored(g, scaled, col_var[0], update, _f(-1.0 if maximize else 1.0), _f(reference.floor_of(eps1, _f)))
+    factored(g, shares, col_var[0], update, _f(-1.0 if maximize else 1.0), _f(scaled.floor_of(eps1, _f)))
     excess = max(1.0, math.sqrt(sums_of_squares([update]) / param.size) / d)
     SHRINK_MOVE([[param, update]], 1.0 - lr * weight_decay, rate / excess)
 
@@ -273,5 +274,5 @@ def muon_step(
     p, g = reference.widened(param), reference.widened(grad)
     ema_steps([momentum_buffer], [g], 1.0 - momentum)
     update = g + (momentum_buffer - g) * momentum if nesterov else momentum_buffer
-    update = reference.newton_schulz(update, ns_coefficients, eps, ns_steps, matmul)
+    update = scaled.newton_schulz(update, ns_coefficients, eps, ns_steps, matmul)
     param[...] = (p * (1.0 - lr * weight_decay) - update * adjusted_lr).astype(param.dtype, copy=False)
