@@ -19,6 +19,7 @@ EXAMPLES = """  nyala generate smollm2 "The capital of France is"
   nyala generate smollm2 "The sea is" --num-beams 4
   nyala generate smollm2 "Is the sky green? Answer: " --regex "yes|no"
   nyala generate smollm2 "A person: " --json-schema person.json
+  nyala generate smollm2 "Dear reader," --quantize int8   sooner, in less memory
   nyala generate smollm2 --file prompts.txt --json     a text a line
   cat story.txt | nyala generate smollm2 -"""
 _LENGTH = 128

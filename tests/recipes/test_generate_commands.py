@@ -37,6 +37,14 @@ def test_options_reach_the_model(model, capsys):
     assert told.out == nyala.load(model)("A cat", **options) + "\n" and told.err == ""
 
 
+@pytest.mark.parametrize("kind", ["int8", "int4", "bfloat16"])
+def test_weights_in_fewer_bits(model, capsys, kind):
+    assert main(["generate", model, "A cat", "--max-new-tokens", "9", "--quantize", kind, "--quiet"]) == 0
+    pipeline = nyala.load(model)
+    nyala.nn.quantize(pipeline.model, kind)
+    assert capsys.readouterr().out == pipeline("A cat", max_new_tokens=9) + "\n"
+
+
 def test_several_texts_from_a_file_and_json(model, capsys, tmp_path):
     (tmp_path / "texts.txt").write_text("one\n\ntwo\n")
     assert main(["generate", model, "--file", str(tmp_path / "texts.txt"), "--max-new-tokens", "4", "--json", "--quiet"]) == 0
