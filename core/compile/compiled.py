@@ -20,9 +20,9 @@ from .array import TracedArray
 from .backward import record_backward
 from .buckets import Buckets
 from .capture import Capture
+from .decode import Decoding, caches_in, unfit, without_caches
 from .entry import Entry, describe, first_call
 from .explaining import explained
-from .program import leaves
 from .reach import Reach
 from .replay import Missed
 from .tracer import Tracer
@@ -44,6 +44,7 @@ class Compiled:
         self._limit = signatures
         self._entries: dict[Any, Entry] = {}
         self._captures: dict[Any, Capture] = {}
+        self._decoding: Decoding | None = None
         self._reach: Reach | None = None
         self._lock = threading.RLock()
         self._history: Counter[str] = Counter()
@@ -52,15 +53,22 @@ class Compiled:
     @property
     def runs(self) -> int:
         """How many calls were repeated from a record."""
-        return sum(e.runs for e in self._entries.values()) + sum(c.runs for c in self._captures.values())
+        return sum(e.runs for e in self._entries.values()) + sum(c.runs for c in self._all_captures())
+
+    def _all_captures(self) -> list[Capture]:
+        steps = [] if self._decoding is None else self._decoding.captures()
+        return [*self._captures.values(), *steps]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if here.tracer is not None or state.anomaly:  # inside another recording it is part of that one
             return self.function(*args, **kwargs)
-        if any(isinstance(leaf, KVCache) for leaf in leaves((args, kwargs))):
-            self._note("calls with a KVCache run as they stand: it counts its steps in Python")
+        caches = caches_in((args, kwargs))
+        if caches and (why := unfit(caches)):
+            self._note(f"run as it stands: {why}")
             return self.function(*args, **kwargs)
         with self._lock:
+            if caches:
+                return self._with_caches(args, kwargs, caches)
             if self._buckets is None or state.grad:  # padding would take part in gradients
                 return self._call(args, kwargs)
             args, kwargs, length, size = self._buckets.padded(args, kwargs)
@@ -71,11 +79,8 @@ class Compiled:
         self._history[what] += 1
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._reach is None:
-            self._reach = Reach(self.function)
-        tensors: list[Tensor] = []
-        flags = state.grad, state.inference, mode.depth, state.autocast
-        key = _signature((args, kwargs), tensors), self._reach.training(), *flags, self._reach.numbers()
+        key, tensors = self._key(args, kwargs)
+        assert self._reach is not None, "looked for in _key"
         if any(t.is_cuda for t in (*tensors, *self._reach.tensors)):
             return self._on_gpu(key, args, kwargs, tensors)
         entry = self._entries.get(key)
@@ -92,8 +97,24 @@ class Compiled:
             self._missed(entry, missed)
         return self._eager(args, kwargs)
 
+    def _with_caches(self, args: tuple[Any, ...], kwargs: dict[str, Any], caches: list[KVCache]) -> Any:
+        key, tensors = self._key(without_caches(args), without_caches(kwargs))
+        assert self._reach is not None, "looked for in _key"
+        if self._decoding is None:
+            self._decoding = Decoding(self.function, self._reach.tensors, self._limit, self._note)
+        given = list({id(t): t for t in tensors}.values())
+        return self._decoding.call(key, _title(key[0]), args, kwargs, given, caches)
+
+    def _key(self, args: Any, kwargs: Any) -> tuple[Any, list[Tensor]]:
+        """What a record is made for, and the tensors among the arguments."""
+        if self._reach is None:
+            self._reach = Reach(self.function)
+        tensors: list[Tensor] = []
+        flags = state.grad, state.inference, mode.depth, state.autocast
+        return (_signature((args, kwargs), tensors), self._reach.training(), *flags, self._reach.numbers()), tensors
+
     def _on_gpu(self, key: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
-        assert self._reach is not None, "looked for in _call"
+        assert self._reach is not None, "looked for in _key"
         capture = self._captures.get(key)
         if capture is None:
             if len(self._captures) >= self._limit:
@@ -123,7 +144,7 @@ class Compiled:
         self._note(f"{entry.title}: run as it stands, {what}")
 
     def _traced(self, entry: Entry, args: Any, kwargs: Any) -> Any:
-        assert self._reach is not None, "looked for in _call"
+        assert self._reach is not None, "looked for in _key"
         tracer = Tracer(self._reach.tensors)
         given: list[Tensor] = []
         _signature((args, kwargs), given)
@@ -154,6 +175,7 @@ class Compiled:
         with self._lock:
             self._entries.clear()
             self._captures.clear()
+            self._decoding = None
             self._reach = None
 
     def explain(self, graph: bool = False) -> str:
@@ -163,7 +185,7 @@ class Compiled:
             graph: list every step too.
         """
         name = getattr(self.function, "__qualname__", type(self.function).__name__)
-        return explained(name, list(self._entries.values()), list(self._captures.values()), self._history, graph)
+        return explained(name, list(self._entries.values()), self._all_captures(), self._history, graph)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -185,7 +207,10 @@ def compile(
     Python itself (prints, counters, lists) runs only while a call is recorded. Numbers that the function reads from its closure
     or its Python module are guarded; those inside other objects are as they were recorded, until ``reset()`` forgets them.
     Optimizers, schedules, clipping and averages of weights are called as they are in every run, and random numbers go on as in
-    the eager run. On a GPU a call is captured into CUDA graphs instead.
+    the eager run. On a GPU a call is captured into CUDA graphs instead; there a decoder's call on one new token a text, with an
+    ``nn.KVCache`` a layer for those before, is one graph too, outside gradients. The caches' steps then lie in memory of the
+    graph's, which grows by powers of two, and caches of other texts are moved there when they come. Other calls with caches run
+    as they stand.
 
     Args:
         model: a module, or a function of tensors; a function may compute a loss, call ``backward`` and step an optimizer.

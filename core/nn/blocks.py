@@ -125,10 +125,14 @@ class _AttentionPart(_Part):
             q, k, v = self._project(owner, x, context)
             q, k, v = placed(self.position, q, k, v, cache)
         causal = self.is_causal and context is None
+        place = None if cache is None else cache.place
         if self.window is not None:
+            if place is not None:
+                raise ArgumentError("a window cannot be captured behind a KVCache", fix="use nn.SlidingKVCache(window)")
             k, v, mask = _windowed(k, v, mask, q.shape[2], self.window, causal)
         # queries are the last of the steps whose keys there are: a cache may have let the first ones go
-        drop, first = self.layer(owner, "attn_drop"), k.shape[2] - q.shape[2] if causal else None
+        first = place if place is not None else k.shape[2] - q.shape[2] if causal else None
+        drop = self.layer(owner, "attn_drop")
         y = attend(q, k, v, mask, first, self.scale, self.kv_heads != self.heads, drop.p if drop.training else 0.0)
         return self.layer(owner, "out")(join_heads(y))
 

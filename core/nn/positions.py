@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import kernels
+from ..create import arange
 from ..devices import module_of
 from ..errors import ArgumentError, ShapeError
 from ..graph import state
@@ -31,6 +33,8 @@ class KVCache:
 
     Attributes:
         length: steps held.
+        place: while a step is captured into a CUDA graph, where on the device its number lies, (1,) float64; else None. Then all
+            of the room is given as keys and values, and attention sees as much of it as ``place`` says.
 
     Example:
         >>> import nyala
@@ -48,7 +52,18 @@ class KVCache:
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
         self.length = 0
+        self.place: Any = None
         self._room: list[Any] = []
+
+    def span(self, count: int) -> int:
+        """How many keys there are with ``count`` new steps: those so far, or all of the room where a step is captured."""
+        return self.length + count if self.place is None else int(self._room[0].shape[2])
+
+    def places(self, count: int, device: str) -> Tensor:
+        """Positions of the next ``count`` steps, (count,) int64."""
+        if self.place is None:
+            return arange(self.length, self.length + count, device=device)
+        return Tensor._made(self.place.astype("int64") + module_of(self.place).arange(count), None, 0)
 
     def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add new steps (N, heads, T, D); gives all steps so far.
@@ -58,6 +73,9 @@ class KVCache:
         """
         if self.keys is not None and self.values is not None:
             self._check(k, v)
+        if self.place is not None:
+            kernels.of(k.array).append(k.array, v.array, *self._room, self.place)
+            return self._whole(k)
         if state.grad and any(t is not None and t.requires_grad for t in (k, v, self.keys)):
             self._join(k, v)
         else:
@@ -76,13 +94,38 @@ class KVCache:
         rotary.check(q)
         if self.keys is not None and self.values is not None:
             self._check(k, v)
+        turn = functools.partial(kernels.of(q.array).rotate_append, q.array, k.array, v.array)
+        if self.place is not None:
+            turned = turn(*rotary.table(q, self.span(0)), rotary.interleaved, *self._room, self.place)
+            return q._like(turned), *self._whole(k)
         first, last = self.length, self.length + k.shape[2]
         self._make_room(k.array, v.array, last)
-        cos, sin = rotary.angles(q, first, last)
-        turned = kernels.of(q.array).rotate_append(q.array, k.array, v.array, cos, sin, rotary.interleaved, *self._room, first)
-        self.length = last
-        self.keys, self.values = (k._like(room[:, :, :last]) for room in self._room)
-        return q._like(turned), self.keys, self.values
+        turned = turn(*rotary.angles(q, first, last, self._room[0].shape[2]), rotary.interleaved, *self._room, first)
+        self._hold(last)
+        return q._like(turned), self.keys, self.values  # type: ignore[return-value]  # held by now
+
+    def _whole(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = (like._like(room) for room in self._room)
+        return keys, values
+
+    def _hold(self, length: int) -> None:
+        """So many steps, of those that the room holds."""
+        self.length = length
+        self.keys, self.values = (Tensor._made(room[:, :, :length], None, 0) for room in self._room)
+
+    def move(self, room: Sequence[Any]) -> None:
+        """Go on in other arrays, of the keys and of the values: (N, heads, steps so far at least, D).
+
+        For where no gradients are recorded.
+        """
+        for new, held in zip(room, (self.keys, self.values), strict=True):
+            new[:, :, : self.length] = held.array  # type: ignore[union-attr]  # there are steps
+        self._room = list(room)
+        self._hold(self.length)
+
+    def lies_in(self, room: Sequence[Any]) -> bool:
+        """Whether ``room`` is where the steps are held."""
+        return bool(self._room) and self._room[0] is room[0]
 
     def crop(self, max_length: int) -> None:
         """Forget all steps but the first ``max_length``, as when a guess is taken back.
@@ -130,9 +173,8 @@ class KVCache:
         return keys, values
 
     def added_one(self) -> None:
-        """Count the step that was written where ``room_for_one`` said."""
-        self.length += 1
-        self.keys, self.values = (Tensor._made(room[:, :, : self.length], None, 0) for room in self._room)
+        """Count the step that was written where ``room_for_one`` said, or by a CUDA graph."""
+        self._hold(self.length + 1)
 
     def _check(self, k: Tensor, v: Tensor) -> None:
         for name, new, old in (("keys", k, self.keys), ("values", v, self.values)):
@@ -321,14 +363,32 @@ class Rotary:
         self.check(x)
         return rotate(x, *self.angles(x, start, start + x.shape[2]), self.interleaved)
 
-    def angles(self, x: Tensor, start: int, stop: int) -> tuple[Any, Any]:
-        """Cosines and sines, (stop - start, dim / 2), of these positions: arrays of x's dtype on its device."""
+    def angles(self, x: Tensor, start: int, stop: int, soon: int = 0) -> tuple[Any, Any]:
+        """Cosines and sines, (stop - start, dim / 2), of these positions: arrays of x's dtype on its device.
+
+        Args:
+            soon: those of the positions below will be asked for.
+        """
         place = x.device, x.dtype
         if self._last is None or self._last[0] != (start, stop, place):  # all layers of a model ask for the same
             changing = callable(self.frequencies)
-            cos, sin = self._turns(x, start, stop) if changing else (part[start:stop] for part in self._table(x, stop))
+            cos, sin = self._turns(x, start, stop) if changing else (part[start:stop] for part in self._table(x, max(stop, soon)))
             self._last = (start, stop, place), cos, sin
         return keep(self._last[1:])  # type: ignore[no-any-return]
+
+    def table(self, x: Tensor, length: int) -> tuple[Any, Any]:
+        """Cosines and sines of all positions below ``length`` at least, (positions, dim / 2), as of ``angles``.
+
+        Raises:
+            ArgumentError: the angles change with the length of the text.
+        """
+        if callable(self.frequencies):
+            raise ArgumentError(
+                "Rotary: a step with angles that change with the length of the text cannot be captured",
+                why="a graph reads the angles of all positions from one table",
+                fix="run it as it stands",
+            )
+        return keep(self._table(x, length))  # type: ignore[no-any-return]
 
     def _table(self, x: Tensor, length: int) -> tuple[Any, Any]:
         """Cosines and sines of the positions below ``length`` at least, (positions, dim / 2), made once."""
@@ -350,9 +410,16 @@ class Rotary:
 
 def placed(position: Position | None, q: Tensor, k: Tensor, v: Tensor, cache: KVCache | None) -> tuple[Tensor, Tensor, Tensor]:
     """Queries and keys turned by their positions, if any; with a cache, keys and values of all steps so far."""
+    on_device = cache is not None and cache.place is not None
     alone = not state.grad and not state.anomaly and q.is_cuda and q.dtype == k.dtype == v.dtype
     if alone and type(cache) is KVCache and type(position) is Rotary:
         return cache.turn_into(position, q, k, v)
+    if on_device and position is not None:
+        raise ArgumentError(
+            f"a step with positions of {type(position).__name__} in {q.dtype}, {k.dtype} and {v.dtype} cannot be captured",
+            why="only nyala.nn.Rotary reads from the device where a step stands, for queries, keys and values of one dtype",
+            fix="run it as it stands",
+        )
     if position is not None:
         q, k = position(q, k, 0 if cache is None else cache.length)
     return q, *((k, v) if cache is None else cache.update(k, v))

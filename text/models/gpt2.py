@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...core import nn
-from ...core.create import arange
 from ...core.errors import ArgumentError, DataError, ShapeError
 from ...core.keymap import Alias, Ignore, KeyMap, Transpose
 from ...core.nn.activation import activation
 from ...core.tensor import Tensor
-from .shared.decoder import CausalLM, Decoder, DecoderConfig, Family, SequenceClassifier
+from .shared.decoder import CausalLM, Decoder, DecoderConfig, Family, SequenceClassifier, fitted
 from .shared.gguf import gguf_config
 
 
@@ -154,21 +153,23 @@ class GPT2Model(Decoder):
             if name.endswith("c_proj.weight"):
                 nn.init.normal_(parameter, 0.0, std)
 
-    def embed(self, input_ids: Tensor, attention_mask: Tensor | None, before: int) -> Tensor:
+    def embed(self, input_ids: Tensor, attention_mask: Tensor | None, behind: nn.KVCache) -> Tensor:
         """Token and position vectors, added.
 
         Raises:
             ShapeError: more tokens than there are positions.
         """
-        total = before + input_ids.shape[1]
+        count = input_ids.shape[1]
+        total = behind.length + count
         if total > self.config.n_positions:
             raise ShapeError(
                 f"{total} tokens in a row, the model has {self.config.n_positions} positions",
                 fix="cut the text, e.g. with the tokenizer's max_length",
             )
-        places = arange(before, total, device=input_ids.device)
+        places = behind.places(count, input_ids.device)
         if attention_mask is not None:
-            places = ((attention_mask != 0).to("int64").cumsum(1) - 1).clamp(min=0)[:, before:]
+            tokens = (fitted(attention_mask, behind.span(count)) != 0).to("int64")
+            places = (tokens.cumsum(1) - 1).clamp(min=0).index_select(1, places)
         return self.drop(self.wte(input_ids) + self.wpe(places))
 
 

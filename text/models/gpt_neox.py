@@ -154,9 +154,9 @@ class GPTNeoXModel(Decoder):
         self.final_layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.initialise()
 
-    def embed(self, input_ids: Tensor, attention_mask: Tensor | None, before: int) -> Tensor:
+    def embed(self, input_ids: Tensor, attention_mask: Tensor | None, behind: nn.KVCache) -> Tensor:
         """Token vectors, with dropout."""
-        return self.emb_dropout(super().embed(input_ids, attention_mask, before))
+        return self.emb_dropout(super().embed(input_ids, attention_mask, behind))
 
 
 class GPTNeoXForCausalLM(CausalLM):

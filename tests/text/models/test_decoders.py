@@ -395,7 +395,7 @@ def test_gpt2_may_scale_scores_by_the_layer() -> None:
     scaled.load_state_dict(plain.state_dict())
     with nyala.no_grad():
         assert relative(scaled(ids), plain(ids).numpy()) > 1e-3
-        first = [m.transformer.h[0](m.transformer.embed(ids, None, 0)).numpy() for m in (plain, scaled)]
+        first = [m.transformer.h[0](m.transformer.embed(ids, None, nn.KVCache())).numpy() for m in (plain, scaled)]
     assert np.array_equal(*first)
 
 

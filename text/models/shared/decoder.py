@@ -117,7 +117,8 @@ class Decoder(_Decoding):
 
     Shape: ``input_ids`` (N, T) int64, ``attention_mask`` (N, T) with 1 for tokens and 0 for padding on either side ->
     :class:`DecoderOutput`. With ``caches``, one ``nn.KVCache`` a layer, the ids go on behind what the caches hold, and the mask
-    covers all so far. ``token_type_ids``, which tokenizers give, mean nothing here.
+    covers all so far; there it may tell of tokens to come, so that one mask serves many steps. ``token_type_ids``, which
+    tokenizers give, mean nothing here.
 
     Attributes:
         parts: names of table, layers and norm, as published.
@@ -140,16 +141,16 @@ class Decoder(_Decoding):
     ) -> Tensor:
         """One vector a token: (N, T, D)."""
         check_ids(input_ids, self.config.vocab_size)
-        before = caches[0].length if caches else 0
-        mask = None if attention_mask is None else padding_mask(input_ids, attention_mask, before)
-        x = self.embed(input_ids, attention_mask, before)
+        behind = caches[0] if caches else nn.KVCache()
+        mask = None if attention_mask is None else padding_mask(input_ids, attention_mask, behind)
+        x = self.embed(input_ids, attention_mask, behind)
         _, layers, norm = self.parts
         for i, layer in enumerate(self._modules[layers]):  # type: ignore[arg-type]
             x = layer(x, mask=mask, cache=caches[i] if caches else None)
         return self._modules[norm](x)  # type: ignore[misc]
 
-    def embed(self, input_ids: Tensor, attention_mask: Tensor | None, before: int) -> Tensor:  # noqa: ARG002 - for absolute positions
-        """(N, T) ids behind ``before`` cached steps -> (N, T, D), what the first layer gets."""
+    def embed(self, input_ids: Tensor, attention_mask: Tensor | None, behind: nn.KVCache) -> Tensor:  # noqa: ARG002 - for absolute positions
+        """(N, T) ids behind the steps that a cache holds -> (N, T, D), what the first layer gets."""
         return self.table(input_ids)
 
     @property
@@ -275,23 +276,30 @@ class SequenceClassifier(_WithHead):
         return self.score(hidden[:, -1] if attention_mask is None else last_vectors(hidden, attention_mask))
 
 
-def padding_mask(input_ids: Tensor, attention_mask: Tensor, before: int) -> Tensor | None:
-    """True where a token may look among all so far: (N, 1, 1 or T, before + T); None where nothing is padding.
+def padding_mask(input_ids: Tensor, attention_mask: Tensor, behind: nn.KVCache) -> Tensor | None:
+    """True where a token may look among all so far: (N, 1, 1 or T, ``behind.span(T)``); None where nothing is padding.
 
     That a token sees none behind it is the attention's own affair. A row of padding sees itself, so that nothing is divided by 0.
     """
-    expected = (input_ids.shape[0], before + input_ids.shape[1])
-    if attention_mask.shape != expected:
+    count = input_ids.shape[1]
+    expected = (input_ids.shape[0], behind.length + count)
+    longer = behind.length and attention_mask.shape[:1] == expected[:1] and attention_mask.shape[1:] >= expected[1:]
+    if attention_mask.shape != expected and not longer:
         raise ShapeError(
-            f"attention_mask {attention_mask.shape} for input_ids {input_ids.shape} behind {before} cached token(s)",
-            fix=f"pass one of shape {expected}",
+            f"attention_mask {attention_mask.shape} for input_ids {input_ids.shape} behind {behind.length} cached token(s)",
+            fix=f"pass one of shape {expected}{', or one that tells of tokens to come too' if behind.length else ''}",
         )
-    seen = attention_mask != 0
+    seen = fitted(attention_mask, behind.span(count)) != 0
     if may_look() and bool(seen.all().item()):
         return None
-    place = arange(expected[1], device=input_ids.device)
-    own = place.reshape(1, -1) == (place[before:]).reshape(-1, 1)  # (T, before + T)
+    place = arange(seen.shape[1], device=input_ids.device)
+    own = place.reshape(1, -1) == behind.places(count, input_ids.device).reshape(-1, 1)  # (T, span)
     return seen.unsqueeze(1).unsqueeze(2) | own.unsqueeze(0).unsqueeze(0)
+
+
+def fitted(attention_mask: Tensor, span: int) -> Tensor:
+    """The mask cut to so many tokens, or with further ones that are no padding."""
+    return F.pad(attention_mask[:, :span], (0, max(0, span - attention_mask.shape[1])), value=1)
 
 
 def check_ids(input_ids: Tensor, vocab_size: int) -> None:
