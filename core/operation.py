@@ -27,7 +27,7 @@ class Operation(Node):
 
     Attributes:
         keeps: positions of the inputs whose values ``backward`` needs (``self.kept_tensors()``).
-        keeps_output: whether ``backward`` needs the result (``self.output()``).
+        keeps_output: whether ``backward`` needs the result, or the first of several (``self.output()``).
         view: whether the result may share memory with the first input.
     """
 
@@ -107,13 +107,16 @@ class Operation(Node):
         results = tuple(
             Tensor._made(a, self if d else None, i) for i, (a, d) in enumerate(zip(arrays, differentiable, strict=True))
         )
+        if self.keeps_output:
+            self._output = arrays[0]
+            self._output_version = results[0]._version = Version()
         if self.view:
             for r in results:
                 _share(r, inputs[0], True)
         return results
 
     def output(self) -> Tensor:
-        """The operation's own result, with this node behind it."""
+        """The operation's own result, the first of several, with this node behind it."""
         if self.released:
             self.kept_tensors()  # raises: the graph has been freed
         if self._output_version.count:

@@ -7,8 +7,9 @@ under those paths in the block itself, and found by them in the forward pass: re
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import create
@@ -16,13 +17,14 @@ from ..errors import ArgumentError, ShapeError, did_you_mean
 from ..ops.attention import attend, join_heads, split_heads
 from ..tensor import Tensor
 from .activation import activation, gated
-from .dropout import Dropout, DropPath, add_dropped
+from .dropout import Dropout, DropPath
 from .gated_step import take_step
 from .linear import Linear
 from .module import Module
 from .norm import LayerNorm
 from .parameter import Parameter
 from .positions import KVCache, Position, placed
+from .residual import add_dropped, add_normed
 
 ATTENTION_NAMES = {
     **{role: role for role in ("q", "k", "v", "qkv", "q_norm", "k_norm", "attn_drop")},
@@ -351,15 +353,29 @@ class TransformerBlock(Module):
     def _layer(self, role: str) -> Any:
         return self.layers_part.layer(self, role)
 
-    def _residual(self, x: Tensor, n: str, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        norm = self._layer(f"norm{n}")
-        return self._added(x, n, compute(norm(x))) if self.norm_first else norm(self._added(x, n, compute(x)))
+    def _through(self, x: Tensor, stages: Sequence[tuple[str, Callable[[Tensor], Tensor]]]) -> Tensor:
+        """Each stage's result added to the stream, with the norm before it, or behind the sum."""
+        if not self.norm_first:
+            for n, compute in stages:
+                x = self._added_normed(x, n, compute(x), self._layer(f"norm{n}"))[1]
+            return x
+        normed = self._layer(f"norm{stages[0][0]}")(x)
+        for (n, compute), (following, _) in itertools.pairwise(stages):
+            x, normed = self._added_normed(x, n, compute(normed), self._layer(f"norm{following}"))
+        n, compute = stages[-1]
+        part = compute(normed)
+        return x + self._damped(n, part) if self._damps(n) else add_dropped(x, part, self._layer(f"drop{n}"))
 
-    def _added(self, x: Tensor, n: str, part: Tensor) -> Tensor:
-        """``x`` plus a part's result, damped."""
-        if any(f"{role}{n}" in self.layers_part for role in ("post_norm", "ls", "drop_path")):
-            return x + self._damped(n, part)
-        return add_dropped(x, part, self._layer(f"drop{n}"))
+    def _added_normed(self, x: Tensor, n: str, part: Tensor, norm: Module) -> tuple[Tensor, Tensor]:
+        """``x`` plus a part's result, damped, and the norm of it."""
+        if not self._damps(n):
+            return add_normed(x, part, self._layer(f"drop{n}"), norm)
+        x = x + self._damped(n, part)
+        return x, norm(x)
+
+    def _damps(self, n: str) -> bool:
+        """Whether more than dropout damps the part's result."""
+        return any(f"{role}{n}" in self.layers_part for role in ("post_norm", "ls", "drop_path"))
 
     def forward(
         self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, context_mask: Tensor | None = None,
@@ -379,10 +395,10 @@ class TransformerBlock(Module):
         if self.parallel:
             seen = self._damped("1", self.attn_part(self, self._layer("norm1")(x), None, mask, cache))
             return x + seen + self._damped("2", self.mlp_part(self, self._layer("norm2")(x)))
-        x = self._residual(x, "1", lambda t: self.attn_part(self, t, None, mask, cache))
+        stages: list[tuple[str, Callable[[Tensor], Tensor]]] = [("1", lambda t: self.attn_part(self, t, None, mask, cache))]
         if context is not None:
-            x = self._residual(x, "_cross", lambda t: self.cross_part(self, t, context, context_mask, context_cache))
-        return self._residual(x, "2", lambda t: self.mlp_part(self, t))
+            stages.append(("_cross", lambda t: self.cross_part(self, t, context, context_mask, context_cache)))
+        return self._through(x, [*stages, ("2", lambda t: self.mlp_part(self, t))])
 
     def _damped(self, n: str, x: Tensor) -> Tensor:
         for role in (f"post_norm{n}", f"drop{n}", f"ls{n}", f"drop_path{n}"):

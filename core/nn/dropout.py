@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..errors import ArgumentError
-from ..ops.dropout import add_dropout
 from ..tensor import Tensor
 from . import functional as F
 from .module import Module
@@ -79,17 +76,3 @@ class DropPath(Module):
 
     def extra_repr(self) -> str:
         return f"drop_prob={self.drop_prob:.3f}"
-
-
-def add_dropped(residual: Tensor, x: Tensor, layer: Module) -> Tensor:
-    """``residual + layer(x)``: in one kernel on a GPU, where ``layer`` is a ``Dropout`` at work, not hooked or patched.
-
-    Example:
-        >>> import nyala
-        >>> add_dropped(nyala.ones(2), nyala.ones(2), Dropout(0.5).eval())
-        tensor([2., 2.])
-    """
-    plain = type(layer) is Dropout and layer.training and layer._hooks is None and "forward" not in layer.__dict__
-    if not plain or type(residual.array) is np.ndarray or residual.shape != x.shape or residual.dtype != x.dtype:
-        return residual + layer(x)
-    return add_dropout(residual, x, layer.p)  # type: ignore[attr-defined]  # it is a Dropout

@@ -48,7 +48,8 @@ class AddDropout(Operation):
         return g, Dropout(self.p, self.words).apply(g) if self.edges[1] is not None else None
 
 
-def _check(p: float, what: str) -> None:
+def check_probability(p: float, what: str) -> None:
+    """That ``p`` is one."""
     if not 0.0 <= p <= 1.0:
         raise ArgumentError(f"{what}: p={p}", why="it is the probability of dropping an element", fix="use a number from 0 to 1")
 
@@ -70,7 +71,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     Raises:
         ArgumentError: ``p`` is not a probability.
     """
-    _check(p, "dropout")
+    check_probability(p, "dropout")
     if not training or p == 0.0:
         return input
     return _maybe_in_place(input, inplace, "dropout", lambda x: _dropped(x, p, key or next_key("dropout")))
@@ -87,7 +88,7 @@ def add_dropout(residual: Tensor, input: Tensor, p: float = 0.5, *, key: Key | N
         >>> add_dropout(nyala.ones(2), nyala.ones(2), p=0.0)
         tensor([2., 2.])
     """
-    _check(p, "add_dropout")
+    check_probability(p, "add_dropout")
     if p in (0.0, 1.0):
         return residual + dropout(input, p, key=key)
     return AddDropout(p, (key or next_key("dropout")).words).apply(residual, input)
@@ -104,7 +105,7 @@ def _mask(x: Tensor, shape: tuple[int, ...], p: float, key: Key | None, dtype: A
 
 
 def _whole_channels(what: str, dims: int, input: Tensor, p: float, training: bool, inplace: bool, key: Key | None) -> Tensor:
-    _check(p, what)
+    check_probability(p, what)
     if input.ndim not in (dims + 1, dims + 2):
         raise ShapeError(
             f"{what}: input of shape {input.shape}",
@@ -143,7 +144,7 @@ def alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *, key: Key | None = None
 ) -> Tensor:
     """Dropped elements take selu's lower bound; mean 0 and variance 1 are kept (Klambauer et al., arXiv:1706.02515)."""
-    _check(p, "alpha_dropout")
+    check_probability(p, "alpha_dropout")
     if not training or p == 0.0:
         return input
     if p == 1.0:
@@ -164,7 +165,7 @@ def drop_path(
 
     ``scale_by_keep`` divides the others by 1 - drop_prob.
     """
-    _check(drop_prob, "drop_path")
+    check_probability(drop_prob, "drop_path")
     if not training or drop_prob == 0.0:
         return input
     mask = _mask(input, (input.shape[0], *[1] * (input.ndim - 1)), drop_prob, key)

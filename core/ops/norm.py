@@ -279,7 +279,7 @@ class LayerNorm(_TrailingNorm):
         return self.wanted(self.shaped(gx, x), gw, gb)
 
 
-def _trailing(what: str, input: Tensor, normalized_shape: Any, **tensors: Tensor | None) -> int:
+def check_trailing(what: str, input: Tensor, normalized_shape: Any, **tensors: Tensor | None) -> int:
     """How many dimensions ``normalized_shape`` has, checked against the input and the parameters."""
     if not isinstance(input, Tensor):
         require_tensors(what, input=input)
@@ -307,7 +307,7 @@ def layer_norm(
 
     Source: Ba et al., arXiv:1607.06450.
     """
-    axes = _trailing("layer_norm", input, normalized_shape, weight=weight, bias=bias)
+    axes = check_trailing("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     if not input.array.size:
         return _nothing(input, weight, bias, False)
     return LayerNorm(axes, weight is not None, bias is not None, eps).apply(*_with(input, weight, bias))
@@ -341,12 +341,16 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
 
     Source: Zhang and Sennrich, arXiv:1910.07467.
     """
-    axes = _trailing("rms_norm", input, normalized_shape, weight=weight)
-    wide = np.float32 if input.dtype.itemsize < 4 else input.dtype  # what half precision is computed in
-    step = float(np.finfo(wide).eps) if eps is None else eps
+    axes = check_trailing("rms_norm", input, normalized_shape, weight=weight)
+    step = step_of(input.dtype) if eps is None else eps
     if not input.array.size:
         return _nothing(input, weight, None, False)
     return RMSNorm(axes, weight is not None, False, step).apply(*_with(input, weight, None))
+
+
+def step_of(dtype: Any) -> float:
+    """The smallest step of the dtype that ``dtype`` is computed in, at 1."""
+    return float(np.finfo(np.float32 if dtype.itemsize < 4 else dtype).eps)
 
 
 # ---- groups of channels

@@ -8,6 +8,8 @@ KERNELS: dict[str, str] = {
     "adamw_steps": ".optim:adamw_steps",
     "add_at": ".index:add_at",
     "add_dropout": ".dropout:add_dropout",
+    "add_norm": ".add_norm:add_norm",
+    "add_norm_backward": ".add_norm:add_norm_backward",
     "add_rows": ".index:add_rows",
     "append": ".positions:append",
     "attention": ".cudnn_attention:attention",

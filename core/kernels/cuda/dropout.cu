@@ -1,32 +1,11 @@
-// Dropout, alone or with a residual added: 4 bytes an element in half precision (6 with the residual). The mask is never stored:
-// element i is dropped where word i of the key is below the threshold.
-#include "held.cuh"
-#include "philox.cuh"
-
-// The product as it is rounded, whatever is added to it: the compiler may not make one step of both.
-__device__ __forceinline__ float rounded_product(float a, float b) { return __fmul_rn(a, b); }
-__device__ __forceinline__ double rounded_product(double a, double b) { return __dmul_rn(a, b); }
-
-// What four elements become. The factor and the product are rounded to T, as the reference does.
-template <class T> struct Dropping {
-  Drawn key;
-  uint32 below;
-  Wide<T> factor;
-  template <int K> __device__ __forceinline__ void apply(Some<Wide<T>, K>& v, int64 first) const {
-#pragma unroll
-    for (int k = 0; k < K; k += 4) {
-      Words words = key.block((uint64)(first + k) >> 2);
-#pragma unroll
-      for (int j = 0; j < 4; j++) v.at[k + j] = words.at[j] >= below ? read(write<T>(rounded_product(v.at[k + j], factor))) : 0;
-    }
-  }
-};
+// Dropout, alone or with a residual added: 4 bytes an element in half precision (6 with the residual).
+#include "dropping.cuh"
 
 template <class T>
 __device__ void dropout(const T* x, const T* residual, T* y, int64 n, Drawn key, uint32 below, double factor) {
   typedef Wide<T> W;
   const int K = Pack<T>::COUNT, EACH = K < 4 ? 4 : K;
-  Dropping<T> dropping = {key, below, read(write<T>((W)factor))};
+  Dropping<T> dropping(key, below, factor);
   int64 first = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * EACH;
   if (first >= n) return;
   Some<W, EACH> v, added;

@@ -69,6 +69,8 @@ template <class Team, class T, int K, int HELD> struct Row {
   __device__ __forceinline__ Row(const T* from, int n) : row(from) {
     if (HELD) walk<Team, K, HELD>(n, [&](int e, int i) { put(e, load_some<K>(row + i)); });
   }
+  // A row that its own threads write to memory, from where they read it where it is not held; what is held they put here.
+  __device__ __forceinline__ explicit Row(const T* written) : row(written) {}
   __device__ __forceinline__ void put(int e, const Some<T, K>& some) {
 #pragma unroll
     for (int k = 0; k < K; k++) v[e + k] = some.at[k];

@@ -1,19 +1,7 @@
-// Layer, RMS and group norm, forward and back. A team has a row: it reads it once into registers (held.cuh) and writes once, so
-// that with half precision a forward moves 4 bytes an element and a backward 6. The gradients of weight and bias are sums over
-// rows: each block adds up those it has, sum_parts adds up the blocks'.
-#include "parts.cuh"
+// Layer, RMS and group norm, forward and back: with half precision a forward moves 4 bytes an element and a backward 6.
+#include "norms.cuh"
 
-// Weight and bias: a number a column ...
-template <class T> struct PerColumn {
-  const T *weight, *bias;
-  template <int K> __device__ __forceinline__ Some<Wide<T>, K> scale(int64, int i) const {
-    return weight ? read_some<K>(weight + i) : filled<K>((Wide<T>)1);
-  }
-  template <int K> __device__ __forceinline__ Some<Wide<T>, K> shift(int64, int i) const {
-    return bias ? read_some<K>(bias + i) : filled<K>((Wide<T>)0);
-  }
-};
-// ... or a channel: a row has `each` channels of `inner` numbers, and is one of the `groups` of its sample.
+// Weight and bias: a number a channel. A row has `each` channels of `inner` numbers, and is one of the `groups` of its sample.
 template <class T> struct PerChannel {
   const T *weight, *bias;
   int groups, each, inner;
@@ -32,100 +20,31 @@ template <class T> struct PerChannel {
   template <int K> __device__ __forceinline__ Some<Wide<T>, K> shift(int64 row, int i) const { return found<K>(bias, 0, row, i); }
 };
 
-template <class Team, class T, int K, int HELD, bool CENTRED, class Affine>
-__device__ __forceinline__ void normalise(const T* x, Affine affine, T* y, Wide<T>* means, Wide<T>* inverses, int64 r, int n, double eps) {
-  typedef Wide<T> W;
-  Row<Team, T, K, HELD> row(x + r * n, n);
-  W mean = 0, sum = 0;
-  if (CENTRED) {
-    walk<Team, K, HELD>(n, [&](int e, int i) {
-      Some<W, K> v = row.at(e, i);
-#pragma unroll
-      for (int k = 0; k < K; k++) mean += v.at[k];
-    });
-    mean = Team::reduce(mean, Sum(), (W)0) / n;
-  }
-  walk<Team, K, HELD>(n, [&](int e, int i) {
-    Some<W, K> v = row.at(e, i);
-#pragma unroll
-    for (int k = 0; k < K; k++) sum += (v.at[k] - mean) * (v.at[k] - mean);
-  });
-  W inverse = 1 / root(Team::reduce(sum, Sum(), (W)0) / n + (W)eps);
-  walk<Team, K, HELD>(n, [&](int e, int i) {
-    Some<W, K> v = row.at(e, i), w = affine.template scale<K>(r, i), b = affine.template shift<K>(r, i);
-#pragma unroll
-    for (int k = 0; k < K; k++) v.at[k] = (v.at[k] - mean) * inverse * w.at[k] + b.at[k];
-    write_some(y + r * n + i, v);
-  });
-  if (Team::rank() == 0) {
-    if (CENTRED) means[r] = mean;
-    inverses[r] = inverse;
-  }
-}
-
 template <class Team, class T, int HELD, bool CENTRED>
 __device__ void norm(const T* x, const T* weight, const T* bias, T* y, Wide<T>* mean, Wide<T>* inverse, int64 rows, int n, double eps) {
-  if (Team::row() >= rows) return;
+  typedef Row<Team, T, Pack<T>::COUNT, HELD> Packed;
+  typedef Row<Team, T, 1, HELD> Single;
+  int64 r = Team::row();
+  if (r >= rows) return;
   PerColumn<T> affine = {weight, bias};
-  bool packed = packs(x, n) && packs(y, n) && packs(weight, n) && packs(bias, n);
-  if (packed)
-    normalise<Team, T, Pack<T>::COUNT, HELD, CENTRED>(x, affine, y, mean, inverse, Team::row(), n, eps);
+  if (packs(x, n) && packs(y, n) && packs(weight, n) && packs(bias, n))
+    normalise<CENTRED>(Packed(x + r * n, n), affine, y, mean, inverse, r, n, eps);
   else
-    normalise<Team, T, 1, HELD, CENTRED>(x, affine, y, mean, inverse, Team::row(), n, eps);
+    normalise<CENTRED>(Single(x + r * n, n), affine, y, mean, inverse, r, n, eps);
 }
 
 template <class Team, class T, int HELD>
 __device__ void norm_of_group(const T* x, const T* weight, const T* bias, T* y, Wide<T>* mean, Wide<T>* inverse, int64 rows, int n,
                               int groups, int inner, double eps) {
-  if (Team::row() >= rows) return;
+  typedef Row<Team, T, Pack<T>::COUNT, HELD> Packed;
+  typedef Row<Team, T, 1, HELD> Single;
+  int64 r = Team::row();
+  if (r >= rows) return;
   PerChannel<T> affine = {weight, bias, groups, n / inner, inner};
   if (packs(x, n) && packs(y, n))
-    normalise<Team, T, Pack<T>::COUNT, HELD, true>(x, affine, y, mean, inverse, Team::row(), n, eps);
+    normalise<true>(Packed(x + r * n, n), affine, y, mean, inverse, r, n, eps);
   else
-    normalise<Team, T, 1, HELD, true>(x, affine, y, mean, inverse, Team::row(), n, eps);
-}
-
-// The rows' gradients, and in `parts` what this block's rows add to those of weight (parts) and bias (parts + biases); not
-// where parts is null, nor where rows are too long to be held: columns_of_rows does it then.
-template <class Team, class T, int K, int HELD, bool CENTRED>
-__device__ __forceinline__ void norm_backward_rows(const T* g, const T* x, const T* weight, const Wide<T>* means, const Wide<T>* inverses,
-                                   T* gx, Wide<T>* parts, int64 biases, int64 rows, int n) {
-  typedef Wide<T> W;
-  const int H = HELD ? HELD : 1;
-  PerColumn<T> affine = {weight, nullptr};
-  W gw[H], gb[CENTRED ? H : 1];
-#pragma unroll
-  for (int e = 0; e < H; e++) gw[e] = 0, gb[CENTRED ? e : 0] = 0;
-  for (int64 r = Team::row(); r < rows; r += Team::count()) {
-    Row<Team, T, K, HELD> from(x + r * n, n), grad(g + r * n, n);
-    W mean = CENTRED ? means[r] : 0, inverse = inverses[r], sum = 0, along = 0;
-    walk<Team, K, HELD>(n, [&](int e, int i) {
-      Some<W, K> v = from.at(e, i), d = grad.at(e, i), w = affine.template scale<K>(r, i);
-#pragma unroll
-      for (int k = 0; k < K; k++) {
-        W there = (v.at[k] - mean) * inverse;
-        if (CENTRED) sum += d.at[k] * w.at[k];
-        along += d.at[k] * w.at[k] * there;
-        if (HELD) {
-          gw[e + k] += d.at[k] * there;
-          if (CENTRED) gb[e + k] += d.at[k];
-        }
-      }
-    });
-    if (CENTRED) sum = Team::reduce(sum, Sum(), (W)0) / n;
-    along = Team::reduce(along, Sum(), (W)0) / n;
-    walk<Team, K, HELD>(n, [&](int e, int i) {
-      Some<W, K> v = from.at(e, i), d = grad.at(e, i), w = affine.template scale<K>(r, i);
-#pragma unroll
-      for (int k = 0; k < K; k++) v.at[k] = (d.at[k] * w.at[k] - sum - (v.at[k] - mean) * inverse * along) * inverse;
-      write_some(gx + r * n + i, v);
-    });
-  }
-  if constexpr (HELD > 0) {
-    if (!parts) return;
-    add_up<K>(Team(), gw, parts, n);
-    if constexpr (CENTRED) add_up<K>(Team(), gb, parts + biases, n);
-  }
+    normalise<true>(Single(x + r * n, n), affine, y, mean, inverse, r, n, eps);
 }
 
 template <class Team, class T, int HELD, bool CENTRED>
@@ -134,9 +53,9 @@ __device__ void norm_backward(const T* g, const T* x, const T* weight, const Wid
   bool packed = packs(g, n) && packs(x, n) && packs(gx, n) && packs(weight, n);
   int64 biases = (int64)gridDim.x * n;
   if (packed)
-    norm_backward_rows<Team, T, Pack<T>::COUNT, HELD, CENTRED>(g, x, weight, mean, inverse, gx, parts, biases, rows, n);
+    norm_backward_rows<Team, T, Pack<T>::COUNT, HELD, CENTRED>(g, x, weight, mean, inverse, Written<T>{gx, n}, parts, biases, rows, n);
   else
-    norm_backward_rows<Team, T, 1, HELD, CENTRED>(g, x, weight, mean, inverse, gx, parts, biases, rows, n);
+    norm_backward_rows<Team, T, 1, HELD, CENTRED>(g, x, weight, mean, inverse, Written<T>{gx, n}, parts, biases, rows, n);
 }
 
 // A thread a column, a block a stretch of rows: what these add to the gradients of weight and bias, where rows are very long.

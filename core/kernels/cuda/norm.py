@@ -18,8 +18,8 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, An
     if dtype is None or not x.size:
         return reference.layer_norm(x, weight, bias, eps)
     x, weight, bias = map(contiguous, (x, weight, bias))
-    y, (mean, inverse) = cupy().empty(x.shape, x.dtype), _statistics(x, 2)
-    rows, n = _rows(x)
+    y, (mean, inverse) = cupy().empty(x.shape, x.dtype), statistics(x, 2)
+    rows, n = rows_of(x)
     team, grid, block = of_held_rows(rows, n, x.dtype.itemsize)
     launch("norm", f"layer_norm_{team}_{dtype}", grid, block, x, weight, bias, y, mean, inverse, rows, n, float(eps))
     return y, mean, inverse
@@ -30,8 +30,8 @@ def rms_norm(x: Any, weight: Any, eps: float) -> tuple[Any, Any]:
     if dtype is None or not x.size:
         return reference.rms_norm(x, weight, eps)
     x, weight = map(contiguous, (x, weight))
-    y, (inverse,) = cupy().empty(x.shape, x.dtype), _statistics(x, 1)
-    rows, n = _rows(x)
+    y, (inverse,) = cupy().empty(x.shape, x.dtype), statistics(x, 1)
+    rows, n = rows_of(x)
     team, grid, block = of_held_rows(rows, n, x.dtype.itemsize)
     launch("norm", f"rms_norm_{team}_{dtype}", grid, block, x, weight, y, inverse, rows, n, float(eps))
     return y, inverse
@@ -85,7 +85,8 @@ def group_norm_backward(grad: Any, x: Any, groups: int, weight: Any, mean: Any, 
     return gx, *sums_of("norm", dtype, sums)
 
 
-def _rows(x: Any) -> tuple[Any, int]:
+def rows_of(x: Any) -> tuple[Any, int]:
+    """How many rows there are, and how long they are."""
     n = x.shape[-1]
     return np.int64(x.size // n), n
 
@@ -96,24 +97,36 @@ def _groups(x: Any, groups: int) -> tuple[Any, int, int]:
     return np.int64(rows), x.size // rows, x.size // (x.shape[0] * x.shape[1])
 
 
-def _statistics(x: Any, count: int) -> list[Any]:
+def statistics(x: Any, count: int) -> list[Any]:
+    """Room for a number of each row, ``count`` times."""
     return [cupy().empty(x.shape[:-1], wide(x)) for _ in range(count)]
 
 
 def _backward(name: str, dtype: str, grad: Any, x: Any, weight: Any, mean: Any, inverse: Any, affine: bool) -> tuple[Any, Any]:
     """The gradient of the rows, and the sums of weight and bias, (1 or 2, n), where ``affine``."""
     grad, x, weight, mean, inverse = map(contiguous, (grad, x, weight, mean, inverse))
-    gx, sums = cupy().empty(x.shape, x.dtype), 1 if mean is None else 2
-    rows, n = _rows(x)
-    team, grid, block = of_held_rows(rows, n, x.dtype.itemsize, PARTS)
-    held = team != "long"
-    parts = cupy().empty((sums, grid, n), wide(x)) if affine and held else None
-    statistics = (inverse,) if mean is None else (mean, inverse)
-    shared = n * wide(x).itemsize if team == "warp" and affine else 0
-    launch("norm", f"{name}_{team}_{dtype}", grid, block, grad, x, weight, *statistics, gx, parts, rows, n, shared=shared)
-    if affine and not held:
-        chunks = min(int(rows), PARTS)
-        parts = cupy().empty((2, chunks, n), wide(x))
-        given = (grad, x, mean, inverse, parts, rows, n)
-        launch("norm", f"columns_of_rows_{dtype}", (blocks_for(n, 256), chunks), 256, *given)
+    gx, of_rows = cupy().empty(x.shape, x.dtype), (inverse,) if mean is None else (mean, inverse)
+    rows, n = rows_of(x)
+    (team, grid, block), parts, shared = held_parts(x, len(of_rows), affine)
+    launch("norm", f"{name}_{team}_{dtype}", grid, block, grad, x, weight, *of_rows, gx, parts, rows, n, shared=shared)
+    if affine and parts is None:
+        parts = column_sums(grad, x, mean, inverse)
     return gx, sums_of("norm", dtype, parts) if affine else None
+
+
+def held_parts(x: Any, sums: int, affine: bool) -> tuple[tuple[str, int, int], Any, int]:
+    """The team of a backward, room for what its blocks add up (None where they do not), and bytes of shared memory."""
+    rows, n = rows_of(x)
+    team, grid, block = of_held_rows(rows, n, x.dtype.itemsize, PARTS)
+    parts = cupy().empty((sums, grid, n), wide(x)) if affine and team != "long" else None
+    return (team, grid, block), parts, n * wide(x).itemsize if team == "warp" and affine else 0
+
+
+def column_sums(grad: Any, x: Any, mean: Any, inverse: Any) -> Any:
+    """What stretches of rows too long to be held add to the gradients of weight and bias, (2, stretches, n)."""
+    rows, n = rows_of(x)
+    chunks = min(int(rows), PARTS)
+    parts = cupy().empty((2, chunks, n), wide(x))
+    given = (grad, x, mean, inverse, parts, rows, n)
+    launch("norm", f"columns_of_rows_{suffix(x)}", (blocks_for(n, 256), chunks), 256, *given)
+    return parts

@@ -11,8 +11,8 @@ from typing import Any
 
 _FAMILIES = (
     "elementwise", "gates", "reduce", "linalg", "index", "random", "conv", "pool", "spatial", "softmax", "norm", "dropout",
-    "loss", "fft", "recurrent", "optim", "optim_scaled", "attention", "positions", "quantized", "decoding", "pictures",
-    "filter_taps", "iir",
+    "add_norm", "loss", "fft", "recurrent", "optim", "optim_scaled", "attention", "positions", "quantized", "decoding",
+    "pictures", "filter_taps", "iir",
 )  # fmt: skip
 
 KERNELS: dict[str, Callable[..., Any]] = {}
