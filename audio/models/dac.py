@@ -15,6 +15,7 @@ import numpy as np
 
 from ...core import nn
 from ...core.create import ones
+from ...core.devices import move_constant
 from ...core.errors import ArgumentError, ShapeError
 from ...core.keymap import KeyMap
 from ...core.nn import functional as F
@@ -229,7 +230,7 @@ class DacResidualVectorQuantizer(nn.Module):
         losses: list[Any] = [0, 0]
         for i in range(int(heard.max())):
             found, code, *apart = self.quantizers[i](left)
-            mask = frames.new_tensor((i < heard).astype(np.float32))
+            mask = Tensor(move_constant((i < heard).astype(frames.dtype), frames.device))
             total = total + found * mask.reshape(-1, 1, 1)
             left = left - found
             losses = [loss + one * mask for loss, one in zip(losses, apart, strict=True)]

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...core import nn
 from ...core.create import zeros
+from ...core.devices import move_constant
 from ...core.errors import ArgumentError, ShapeError
 from ...core.keymap import KeyMap, WeightNorm
 from ...core.nn import functional as F
@@ -503,6 +504,11 @@ def _weights(length: int) -> np.ndarray[Any, Any]:
     return 0.5 - np.abs(np.linspace(0, 1, length + 2)[1:-1] - 0.5)
 
 
+def _beside(part: Tensor, numbers: np.ndarray[Any, Any]) -> Tensor:
+    """Numbers that depend on lengths alone, where a chunk is and in its precision."""
+    return Tensor(move_constant(numbers.astype(part.dtype), part.device))
+
+
 def _overlapped(heard: list[Tensor], stride: int) -> Tensor:
     """Chunks (N, channels, T) that begin ``stride`` apart, faded into each other."""
     total = stride * (len(heard) - 1) + heard[-1].shape[-1]
@@ -511,9 +517,9 @@ def _overlapped(heard: list[Tensor], stride: int) -> Tensor:
     for i, part in enumerate(heard):
         fade = triangle[: part.shape[-1]]
         weights[i * stride : i * stride + len(fade)] += fade
-        faded = part * part.new_tensor(fade)
+        faded = part * _beside(part, fade)
         parts.append(F.pad(faded, (i * stride, total - i * stride - len(fade))))
-    return sum(parts[1:], parts[0]) / parts[0].new_tensor(weights)
+    return sum(parts[1:], parts[0]) / _beside(parts[0], weights)
 
 
 def _faded(heard: Iterable[Samples], stride: int) -> Iterator[Samples]:

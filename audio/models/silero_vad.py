@@ -84,8 +84,8 @@ class SileroVAD(nn.Model):
         like = self.final_conv.bias
         assert like is not None
         width = self.config.hidden_size
-        empty = [zeros(1, count, width).to(like.device).to(like.dtype) for _ in range(2)]
-        return zeros(count, self.config.context).to(like.device).to(like.dtype), (empty[0], empty[1])
+        empty = [zeros(1, count, width, dtype=like.dtype, device=like.device) for _ in range(2)]
+        return zeros(count, self.config.context, dtype=like.dtype, device=like.device), (empty[0], empty[1])
 
     def forward(self, samples: Tensor, state: tuple[Tensor, State] | None = None) -> tuple[Tensor, tuple[Tensor, State]]:
         config = self.config

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...core import nn
-from ...core.create import from_numpy, ones
+from ...core.create import ones
+from ...core.devices import move_constant
 from ...core.nn import functional as F
 from ...core.ops.attention import attend, join_heads, split_heads
 from ...core.ops.elementwise import where
@@ -73,8 +74,8 @@ class Attention(nn.Module):
 
     def places(self, length: int) -> Tensor:
         """(heads, length, length): the first layer's, for all."""
-        numbers = from_numpy(buckets(length, *self.settings)).to(self.rel_attn_embed.weight.device)
-        return self.rel_attn_embed(numbers).permute(2, 0, 1)
+        numbers = move_constant(buckets(length, *self.settings), self.rel_attn_embed.weight.device)
+        return self.rel_attn_embed(Tensor(numbers)).permute(2, 0, 1)
 
     def gate(self, x: Tensor) -> Tensor:
         """(N, T, D) -> (N, heads, T, 1): how much the places count for each query."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..create import tensor, zeros
+from ..devices import move_constant
 from ..tensor import Tensor
 from . import functional as F
 from .blocks import MLP, Attention
@@ -156,7 +157,7 @@ class WindowBlock(Module):
         rows, columns = x.shape[1] // high, x.shape[2] // wide
         if any(by):
             far = _strangers(rows * high, columns * wide, self.window, by)
-            strangers = tensor(far, device=x.device).to(x.dtype)
+            strangers = Tensor(move_constant(far.astype(x.dtype), x.device))
         x = x.reshape(count, rows, high, columns, wide, dim).permute(0, 1, 3, 2, 4, 5).reshape(-1, high * wide, dim)
         x = self.attn.windows(x, strangers)
         x = x.reshape(count, rows, columns, high, wide, dim).permute(0, 1, 3, 2, 4, 5)

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...core import nn
 from ...core.create import tensor, zeros
+from ...core.devices import move_constant
 from ...core.errors import ArgumentError, DataError, UnknownNameError, did_you_mean
 from ...core.keymap import Ignore, KeyMap, Prefix, Rename, Split
 from ...core.nn import functional as F
@@ -210,7 +211,8 @@ class RelativePositions(nn.Module):
         """(1, heads, T, T) for ``down`` x ``across`` patches."""
         table = self.table if (down, across) == (self.side, self.side) else self._resized(down, across)
         tokens, heads = down * across + 1, table.shape[1]
-        return table[tensor(_offsets(down, across), device=table.device)].reshape(1, tokens, tokens, heads).permute(0, 3, 1, 2)
+        rows = table[Tensor(move_constant(_offsets(down, across), table.device))]
+        return rows.reshape(1, tokens, tokens, heads).permute(0, 3, 1, 2)
 
     def _resized(self, down: int, across: int) -> Tensor:
         wide, heads = 2 * self.side - 1, self.table.shape[1]

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ...core import nn
-from ...core.create import from_numpy
+from ...core.devices import move_constant
 from ...core.errors import ArgumentError, DataError, ShapeError
 from ...core.keymap import Ignore, KeyMap
 from ...core.nn import functional as F
@@ -303,8 +303,8 @@ class DetrModel(nn.Module):
         if self.config.position_embedding_type == "learned":
             places = self.position_embedding(down, across)
         else:
-            places = from_numpy(sine_positions(seen, self.config.d_model)).to(x)
-        mask = None if seen.all() else from_numpy(seen.reshape(len(seen), 1, 1, -1) > 0).to(x.device)
+            places = Tensor(move_constant(sine_positions(seen, self.config.d_model), x.device)).to(x.dtype)
+        mask = None if seen.all() else Tensor(move_constant(seen.reshape(len(seen), 1, 1, -1) > 0, x.device))
         for layer in self.get_submodule("encoder.layers").children():
             x = layer(x, places, mask)
         return x, places, mask

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...core import nn, random
 from ...core.create import zeros
-from ...core.devices import module_of
+from ...core.devices import module_of, move_constant
 from ...core.errors import ArgumentError, DataError, UnknownNameError, did_you_mean
 from ...core.keymap import Ignore, KeyMap, Rename, Rule, Split
 from ...core.nn import functional as F
@@ -291,7 +291,8 @@ class DINOv3(nn.Model):
         angles = (self._centres(down, across)[:, :, None] * frequencies).reshape(down * across, 2 * quarter)
         angles = np.concatenate([np.zeros((self.config.num_prefix_tokens, 2 * quarter)), angles])
         xp = module_of(x.array)
-        return xp.asarray(np.cos(angles).astype(x.dtype)), xp.asarray(np.sin(angles).astype(x.dtype))
+        cosines, sines = (xp.asarray(move_constant(f(angles).astype(x.dtype), x.device)) for f in (np.cos, np.sin))
+        return cosines, sines
 
     def forward_features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(N, in_chans, H, W) -> (N, T, embed_dim): the tokens before the patches, then the patches row by row.

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...core import nn
-from ...core.create import tensor, zeros
+from ...core.create import zeros
+from ...core.devices import move_constant
 from ...core.errors import ShapeError
 from ...core.nn import functional as F
 from ...core.nn.activation import activation
@@ -88,7 +89,7 @@ def _distances(table: Tensor, side: int) -> Tensor:
     if len(table) != 2 * side - 1:
         table = F.interpolate(table.transpose(0, 1).unsqueeze(0), 2 * side - 1, mode="linear")[0].transpose(0, 1)
     places = np.arange(side)
-    return table[tensor(places[:, None] - places[None] + side - 1, device=table.device)]
+    return table[Tensor(move_constant(places[:, None] - places[None] + side - 1, table.device))]
 
 
 def _rows_and_columns(high: int, wide: int, like: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def _rows_and_columns(high: int, wide: int, like: Tensor) -> Tensor:
     places = np.arange(high * wide)
     marks = np.zeros((high * wide, high + wide), np.float32)
     marks[places, places // wide] = marks[places, high + places % wide] = 1
-    return tensor(marks).to(like)
+    return Tensor(move_constant(marks, like.device)).to(like.dtype)
 
 
 class VisionAttention(nn.Module):

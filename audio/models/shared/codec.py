@@ -16,6 +16,7 @@ from ....core import nn
 from ....core.create import from_numpy
 from ....core.errors import ArgumentError, DataError, ShapeError
 from ....core.tensor import Tensor
+from ....core.tracing import tells_later
 
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
@@ -177,13 +178,17 @@ class CodecModel(nn.Model):
             DataError: codes that are not in the codebooks, or of more codebooks than there are.
         """
         size, books = self.config.codebook_size, self.config.books
-        array = codes.detach().cpu().numpy() if isinstance(codes, Tensor) else codes
-        if array.dtype.kind not in "iu" or not 1 <= array.shape[dim] <= books:
+        if codes.dtype.kind not in "iu" or not 1 <= codes.shape[dim] <= books:
             raise DataError(
-                f"codes of shape {array.shape}, {array.dtype}",
+                f"codes of shape {codes.shape}, {codes.dtype}",
                 why=f"this model has {books} codebooks, and codes are whole numbers",
                 fix="decode with the model they were made by",
             )
+        if isinstance(codes, Tensor) and tells_later(
+            lambda: ((codes.array < 0) | (codes.array >= size)).any(), f"a code that is not among 0 to {size - 1}"
+        ):
+            return
+        array = codes.detach().cpu().numpy() if isinstance(codes, Tensor) else codes
         if array.size and (array.min() < 0 or array.max() >= size):
             worst = int(array.min()) if array.min() < 0 else int(array.max())
             raise DataError(f"code {worst}", why=f"codes are 0 to {size - 1}", fix="decode with the model they were made by")

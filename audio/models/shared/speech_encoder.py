@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ....core import nn
-from ....core.create import from_numpy, zeros
+from ....core.create import arange, from_numpy, zeros
 from ....core.errors import ArgumentError, DataError, ShapeError
 from ....core.nn.activation import activation
 from ....core.ops.elementwise import where
@@ -434,9 +434,8 @@ class SpeechModel(nn.Model):
     def valid_frames(self, attention_mask: Tensor) -> Tensor:
         """(N, samples) with 0 for padding -> (N, frames of the transformer) bool."""
         frames = self.config.encoded(attention_mask.shape[1])
-        lengths = self.config.encoded(attention_mask.detach().cpu().numpy().astype(bool).sum(1))
-        mask = np.arange(frames) < np.maximum(lengths, 1)[:, None]
-        return from_numpy(mask).to(attention_mask.device)
+        lengths = Tensor(self.config.encoded((attention_mask != 0).sum(1).array))  # a tensor's // would look for zeros
+        return arange(frames, device=attention_mask.device) < lengths.clamp(min=1).unsqueeze(1)
 
     def _masked(self, x: Tensor, valid: Tensor | None, chosen: Tensor | None) -> Tensor:
         """Spans of frames are replaced by a learnt vector, and spans of features by 0 (Park et al., arXiv:1904.08779)."""

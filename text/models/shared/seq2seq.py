@@ -14,6 +14,7 @@ from ....core.errors import ArgumentError, ModuleError, ShapeError
 from ....core.nn.embedding import check_token_ids
 from ....core.ops.elementwise import where
 from ....core.tensor import Tensor
+from ....core.tracing import may_look
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,9 @@ def where_seen(attention_mask: Tensor | None, shape: Sequence[int], what: str = 
     if attention_mask.shape != tuple(shape):
         raise ShapeError(f"{what} of shape {attention_mask.shape}", fix=f"pass one of shape {tuple(shape)}")
     seen = attention_mask != 0
-    return None if bool(seen.all().item()) else seen.unsqueeze(1).unsqueeze(2)
+    if may_look() and bool(seen.all().item()):
+        return None
+    return seen.unsqueeze(1).unsqueeze(2)
 
 
 def as_added(bias: Tensor, seen: Tensor | None) -> Tensor:
