@@ -32,7 +32,6 @@ class KVCache:
         max_length: steps to make room for at once, where their number is known.
 
     Attributes:
-        length: steps held.
         place: while a step is captured into a CUDA graph, where on the device its number lies, (1,) float64; else None. Then all
             of the room is given as keys and values, and attention sees as much of it as ``place`` says.
 
@@ -51,13 +50,36 @@ class KVCache:
         self.max_length = max_length
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
-        self.length = 0
         self.place: Any = None
+        self.length = 0
         self._room: list[Any] = []
+
+    @property
+    def length(self) -> int:
+        """Steps held.
+
+        Raises:
+            ArgumentError: it is asked for while a step is captured: the graph would keep the number as it is now.
+        """
+        if self.place is not None:
+            raise ArgumentError(
+                "a step that reads the length of its KVCache cannot be captured",
+                why="the number would stay as it is now",
+                fix="ask the cache for places(), span() and fits() instead",
+            )
+        return self._length
+
+    @length.setter
+    def length(self, value: int) -> None:
+        self._length = value
+
+    def fits(self, count: int, positions: int) -> bool:
+        """Whether there are positions for ``count`` more steps; what a captured step has too many of, its table tells."""
+        return self.place is not None or self._length + count <= positions
 
     def span(self, count: int) -> int:
         """How many keys there are with ``count`` new steps: those so far, or all of the room where a step is captured."""
-        return self.length + count if self.place is None else int(self._room[0].shape[2])
+        return self._length + count if self.place is None else int(self._room[0].shape[2])
 
     def places(self, count: int, device: str) -> Tensor:
         """Positions of the next ``count`` steps, (count,) int64."""
@@ -252,8 +274,7 @@ class SlidingKVCache(KVCache):
     Args:
         window: a step sees those less than so many before it.
 
-    Attributes:
-        length: steps so far, those that were let go counted.
+    ``length`` counts the steps that were let go too.
 
     Example:
         >>> import nyala

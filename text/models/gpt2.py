@@ -160,10 +160,9 @@ class GPT2Model(Decoder):
             ShapeError: more tokens than there are positions.
         """
         count = input_ids.shape[1]
-        total = behind.length + count
-        if total > self.config.n_positions:
+        if not behind.fits(count, self.config.n_positions):
             raise ShapeError(
-                f"{total} tokens in a row, the model has {self.config.n_positions} positions",
+                f"{behind.length + count} tokens in a row, the model has {self.config.n_positions} positions",
                 fix="cut the text, e.g. with the tokenizer's max_length",
             )
         places = behind.places(count, input_ids.device)

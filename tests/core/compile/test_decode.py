@@ -139,3 +139,12 @@ class TestRunsAsItStands:
             for _ in range(3):
                 run(nyala.tensor([[1]]), caches=caches)
         assert "captured on GPUs alone" in run.explain() and caches[0].length == 3
+
+    def test_where_the_number_of_steps_is_read(self, cuda: str) -> None:
+        model = tiny("llama", cuda)
+
+        def scaled(tokens: Any, caches: Any, last: bool = False) -> Any:
+            return model(tokens, caches=caches, last=last) * (caches[0].length + 1.0)
+
+        model_like = type("Like", (), {"__call__": staticmethod(scaled), "new_caches": staticmethod(model.new_caches)})()
+        assert "reads the length of its KVCache" in self.said(model_like, nyala.compile(scaled))

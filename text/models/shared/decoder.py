@@ -282,19 +282,25 @@ def padding_mask(input_ids: Tensor, attention_mask: Tensor, behind: nn.KVCache) 
     That a token sees none behind it is the attention's own affair. A row of padding sees itself, so that nothing is divided by 0.
     """
     count = input_ids.shape[1]
-    expected = (input_ids.shape[0], behind.length + count)
-    longer = behind.length and attention_mask.shape[:1] == expected[:1] and attention_mask.shape[1:] >= expected[1:]
-    if attention_mask.shape != expected and not longer:
-        raise ShapeError(
-            f"attention_mask {attention_mask.shape} for input_ids {input_ids.shape} behind {behind.length} cached token(s)",
-            fix=f"pass one of shape {expected}{', or one that tells of tokens to come too' if behind.length else ''}",
-        )
+    if behind.place is None:
+        _check_mask(input_ids, attention_mask, behind.length)
     seen = fitted(attention_mask, behind.span(count)) != 0
     if may_look() and bool(seen.all().item()):
         return None
     place = arange(seen.shape[1], device=input_ids.device)
     own = place.reshape(1, -1) == behind.places(count, input_ids.device).reshape(-1, 1)  # (T, span)
     return seen.unsqueeze(1).unsqueeze(2) | own.unsqueeze(0).unsqueeze(0)
+
+
+def _check_mask(input_ids: Tensor, attention_mask: Tensor, before: int) -> None:
+    """Raises where a mask is not of the tokens behind ``before`` others and of these; then it may be of later ones too."""
+    rows, length = input_ids.shape[0], before + input_ids.shape[1]
+    longer = before > 0 and attention_mask.ndim == 2 and len(attention_mask) == rows and attention_mask.shape[1] > length
+    if attention_mask.shape != (rows, length) and not longer:
+        raise ShapeError(
+            f"attention_mask {attention_mask.shape} for input_ids {input_ids.shape} behind {before} cached token(s)",
+            fix=f"pass one of shape {(rows, length)}{', or one that tells of tokens to come too' if before else ''}",
+        )
 
 
 def fitted(attention_mask: Tensor, span: int) -> Tensor:
