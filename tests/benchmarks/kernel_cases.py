@@ -85,6 +85,18 @@ def rms_norm_backward(on: Given, rows: int, n: int) -> Made:
     return Made((grad, x, weight, inverse), _moved(grad, x, x, inverse, weight))
 
 
+def add_norm(on: Given, rows: int, n: int) -> Made:
+    """Layer norm of a sum, a part of which dropout has left."""
+    stream, part, weight, bias = on.array(rows, n), on.array(rows, n), on.array(n), on.array(n)
+    return Made((stream, part, weight, bias, 1e-5, True, (0.1, (1, 2))), 4 * _moved(stream) + 8 * rows)
+
+
+def add_norm_backward(on: Given, rows: int, n: int) -> Made:
+    own, grad, total, weight = on.array(rows, n), on.array(rows, n), on.array(rows, n), on.array(n)
+    mean, inverse = on.array(rows, dtype="float32"), abs(on.array(rows, dtype="float32"))
+    return Made((own, grad, total, weight, mean, inverse, total.dtype, (0.1, (1, 2))), 5 * _moved(total) + 8 * rows)
+
+
 def batch_norm(on: Given, n: int, c: int, side: int) -> Made:
     x, weight, bias = on.array(n, c, side, side), on.array(c), on.array(c)
     return Made((x, weight, bias, 1e-5, "relu"), 3 * _moved(x))  # statistics need a pass of their own
@@ -277,6 +289,8 @@ CASES = (
     Case("layer_norm_backward", (8192, 1024)),
     Case("rms_norm", (8192, 1024)),
     Case("rms_norm_backward", (8192, 1024)),
+    Case("add_norm", (8192, 1024)),
+    Case("add_norm_backward", (8192, 1024)),
     Case("batch_norm", (32, 256, 56)),
     Case("cross_entropy", (8192, 50257)),
     Case("cross_entropy_step", (8192, 50257)),
