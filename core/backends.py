@@ -27,6 +27,18 @@ class _Cudnn:
     def __init__(self) -> None:
         self.allow_tf32, self.benchmark = True, False
 
+    def refusals(self) -> dict[str, str]:
+        """What this process asked cuDNN for in vain, so that nyala's own kernels compute it, and what cuDNN said.
+
+        Example:
+            >>> import nyala
+            >>> nyala.backends.cudnn.refusals()
+            {}
+        """
+        from .kernels.cuda import cudnn_plans
+
+        return cudnn_plans.refusals()
+
 
 class _Matmul:
     """``nyala.backends.cuda.matmul``: the same switch as ``set_float32_matmul_precision``, seen from its other side."""
@@ -49,7 +61,7 @@ class _Cuda:
     _cudnn_sdp = False
 
     def enable_cudnn_sdp(self, enabled: bool) -> None:
-        """Whether attention of halves, without mask and dropout, is asked of cuDNN where it is installed: False unless said.
+        """Whether attention of halves, without dropout, is asked of cuDNN where it is installed: False unless said.
 
         cuDNN makes a plan for each new shape, which takes about a second once; plans are kept on the disk. It pays where shapes
         recur, as in training, and costs where lengths change with every call.

@@ -119,13 +119,13 @@ def _sizes(q: Any, k: Any, v: Any) -> tuple[int, ...]:
 def _scores(q: Any, k: Any, scale: float, allowed: Any, mask: Any, start: int | None, dropout: Any) -> tuple[Any, ...]:
     """The last arguments of the kernels: ``SCORES`` of ``heads.cuh``."""
     shape = (*q.shape[:3], k.shape[2])
-    beside = (*_beside(allowed, shape), *_beside(mask, shape))
+    masks = (*beside(allowed, shape), *beside(mask, shape))
     p, (k0, k1) = dropout if dropout is not None else (0.0, (0, 0))
     words = np.uint32(k0), np.uint32(k1), np.uint32(threshold(p) if p else 0)
-    return float(scale), *beside, _EVERYWHERE if start is None else np.int64(start), *words, float(1.0 / (1.0 - p))
+    return float(scale), *masks, _EVERYWHERE if start is None else np.int64(start), *words, float(1.0 / (1.0 - p))
 
 
-def _beside(array: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+def beside(array: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """An array and its strides, in elements, as one of ``shape``, to which it broadcasts."""
     if array is None:
         return (None, *(np.int64(0),) * 4)

@@ -74,6 +74,7 @@ class _Plan(NamedTuple):
 
 _lock = threading.RLock()
 _plans: dict[tuple[int, Kind], _Plan | None] = {}
+_refusals: dict[str, str] = {}
 
 
 @functools.lru_cache(maxsize=1)
@@ -109,6 +110,13 @@ def forget() -> None:
     library.cache_clear()
     _handle.cache_clear()
     _plans.clear()
+    _refusals.clear()
+
+
+def refusals() -> dict[str, str]:
+    """What cuDNN was asked for and has no plan for, and what it said."""
+    with _lock:
+        return dict(_refusals)
 
 
 def run(kind: Kind, arrays: dict[str, Any]) -> bool:
@@ -146,7 +154,12 @@ def _made(kind: Kind, handle: Any, places: dict[int, int], path: Path) -> _Plan 
         if every:
             _choose_quickest(graph, handle, places)
         plan = _Plan(graph, graph.get_workspace_size())
-    except (cudnn.cudnnGraphNotSupportedError, RuntimeError, ValueError):  # what the front end raises for what cuDNN has not
+    except (
+        cudnn.cudnnGraphNotSupportedError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # what the front end raises for what it has not
+        _refusals[repr(kind)] = " ".join(str(error).split()) or type(error).__name__
         return None
     with storage_errors(path.parent, "create"):
         path.parent.mkdir(parents=True, exist_ok=True)
