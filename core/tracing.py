@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .errors import IndexRangeError, NyalaError
+
 
 class _Here(threading.local):
     module: Any = np  # what makes new arrays on the CPU
@@ -70,10 +72,10 @@ def again(function: Callable[[], Any], same: Callable[[], str] | None = None) ->
         here.tracer.again(function, same)
 
 
-def tells_later(wrong: Callable[[], Any], what: str) -> bool:
+def tells_later(wrong: Callable[[], Any], what: str, kind: type[NyalaError] = IndexRangeError) -> bool:
     """Whether the host cannot look at values now, as in a call that is being captured. Then a launch in which ``wrong()``, a bool
-    array without dimensions, is true has a later call raise an IndexRangeError that begins with ``what``."""
-    return here.tracer is not None and here.tracer.tells_later(wrong, what)
+    array without dimensions, is true has a later call raise an error of this kind that begins with ``what``."""
+    return here.tracer is not None and here.tracer.tells_later(wrong, what, kind)
 
 
 def may_look() -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import devices
-from ..errors import DeviceError, IndexRangeError
+from ..errors import DeviceError, NyalaError
 from ..tensor import Tensor
 from .program import Key
 from .settings import Settings
@@ -71,9 +71,9 @@ class Graph:
         self._constants.append((made, array))
         return made
 
-    def tell(self, wrong: Any, what: str) -> None:
+    def tell(self, wrong: Any, what: str, kind: type[NyalaError]) -> None:
         """Have the call behind a launch in which ``wrong`` was true raise an error."""
-        self._faults.add(wrong, what)
+        self._faults.add(wrong, what, kind)
 
     def changed(self) -> str:
         """Why the graph does not hold any more."""
@@ -104,20 +104,20 @@ class Faults:
     """What a graph finds wrong with its input, as a token that is in no table: the host learns of it when a later call begins."""
 
     def __init__(self) -> None:
-        self._wrong: list[tuple[Any, str]] = []
+        self._wrong: list[tuple[Any, str, type[NyalaError]]] = []
         self._flags: Any = None  # (faults,) bool on the device, as the last launch has found them
         self._seen: np.ndarray[Any, Any] | None = None  # the same in pinned memory, until an error has told of them
         self._arrived: Any = None
 
-    def add(self, wrong: Any, what: str) -> None:
-        self._wrong.append((wrong, what))
+    def add(self, wrong: Any, what: str, kind: type[NyalaError]) -> None:
+        self._wrong.append((wrong, what, kind))
 
     def capture(self, constant: Callable[[np.ndarray[Any, Any]], Any]) -> None:
         """Within the graph: all in one array, so that one copy brings them; once found, a fault stays."""
         if self._wrong:
             cupy = devices.cupy()
             self._flags = constant(np.zeros(len(self._wrong), bool))
-            cupy.logical_or(self._flags, cupy.stack([wrong for wrong, _ in self._wrong]), out=self._flags)
+            cupy.logical_or(self._flags, cupy.stack([wrong for wrong, *_ in self._wrong]), out=self._flags)
 
     def send(self, stream: Any) -> None:
         """Behind a launch: start the copy to the host."""
@@ -133,12 +133,12 @@ class Faults:
         """Before a launch: raise for what an earlier one has found, if that is known by now."""
         if self._seen is None or not self._arrived.done or not self._seen.any():
             return
-        what = self._wrong[int(self._seen.argmax())][1]
+        _, what, kind = self._wrong[int(self._seen.argmax())]
         self._flags[...] = False
         self._seen[...] = False
-        raise IndexRangeError(
+        raise kind(
             f"{what}, in an earlier call of a compiled function",
-            why="a CUDA graph goes on where an index is wrong; this is told when a later call begins",
+            why="a CUDA graph goes on where a value is wrong; this is told when a later call begins",
             fix="call the function itself, without compile, on the inputs before: it names the place",
         )
 

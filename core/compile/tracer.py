@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..errors import NyalaError
 from ..graph import Node as GraphNode
 from ..graph import state
 from ..tensor import Tensor
@@ -388,7 +389,7 @@ class Tracer:
     def keep(self, arrays: Any) -> None:
         """The record holds what it reads."""
 
-    def tells_later(self, wrong: Callable[[], Any], what: str) -> bool:  # noqa: ARG002 - see Capturing
+    def tells_later(self, wrong: Callable[[], Any], what: str, kind: type[NyalaError]) -> bool:  # noqa: ARG002 - see Capturing
         return False
 
     def noted(self, state: tuple[int, int, int]) -> None:

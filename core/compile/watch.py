@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import NyalaError
 from ..random import ambient_state, set_ambient_state
 from ..tensor import Tensor
 from ..tracing import Way, here
@@ -79,7 +80,7 @@ class Watch:
     def keep(self, arrays: Any) -> None:
         """Nothing reads them later on."""
 
-    def tells_later(self, wrong: Callable[[], Any], what: str) -> bool:  # noqa: ARG002 - see Capturing
+    def tells_later(self, wrong: Callable[[], Any], what: str, kind: type[NyalaError]) -> bool:  # noqa: ARG002 - see Capturing
         return False
 
     def unready(self, reason: str) -> None:
@@ -145,8 +146,8 @@ class Capturing(Watch):
     def keep(self, arrays: Any) -> None:
         self._graph.kept.append(arrays)
 
-    def tells_later(self, wrong: Callable[[], Any], what: str) -> bool:
-        self._graph.tell(wrong(), what)
+    def tells_later(self, wrong: Callable[[], Any], what: str, kind: type[NyalaError]) -> bool:
+        self._graph.tell(wrong(), what, kind)
         return True
 
     def unready(self, reason: str) -> None:

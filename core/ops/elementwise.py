@@ -24,6 +24,7 @@ from ..errors import ArgumentError, DtypeError, NumericError
 from ..graph import state
 from ..operation import Operation
 from ..tensor import Tensor
+from ..tracing import tells_later
 from ..unfinished import Unfinished
 from .logical import (  # noqa: F401 - part of the family for its users
     bitwise_and,
@@ -245,8 +246,7 @@ def _rounded_div(input: Any, other: Any, mode: str) -> Tensor:
     xp = a._module
     if a.array.dtype.kind not in "iub":
         return floor(a / b) if mode == "floor" else trunc(a / b)
-    if bool((b.array == 0).any()):
-        raise NumericError("whole numbers divided by zero", fix="convert with .float() to get infinities, or avoid the zeros")
+    _refuse_zeros(b.array, "whole numbers divided by zero", "convert with .float() to get infinities, or avoid the zeros")
     try:
         quotient = xp.floor_divide(a.array, b.array)
     except ValueError:
@@ -261,14 +261,22 @@ def floor_divide(input: Any, other: Any) -> Tensor:
     return div(input, other, rounding_mode="floor")
 
 
+def _refuse_zeros(divisors: Any, what: str, fix: str) -> None:
+    def zeros() -> Any:
+        return (divisors == 0).any()
+
+    if not tells_later(zeros, what, NumericError) and bool(zeros()):
+        raise NumericError(what, fix=fix)
+
+
 class Remainder(_Binary):
     kernel = "remainder"
     keeps = (0, 1)
 
     def forward(self, a: Any, b: Any) -> Any:
         self.shapes = a.shape, b.shape
-        if a.dtype.kind in "iu" and bool((b == 0).any()):
-            raise NumericError("remainder of whole numbers divided by zero", fix="convert them with .float(), or avoid the zeros")
+        if a.dtype.kind in "iu":
+            _refuse_zeros(b, "remainder of whole numbers divided by zero", "convert them with .float(), or avoid the zeros")
         try:
             return a % b
         except ValueError:

@@ -9,7 +9,7 @@ import nyala
 import nyala.nn.functional as F
 import pytest
 from nyala import nn
-from nyala.errors import IndexRangeError
+from nyala.errors import IndexRangeError, NumericError
 
 
 def random(*shape: int, seed: int = 0, device: str = "cpu") -> Any:
@@ -93,6 +93,25 @@ def test_random_numbers_go_on_in_launches(cuda: str):
         found.append([run(nyala.ones(70, device=cuda)).cpu().numpy().tobytes() for _ in range(6)])
     assert found[0] == found[1] and len(set(found[0])) == 6
     assert run.runs == 3 and "CUDA graphs     1, 0 call(s)" in run.explain()
+
+
+def test_attention_drops_other_weights_in_each_launch(cuda: str):
+    q, k, v = (random(1, 2, 3, 4, seed=seed, device=cuda).requires_grad_() for seed in range(3))
+
+    def step() -> Any:
+        for t in (q, k, v):
+            t.grad = None
+        out = F.scaled_dot_product_attention(q, k, v, dropout_p=0.5)
+        (out**2).sum().backward()
+        return out.detach(), q.grad.clone(), k.grad.clone(), v.grad.clone()
+
+    found = []
+    for compiled in (False, True):
+        nyala.manual_seed(3)
+        run = nyala.compile(step) if compiled else step
+        found.append([[t.cpu().numpy().tobytes() for t in run()] for _ in range(6)])
+    assert found[0] == found[1] and len({out for out, *_ in found[0]}) == 6
+    assert run.runs == 3, run.explain()
 
 
 def test_numbers_drawn_on_the_cpu_are_not_frozen_into_a_graph(cuda: str):
@@ -192,6 +211,20 @@ def test_texts_are_captured_and_a_wrong_token_is_told_when_the_next_call_begins(
         run(tokens, labels)
     got, expected = run(tokens, labels)[0], step(tokens, labels)[0]
     assert np.array_equal(got.cpu().numpy(), expected.cpu().numpy())
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # which NumPy gives and CuPy does not
+@pytest.mark.parametrize("divided", [lambda a, b: a // b, lambda a, b: a % b], ids=["quotient", "remainder"])
+def test_whole_numbers_are_divided_in_a_graph(cuda: str, divided: Any):
+    run = nyala.compile(lambda a, b: divided(a, b) + divided(a, 3))
+    a, b = nyala.tensor([7, -7, 8], device=cuda), nyala.tensor([2, 3, -5], device=cuda)
+    for _ in range(5):
+        assert run(a, b).tolist() == (divided(a, b) + divided(a, 3)).tolist()
+    assert run.runs == 2, run.explain()
+    run(a, b * 0)
+    with pytest.raises(NumericError, match=r"whole numbers divided by zero, in an earlier call"):
+        run(a, b)
+    assert run(a, b).tolist() == (divided(a, b) + divided(a, 3)).tolist()
 
 
 def test_a_graph_holds_the_tables_it_reads(cuda: str):
