@@ -45,6 +45,11 @@ def test_weights_in_fewer_bits(model, capsys, kind):
     assert capsys.readouterr().out == pipeline("A cat", max_new_tokens=9) + "\n"
 
 
+def test_steps_of_a_gpu_as_graphs(model, capsys, cuda):
+    assert main(["generate", model, "A cat", "--max-new-tokens", "9", "--device", "cuda", "--compile", "--quiet"]) == 0
+    assert capsys.readouterr().out == nyala.load(model)("A cat", max_new_tokens=9) + "\n"
+
+
 def test_several_texts_from_a_file_and_json(model, capsys, tmp_path):
     (tmp_path / "texts.txt").write_text("one\n\ntwo\n")
     assert main(["generate", model, "--file", str(tmp_path / "texts.txt"), "--max-new-tokens", "4", "--json", "--quiet"]) == 0

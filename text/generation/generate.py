@@ -35,7 +35,8 @@ def generate(
     """How texts go on: ``num_return_sequences`` for each input, in the order of the inputs.
 
     Args:
-        model: a decoder or an encoder-decoder with a head, in eval mode; what it must offer stands in ``steps``.
+        model: a decoder or an encoder-decoder with a head, in eval mode; what it must offer stands in ``steps``. On a GPU
+            ``nyala.compile(model)`` writes the same, sooner: keep what it gives for further calls.
         input_ids: tokens to go on from, one list a text; of an encoder-decoder, what its decoder is told first (often the one
             ``decoder_start_token_id``).
         config: how; greedy and 64 tokens unless given.

@@ -36,6 +36,9 @@ Messages = Sequence[Mapping[str, Any]]
 class TextGeneration(TextPipeline):
     """Texts -> how they go on. Call it on one text (a string comes back) or a list (:class:`Continuations`).
 
+    On a GPU ``dataclasses.replace(pipeline, model=nyala.compile(pipeline.model))`` writes the same texts, sooner: a step of one
+    token is one CUDA graph.
+
     Attributes:
         ends: tokens that end a text.
         chat_template: replaces the published template of conversations.

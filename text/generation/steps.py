@@ -8,6 +8,9 @@ Two kinds of models generate text. Their parts here are all that search, specula
   caches=, last=)``, and takes ``attention_mask`` (N, S) where its sources are padded. Its decoder's prompts have one length.
 
 ``new_caches()`` gives a sequence of caches, one a layer, or an object whose attributes are such sequences.
+
+Either may be ``nyala.compile(model)``: on a GPU a step of one token is then one CUDA graph, and a decoder's mask of a step tells
+of tokens to come too, so that it need not change with each.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ...core.autograd import inference_mode
+from ...core.compile.compiled import Compiled
 from ...core.create import from_numpy
 from ...core.errors import ArgumentError, NumericError, ShapeError
 from ...core.tensor import Tensor
@@ -58,6 +62,7 @@ class DecoderSteps:
         self.device = next(model.parameters()).device
         self.longest = positions_of(model.config)
         self._mask: Array | None = None
+        self._ahead: Tensor | None = None  # the same with tokens to come
 
     def start(self, prompts: Sequence[Sequence[int]]) -> Array:
         """Read prompts, padded on the left where they differ in length: scores of the next tokens, (N, vocabulary)."""
@@ -66,7 +71,7 @@ class DecoderSteps:
         ids, mask = np.zeros((len(fresh), length), np.int64), np.zeros((len(fresh), length), bool)
         for i, row in enumerate(fresh):
             ids[i, length - len(row) :], mask[i, length - len(row) :] = row, True
-        self._mask = None if mask.all() else mask
+        self._mask, self._ahead = None if mask.all() else mask, None
         return self._run(ids, last=True)[:, -1]
 
     def step(self, tokens: Sequence[int]) -> Array:
@@ -82,22 +87,32 @@ class DecoderSteps:
     def _run(self, ids: Array, last: bool) -> Array:
         told: dict[str, Any] = {}
         if self._mask is not None:
-            told["attention_mask"] = from_numpy(self._mask.astype(np.int64)).to(self.device)
+            told["attention_mask"] = self._told(self._mask, ids.shape[1])
         with inference_mode():
             found = self.model(from_numpy(ids).to(self.device), caches=self.caches, last=last, **told)
         return as_scores(found)
+
+    def _told(self, mask: Array, fresh: int) -> Tensor:
+        """The mask for a model that reads ``fresh`` tokens; a compiled one gets one that stays the same for many steps."""
+        length = mask.shape[1]
+        if length == fresh or not isinstance(self.model, Compiled):
+            return from_numpy(mask.astype(np.int64)).to(self.device)
+        if self._ahead is None or self._ahead.shape[1] < length:
+            more = (1 << length.bit_length()) - length
+            self._ahead = from_numpy(np.pad(mask.astype(np.int64), ((0, 0), (0, more)), constant_values=1)).to(self.device)
+        return self._ahead
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these texts, in this order; one may be taken several times."""
         for cache in each_cache(self.caches):
             cache.select(rows)
-        self._mask = None if self._mask is None else self._mask[list(rows)]
+        self._mask, self._ahead = None if self._mask is None else self._mask[list(rows)], None
 
     def crop(self, length: int) -> None:
         """Forget all tokens but the first ``length``."""
         for cache in each_cache(self.caches):
             cache.crop(length)
-        self._mask = None if self._mask is None else self._mask[:, :length]
+        self._mask, self._ahead = None if self._mask is None else self._mask[:, :length], None
 
 
 class EncoderDecoderSteps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def add_options(parser: argparse.ArgumentParser, tokens: int) -> None:
         "--quantize", choices=("int8", "int4", "bfloat16"),
         help="round the weights of linear layers: text comes sooner; int8 costs little, int4 costs small models much",
     )  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="on a GPU, run each token's step as one CUDA graph: the same text")
     parser.add_argument("--quiet", action="store_true", help="no progress, and nothing about how long it took")
 
 
@@ -54,7 +56,7 @@ def loaded(args: argparse.Namespace) -> Any:
         raise ArgumentError(
             f"{args.name} does not write text", fix="nyala list --task text-generation shows what does, such as smollm2"
         )
-    return _rounded(pipeline, args)
+    return _compiled(_rounded(pipeline, args), args)
 
 
 def _load(name: str, args: argparse.Namespace) -> Any:
@@ -69,6 +71,14 @@ def _rounded(pipeline: Any, args: argparse.Namespace) -> Any:
 
         quantize(pipeline.model, args.quantize)
     return pipeline
+
+
+def _compiled(pipeline: Any, args: argparse.Namespace) -> Any:
+    if not args.compile:
+        return pipeline
+    from ....core.compile import compile
+
+    return replace(pipeline, model=compile(pipeline.model))
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import nyala
 import pytest
 from nyala import nn
+from nyala.text.generation import GenerationConfig, LookupDraft, PrefixCache, generate
 from nyala.text.models import gpt2, llama
 
 TINY: dict[str, dict[str, Any]] = {
@@ -148,3 +149,29 @@ class TestRunsAsItStands:
 
         model_like = type("Like", (), {"__call__": staticmethod(scaled), "new_caches": staticmethod(model.new_caches)})()
         assert "reads the length of its KVCache" in self.said(model_like, nyala.compile(scaled))
+
+
+class TestGenerating:
+    PROMPTS = ([1, 2, 3], [4, 5], [6, 7, 8, 9])
+
+    @pytest.mark.parametrize(
+        ("name", "settings"),
+        [("llama", {}), ("gpt2", {"temperature": 1.0, "top_k": 20, "num_return_sequences": 2}), ("llama", {"num_beams": 2})],
+    )
+    def test_texts_are_those_of_the_model(self, cuda: str, name: str, settings: dict[str, Any]) -> None:
+        model = tiny(name, cuda)
+        run, config = nyala.compile(model), GenerationConfig(max_new_tokens=9, logprobs=0, **settings)
+        for prompts in (self.PROMPTS, self.PROMPTS[:1]):
+            found, wanted = (generate(m, prompts, config, ends=[11]) for m in (run, model))
+            assert [(g.tokens, g.finish, g.logprobs) for g in found] == [(g.tokens, g.finish, g.logprobs) for g in wanted]
+        assert run.runs > 1
+
+    def test_guesses_are_taken_back(self, cuda: str) -> None:
+        model = tiny("llama", cuda)
+        config = GenerationConfig(max_new_tokens=12)
+        prefix, run = PrefixCache(2), nyala.compile(model)
+        for ids in ([1, 2, 3, 1, 2], [1, 2, 3, 9, 9]):
+            wanted = generate(model, [ids], config)[0].tokens
+            assert generate(run, [ids], config, draft=LookupDraft(count=2))[0].tokens == wanted
+            assert generate(run, [ids], config, prefix=prefix)[0].tokens == wanted
+        assert run.runs > 5 and prefix.saved == 3
