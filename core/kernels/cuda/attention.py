@@ -10,6 +10,7 @@ import numpy as np
 from ...devices import cupy
 from ..reference import attention as reference
 from ..reference.dropout import threshold
+from .random import halves
 from .running.launching import blocks_for, launch, suffix
 from .running.parts import wide
 
@@ -120,8 +121,8 @@ def _scores(q: Any, k: Any, scale: float, allowed: Any, mask: Any, start: int | 
     """The last arguments of the kernels: ``SCORES`` of ``heads.cuh``."""
     shape = (*q.shape[:3], k.shape[2])
     masks = (*beside(allowed, shape), *beside(mask, shape))
-    p, (k0, k1) = dropout if dropout is not None else (0.0, (0, 0))
-    words = np.uint32(k0), np.uint32(k1), np.uint32(threshold(p) if p else 0)
+    p, key = dropout if dropout is not None else (0.0, (0, 0))
+    words = *halves(key), np.uint32(threshold(p) if p else 0)
     return float(scale), *masks, _EVERYWHERE if start is None else np.int64(start), *words, float(1.0 / (1.0 - p))
 
 

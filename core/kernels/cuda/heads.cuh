@@ -127,7 +127,8 @@ template <class T> struct Scores {
   const T* mask;
   int64 mask_row, mask_key, start;  // a query sees the keys up to start + its own number
   int64 first_word, keys;           // of dropout: the head's first, and words a query
-  uint32 k0, k1, below;             // nothing is dropped where below is 0
+  Drawn key;
+  uint32 below;                     // nothing is dropped where it is 0
   __device__ __forceinline__ W operator()(W product, int64 i, int64 j) const {
     if (j >= keys || j > start + i || (allowed && !allowed[i * allowed_row + j * allowed_key])) return -INFINITY;
     W v = product * scale;
@@ -137,7 +138,7 @@ template <class T> struct Scores {
   __device__ __forceinline__ W kept(int64 i, int64 j) const {
     if (!below) return 1;
     uint64 word = first_word + i * keys + j;
-    Words words = philox(k0, k1, word >> 2);
+    Words words = key.block(word >> 2);
     uint32 bits = word & 2 ? (word & 1 ? words.at[3] : words.at[2]) : (word & 1 ? words.at[1] : words.at[0]);
     return bits >= below ? factor : (W)0;
   }
@@ -149,11 +150,11 @@ template <class T> struct Scores {
 };
 #define SCORES(T)                                                                                                        \
   double scale, const bool *allowed, int64 allowed_batch, int64 allowed_head, int64 allowed_row, int64 allowed_key,      \
-      const T *mask, int64 mask_batch, int64 mask_head, int64 mask_row, int64 mask_key, int64 start, uint32 k0, uint32 k1, \
-      uint32 below, double factor
+      const T *mask, int64 mask_batch, int64 mask_head, int64 mask_row, int64 mask_key, int64 start,                       \
+      const uint32 *words, uint32 k0, uint32 k1, uint32 below, double factor
 #define SCORES_OF(T, b, h)                                                                                               \
   Scores<T> {                                                                                                            \
     (Wide<T>)scale, read(write<T>((Wide<T>)factor)), allowed ? allowed + b * allowed_batch + h * allowed_head : allowed, \
         allowed_row, allowed_key, mask ? mask + b * mask_batch + h * mask_head : mask, mask_row, mask_key, start,        \
-        ((int64)b * heads + h) * queries * keys, keys, k0, k1, below                                                     \
+        ((int64)b * heads + h) * queries * keys, keys, Drawn(words, k0, k1), below                                       \
   }
