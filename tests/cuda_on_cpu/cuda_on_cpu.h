@@ -340,3 +340,23 @@ template <class Read> inline void cpucuda_mma(float (&d)[4], const unsigned (&a)
 }
 inline void mma_m16n8k16_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { cpucuda_mma(d, a, b, cpucuda_bf16); }
 inline void mma_m16n8k16_f16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { cpucuda_mma(d, a, b, cpucuda_f16); }
+
+// ldmatrix: lane l names row l % 8 of matrix l / 8.
+inline void cpucuda_matrices(unsigned (&d)[4], const void* row, bool turned) {
+  cpucuda::Warp& w = cpucuda::warp();
+  int l = cpucuda::lane();
+  if (reinterpret_cast<uintptr_t>(row) % 16) cpucuda::stop("ldmatrix reads a row whose address is no multiple of 16");
+  w.value[l] = reinterpret_cast<uintptr_t>(row);
+  cpucuda::warp_barrier(~0u);
+  for (int m = 0; m < 4; m++) {
+    unsigned short pair[2];
+    for (int e = 0; e < 2; e++) {
+      int i = turned ? (l & 3) * 2 + e : l >> 2, j = turned ? l >> 2 : (l & 3) * 2 + e;
+      pair[e] = reinterpret_cast<const unsigned short*>(w.value[m * 8 + i])[j];
+    }
+    d[m] = pair[0] | (unsigned)pair[1] << 16;
+  }
+  cpucuda::warp_barrier(~0u);
+}
+inline void load_matrices(unsigned (&d)[4], const void* row) { cpucuda_matrices(d, row, false); }
+inline void load_matrices_turned(unsigned (&d)[4], const void* row) { cpucuda_matrices(d, row, true); }

@@ -1,5 +1,6 @@
 // Attention without its weights in memory: the softmax of a query is built up tile by tile of the keys, the result is rescaled
 // whenever a greater score turns up. Floor: queries, keys, values and result once through memory; the products take the time.
+// Of float and double: attention_half.cu has half precision.
 #include "heads.cuh"
 
 template <int D, class T>
@@ -87,4 +88,4 @@ __device__ void attend(Head<T> q, Head<T> k, Head<T> v, const Scores<T>& scores,
   ATTENTION(64, S, T)     \
   ATTENTION(128, S, T)    \
   ATTENTION(256, S, T)
-FOR_FLOATS(DEFINE)
+FOR_WIDE(DEFINE)

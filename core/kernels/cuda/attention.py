@@ -17,6 +17,7 @@ from .running.parts import wide
 _WIDTHS = (64, 128, 256)  # numbers of a head for which there are kernels
 _FEW = 8  # queries up to which a block has some of the keys, rather than some of the queries: ``attention_few.cu``
 _CHUNK, _CREW = 128, 128  # its keys, and its threads
+_HALVES, _HALF_TILE = ("f16", "bf16"), 64  # on tensor cores: queries and keys of their tiles
 _EVERYWHERE = np.int64(1 << 40)  # a start from which every key is seen
 
 
@@ -45,8 +46,12 @@ def attention(
         *_sizes(q, k, v),
         *_scores(q, k, scale, allowed, mask, start, dropout),
     )
-    grid = batch * heads * blocks_for(queries, 16 * side)
-    launch("attention", f"attention_{width}_{dtype}", grid, 256, *given, shared=_memory(q, width, side, 2))
+    if dtype in _HALVES:
+        grid, memory = batch * heads * blocks_for(queries, _HALF_TILE), 3 * _HALF_TILE * (width + 8) * q.itemsize
+        launch("attention_half", f"attention_{width}_{dtype}", grid, 128, *given, shared=memory)
+    else:
+        grid, memory = batch * heads * blocks_for(queries, 16 * side), _memory(q, width, side, 2)
+        launch("attention", f"attention_{width}_{dtype}", grid, 256, *given, shared=memory)
     return out.transpose(0, 2, 1, 3), found
 
 

@@ -76,14 +76,21 @@ template <class T> __device__ __forceinline__ void store_pack(T* p, const Pack<T
 
 // One line a dtype: M(f32, float) defines the entry points of a kernel for float, and so on. A source is compiled for the
 // dtype that is asked for alone, which ONLY_f32 and its like name.
+// FOR_WIDE and FOR_HALVES are for kernels that one half of the dtypes has.
 #if defined(ONLY_f32)
-#define FOR_FLOATS(M) M(f32, float)
+#define FOR_WIDE(M) M(f32, float)
+#define FOR_HALVES(M)
 #elif defined(ONLY_f16)
-#define FOR_FLOATS(M) M(f16, __half)
+#define FOR_WIDE(M)
+#define FOR_HALVES(M) M(f16, __half)
 #elif defined(ONLY_bf16)
-#define FOR_FLOATS(M) M(bf16, __nv_bfloat16)
+#define FOR_WIDE(M)
+#define FOR_HALVES(M) M(bf16, __nv_bfloat16)
 #elif defined(ONLY_f64)
-#define FOR_FLOATS(M) M(f64, double)
+#define FOR_WIDE(M) M(f64, double)
+#define FOR_HALVES(M)
 #else
-#define FOR_FLOATS(M) M(f32, float) M(f16, __half) M(bf16, __nv_bfloat16) M(f64, double)
+#define FOR_WIDE(M) M(f32, float) M(f64, double)
+#define FOR_HALVES(M) M(f16, __half) M(bf16, __nv_bfloat16)
 #endif
+#define FOR_FLOATS(M) FOR_WIDE(M) FOR_HALVES(M)

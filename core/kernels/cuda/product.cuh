@@ -101,13 +101,6 @@ template <class T, int SIDE> struct Tile {
   }
 };
 
-__device__ __forceinline__ void tensor_product(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], __half) {
-  mma_m16n8k16_f16(d, a, b);
-}
-__device__ __forceinline__ void tensor_product(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], __nv_bfloat16) {
-  mma_m16n8k16_bf16(d, a, b);
-}
-
 // A tile of half precision on its way to shared memory [X][DEPTH + 8]: neighbours in k lie side by side, as mma takes them.
 // Rows are 20 words apart, so the fragments of a warp are read without bank conflicts.
 template <class T, int X, int DEPTH, int THREADS> struct HalfSlab {

@@ -12,4 +12,22 @@
 MMA(bf16, "bf16")
 MMA(f16, "f16")
 #undef MMA
+// Four matrices of 8 x 8 half numbers from shared memory, by a warp: lane l names row l % 8 of matrix l / 8, and gets of each
+// matrix two neighbours, 2 * (l % 4) of row l / 4; `turned`, of the matrix read by columns.
+#define LOAD(name, how)                                                                                \
+  __device__ __forceinline__ void name(unsigned (&d)[4], const void* row) {                            \
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4" how ".shared.b16 {%0,%1,%2,%3}, [%4];"                \
+                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])                                      \
+                 : "r"((unsigned)__cvta_generic_to_shared(row))                                        \
+                 : "memory");                                                                          \
+  }
+LOAD(load_matrices, "")
+LOAD(load_matrices_turned, ".trans")
+#undef LOAD
 #endif
+__device__ __forceinline__ void tensor_product(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], __half) {
+  mma_m16n8k16_f16(d, a, b);
+}
+__device__ __forceinline__ void tensor_product(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], __nv_bfloat16) {
+  mma_m16n8k16_bf16(d, a, b);
+}
