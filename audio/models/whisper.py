@@ -22,6 +22,7 @@ from ...core.keymap import Ignore, KeyMap, Prefix
 from ...core.nn import functional as F
 from ...core.nn.activation import activation
 from ...core.nn.embedding import check_token_ids
+from ...core.nn.positions import first_cache
 from ...core.tensor import Tensor
 from .whisper_ctranslate2 import FromCTranslate2, config_from_ctranslate2
 
@@ -242,12 +243,11 @@ class WhisperDecoder(nn.Module):
         attention_mask: Tensor | None = None,
         caches: Caches | None = None,
     ) -> Tensor:
-        start = caches.length if caches else 0
-        _check_ids(input_ids, self.config, start)
+        behind = first_cache(caches)
+        _check_ids(input_ids, self.config, behind)
         x = self.embed_tokens(input_ids)
-        length = input_ids.shape[1]
-        x = self.dropout(x + self.embed_positions(arange(start, start + length, device=input_ids.device)))
-        mask = _mask(input_ids, attention_mask, start)
+        x = self.dropout(x + self.embed_positions(behind.places(input_ids.shape[1], input_ids.device)))
+        mask = _mask(input_ids, attention_mask, behind)
         for i, layer in enumerate(self.layers):
             own, sound = (caches.own[i], caches.sound[i]) if caches else (None, None)
             x = layer(x, encoder_hidden_states, mask=mask, cache=own, context_cache=sound)
@@ -437,22 +437,22 @@ def _check_features(input_features: Tensor, config: Config) -> None:
         )
 
 
-def _check_ids(input_ids: Tensor, config: Config, start: int) -> None:
+def _check_ids(input_ids: Tensor, config: Config, behind: nn.KVCache) -> None:
     if input_ids.ndim != 2 or not input_ids.shape[1]:
         raise ShapeError(f"decoder_input_ids of shape {input_ids.shape}", why="it takes (N, T), T at least 1", fix="reshape them")
-    if start + input_ids.shape[1] > config.max_target_positions:
+    if not behind.fits(input_ids.shape[1], config.max_target_positions):
         raise ShapeError(
-            f"{start + input_ids.shape[1]} tokens in a row, the decoder has {config.max_target_positions} positions",
+            f"{behind.length + input_ids.shape[1]} tokens in a row, the decoder has {config.max_target_positions} positions",
             fix="cut the prompt",
         )
     check_token_ids(input_ids, config.vocab_size)
 
 
-def _mask(input_ids: Tensor, attention_mask: Tensor | None, start: int) -> Tensor | None:
-    """True where a token may look: (N, 1, 1, start + T); that none sees those behind it is the attention's own affair."""
+def _mask(input_ids: Tensor, attention_mask: Tensor | None, behind: nn.KVCache) -> Tensor | None:
+    """True where a token may look: (N, 1, 1, T) of all so far; that none sees those behind it is the attention's own affair."""
     if attention_mask is None:
         return None
-    expected = (input_ids.shape[0], start + input_ids.shape[1])
+    expected = (input_ids.shape[0], behind.length + input_ids.shape[1])
     if attention_mask.shape != expected:
         raise ShapeError(f"decoder_attention_mask {attention_mask.shape}", fix=f"pass one of shape {expected}")
     return (attention_mask != 0).unsqueeze(1).unsqueeze(2)

@@ -268,6 +268,11 @@ class EncoderDecoderCache:
             cache.select(rows)
 
 
+def first_cache(caches: Any) -> KVCache:
+    """The one that tells where new tokens stand, of an :class:`EncoderDecoderCache` or what is like it; an empty one of None."""
+    return caches.own[0] if caches is not None and caches.own else KVCache()
+
+
 class SlidingKVCache(KVCache):
     """Keys and values of the last steps alone, for attention with a window: its memory does not grow with the text.
 

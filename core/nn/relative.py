@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import create
 from ..devices import move_constant
 from ..errors import ArgumentError
 from ..tensor import Tensor
@@ -50,7 +51,8 @@ class RelativePositionBias(Module):
         bidirectional: whether places behind the one that looks are told apart.
 
     ``forward(query_length, key_length, start=0)``: (1, num_heads, query_length, key_length), to be passed to attention as its
-    float mask. ``start`` is the place of the first query, as when earlier ones lie in a cache.
+    float mask. ``start`` is the place of the first query, as when earlier ones lie in a cache; or a tensor (query_length,) int64
+    with the places of all queries, where the device alone knows them.
 
     Raises:
         ArgumentError: too few buckets, or none for distances up to ``max_distance``.
@@ -74,11 +76,20 @@ class RelativePositionBias(Module):
         self.weight = new_parameter(num_buckets, num_heads)
         init.normal_(self.weight)
 
-    def forward(self, query_length: int, key_length: int, start: int = 0) -> Tensor:
+    def forward(self, query_length: int, key_length: int, start: int | Tensor = 0) -> Tensor:
+        if isinstance(start, Tensor):
+            return self._at(key_length, start)
         first = -(start + query_length - 1)  # the distance from the last query to the first key
         line = relative_buckets(np.arange(first, key_length - start), self.num_buckets, self.max_distance, self.bidirectional)
         places = np.arange(key_length)[None, :] - np.arange(start, start + query_length)[:, None] - first
         table = F.embedding(Tensor(move_constant(line[places], self.weight.device)), self.weight)
+        return table.permute(2, 0, 1).unsqueeze(0)
+
+    def _at(self, keys: int, places: Tensor) -> Tensor:
+        """``forward`` for queries at these places, each below ``keys``."""
+        line = relative_buckets(np.arange(1 - keys, keys), self.num_buckets, self.max_distance, self.bidirectional)
+        away = create.arange(keys, device=places.device).reshape(1, -1) - places.reshape(-1, 1)  # from query to key
+        table = F.embedding(Tensor(move_constant(line, places.device))[away + (keys - 1)], self.weight)
         return table.permute(2, 0, 1).unsqueeze(0)
 
     def extra_repr(self) -> str:

@@ -20,9 +20,10 @@ from ...core.errors import ArgumentError, DataError
 from ...core.keymap import Default, Ignore, KeyMap, Prefix, Tied
 from ...core.nn import functional as F
 from ...core.nn.activation import activation
+from ...core.nn.positions import first_cache
 from ...core.ops.shape import cat
 from ...core.tensor import Tensor
-from .shared.seq2seq import Seq2Seq, Seq2SeqLM, check_ids, where_seen
+from .shared.seq2seq import Seq2Seq, Seq2SeqLM, check_ids, decoder_seen, where_seen
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,7 @@ class Coder(nn.Module):
         context_seen: Tensor | None = None,
         caches: nn.EncoderDecoderCache | None = None,
     ) -> Tensor:
-        start = caches.length if caches else 0
-        x = x + self.embed_positions(arange(start, start + x.shape[1], device=x.device))
+        x = x + self.embed_positions(first_cache(caches).places(x.shape[1], x.device))
         x = self.dropout(x if self.layernorm_embedding is None else self.layernorm_embedding(x))
         for i, layer in enumerate(self.layers):
             own, other = (caches.own[i], caches.context[i]) if caches else (None, None)
@@ -195,14 +195,14 @@ class Body(Seq2Seq):
         shared = self.get_submodule("shared")
         return shared, shared  # type: ignore[return-value]
 
-    def _embed(self, ids: Tensor, decoder: bool, what: str, start: int) -> Tensor:
+    def _embed(self, ids: Tensor, decoder: bool, what: str, behind: nn.KVCache | None = None) -> Tensor:
         table = self.tables()[decoder]
-        check_ids(ids, table.num_embeddings, what, self.config.max_position_embeddings, start)
+        check_ids(ids, table.num_embeddings, what, self.config.max_position_embeddings, behind)
         return table(ids) * math.sqrt(self.config.d_model) if self.config.scale_embedding else table(ids)
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The encoder alone: (N, S, D)."""
-        return self.encoder(self._embed(input_ids, False, "input_ids", 0), where_seen(attention_mask, input_ids.shape))
+        return self.encoder(self._embed(input_ids, False, "input_ids"), where_seen(attention_mask, input_ids.shape))
 
     def decode(
         self,
@@ -213,10 +213,10 @@ class Body(Seq2Seq):
         caches: nn.EncoderDecoderCache | None = None,
     ) -> Tensor:
         """The decoder alone: (N, T, D)."""
-        start = caches.length if caches else 0
-        x = self._embed(decoder_input_ids, True, "decoder_input_ids", start)
+        behind = first_cache(caches)
+        x = self._embed(decoder_input_ids, True, "decoder_input_ids", behind)
         batch, length = decoder_input_ids.shape
-        seen = where_seen(decoder_attention_mask, (batch, start + length), "decoder_attention_mask")
+        seen = decoder_seen(decoder_attention_mask, batch, length, behind)
         context_seen = where_seen(attention_mask, (batch, encoder_outputs.shape[1]))
         return self.decoder(x, seen, encoder_outputs, context_seen, caches)
 

@@ -19,8 +19,9 @@ from ...core.keymap import Default, Ignore, KeyMap, Tied
 from ...core.nn import functional as F
 from ...core.nn.activation import activation
 from ...core.nn.blocks import place
+from ...core.nn.positions import first_cache
 from ...core.tensor import Tensor
-from .shared.seq2seq import Seq2Seq, Seq2SeqLM, as_added, check_ids, where_seen
+from .shared.seq2seq import Seq2Seq, Seq2SeqLM, as_added, check_ids, decoder_seen, where_seen
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,9 @@ class Stack(nn.Module):
         context_seen: Tensor | None = None,
         caches: nn.EncoderDecoderCache | None = None,
     ) -> Tensor:
-        start, length = caches.length if caches else 0, x.shape[1]
-        mask = as_added(self.block[0].get_submodule(_BIAS)(length, start + length, start), seen)
+        behind, length = first_cache(caches), x.shape[1]
+        start = behind.length if behind.place is None else behind.places(length, x.device)
+        mask = as_added(self.block[0].get_submodule(_BIAS)(length, behind.span(length), start), seen)
         x = self.dropout(x)
         for i, block in enumerate(self.block):
             own, other = (caches.own[i], caches.context[i]) if caches else (None, None)
@@ -218,7 +220,7 @@ class _Parts(Seq2Seq):
         """The decoder alone: (N, T, D)."""
         check_ids(decoder_input_ids, self.config.vocab_size, "decoder_input_ids")
         batch, length = decoder_input_ids.shape
-        seen = where_seen(decoder_attention_mask, (batch, (caches.length if caches else 0) + length), "decoder_attention_mask")
+        seen = decoder_seen(decoder_attention_mask, batch, length, first_cache(caches))
         context_seen = where_seen(attention_mask, (batch, encoder_outputs.shape[1]))
         return self.decoder(self.shared(decoder_input_ids), seen, encoder_outputs, context_seen, caches)
 

@@ -8,8 +8,9 @@ import numpy as np
 import nyala
 import pytest
 from nyala import nn
+from nyala.audio.models import whisper
 from nyala.text.generation import GenerationConfig, LookupDraft, PrefixCache, generate
-from nyala.text.models import gpt2, llama
+from nyala.text.models import bart, gpt2, llama, t5
 
 TINY: dict[str, dict[str, Any]] = {
     "llama": {
@@ -175,3 +176,36 @@ class TestGenerating:
             assert generate(run, [ids], config, draft=LookupDraft(count=2))[0].tokens == wanted
             assert generate(run, [ids], config, prefix=prefix)[0].tokens == wanted
         assert run.runs > 5 and prefix.saved == 3
+
+
+READERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "bart": (bart, {"d_model": 8, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_position_embeddings": 32}),
+    "t5": (t5, {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2}),
+    "whisper": (
+        whisper,
+        {
+            "d_model": 8, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "num_mel_bins": 4, "max_source_positions": 3,
+            "max_target_positions": 32, "pad_token_id": 0,
+        },
+    ),
+}  # fmt: skip
+_LAYERS = {f"{part}_{what}": n for part in ("encoder", "decoder") for what, n in (("layers", 1), ("attention_heads", 2))}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_decoders_behind_encoders_step_too(cuda: str, name: str) -> None:
+    module, sizes = READERS[name]
+    nyala.manual_seed(5)
+    model = module.build({"vocab_size": 30, **sizes, **({} if name == "t5" else _LAYERS)}).eval().to(cuda)
+    run = nyala.compile(model)
+    for seed in range(2):  # the second source takes the first one's room
+        rng = np.random.default_rng(seed)
+        heard = nyala.from_numpy(rng.standard_normal((2, 3, 8), dtype=np.float32)).to(cuda)
+        caches, own = model.new_caches(), model.new_caches()
+        with nyala.inference_mode():
+            for i in range(6):
+                told = {"decoder_input_ids": ids([i + 1], [i + 2]), "encoder_outputs": heard, "last": True}
+                found, wanted = run(caches=caches, **told), model(caches=own, **told)
+                assert found.cpu().numpy().tobytes() == wanted.cpu().numpy().tobytes()
+                assert caches.length == own.length == i + 1
+    assert run.runs == 6, run.explain()

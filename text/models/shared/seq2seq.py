@@ -123,7 +123,9 @@ def shift_right(labels: np.ndarray[Any, Any], start: int, pad: int) -> np.ndarra
     return np.where(shifted == -100, pad, shifted)
 
 
-def check_ids(ids: Tensor, vocab_size: int, what: str = "input_ids", positions: int | None = None, start: int = 0) -> None:
+def check_ids(
+    ids: Tensor, vocab_size: int, what: str = "input_ids", positions: int | None = None, behind: nn.KVCache | None = None
+) -> None:  # fmt: skip
     """Refuse ids of another shape, too many, or outside the vocabulary, before anything is computed.
 
     Args:
@@ -131,7 +133,7 @@ def check_ids(ids: Tensor, vocab_size: int, what: str = "input_ids", positions: 
         vocab_size: rows of the token table.
         what: the argument's name.
         positions: how many tokens in a row the model has places for; None for any number.
-        start: how many tokens went before these.
+        behind: a cache of the tokens that went before these.
 
     Raises:
         ShapeError: another shape, no token, or more than ``positions``.
@@ -139,9 +141,10 @@ def check_ids(ids: Tensor, vocab_size: int, what: str = "input_ids", positions: 
     """
     if ids.ndim != 2 or not ids.shape[1]:
         raise ShapeError(f"{what} of shape {ids.shape}", why="it takes (N, T), T at least 1", fix="reshape them")
-    if positions is not None and start + ids.shape[1] > positions:
+    behind = nn.KVCache() if behind is None else behind
+    if positions is not None and not behind.fits(ids.shape[1], positions):
         raise ShapeError(
-            f"{start + ids.shape[1]} tokens in a row in {what}, the model has {positions} positions",
+            f"{behind.length + ids.shape[1]} tokens in a row in {what}, the model has {positions} positions",
             fix="cut the text, e.g. with the tokenizer's max_length",
         )
     check_token_ids(ids, vocab_size, what)
@@ -161,6 +164,13 @@ def where_seen(attention_mask: Tensor | None, shape: Sequence[int], what: str = 
     if may_look() and bool(seen.all().item()):
         return None
     return seen.unsqueeze(1).unsqueeze(2)
+
+
+def decoder_seen(attention_mask: Tensor | None, batch: int, count: int, behind: nn.KVCache) -> Tensor | None:
+    """``where_seen`` of a decoder's mask, of all tokens so far and ``count`` new ones."""
+    if attention_mask is None:
+        return None
+    return where_seen(attention_mask, (batch, behind.length + count), "decoder_attention_mask")
 
 
 def as_added(bias: Tensor, seen: Tensor | None) -> Tensor:
