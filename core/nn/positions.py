@@ -215,8 +215,7 @@ class KVCache:
     def _write(self, k: Any, v: Any) -> None:
         first, last = self.length, self.length + k.shape[2]
         self._make_room(k, v, last)
-        for room, new in zip(self._room, (k, v), strict=True):
-            room[:, :, first:last] = new
+        kernels.of(k).append(k, v, *self._room, first)
         self.length = last
 
     def _make_room(self, k: Any, v: Any, least: int) -> None:
