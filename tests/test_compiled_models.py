@@ -83,6 +83,44 @@ def test_a_gpu_captures_the_call(name: str, cuda: str) -> None:
     assert run.runs == 1, run.explain()
 
 
+def floats(out: Any) -> list[Any]:
+    """What a loss can be made of, in a model's result."""
+    if isinstance(out, nyala.Tensor):
+        return [out] if out.requires_grad else []
+    inner = out if isinstance(out, (list, tuple)) else list(vars(out).values()) if hasattr(out, "__dataclass_fields__") else []
+    return [found for value in inner for found in floats(value)]
+
+
+def trained(name: str, device: str, compiled: bool) -> Any:
+    """What some steps of training give and leave behind, running statistics too; and the step."""
+    config = config_of(name)
+    nyala.manual_seed(3)
+    model = registry.get(registry.architecture_of(config)).build(config).train().to(device)
+    optimizer = nyala.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+    def step(*alone: Any, **named: Any) -> Any:
+        optimizer.zero_grad()
+        loss = sum([(out**2).mean() for out in floats(model(*alone, **named))])
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    run, (alone, named), losses = nyala.compile(step) if compiled else step, given(name), []
+    nyala.manual_seed(7)
+    for call in range(5):
+        arguments = [varied(a, call).to(device) for a in alone], {k: varied(a, call).to(device) for k, a in named.items()}
+        losses.append(run(*arguments[0], **arguments[1]))
+    return bits([*losses, *model.parameters(), *model.buffers()]), run
+
+
+@pytest.mark.parametrize("name", ["audio/whisper_classifier", "text/gpt2", "text/t5", "vision/resnet_basic"])
+def test_a_gpu_captures_a_step_of_training(name: str, cuda: str) -> None:
+    expected, _ = trained(name, cuda, False)
+    got, run = trained(name, cuda, True)
+    assert run.runs == 2 and "CUDA graphs     1, 0 call(s)" in run.explain(), run.explain()
+    assert got == expected
+
+
 def test_every_architecture_is_tried() -> None:
     tried = {registry.import_path(registry.architecture_of(config_of(name))).removeprefix("nyala.") for name in NAMES}
     assert tried == set(registry.ARCHITECTURES.values())

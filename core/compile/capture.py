@@ -129,7 +129,7 @@ class Capture:
             result = function(*args, **kwargs)
         finally:
             here.tracer = None
-        self.reason = watch.refused or _unfit(result)
+        self.reason = watch.refused or watch.unread() or _unfit(result)
         return result if self.reason else _copied(result)
 
     def _captured(self, function: Callable[..., Any], args: Any, kwargs: Any, people: list[Tensor]) -> Any:

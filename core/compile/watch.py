@@ -27,6 +27,7 @@ class Watch:
     def __init__(self) -> None:
         self.refused = ""
         self._drawn: list[Any] = []  # keys' words, held so that their ids stay theirs
+        self._read: set[int] = set()  # those that a kernel asked for, or another key was drawn from
         self._noted: list[Any] = []  # states of the ambient stream, likewise
 
     def refuse(self, reason: str) -> None:
@@ -48,6 +49,7 @@ class Watch:
 
     def drawn(self, words: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> None:  # noqa: ARG002 - see Capturing
         self._drawn.append(words)
+        self._read.update(map(id, args))
 
     def is_drawn(self, words: Any) -> bool:
         return any(words is w for w in self._drawn)
@@ -56,8 +58,14 @@ class Watch:
         if self.is_drawn(words):
             self.refuse("random numbers are drawn on the CPU: a graph would keep those of the captured call")
 
-    def key_on_device(self, words: Any) -> Any:  # noqa: ARG002 - see Capturing
-        return None
+    def key_on_device(self, words: Any) -> Any:
+        self._read.add(id(words))
+
+    def unread(self) -> str:
+        """Why a graph would draw the same numbers in each launch; nothing where it would not."""
+        if all(id(words) in self._read for words in self._drawn):
+            return ""
+        return "random numbers are drawn from a key that the host hands over: a graph would keep those of the captured call"
 
     def noted(self, state: Any) -> None:
         self._noted.append(state)

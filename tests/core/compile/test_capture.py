@@ -9,6 +9,7 @@ import nyala
 import nyala.nn.functional as F
 import pytest
 from nyala import nn
+from nyala.core.kernels.reference.dropout import dropout
 from nyala.errors import IndexRangeError, NumericError
 
 
@@ -119,6 +120,13 @@ def test_numbers_drawn_on_the_cpu_are_not_frozen_into_a_graph(cuda: str):
     x = nyala.ones(4, device=cuda)
     assert len({run(x).cpu().numpy().tobytes() for _ in range(5)}) == 5
     assert run.runs == 0 and "drawn on the CPU" in run.explain()
+
+
+def test_a_key_that_the_host_hands_over_is_not_frozen_into_a_graph(cuda: str):
+    run = nyala.compile(lambda x: nyala.Tensor(dropout(x.array, 0.5, nyala.random.next_key("dropout").words)))
+    x = nyala.ones(70, device=cuda)
+    assert len({run(x).cpu().numpy().tobytes() for _ in range(5)}) == 5
+    assert run.runs == 0 and "a key that the host hands over" in run.explain()
 
 
 def test_a_checkpointed_block_draws_the_same_numbers_twice_in_each_launch(cuda: str):
