@@ -68,6 +68,44 @@ def test_tiles_of_either_size_give_the_same_bits(monkeypatch: pytest.MonkeyPatch
             assert devices.move(kernels.of(a).matmul(a, b), "cpu").tobytes() == devices.move(small, "cpu").tobytes()
 
 
+@pytest.fixture
+def deep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of 64 terms and more."""
+    monkeypatch.setattr(own, "_DEEP", 40)
+
+
+@pytest.mark.usefixtures("schedule", "deep")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("turned", [False, True])
+def test_few_tiles_share_many_terms(turned: bool, dtype: str) -> None:
+    a = on_device((2, 150, 9), dtype).swapaxes(1, 2) if turned else on_device((2, 9, 150), dtype)
+    b = on_device((12, 150), dtype).T if turned else on_device((150, 12), dtype)
+    out = kernels.of(a).matmul(a, b)
+    assert out.dtype == a.dtype and difference(out, exact(a) @ exact(b)) < TOLERANCE[dtype]
+
+
+@pytest.mark.usefixtures("deep")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_follows_slices_of_terms(dtype: str) -> None:
+    x, w, bias = on_device((10, 200), dtype), on_device((70, 200), dtype), on_device((70,), dtype)
+    after = After(None, None, on_device((10, 70), dtype), "silu")
+    expected = reference.linear(exact(x), exact(w), exact(bias), After(None, None, exact(after.residual), "silu"))
+    assert difference(kernels.of(x).linear(x, w, bias, after), expected) < 2 * TOLERANCE[dtype]
+
+
+def test_slices_depend_on_shapes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: list[tuple[str, Any]] = []
+    monkeypatch.setattr(own, "launch", lambda _source, name, grid, *_: launched.append((name, grid)))
+    for m, n, k in ((64, 64, 4096), (64, 64, 511), (64 * 12, 64 * 11, 4096), (64 * 11, 64 * 11, 4096), (9, 768, 3072)):
+        a, b = devices.move(np.zeros((m, k), np.float16), "cuda:0"), devices.move(np.zeros((k, n), np.float16), "cuda:0")
+        kernels.of(a).matmul(a, b)
+    names = [(name, grid) for name, grid in launched if not name.startswith("join")]
+    assert names == [
+        ("slices_f16", (1, 16)), ("product_small_f16", 1), ("product_small_f16", 132), ("slices_f16", (121, 3)),
+        ("slices_f16", (12, 12)),
+    ]  # fmt: skip
+
+
 BATCHES = [
     ((3, 2, 5, 7), (3, 2, 7, 4)), ((3, 2, 5, 7), (7, 4)), ((3, 1, 5, 7), (2, 7, 4)), ((1, 5, 7), (6, 7, 4)),
     ((5, 7), (2, 3, 7, 4)), ((2, 1, 3, 5, 7), (1, 4, 1, 7, 4)), ((2, 1, 5, 1), (2, 3, 1, 4)),

@@ -13,12 +13,15 @@ from . import cublaslt
 from .after import PLAIN, End, end_of
 from .products import Product, described, fits
 from .running.launching import blocks_for, contiguous, launch, suffix
+from .running.parts import wide
 
 FEW = 8  # rows up to which the weight is read once, by ``few.cuh``
 _FEW = (1, 2, 4, 8)  # for how many rows there are kernels
 _SMALL, _LARGE = 64, 128  # sums along each side of a tile
 _EACH = 8  # numbers a thread finishes
 _BUSY = 132  # tiles that give every processor of a large GPU something to do
+_DEEP = 256  # terms that are worth a block of their own where there are fewer tiles
+_STEP = 64  # what a slice of the terms is a multiple of: every tile's depth divides it
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -60,14 +63,30 @@ def computed(given: Product, dtype: str, end: End) -> Any:
     out = cupy().empty(given.shape, given.a.dtype)
     if cublaslt.follows(end):
         if not cublaslt.multiplied(given, out, end):
-            multiply("matmul", "product", dtype, given, out, end)
+            _tiled(given, out, dtype, end)
     elif cublaslt.multiplied(given, out, PLAIN._replace(bias=end.bias)):
         rest = end._replace(bias=None)
         sizes = np.int64(out.size), given.n, np.int64(1)
         launch("matmul", f"after_{dtype}", blocks_for(out.size, 256 * _EACH), 256, out, *sizes, *rest)
     else:
-        multiply("matmul", "product", dtype, given, out, end)
+        _tiled(given, out, dtype, end)
     return out
+
+
+def _tiled(given: Product, out: Any, dtype: str, end: End) -> None:
+    """By tiles, each of them in slices of the terms where there are too few of them: how many, the shapes alone say."""
+    tiles = given.outer * given.inner * blocks_for(given.m, _SMALL) * blocks_for(given.n, _SMALL)
+    wanted = min(blocks_for(2 * _BUSY, tiles), given.k // _DEEP) if tiles < _BUSY else 1
+    if wanted < 2:
+        multiply("matmul", "product", dtype, given, out, end)
+        return
+    length = blocks_for(given.k, wanted * _STEP) * _STEP
+    slices, count = blocks_for(given.k, length), np.int64(out.size)
+    parts = cupy().empty((slices, out.size), wide(out))
+    sizes = given.m, given.n, given.k, given.inner, length, count
+    threads = _threads("small", out.itemsize)
+    launch("matmul", f"slices_{dtype}", (tiles, slices), threads, *_operands(given), parts, *sizes)
+    launch("matmul", f"join_{dtype}", blocks_for(out.size, 256), 256, parts, out, count, slices, given.n, *end)
 
 
 def multiply(source: str, name: str, dtype: str, given: Product, out: Any, end: End) -> None:
@@ -76,8 +95,17 @@ def multiply(source: str, name: str, dtype: str, given: Product, out: Any, end: 
     size, side = "large", _LARGE
     if batch * blocks_for(given.m, _LARGE) * blocks_for(given.n, _LARGE) < _BUSY:
         size, side = "small", _SMALL
-    threads = 128 if size == "small" and given.a.itemsize == 2 else 256
+    threads = _threads(size, given.a.itemsize)
     grid = batch * blocks_for(given.m, side) * blocks_for(given.n, side)
-    lies = [tuple(map(np.int64, strides)) for strides in (given.a_strides, given.b_strides)]
     sizes = given.m, given.n, given.k, given.inner
-    launch(source, f"{name}_{size}_{dtype}", grid, threads, given.a, *lies[0], given.b, *lies[1], out, *sizes, *end)
+    launch(source, f"{name}_{size}_{dtype}", grid, threads, *_operands(given), out, *sizes, *end)
+
+
+def _threads(size: str, itemsize: int) -> int:
+    """Of a block, as ``Tiles`` of ``product.cuh`` has them."""
+    return 128 if size == "small" and itemsize == 2 else 256
+
+
+def _operands(given: Product) -> tuple[Any, ...]:
+    """Both, each with its strides: ``LAID`` of ``product.cuh``."""
+    return given.a, *map(np.int64, given.a_strides), given.b, *map(np.int64, given.b_strides)

@@ -2,7 +2,8 @@
 //
 // A block has a tile of C and goes along k: while it multiplies what lies in shared memory it reads what comes next into
 // registers. Both operands are read by 16 bytes along whichever of their dimensions is contiguous. Each sum has one order,
-// whatever the tile's size is, so a result does not depend on it.
+// whatever the tile's size is, so a result does not depend on it. Where there are few tiles and many terms, each block has some of
+// the terms, and what they come to is added in the order of the terms (matmul.cu's join).
 #pragma once
 #include "after.cuh"
 #include "ptx.cuh"
@@ -213,8 +214,10 @@ struct Lie {
 #define LAID(x) int64 x##_outer, int64 x##_inner, int64 x##_by_x, int64 x##_by_k
 #define LIE(x) Lie{x##_outer, x##_inner, x##_by_x, x##_by_k}
 
+// Of the terms those from `begin` up to `end`, where the next block's begin, if it is not k: a multiple of Kind::DEPTH.
 template <class Kind, class T, class Out>
-__device__ void product(const T* a, Lie a_lies, const T* b, Lie b_lies, Out* c, int m, int n, int k, int inner, After<Out> after) {
+__device__ void product(const T* a, Lie a_lies, const T* b, Lie b_lies, Out* c, int m, int n, int k, int inner, int begin, int end,
+                        After<Out> after) {
   __shared__ typename Kind::Memory memory[2];
   int down = (m + Kind::X - 1) / Kind::X, across = (n + Kind::Y - 1) / Kind::Y;
   int64 index = blockIdx.x / (down * across);
@@ -227,9 +230,9 @@ __device__ void product(const T* a, Lie a_lies, const T* b, Lie b_lies, Out* c, 
   Kind sums;
   sums.clear();
   typename Kind::Part x, y;
-  x.load(left, x0, 0);
-  y.load(right, y0, 0);
-  for (int k0 = 0, which = 0; k0 < k; k0 += Kind::DEPTH, which ^= 1) {
+  x.load(left, x0, begin);
+  y.load(right, y0, begin);
+  for (int k0 = begin, which = 0; k0 < end; k0 += Kind::DEPTH, which ^= 1) {
     x.store(memory[which].a, left.along_k());
     y.store(memory[which].b, right.along_k());
     __syncthreads();  // one is enough: what was read before it is written to again only after the next

@@ -163,7 +163,7 @@ __device__ void both(const int8* x, const float* factors, const int8* weight, in
 #define BOTH(size, Size, S, T)                                                                                                \
   extern "C" __global__ void __launch_bounds__(Tiles<__nv_bfloat16>::Size::THREADS) both_bf16_##size##_##S(                   \
       const __nv_bfloat16* a, LAID(a), const __nv_bfloat16* b, LAID(b), T* c, int m, int n, int k, int inner, END(T)) {       \
-    product<Tiles<__nv_bfloat16>::Size>(a, LIE(a), b, LIE(b), c, m, n, k, inner,                                              \
+    product<Tiles<__nv_bfloat16>::Size>(a, LIE(a), b, LIE(b), c, m, n, k, inner, 0, k,                                        \
                                         After<T>{bias, scale, shift, residual, activation});                                  \
   }
 #define FEW(rows, S, T)                                                                                                       \
