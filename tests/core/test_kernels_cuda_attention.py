@@ -108,17 +108,21 @@ def test_a_start_that_the_device_knows_gives_the_same_bits_in_any_room(queries: 
         check(found, exact(wanted), dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("length", [4, 20])
-def test_what_is_not_seen_takes_no_part(length: int) -> None:
-    q, k, v = heads(1, 2, length, 8, "float32"), heads(1, 2, 70, 8, "float32", 1), heads(1, 2, 70, 8, "float32", 2)
+def test_what_is_not_seen_takes_no_part(length: int, dtype: str) -> None:
+    q, k, v = heads(1, 2, length, 8, dtype), heads(1, 2, 70, 8, dtype, 1), heads(1, 2, 70, 8, dtype, 2)
     allowed = bools(70)
     allowed[[3, 66]] = False
     expected = reference.attention(*(exact(x) for x in (q, k, v)), SCALE, allowed)[0]
     k[:, :, 3], v[:, :, 3], v[:, :, 66] = np.nan, np.inf, np.nan
     moved = devices.move(allowed, "cuda:0")
-    check(kernels.of(q).attention(q, k, v, SCALE, moved)[0], expected, "float32")
+    check(kernels.of(q).attention(q, k, v, SCALE, moved)[0], expected, dtype)
     allowed[66] = True
     assert np.isnan(exact(kernels.of(q).attention(q, k, v, SCALE, devices.move(allowed, "cuda:0"))[0])).all()
+    v[:, :, 66, 0], v[:, :, 66, 1:] = np.inf, 1.0
+    found = exact(kernels.of(q).attention(q, k, v, SCALE, devices.move(allowed, "cuda:0"))[0])
+    assert (found[..., 0] == np.inf).all() and np.isfinite(found[..., 1:]).all()
 
 
 def test_widths_without_a_kernel_and_arrays_of_two_dtypes_go_to_the_reference() -> None:

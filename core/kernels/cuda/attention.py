@@ -1,9 +1,9 @@
-"""Attention and its gradients: ``attention.cu``, ``attention_few.cu``, ``attention_backward.cu``."""
+"""Attention and its gradients: ``attention.cu``, ``attention_backward.cu``, their kin for half precision, ``attention_few.cu``."""
 
 from __future__ import annotations
 
 from types import NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from .running.parts import wide
 _WIDTHS = (64, 128, 256)  # numbers of a head for which there are kernels
 _FEW = 8  # queries up to which a block has some of the keys, rather than some of the queries: ``attention_few.cu``
 _CHUNK, _CREW = 128, 128  # its keys, and its threads
-_HALVES, _HALF_TILE = ("f16", "bf16"), 64  # on tensor cores: queries and keys of their tiles
 _EVERYWHERE = np.int64(1 << 40)  # a start from which every key is seen
 
 
@@ -36,7 +35,7 @@ def attention(
         scores = *_scores(q, k, scale, allowed, mask, number, dropout), start_at
         _attend_few(dtype, q, k, v, out, found, scores)
         return out.transpose(0, 2, 1, 3), found
-    width, side = _tiles(q, v)
+    tiles = _tiles(q, v)
     given = (
         *_heads(q),
         *_heads(k),
@@ -46,12 +45,8 @@ def attention(
         *_sizes(q, k, v),
         *_scores(q, k, scale, allowed, mask, start, dropout),
     )
-    if dtype in _HALVES:
-        grid, memory = batch * heads * blocks_for(queries, _HALF_TILE), 3 * _HALF_TILE * (width + 8) * q.itemsize
-        launch("attention_half", f"attention_{width}_{dtype}", grid, 128, *given, shared=memory)
-    else:
-        grid, memory = batch * heads * blocks_for(queries, 16 * side), _memory(q, width, side, 2)
-        launch("attention", f"attention_{width}_{dtype}", grid, 256, *given, shared=memory)
+    grid = batch * heads * blocks_for(queries, tiles.queries)
+    launch(f"attention{tiles.kind}", f"attention_{tiles.width}_{dtype}", grid, tiles.threads, *given, shared=tiles.memory[0])
     return out.transpose(0, 2, 1, 3), found
 
 
@@ -77,17 +72,18 @@ def attention_backward(
     if dtype is None or statistics is None or suffix(grad, out) != dtype:
         return reference.attention_backward(grad, q, k, v, out, statistics, scale, allowed, mask, start, dropout)
     batch, heads, queries, _ = q.shape
-    width, side = _tiles(q, v)
+    tiles = _tiles(q, v)
     along = cupy().empty((batch, heads, queries), statistics.dtype)
     gq, gk, gv = (cupy().empty((batch, t.shape[2], t.shape[1], t.shape[3]), q.dtype) for t in (q, k, v))
     rest = *_sizes(q, k, v), *_scores(q, k, scale, allowed, mask, start, dropout)
     lies = (*_heads(grad), *_heads(q), *_heads(k), *_heads(v))
     given = (*lies, *_heads(out), statistics, along, gq, *rest)
-    grid, memory = batch * heads * blocks_for(queries, 16 * side), _memory(q, width, side, 3)
-    launch("attention_backward", f"queries_gradient_{width}_{dtype}", grid, 256, *given, shared=memory)
+    source, name, threads = f"attention{tiles.kind}_backward", f"gradient_{tiles.width}_{dtype}", tiles.threads
+    grid = batch * heads * blocks_for(queries, tiles.queries)
+    launch(source, f"queries_{name}", grid, threads, *given, shared=tiles.memory[1])
     given = (*lies, statistics, along, gk, gv, *rest)
-    grid, memory = batch * k.shape[1] * blocks_for(k.shape[2], 16 * side), _memory(q, width, side, 4)
-    launch("attention_backward", f"keys_gradient_{width}_{dtype}", grid, 256, *given, shared=memory)
+    grid = batch * k.shape[1] * blocks_for(k.shape[2], tiles.keys)
+    launch(source, f"keys_{name}", grid, threads, *given, shared=tiles.memory[2])
     return gq.transpose(0, 2, 1, 3), gk.transpose(0, 2, 1, 3), gv.transpose(0, 2, 1, 3)
 
 
@@ -98,17 +94,34 @@ def _suits(q: Any, k: Any, v: Any, allowed: Any, mask: Any) -> str | None:
     return None if allowed is not None and allowed.dtype != np.bool_ else suffix(q, k, v, mask)
 
 
-def _tiles(q: Any, v: Any) -> tuple[int, int]:
-    """For heads how wide the kernel is, and the sixteenth of the side of its tiles: ``Size`` of ``heads.cuh``."""
+class _Tiles(NamedTuple):
+    """How kernels for heads of some width cut queries and keys: ``Size`` of ``heads.cuh``, and ``half_tiles.cuh``.
+
+    Attributes:
+        kind: what sources are called.
+        width: numbers of a head for which the kernel is.
+        queries, keys: of a block, where it has some of them.
+        threads: of a block.
+        memory: bytes of shared memory of a block: forward, of the gradient of queries, of those of keys and values.
+    """
+
+    kind: str
+    width: int
+    queries: int
+    keys: int
+    threads: int
+    memory: tuple[int, int, int]
+
+
+def _tiles(q: Any, v: Any) -> _Tiles:
     width = next(w for w in _WIDTHS if w >= max(q.shape[3], v.shape[3]))
-    room = wide(q).itemsize * width
-    return width, 4 if room <= 512 else 2 if room <= 1024 else 1
-
-
-def _memory(q: Any, width: int, side: int, tiles: int) -> int:
-    """Bytes of shared memory for so many tiles of rows and one of weights."""
-    size = wide(q).itemsize
-    return 16 * side * (tiles * (width * size + 16) + 16 * side * size + 16)
+    if q.itemsize == 2:  # on tensor cores
+        row, keys = 2 * (width + 8), 32 if width > 128 else 64
+        return _Tiles("_half", width, 64, keys, 128, (3 * 64 * row, 3 * 64 * row, (2 * keys + 64) * row))
+    room = q.itemsize * width
+    side = 64 if room <= 512 else 32 if room <= 1024 else 16
+    rows, weights = side * (room + 16), side * (side * q.itemsize + 16)
+    return _Tiles("", width, side, side, 256, (2 * rows + weights, 3 * rows + weights, 4 * rows + weights))
 
 
 def _heads(x: Any) -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
 // The gradients of attention, in two passes that compute the weights anew from each query's largest score and sum: one block for
 // each tile of queries, then one for each tile of keys, which goes through all queries of the heads that share it. So every
-// sum has one place and one order.
+// sum has one place and one order. Of float and double: attention_half_backward.cu has half precision.
 #include "heads.cuh"
 
 // Weights of a tile, in place of their products: exp(score - largest) / total, and 0 where that is of nothing.
@@ -143,4 +143,4 @@ __device__ void add_keys_gradient(Head<T> g, Head<T> q, const Scores<T>& scores,
   GRADIENTS(64, S, T)     \
   GRADIENTS(128, S, T)    \
   GRADIENTS(256, S, T)
-FOR_FLOATS(DEFINE)
+FOR_WIDE(DEFINE)

@@ -1,100 +1,14 @@
-// Attention of half precision on tensor cores, as attention.cu has it for float. A warp has 16 queries, a block 64; scores and
-// weights stay in the registers that the products leave and take them in: thread (g, t) = (lane / 4, lane % 4) has of a warp's rows
-// g and g + 8 the columns 2 t and 2 t + 1 of each 8. Rows in shared memory are 16 bytes longer than they need be, so that the eight
-// rows of a matrix begin in different banks.
-#include "heads.cuh"
-#include "ptx.cuh"
+// Attention of half precision on tensor cores, as attention.cu has it for float: a warp has 16 queries, a block 64, and weights stay
+// in the registers that products leave them in. Its gradients are attention_half_backward.cu's.
+#include "half_tiles.cuh"
 
-const int CREW = 128, QUERIES = 64, KEYS = 64, COLUMNS = KEYS / 8;
+const int QUERIES = 64, KEYS = 64, COLUMNS = KEYS / 8;
 
-// 64 rows from number `first` on, zeros beyond their ends. Gives whether what this thread has read is finite, if that is asked for.
-template <int D, bool LOOK, class T> __device__ __forceinline__ bool load_rows(T* to, const Head<T>& head, int first) {
-  const int COUNT = Pack<T>::COUNT;
-  bool packed = packs(head.at, head.apart) && head.width % COUNT == 0, all = true;
-  for (int p = threadIdx.x; p < 64 * (D / COUNT); p += CREW) {
-    int row = p / (D / COUNT), column = p % (D / COUNT) * COUNT;
-    const T* from = head.at + (first + row) * head.apart + column;
-    int room = first + row < head.rows ? head.width - column : 0;
-    Pack<T> some;
-    if (packed && room > 0) {
-      some = load_pack(from);
-    } else {
-#pragma unroll
-      for (int k = 0; k < COUNT; k++) some.at[k] = k < room ? from[k] : write<T>(0.f);
-    }
-    if (LOOK) {
-#pragma unroll
-      for (int k = 0; k < COUNT; k++) all = all && finite(read(some.at[k]));
-    }
-    store_pack(to + row * (D + 8) + column, some);
-  }
-  return all;
-}
-
-template <class T> __device__ __forceinline__ unsigned pair(float a, float b) {
-  Some<T, 2> two = {{write<T>(a), write<T>(b)}};
-  return *reinterpret_cast<unsigned*>(&two);
-}
-// Two numbers, 0 for those that are infinite or none: all bits of their exponents are set.
-__device__ __forceinline__ unsigned bits_of_exponent(__half) { return 0x7c00u; }
-__device__ __forceinline__ unsigned bits_of_exponent(__nv_bfloat16) { return 0x7f80u; }
-template <class T> __device__ __forceinline__ unsigned finite_ones(unsigned two) {
-  unsigned bits = bits_of_exponent(T());
-  return ((two & bits) == bits ? 0 : two & 0xffffu) | ((two >> 16 & bits) == bits ? 0 : two & 0xffff0000u);
-}
-
-// Over the four threads of a row.
-template <class Op> __device__ __forceinline__ float quad_reduce(float v, Op op) {
-  v = op(v, __shfl_xor_sync(0xffffffffu, v, 1));
-  return op(v, __shfl_xor_sync(0xffffffffu, v, 2));
-}
-
-// s = the warp's queries times a tile of keys.
-template <int D, class T> __device__ __forceinline__ void multiply_keys(const T* queries, const T* keys, float (&s)[COLUMNS][4]) {
+// What is not finite, to those of the warp's rows that see it: a weight of 0 takes nothing.
+template <int D, class T>
+__device__ __forceinline__ void mix_others(const float (&weights)[COLUMNS][4], const T* values, float (&mixed)[D / 8][4]) {
   int lane = threadIdx.x % 32;
-  queries += (threadIdx.x / 32 * 16 + lane % 16) * (D + 8) + lane / 16 * 8;
-  keys += (lane / 16 * 8 + lane % 8) * (D + 8) + lane / 8 % 2 * 8;
-#pragma unroll
-  for (int j = 0; j < COLUMNS; j++)
-#pragma unroll
-    for (int e = 0; e < 4; e++) s[j][e] = 0;
-#pragma unroll 4
-  for (int d = 0; d < D; d += 16) {
-    unsigned a[4], b[4];
-    load_matrices(a, queries + d);
-#pragma unroll
-    for (int j = 0; j < COLUMNS; j += 2) {
-      load_matrices(b, keys + j * 8 * (D + 8) + d);
-      unsigned low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
-      tensor_product(s[j], a, low, T());
-      tensor_product(s[j + 1], a, high, T());
-    }
-  }
-}
-
-// mixed += the weights times a tile of values; where SEEN, a weight of 0 takes nothing, be the value infinite or not a number.
-template <int D, bool SEEN, class T>
-__device__ __forceinline__ void mix_values(const float (&weights)[COLUMNS][4], const T* values, float (&mixed)[D / 8][4]) {
-  int lane = threadIdx.x % 32;
-  const T* from = values + lane % 16 * (D + 8) + lane / 16 * 8;
-#pragma unroll
-  for (int j = 0; j < COLUMNS; j += 2) {
-    unsigned b[4], a[4] = {pair<T>(weights[j][0], weights[j][1]), pair<T>(weights[j][2], weights[j][3]),
-                           pair<T>(weights[j + 1][0], weights[j + 1][1]), pair<T>(weights[j + 1][2], weights[j + 1][3])};
-#pragma unroll
-    for (int m = 0; m < D / 8; m += 2) {
-      load_matrices_turned(b, from + j * 8 * (D + 8) + m * 8);
-      if (SEEN) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) b[i] = finite_ones<T>(b[i]);
-      }
-      unsigned low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
-      tensor_product(mixed[m], a, low, T());
-      tensor_product(mixed[m + 1], a, high, T());
-    }
-  }
-  if (!SEEN) return;
-  for (int key = 0; key < KEYS; key++) {  // whatever is not finite, to those that see it
+  for (int key = 0; key < KEYS; key++) {
     float upper = 0, lower = 0;
 #pragma unroll
     for (int j = 0; j < COLUMNS; j++)
@@ -119,20 +33,17 @@ __device__ void attend(Head<T> q, Head<T> k, Head<T> v, const Scores<T>& scores,
   DYN_SHARED(T, memory);
   T *queries = memory, *keys = queries + QUERIES * (D + 8), *values = keys + KEYS * (D + 8);
   int lane = threadIdx.x % 32, own = first + threadIdx.x / 32 * 16 + lane / 4, column = lane % 4 * 2;
-  load_rows<D, false>(queries, q, first);
+  load_rows<D, QUERIES, false>(queries, q, first);
   float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, mixed[D / 8][4];
-#pragma unroll
-  for (int m = 0; m < D / 8; m++)
-#pragma unroll
-    for (int e = 0; e < 4; e++) mixed[m][e] = 0;
+  clear(mixed);
   int until = scores.until(min(first + QUERIES, q.rows));
   for (int key = 0; key < until; key += KEYS) {
     __syncthreads();  // the tiles before are read
-    load_rows<D, false>(keys, k, key);
-    bool all = load_rows<D, true>(values, v, key);
+    load_rows<D, KEYS, false>(keys, k, key);
+    bool all = load_rows<D, KEYS, true>(values, v, key);
     all = __syncthreads_and(all);
     float s[COLUMNS][4];
-    multiply_keys<D>(queries, keys, s);
+    multiply_tiles<D>(queries + threadIdx.x / 32 * 16 * (D + 8), keys, s);
     bool plain = !scores.allowed && !scores.mask && key + KEYS <= scores.keys && key + KEYS - 1 <= scores.start + first;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -165,25 +76,18 @@ __device__ void attend(Head<T> q, Head<T> k, Head<T> v, const Scores<T>& scores,
 #pragma unroll
         for (int e = 2 * h; e < 2 * h + 2; e++) mixed[m][e] = mixed[m][e] == 0 ? 0 : mixed[m][e] * shrink;
     }
-    if (all)
-      mix_values<D, false>(s, values, mixed);
-    else
-      mix_values<D, true>(s, values, mixed);
+    if (all) {
+      mix_tiles<D, false>(s, values, mixed);
+    } else {
+      mix_tiles<D, true>(s, values, mixed);
+      mix_others<D>(s, values, mixed);
+    }
   }
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     int row = own + 8 * h;
     if (row >= q.rows) continue;
-    float by = sum[h] == 0 ? 0 : 1 / sum[h];
-#pragma unroll
-    for (int m = 0; m < D / 8; m++) {
-      int at = m * 8 + column;
-      unsigned two = pair<T>(sum[h] == 0 ? 0 : mixed[m][2 * h] * by, sum[h] == 0 ? 0 : mixed[m][2 * h + 1] * by);
-      const T* ends = reinterpret_cast<const T*>(&two);
-      if (v.width % 2 == 0 && at < v.width) *reinterpret_cast<unsigned*>(out + row * apart + at) = two;
-      if (v.width % 2 && at < v.width) out[row * apart + at] = ends[0];
-      if (v.width % 2 && at + 1 < v.width) out[row * apart + at + 1] = ends[1];
-    }
+    write_row(mixed, h, sum[h] == 0 ? 0 : 1 / sum[h], out + row * apart, v.width);
     if (largest && column == 0) {
       largest[row] = most[h] == -INFINITY ? 0 : most[h];
       total[row] = sum[h];
