@@ -16,7 +16,7 @@ from ..graph import state
 from ..ops.positions import rotate
 from ..ops.shape import cat
 from ..tensor import Tensor
-from ..tracing import keep
+from ..tracing import here, keep, may_look
 
 Position = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 _STEPS = 64  # for which a cache makes room at first
@@ -51,6 +51,7 @@ class KVCache:
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
         self.place: Any = None
+        self._made_in = here.tracer
         self.length = 0
         self._room: list[Any] = []
 
@@ -72,6 +73,15 @@ class KVCache:
     @length.setter
     def length(self, value: int) -> None:
         self._length = value
+
+    def _check_counted(self) -> None:
+        """Raises where a CUDA graph is captured that would not count the steps of this cache."""
+        if self.place is None and not may_look() and self._made_in is not here.tracer:
+            raise ArgumentError(
+                "a KVCache that is no argument of the call cannot be captured",
+                why="it counts its steps in Python, which a graph leaves out",
+                fix="pass the caches to the compiled function",
+            )
 
     def fits(self, count: int, positions: int) -> bool:
         """Whether there are positions for ``count`` more steps; what a captured step has too many of, its table tells."""
@@ -157,6 +167,7 @@ class KVCache:
         """
         if max_length < 0:
             raise ArgumentError(f"KVCache.crop({max_length})", fix="say how many steps to keep")
+        self._check_counted()
         if self.keys is not None and self.values is not None and max_length < self.length:
             self.keys, self.values = self.keys[:, :, :max_length], self.values[:, :, :max_length]
             self.length = max_length
@@ -165,6 +176,7 @@ class KVCache:
         """Go on with these texts of the batch, in this order; one may be taken several times, as in beam search."""
         if self.keys is None or self.values is None or list(rows) == list(range(self.keys.shape[0])):
             return
+        self._check_counted()
         place = self.keys._module.asarray(rows)
         if not self._room:
             self.keys, self.values = self.keys[place], self.values[place]
@@ -208,6 +220,7 @@ class KVCache:
                 )
 
     def _join(self, k: Tensor, v: Tensor) -> None:
+        self._check_counted()
         self.keys = k if self.keys is None else cat([self.keys, k], 2)
         self.values = v if self.values is None else cat([self.values, v], 2)
         self.length, self._room = self.keys.shape[2], []
@@ -220,6 +233,7 @@ class KVCache:
 
     def _make_room(self, k: Any, v: Any, least: int) -> None:
         """Room for ``least`` steps such as k and v."""
+        self._check_counted()
         if not self._room or least > self._room[0].shape[2]:
             self._grow(k, v, least)
 
@@ -298,6 +312,7 @@ class SlidingKVCache(KVCache):
 
     def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add new steps (N, heads, T, D); gives those that one of them may see, and no others."""
+        self._check_counted()
         if self._near.length > 4 * self.window:  # so seldom that moving the last ones costs next to nothing
             near, self._near = self._near, KVCache()
             self._near.update(*(t[:, :, -2 * self.window :] for t in (near.keys, near.values)))  # type: ignore[index,arg-type]
