@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from . import devices, memory
+from . import devices, faults, memory
 from .streams import Event, Stream, current_stream, number_of, stream
 
 __all__ = [
@@ -46,9 +46,14 @@ def get_device_name(device: str | int = "cuda") -> str:
 
 
 def synchronize(device: str | int = "cuda") -> None:
-    """Wait until the GPU has finished what it was given: before a clock is read."""
+    """Wait until the GPU has finished what it was given: before a clock is read.
+
+    Raises:
+        IndexRangeError, ArgumentError: what a launched graph of ``nyala.compile`` has found wrong with its input.
+    """
     with devices.cupy().cuda.Device(number_of(device)):
         devices.cupy().cuda.runtime.deviceSynchronize()
+    faults.tell()
 
 
 # ---- memory

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from . import faults
 from .errors import DeviceError, DtypeError
 from .tracing import here
 
@@ -130,7 +131,9 @@ def move(array: Any, device: str) -> Any:
     if here == device:
         return array
     if device == "cpu":
-        return cupy().asnumpy(array)
+        read = cupy().asnumpy(array)
+        faults.tell()
+        return read
     check_dtype(array.dtype)
     with cupy().cuda.Device(int(device.partition(":")[2])):
         return cupy().asarray(array)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import devices, dtypes
+from . import devices, dtypes, faults
 from .errors import ArgumentError, DtypeError, GradError, ShapeError
 from .graph import Node, Version, state
 from .tracing import here
@@ -208,7 +208,10 @@ class Tensor:
         """The single element as a Python number."""
         if self.array.size != 1:
             raise ShapeError(f"item() of a tensor of shape {self.shape}", why="it holds more than one number", fix="use tolist()")
-        return self.array.item() if self.dtype.kind != "V" else float(self.array.astype(np.float32).item())
+        value = self.array.item() if self.dtype.kind != "V" else float(self.array.astype(np.float32).item())
+        if not isinstance(self.array, np.ndarray):
+            faults.tell()
+        return value
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""

@@ -74,7 +74,8 @@ def again(function: Callable[[], Any], same: Callable[[], str] | None = None) ->
 
 def tells_later(wrong: Callable[[], Any], what: str, kind: type[NyalaError] = IndexRangeError) -> bool:
     """Whether the host cannot look at values now, as in a call that is being captured. Then a launch in which ``wrong()``, a bool
-    array without dimensions, is true has a later call raise an error of this kind that begins with ``what``."""
+    array without dimensions, is true raises an error of this kind that begins with ``what``: where the host next
+    waits for the GPU, as for a result that it reads, or where a later call begins."""
     return here.tracer is not None and here.tracer.tells_later(wrong, what, kind)
 
 

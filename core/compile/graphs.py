@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import devices
+from .. import devices, faults
 from ..errors import DeviceError, NyalaError
 from ..tensor import Tensor
 from .program import Key
@@ -101,7 +101,10 @@ class Graph:
 
 
 class Faults:
-    """What a graph finds wrong with its input, as a token that is in no table: the host learns of it when a later call begins."""
+    """What a graph finds wrong with its input, as a token that is in no table.
+
+    The host learns of it when it next waits for the GPU, as for a result that it reads, or when a later call begins.
+    """
 
     def __init__(self) -> None:
         self._wrong: list[tuple[Any, str, type[NyalaError]]] = []
@@ -126,19 +129,21 @@ class Faults:
         if self._seen is None:
             self._seen = devices.pinned(np.zeros(len(self._wrong), bool))
             self._arrived = devices.cupy().cuda.Event(disable_timing=True)
+            faults.wait_for(self)
         self._flags.get(stream=stream, out=self._seen, blocking=False)
         self._arrived.record(stream)
 
     def check(self) -> None:
-        """Before a launch: raise for what an earlier one has found, if that is known by now."""
+        """Raise for what a launch has found, if that is known by now."""
         if self._seen is None or not self._arrived.done or not self._seen.any():
             return
         _, what, kind = self._wrong[int(self._seen.argmax())]
-        self._flags[...] = False
+        with self._flags.device:
+            self._flags[...] = False
         self._seen[...] = False
         raise kind(
             f"{what}, in an earlier call of a compiled function",
-            why="a CUDA graph goes on where a value is wrong; this is told when a later call begins",
+            why="a CUDA graph goes on where a value is wrong; this is told when the host waits for it, or a later call begins",
             fix="call the function itself, without compile, on the inputs before: it names the place",
         )
 

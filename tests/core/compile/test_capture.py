@@ -219,6 +219,11 @@ def test_texts_are_captured_and_a_wrong_token_is_told_when_the_next_call_begins(
         run(tokens, labels)
     got, expected = run(tokens, labels)[0], step(tokens, labels)[0]
     assert np.array_equal(got.cpu().numpy(), expected.cpu().numpy())
+    for wait in (lambda out: out[0].item(), lambda out: out[1].cpu(), lambda _out: nyala.cuda.synchronize()):
+        out = run(wrong, labels)
+        with pytest.raises(IndexRangeError, match="embedding: an index outside the table"):
+            wait(out)
+        wait(run(tokens, labels))
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # which NumPy gives and CuPy does not
