@@ -63,3 +63,11 @@ def test_both_caches_of_a_decoder_are_counted_and_cropped() -> None:
     assert cache.length == 3
     cache.crop(1)
     assert cache.length == 1 and cache.context[0].length == 5
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_places_may_lie_in_a_tensor(bidirectional: bool) -> None:
+    bias = nn.RelativePositionBias(8, 2, 20, bidirectional)
+    for start in (0, 3, 27):
+        found = bias(3, 30, nyala.arange(start, start + 3))
+        np.testing.assert_array_equal(found.detach().numpy(), bias(3, 30, start).detach().numpy())
