@@ -80,6 +80,21 @@ def test_tokens_left_behind_are_named_with_their_layer() -> None:
         model(**inputs(frozen, "cpu"))
 
 
+@pytest.mark.parametrize("name", ["bert_classifier", "deberta_classifier", "t5_encoder"])
+def test_texts_of_many_lengths_share_a_few_graphs(name: str, cuda: str) -> None:
+    model = load(str(GOLDENS / name), device="cuda", task="feature-extraction").model.eval()
+    run, draw = nyala.compile(model, buckets=(1, (4, 8))), np.random.default_rng(0)
+    with nyala.no_grad():
+        for length in (3, 4, 2, 3, 4, 5, 8, 7, 6, 8):
+            ids = nyala.tensor(draw.integers(1, 20, (2, length)), device=cuda)
+            mask = nyala.tensor(np.arange(length) < np.array([[length], [length - 1]]), device=cuda).long()
+            got, expected = (getattr(t, "last_hidden_state", t) for t in (run(ids, mask), model(ids, mask)))
+            assert got.shape == expected.shape
+            seen = mask.bool().cpu() if got.ndim == 3 else slice(None)
+            assert_close(got.cpu()[seen], expected.cpu()[seen], 1e-5, 1e-5)
+    assert run.runs == 4 and "2 signature(s)" in run.explain(), run.explain()
+
+
 @pytest.mark.parametrize("name", [*ENCODERS, "gpt2", "llama", "qwen3"])
 def test_a_call_is_captured_as_a_graph(name: str) -> None:
     frozen = checkpoint.load_file(GOLDENS / name / "goldens.safetensors")
