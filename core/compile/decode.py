@@ -111,7 +111,7 @@ class Decoding:
         sizes = tuple([_room_of(c) if own else c.length for c, own in zip(caches, grows, strict=True)])
         step = self._steps.get((key, sizes))
         if step is None:
-            room = max(n for n, own in zip(sizes, grows, strict=True) if own)
+            room = " and ".join(map(str, sorted(set(sizes))))
             if any(known == key for known, _ in self._steps):
                 self._note(f"{title}: captured anew, the caches need room for {room} steps")
             if len(self._steps) >= self._limit:
