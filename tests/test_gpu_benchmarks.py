@@ -177,7 +177,8 @@ def test_every_kernel_case_runs(cuda: str) -> None:  # noqa: ARG001
 
 
 def test_bandwidth_is_stated_as_a_share_of_a_copys() -> None:
-    row = {"kernel": "softmax", "sizes": (8, 4), "dtype": "float32", "bytes": 3_000_000, "flops": 0, "seconds": 2e-6, "torch": 3e-6}
+    row = {"kernel": "softmax", "sizes": (8, 4), "dtype": "float32", "bytes": 3_000_000, "flops": 0, "seconds": 2e-6}
+    row["torch"] = 3e-6
     expected = ["softmax", "8x4", "float32", "3.0", "2.0", "1500", "50%", "-", "3.0", "1.50"]
     assert kernels.cells(row, 3e12) == expected
     assert kernels.cells({**row, "flops": 10**9}, 3e12)[7] == "500.0"

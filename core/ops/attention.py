@@ -40,9 +40,7 @@ class Attention(Composite):
 
     keeps_output = True
 
-    def __init__(
-        self, scale: float, allowed: Any, start: Any, p: float, words: tuple[int, int], grouped: bool = False
-    ) -> None:
+    def __init__(self, scale: float, allowed: Any, start: Any, p: float, words: tuple[int, int], grouped: bool = False) -> None:
         self.scale, self.allowed, self.start, self.grouped = scale, allowed, start, grouped
         self.dropout = (p, words) if p else None
 

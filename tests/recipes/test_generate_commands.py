@@ -45,7 +45,8 @@ def test_weights_in_fewer_bits(model, capsys, kind):
     assert capsys.readouterr().out == pipeline("A cat", max_new_tokens=9) + "\n"
 
 
-def test_steps_of_a_gpu_as_graphs(model, capsys, cuda):
+@pytest.mark.usefixtures("cuda")
+def test_steps_of_a_gpu_as_graphs(model, capsys):
     assert main(["generate", model, "A cat", "--max-new-tokens", "9", "--device", "cuda", "--compile", "--quiet"]) == 0
     assert capsys.readouterr().out == nyala.load(model)("A cat", max_new_tokens=9) + "\n"
 

@@ -1,4 +1,4 @@
-"""Attention and its gradients: ``attention.cu``, ``attention_backward.cu``, their kin for half precision, ``attention_few.cu``."""
+"""Attention and its gradients: ``attention.cu``, ``attention_few.cu``, ``attention_backward.cu``, ``attention_half*.cu``."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ def attention(
     H is a multiple of G: H / G neighbouring heads of the queries share a head of keys and values.
 
     A query sees the keys that ``allowed`` (bool; broadcasts to (B, H, L, S)) marks and, with ``start``, of these the keys up
-    to number start + its own; start may be an array (1,). ``mask`` (broadcasts likewise) is added. One that sees nothing gives 0; a key that a query does
-    not see takes no part in its result, be it or its value infinite or not a number.
+    to number start + its own; start may be an array (1,). ``mask`` (broadcasts likewise) is added. One that sees nothing gives
+    0; a key that a query does not see takes no part in its result, be it or its value infinite or not a number.
     ``dropout``: probability and key, on the weights (B, H, L, S).
 
     ``statistics``: (2, B, H, L), the largest score of each query, 0 where it sees nothing, and its sum of exp(score - that).
