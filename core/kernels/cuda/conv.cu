@@ -107,7 +107,7 @@ __device__ __forceinline__ void tile_of(const A& a, const B& b, int x0, int y0, 
     x.store(memory[which].a, a.along_k());
     y.store(memory[which].b, b.along_k());
     __syncthreads();  // one is enough: what was read before it is written to again only after the next
-    sums.add(memory[which]);
+    sums.add(memory[which], a.along_k(), b.along_k());
   }
   sums.each([&](int i, int j, typename Kind::Sum v) {
     if (x0 + i < a.xs && y0 + j < b.xs) take(x0 + i, y0 + j, v);

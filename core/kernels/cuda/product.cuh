@@ -77,7 +77,7 @@ template <class T, int SIDE> struct Tile {
 #pragma unroll
       for (int j = 0; j < SIDE; j++) sums[i][j] = 0;
   }
-  __device__ __forceinline__ void add(const Memory& memory) {
+  __device__ __forceinline__ void add(const Memory& memory, bool, bool) {
     int row = threadIdx.x / 16, column = threadIdx.x % 16;
 #pragma unroll
     for (int k = 0; k < DEPTH; k++) {
@@ -102,39 +102,29 @@ template <class T, int SIDE> struct Tile {
   }
 };
 
-// A tile of half precision on its way to shared memory [X][DEPTH + 8]: neighbours in k lie side by side, as mma takes them.
-// Rows are 20 words apart, so the fragments of a warp are read without bank conflicts.
-template <class T, int X, int DEPTH, int THREADS> struct HalfSlab {
-  static const int COUNT = 8, WIDTH = DEPTH + 8, SIZE = X * WIDTH, PACKS = X * DEPTH / COUNT / THREADS, PAIRS = DEPTH / 2;
-  Pack<T> held[PACKS];
-  template <class From> __device__ __forceinline__ void load(const From& from, int x0, int k0) {
+// A tile of half precision on its way to shared memory, where it lies as it did: [X][DEPTH + 8] where neighbours in k lie side by
+// side, else [DEPTH][X + 8]. Rows are an odd number of 16 bytes long, so that ldmatrix reads eight of them without bank conflicts.
+template <class T, int X, int DEPTH, int THREADS> struct HalfSlab : Slab<T, X, DEPTH, THREADS> {
+  static const int COUNT = 8, ALONG_K = DEPTH + COUNT, ALONG_X = X + COUNT;
+  static const int SIZE = X * ALONG_K > DEPTH * ALONG_X ? X * ALONG_K : DEPTH * ALONG_X;
+  __device__ __forceinline__ void store(T* to, bool along_k) const {
+    int packs = (along_k ? DEPTH : X) / COUNT, width = along_k ? ALONG_K : ALONG_X;
 #pragma unroll
-    for (int i = 0; i < PACKS; i++) {
-      if (from.along_k()) {
-        int p = threadIdx.x + i * THREADS;
-        held[i] = from.load(x0 + p / (DEPTH / COUNT), k0 + p % (DEPTH / COUNT) * COUNT);
-      } else {  // two neighbours in k, eight in x
-        int p = threadIdx.x + i / 2 * THREADS;
-        held[i] = from.load(x0 + p / PAIRS * COUNT, k0 + p % PAIRS * 2 + i % 2);
-      }
+    for (int i = 0; i < this->PACKS; i++) {
+      int p = threadIdx.x + i * THREADS;
+      store_pack(to + p / packs * width + p % packs * COUNT, this->held[i]);
     }
   }
-  __device__ __forceinline__ void store(T* to, bool along_k) const {
-#pragma unroll
-    for (int i = 0; i < PACKS; i++) {
-      if (along_k) {
-        int p = threadIdx.x + i * THREADS;
-        store_pack(to + p / (DEPTH / COUNT) * WIDTH + p % (DEPTH / COUNT) * COUNT, held[i]);
-      } else if (i % 2) {
-        int p = threadIdx.x + i / 2 * THREADS;
-        T* first = to + p / PAIRS * COUNT * WIDTH + p % PAIRS * 2;
-#pragma unroll
-        for (int j = 0; j < COUNT; j++) {
-          first[j * WIDTH] = held[i - 1].at[j];
-          first[j * WIDTH + 1] = held[i].at[j];
-        }
-      }
-    }
+  // Fragments of the 16 x 16 numbers from (x, k) on, 8 x 8 each: the second is the next in x, the third that in k; of an operand
+  // that mma has as its B (`second`) it is the other way round.
+  static __device__ __forceinline__ void fragments(unsigned (&d)[4], const T* from, bool along_k, bool second, int x, int k) {
+    int row = threadIdx.x % 8, one = threadIdx.x / 8 % 2 * 8, two = threadIdx.x / 16 % 2 * 8;
+    x += second ? two : one;
+    k += second ? one : two;
+    if (along_k)
+      load_matrices(d, from + (x + row) * ALONG_K + k);
+    else
+      load_matrices_turned(d, from + (k + row) * ALONG_X + x);
   }
 };
 
@@ -142,14 +132,14 @@ template <class T, int X, int DEPTH, int THREADS> struct HalfSlab {
 template <class T, int DOWN, int ACROSS, int M, int N> struct TensorTile {
   typedef float Sum;
   static const int X = DOWN * M * 16, Y = ACROSS * N * 8, THREADS = 32 * DOWN * ACROSS, DEPTH = 32;
-  static_assert(X == Y, "both operands pass through slabs of one size");
+  static_assert(X == Y && N % 2 == 0, "both operands pass through slabs of one size, and B is read two fragments at once");
   typedef HalfSlab<T, X, DEPTH, THREADS> Part;
   struct Memory {
     alignas(16) T a[Part::SIZE];
     alignas(16) T b[Part::SIZE];
   };
   float sums[M][N][4];
-  __device__ __forceinline__ static int row() { return threadIdx.x / 32 / ACROSS * M * 16 + threadIdx.x % 32 / 4; }
+  __device__ __forceinline__ static int first_row() { return threadIdx.x / 32 / ACROSS * M * 16; }
   __device__ __forceinline__ static int column() { return threadIdx.x / 32 % ACROSS * N * 8; }
   __device__ __forceinline__ void clear() {
 #pragma unroll
@@ -159,36 +149,34 @@ template <class T, int DOWN, int ACROSS, int M, int N> struct TensorTile {
 #pragma unroll
         for (int e = 0; e < 4; e++) sums[i][j][e] = 0;
   }
-  // two neighbours in k
-  __device__ __forceinline__ static unsigned pair(const T* from, int x, int k) {
-    return *reinterpret_cast<const unsigned*>(from + x * Part::WIDTH + k);
-  }
-  __device__ __forceinline__ void add(const Memory& memory) {
-    int lane = threadIdx.x % 32, among = lane % 4 * 2;
+  __device__ __forceinline__ void add(const Memory& memory, bool a_along_k, bool b_along_k) {
 #pragma unroll
     for (int k = 0; k < DEPTH; k += 16) {
       unsigned b[N][2];
 #pragma unroll
-      for (int j = 0; j < N; j++)
+      for (int j = 0; j < N; j += 2) {
+        unsigned both[4];
+        Part::fragments(both, memory.b, b_along_k, true, column() + j * 8, k);
 #pragma unroll
-        for (int e = 0; e < 2; e++) b[j][e] = pair(memory.b, column() + j * 8 + lane / 4, k + e * 8 + among);
+        for (int e = 0; e < 4; e++) b[j + e / 2][e % 2] = both[e];
+      }
 #pragma unroll
       for (int i = 0; i < M; i++) {
         unsigned a[4];
-#pragma unroll
-        for (int e = 0; e < 4; e++) a[e] = pair(memory.a, row() + i * 16 + e % 2 * 8, k + e / 2 * 8 + among);
+        Part::fragments(a, memory.a, a_along_k, false, first_row() + i * 16, k);
 #pragma unroll
         for (int j = 0; j < N; j++) tensor_product(sums[i][j], a, b[j], T());
       }
     }
   }
   template <class F> __device__ __forceinline__ void each(F f) const {
+    int row = first_row() + threadIdx.x % 32 / 4;
 #pragma unroll
     for (int i = 0; i < M; i++)
 #pragma unroll
       for (int j = 0; j < N; j++)
 #pragma unroll
-        for (int e = 0; e < 4; e++) f(row() + i * 16 + e / 2 * 8, column() + j * 8 + threadIdx.x % 4 * 2 + e % 2, sums[i][j][e]);
+        for (int e = 0; e < 4; e++) f(row + i * 16 + e / 2 * 8, column() + j * 8 + threadIdx.x % 4 * 2 + e % 2, sums[i][j][e]);
   }
 };
 
@@ -238,7 +226,7 @@ __device__ void product(const T* a, Lie a_lies, const T* b, Lie b_lies, Out* c, 
     __syncthreads();  // one is enough: what was read before it is written to again only after the next
     x.load(left, x0, k0 + Kind::DEPTH);
     y.load(right, y0, k0 + Kind::DEPTH);
-    sums.add(memory[which]);
+    sums.add(memory[which], left.along_k(), right.along_k());
   }
   sums.each([&](int i, int j, typename Kind::Sum v) {
     if (x0 + i >= m || y0 + j >= n) return;
