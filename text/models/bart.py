@@ -23,6 +23,7 @@ from ...core.nn.activation import activation
 from ...core.nn.positions import first_cache
 from ...core.ops.shape import cat
 from ...core.tensor import Tensor
+from ...core.tracing import tells_later
 from .shared.seq2seq import Seq2Seq, Seq2SeqLM, check_ids, decoder_seen, where_seen
 
 
@@ -321,7 +322,8 @@ class BartForSequenceClassification(Delegating):
         hidden = self.states(input_ids, attention_mask, cat([first, input_ids[:, :-1]], 1))[0]
         ends = input_ids == self.config.eos_token_id
         missing = (~ends.any(dim=1)).to("int64")
-        if bool(missing.any().item()):
+        told = tells_later(lambda: missing.any().array, "the classifier: a text that does not end", DataError)
+        if not told and bool(missing.any().item()):
             raise DataError(
                 f"sample {int(missing.argmax().item())} does not end",
                 why=f"the classifier looks at token {self.config.eos_token_id}, which ends a text",

@@ -185,7 +185,7 @@ class CodecModel(nn.Model):
                 fix="decode with the model they were made by",
             )
         if isinstance(codes, Tensor) and tells_later(
-            lambda: ((codes.array < 0) | (codes.array >= size)).any(), f"a code that is not among 0 to {size - 1}"
+            lambda: ((codes.array < 0) | (codes.array >= size)).any(), f"a code that is not among 0 to {size - 1}", DataError
         ):
             return
         array = codes.detach().cpu().numpy() if isinstance(codes, Tensor) else codes
