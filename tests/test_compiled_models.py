@@ -23,17 +23,8 @@ EAGER = dict.fromkeys(("audio/vits", "audio/vits_voices"), "the result holds a N
 # those that a GPU captures: with tables that depend on shapes, masks that are not looked at, running statistics
 CAPTURED = (
     *("audio/ast", "audio/dac", "audio/encodec_stereo", "audio/hubert", "audio/silero_vad", "audio/wavlm", "audio/whisper"),
-    *(
-        "text/bart",
-        "text/bart_classifier",
-        "text/t5",
-        "vision/beit",
-        "vision/clip",
-        "vision/detr",
-        "vision/dinov3",
-        "vision/resnet_basic",
-    ),
-    *("vision/sam", "vision/swin_bare"),
+    *("text/bart", "text/bart_classifier", "text/t5", "vision/beit", "vision/clip", "vision/detr", "vision/dinov3"),
+    *("vision/resnet_basic", "vision/sam", "vision/swin_bare"),
 )
 
 
