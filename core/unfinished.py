@@ -2,7 +2,8 @@
 
 Inside a module's forward, with no graph recorded, ``linear`` and the convolutions give an ``Unfinished`` tensor: its array is
 computed when somebody reads it. A batch norm in evaluation mode, a residual and an activation that follow join it instead, and
-the kernel does them while the result is in the cache. The numbers are the same, bit for bit, and models are written as always.
+the kernel does them while the result is in the cache. The numbers are the same, bit for bit, and models are written as always;
+in half precision too, where each step rounds, but for what cuBLASLt and cuDNN do along with a product: they round once.
 
 Nothing waits longer than the outermost forward: ``finish_all`` runs when it ends, and before any write in place.
 """
@@ -108,8 +109,15 @@ def _made(compute: Callable[[After], Any], shape: tuple[int, ...], operand: Any,
     return t
 
 
+def waits(operand: Any) -> bool:
+    """Whether a product of such an array is put off: inside a forward, where its kernel can do what follows along with it."""
+    if state.unfinished is None:
+        return False
+    return operand.dtype == np.float32 or (operand.dtype.itemsize == 2 and not isinstance(operand, np.ndarray))
+
+
 def postponed(compute: Callable[[After], Any], shape: tuple[int, ...], operand: Any) -> Unfinished:
-    """``compute`` put off: for use where ``state.unfinished`` is a list and nothing is recorded.
+    """``compute`` put off: for use where it ``waits`` and nothing is recorded.
 
     Args:
         compute: gives the array, what comes after included.

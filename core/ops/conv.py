@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .. import kernels
 from ..autocast import in_low_precision
 from ..devices import check_same
@@ -27,7 +25,7 @@ from ..kernels.reference.after import After
 from ..kernels.reference.windows import Pads, output_size, padded_size
 from ..operation import Operation
 from ..tensor import Tensor
-from ..unfinished import postponed
+from ..unfinished import postponed, waits
 from .operands import require_tensors
 from .reduce import sum as sum_
 from .shape import reshape, squeeze
@@ -225,7 +223,7 @@ def _unrecorded(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Ge
     def compute(after: After | None) -> Any:
         return kernels.of(x).conv_forward(x, w, *geometry, b, after, packs)
 
-    if state.unfinished is None or x.dtype != np.float32:
+    if not waits(x):
         return Tensor._made(compute(None), None, 0)
     size = output_size(x.shape[2:], w.shape[2:], *geometry[:3])
     return postponed(compute, (x.shape[0], w.shape[0], *size), x)

@@ -22,7 +22,7 @@ from ..graph import state
 from ..kernels.reference.after import After
 from ..operation import Operation
 from ..tensor import Tensor
-from ..unfinished import postponed
+from ..unfinished import postponed, waits
 from .elementwise import _conj
 from .operands import require_tensors
 from .shape import broadcast_to, permute, reshape, transpose, unsqueeze
@@ -192,7 +192,7 @@ def _unrecorded(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     def compute(after: After | None) -> Any:
         return kernels.of(x).linear(x, w, b, after, packs)
 
-    if state.unfinished is None or x.dtype != np.float32:
+    if not waits(x):
         return Tensor._made(compute(None), None, 0)
     return postponed(compute, (*x.shape[:-1], w.shape[0]), x)
 

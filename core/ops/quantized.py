@@ -24,7 +24,7 @@ from ..graph import state
 from ..kernels.reference.after import After
 from ..kernels.reference.half import widened
 from ..tensor import Tensor
-from ..unfinished import postponed
+from ..unfinished import postponed, waits
 
 INT4_GROUP = 32
 """Terms that share a scale of an int4 weight where nothing else is said; their number is always a multiple of it."""
@@ -140,7 +140,7 @@ def quantized_linear(
             return table.linear_int8(x, w, s, group, b, after)
         return table.linear_bf16(x, w, b, after) if w.dtype == bfloat16 else table.linear(x, w, b, after)
 
-    if state.unfinished is None or x.dtype != np.float32:
+    if not waits(x):
         return Tensor._made(compute(None), None, 0)
     return postponed(compute, (*x.shape[:-1], w.shape[0]), x)
 

@@ -211,7 +211,8 @@ def test_what_it_cannot_read_is_computed_by_kernels(lt: CublasLt) -> None:
 @pytest.mark.parametrize("n", [15, 16])
 def test_what_follows(lt: CublasLt, n: int, activation: str, dtype: str) -> None:
     x, w, bias = on_device((2, 9, 20), dtype), on_device((n, 20), dtype), on_device((n,), dtype)
-    residual, scale, shift = on_device((2, 9, n), dtype), on_device((n,), dtype), on_device((n,), dtype)
+    residual, wide = on_device((2, 9, n), dtype), "float64" if dtype == "float64" else "float32"
+    scale, shift = on_device((n,), wide), on_device((n,), wide)
     for b in (None, bias):
         for after in (
             After(activation=activation), After(None, None, residual, activation), After(scale, shift, residual, activation)

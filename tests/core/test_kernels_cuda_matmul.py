@@ -164,7 +164,7 @@ def test_a_row_alone_has_the_bits_it_has_among_eight() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_what_follows_a_product(activation: str, rows: int, dtype: str) -> None:
     x, w = on_device((2, rows, 20), dtype), on_device((9, 20), dtype)
-    bias, scale, shift = (on_device((9,), dtype) for _ in range(3))
+    bias, scale, shift = (on_device((9,), kind) for kind in (dtype, *["float64" if dtype == "float64" else "float32"] * 2))
     for after in (After(activation=activation), After(scale, shift, on_device((rows, 1), dtype), activation)):
         expected = reference.linear(exact(x), exact(w), exact(bias), After(*map(exact, after[:3]), activation))
         assert difference(kernels.of(x).linear(x, w, bias, after), expected) < 2 * TOLERANCE[dtype]

@@ -278,3 +278,51 @@ def test_copies_of_a_layer_pack_for_themselves() -> None:
         other.bias.zero_()
         assert not other(x).numpy().any()
         assert layer(x).numpy().any()
+
+
+# ---- half precision, on a GPU
+
+_STEPS = {
+    "few rows": (lambda m, x, y: F.relu(m.a(x) + y), lambda: {"a": nn.Linear(24, 9)}, (3, 24), (3, 9)),
+    "rows": (lambda m, x, y: F.gelu(m.a(x) + y), lambda: {"a": nn.Linear(24, 9)}, (20, 24), (20, 9)),
+    "no residual": (lambda m, x, _: F.silu(m.a(x)), lambda: {"a": nn.Linear(24, 9)}, (20, 24), (1,)),
+    "norm": (
+        lambda m, x, y: F.relu6(m.norm(m.a(x)) + y),
+        lambda: {"a": nn.Conv2d(4, 5, 3, bias=False), "norm": _lively(nn.BatchNorm2d(5))},
+        (2, 4, 6, 6),
+        (2, 5, 4, 4),
+    ),
+    "depthwise": (
+        lambda m, x, _: F.silu(m.norm(m.a(x))),
+        lambda: {"a": nn.Conv2d(5, 5, 3, groups=5), "norm": _lively(nn.BatchNorm2d(5))},
+        (2, 5, 6, 6),
+        (1,),
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("case", _STEPS)
+def test_halves_on_a_gpu_wait_and_have_the_bits_of_single_kernels(cuda: str, case: str, dtype: str) -> None:
+    function, layers, shape, other = _STEPS[case]
+    seen = []
+
+    def followed(m: Calls, *given: nyala.Tensor) -> nyala.Tensor:
+        seen.append(type(y := function(m, *given)))
+        return y
+
+    model = Calls(followed, **layers()).eval().to(cuda).to(dtype)
+    x, y = _t(*shape, seed=3).to(cuda).to(dtype), _t(*other, seed=4).to(cuda).to(dtype)
+    with nyala.no_grad():
+        waited, plain = model(x, y), function(model, x, y)
+    assert seen == [Unfinished] and waited.dtype == plain.dtype == x.dtype
+    assert waited.cpu().array.tobytes() == plain.cpu().array.tobytes()
+
+
+def test_a_norm_of_float32_joins_halves_on_a_gpu(cuda: str) -> None:
+    conv, norm = nn.Conv2d(4, 5, 3).to(cuda).to("bfloat16"), _lively(nn.BatchNorm2d(5)).eval().to(cuda)
+    x, kinds = _t(2, 4, 6, 6).to(cuda).to("bfloat16"), []
+    model = Calls(lambda m, x: (kinds.append(type(y := m.norm(m.conv(x)))), y)[1], conv=conv, norm=norm)
+    with nyala.no_grad():
+        assert model(x).cpu().array.tobytes() == norm(conv(x)).cpu().array.tobytes()
+    assert kinds == [Unfinished]

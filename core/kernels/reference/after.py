@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .elementwise import gelu, silu
+from .half import narrowed, widened
 
 ACTIVATIONS = ("none", "relu", "relu6", "gelu", "gelu_tanh", "silu")
 
@@ -13,7 +14,8 @@ class After(NamedTuple):
     """y -> activation(y * scale + shift + residual), after the bias has been added.
 
     Attributes:
-        scale: (channels,), or None for 1; given together with ``shift``. A batch norm in evaluation mode is such a pair.
+        scale: (channels,), or None for 1; given together with ``shift``. A batch norm in evaluation mode is such a pair,
+            float32 for results of half precision.
         shift: (channels,), or None for 0.
         residual: of the result's shape, or None.
         activation: one of ``ACTIVATIONS``.
@@ -32,7 +34,7 @@ def apply(y: Any, after: After | None, axis: int) -> Any:
     if after.scale is not None:
         shape = [1] * y.ndim
         shape[axis] = -1
-        y = y * after.scale.reshape(shape) + after.shift.reshape(shape)
+        y = narrowed(widened(y) * after.scale.reshape(shape) + after.shift.reshape(shape), y.dtype)
     if after.residual is not None:
         y = y + after.residual
     return _activated(y, after.activation)
