@@ -35,19 +35,24 @@ class Unfinished(Tensor):
     """A tensor outside every graph whose array has not been computed; once it has, it is a plain ``Tensor``.
 
     Made by ``postponed``. ``compute(after)`` gives the array.
+
+    Attributes:
+        operand: an array of the result's dtype on its device.
+        channels: the dimension that a scale and a shift run along.
     """
 
     array = _Array()  # no __set__: what is stored in the instance comes first
     _compute: Callable[[After], Any]
     _shape: tuple[int, ...]
-    operand: Any  # an array of the result's dtype on its device
+    operand: Any
+    channels: int
     _after: After
 
     def finish(self) -> Any:
         """Compute the array."""
         array = self._compute(self._after)
         own = self.__dict__
-        for name in ("_compute", "_shape", "operand", "_after"):
+        for name in ("_compute", "_shape", "operand", "channels", "_after"):
             del own[name]
         self.__class__ = Tensor  # type: ignore[assignment]
         self.array = array
@@ -73,7 +78,7 @@ class Unfinished(Tensor):
         return self._then(self._after._replace(activation=name)) if self._after.activation == "none" else None
 
     def _then(self, after: After) -> Unfinished:
-        return _made(self._compute, self._shape, self.operand, after)
+        return _made(self._compute, self._shape, self.operand, self.channels, after)
 
     # ---- what is known before the numbers are
 
@@ -100,9 +105,9 @@ class Unfinished(Tensor):
         return len(self._shape)
 
 
-def _made(compute: Callable[[After], Any], shape: tuple[int, ...], operand: Any, after: After) -> Unfinished:
+def _made(compute: Callable[[After], Any], shape: tuple[int, ...], operand: Any, channels: int, after: After) -> Unfinished:
     t = Unfinished.__new__(Unfinished)
-    t._compute, t._shape, t.operand, t._after = compute, shape, operand, after
+    t._compute, t._shape, t.operand, t.channels, t._after = compute, shape, operand, channels, after
     waiting = state.unfinished
     assert waiting is not None, "nothing may wait outside a forward"
     waiting.append(weakref.ref(t))
@@ -116,15 +121,16 @@ def waits(operand: Any) -> bool:
     return operand.dtype == np.float32 or (operand.dtype.itemsize == 2 and not isinstance(operand, np.ndarray))
 
 
-def postponed(compute: Callable[[After], Any], shape: tuple[int, ...], operand: Any) -> Unfinished:
+def postponed(compute: Callable[[After], Any], shape: tuple[int, ...], operand: Any, channels: int) -> Unfinished:
     """``compute`` put off: for use where it ``waits`` and nothing is recorded.
 
     Args:
         compute: gives the array, what comes after included.
         shape: of the result.
         operand: an array of the result's dtype, on its device.
+        channels: the dimension that a scale and a shift run along.
     """
-    return _made(compute, shape, operand, _NOTHING)
+    return _made(compute, shape, operand, channels, _NOTHING)
 
 
 def finish_all() -> None:

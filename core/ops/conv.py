@@ -226,7 +226,7 @@ def _unrecorded(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Ge
     if not waits(x):
         return Tensor._made(compute(None), None, 0)
     size = output_size(x.shape[2:], w.shape[2:], *geometry[:3])
-    return postponed(compute, (x.shape[0], w.shape[0], *size), x)
+    return postponed(compute, (x.shape[0], w.shape[0], *size), x, 1)
 
 
 @in_low_precision

@@ -194,7 +194,7 @@ def _unrecorded(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
     if not waits(x):
         return Tensor._made(compute(None), None, 0)
-    return postponed(compute, (*x.shape[:-1], w.shape[0]), x)
+    return postponed(compute, (*x.shape[:-1], w.shape[0]), x, x.ndim - 1)
 
 
 @in_low_precision

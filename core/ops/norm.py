@@ -232,6 +232,8 @@ def _evaluated(
 
 def _joined(input: Unfinished, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
     """The norm as a part of the product that it follows; None where it does not fit."""
+    if input.channels != 1:
+        return None
     arrays = [None if t is None else t.array for t in (weight, bias, mean, var)]
     wide = np.float32 if input.dtype.itemsize == 2 else input.dtype
     if any(a is not None and a.dtype not in (input.dtype, wide) for a in arrays):

@@ -142,7 +142,7 @@ def quantized_linear(
 
     if not waits(x):
         return Tensor._made(compute(None), None, 0)
-    return postponed(compute, (*x.shape[:-1], w.shape[0]), x)
+    return postponed(compute, (*x.shape[:-1], w.shape[0]), x, x.ndim - 1)
 
 
 def kind_of(weight: Tensor) -> str:

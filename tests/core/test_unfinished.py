@@ -55,6 +55,16 @@ CHAINS = {
     "residual of another shape": (lambda m, x: m.fc(x) + x[:1], {"fc": lambda: nn.Linear(12, 12)}, (3, 12)),
     "residual twice": (lambda m, x: m.fc(x) + x + x, {"fc": lambda: nn.Linear(12, 12)}, (3, 12)),
     "itself twice": (lambda m, x: (y := m.fc(x)) + y, {"fc": lambda: nn.Linear(12, 12)}, (3, 12)),
+    "norm of another dimension": (
+        lambda m, x: F.relu(m.norm(m.fc(x))),
+        {"fc": lambda: nn.Linear(12, 5), "norm": lambda: _lively(nn.BatchNorm1d(5)).eval()},
+        (3, 5, 12),
+    ),
+    "norm of another size": (
+        lambda m, x: m.norm(m.fc(x)),
+        {"fc": lambda: nn.Linear(12, 7), "norm": lambda: _lively(nn.BatchNorm1d(5)).eval()},
+        (3, 5, 12),
+    ),
     "two that wait": (
         lambda m, x: F.relu(m.a(x) + m.b(x)),
         {"a": lambda: nn.Linear(12, 9), "b": lambda: nn.Linear(12, 9)},
