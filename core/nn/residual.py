@@ -49,7 +49,7 @@ def add_normed(stream: Tensor, part: Tensor, drop: Module, norm: Module) -> tupl
 
 
 def _in_one_kernel(stream: Tensor, part: Tensor, drop: Module, norm: Module) -> bool:
-    if isinstance(stream.array, np.ndarray) or (type(part) is Unfinished and part.dtype == stream.dtype):
+    if (type(part) is Unfinished and part.dtype == stream.dtype) or isinstance(stream.array, np.ndarray):
         return False  # the product before takes the stream along
     if type(drop) is not Dropout or type(norm) not in (LayerNorm, RMSNorm) or not (_as_written(drop) and _as_written(norm)):
         return False
