@@ -32,6 +32,7 @@ KERNELS |= {
     "log_softmax_backward": ".norm.softmax:log_softmax_backward",
     "cross_entropy": ".norm.cross_entropy:cross_entropy",
     "cross_entropy_backward": ".norm.cross_entropy:cross_entropy_backward",
+    "ctc_loss_backward": ".norm.ctc:ctc_loss_backward",
     "attention": ".attention.attention:attention",
     "attention_backward": ".attention.backward:attention_backward",
     "gated_step": ".decoding.gated:gated_step",

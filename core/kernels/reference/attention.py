@@ -9,7 +9,7 @@ import numpy as np
 from ...devices import module_of
 from .dropout import dropout as drop
 from .half import widened
-from .linalg import matmul
+from .linalg import Product, matmul
 
 __all__ = ["attention", "attention_backward"]
 
@@ -30,22 +30,30 @@ def attention(
 
     ``statistics``: (2, B, H, L), the largest score of each query, 0 where it sees nothing, and its sum of exp(score - that).
     """
-    weights, largest, total = _weights(q, k, scale, allowed, mask, start)
+    return attention_by(matmul, q, k, v, scale, allowed, mask, start, dropout, statistics)
+
+
+def attention_by(
+    product: Product, q: Any, k: Any, v: Any, scale: float, allowed: Any, mask: Any, start: Any,
+    dropout: tuple[float, tuple[int, int]] | None, statistics: bool,
+) -> tuple[Any, Any]:  # fmt: skip
+    """``attention``; ``product`` multiplies matrices."""
+    weights, largest, total = _weights(product, q, k, scale, allowed, mask, start)
     if dropout is not None:
         weights = drop(weights, *dropout)
     found = module_of(q).stack([largest[..., 0], total[..., 0]]) if statistics else None
-    return _mixed(weights, _shared(v, q.shape[1])), found
+    return _mixed(product, weights, _shared(v, q.shape[1])), found
 
 
-def _mixed(weights: Any, v: Any) -> Any:
+def _mixed(product: Product, weights: Any, v: Any) -> Any:
     """weights @ v, where a weight of 0 takes nothing from its value, be it infinite or not a number."""
     xp = module_of(v)
     wide, used = widened(v), (weights != 0).astype(np.float32)
     finite = xp.isfinite(wide)
     if bool(finite.all()):
-        return matmul(weights, v)
-    out = matmul(weights, xp.where(finite, v, v.dtype.type(0)))
-    none, high, low = (xp.matmul(used, what.astype(np.float32)) > 0 for what in (xp.isnan(wide), wide == np.inf, wide == -np.inf))
+        return product(weights, v)
+    out = product(weights, xp.where(finite, v, v.dtype.type(0)))
+    none, high, low = (product(used, what.astype(np.float32)) > 0 for what in (xp.isnan(wide), wide == np.inf, wide == -np.inf))
     for where, value in ((high, np.inf), (low, -np.inf), (none | (high & low), np.nan)):
         out = xp.where(where & ~xp.isnan(out), out.dtype.type(value), out)
     return out
@@ -56,10 +64,10 @@ def _shared(t: Any, heads: int) -> Any:
     return t if t.shape[1] == heads else t.repeat(heads // t.shape[1], axis=1)
 
 
-def _weights(q: Any, k: Any, scale: float, allowed: Any, mask: Any, start: Any) -> tuple[Any, Any, Any]:
+def _weights(product: Product, q: Any, k: Any, scale: float, allowed: Any, mask: Any, start: Any) -> tuple[Any, Any, Any]:
     """The softmax (B, H, L, S) in the dtype of q, its largest scores, and its sums, (B, H, L, 1)."""
     xp = module_of(q)
-    scores = widened(matmul(q, _shared(k, q.shape[1]).swapaxes(-1, -2)))
+    scores = widened(product(q, _shared(k, q.shape[1]).swapaxes(-1, -2)))
     scores = scores * scores.dtype.type(scale)
     if mask is not None:
         scores = scores + widened(mask)
@@ -81,15 +89,23 @@ def attention_backward(
     start: int | None = None, dropout: tuple[float, tuple[int, int]] | None = None,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     """Gradients of q, k and v, from what ``attention`` was given and gave; the weights are computed anew."""
+    return attention_backward_by(matmul, grad, q, k, v, scale, allowed, mask, start, dropout)
+
+
+def attention_backward_by(
+    product: Product, grad: Any, q: Any, k: Any, v: Any, scale: float, allowed: Any, mask: Any, start: int | None,
+    dropout: tuple[float, tuple[int, int]] | None,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """``attention_backward``; ``product`` multiplies matrices."""
     heads = q.shape[1]
-    weights = _weights(q, k, scale, allowed, mask, start)[0]
+    weights = _weights(product, q, k, scale, allowed, mask, start)[0]
     dropped = weights if dropout is None else drop(weights, *dropout)
-    gw = widened(matmul(grad, _shared(v, heads).swapaxes(-1, -2)))
+    gw = widened(product(grad, _shared(v, heads).swapaxes(-1, -2)))
     along = widened(dropped) * gw
     gs = (along - widened(weights) * along.sum(axis=-1, keepdims=True)) * along.dtype.type(scale)
     gs = gs.astype(q.dtype, copy=False)
-    gq = matmul(gs, _shared(k, heads))
-    return gq, _gathered(matmul(gs.swapaxes(-1, -2), q), k), _gathered(matmul(dropped.swapaxes(-1, -2), grad), v)
+    gq = product(gs, _shared(k, heads))
+    return gq, _gathered(product(gs.swapaxes(-1, -2), q), k), _gathered(product(dropped.swapaxes(-1, -2), grad), v)
 
 
 def _gathered(g: Any, t: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from ...devices import module_of
 from .after import After, apply
 from .half import in_float32
+from .linalg import Product, matmul
 from .windows import Pads, Size, output_size, padded, padded_size, taps, unpadded
 
 __all__ = ["conv_forward", "conv_input_grad", "conv_weight_grad"]
@@ -42,10 +43,18 @@ def conv_forward(
 
     ``packs`` belongs to the weight and lives until the weight changes: a kernel may keep its own layout of it there.
     """
+    return forward_by(matmul, x, w, stride, padding, dilation, groups, bias, after)
+
+
+def forward_by(
+    product: Product, x: Any, w: Any, stride: Size, padding: Pads, dilation: Size, groups: int, bias: Any, after: After | None
+) -> Any:
+    """``conv_forward``; ``product`` multiplies matrices."""
     xp = module_of(x)
     out = output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
     n, o, inner = x.shape[0], w.shape[0], w.shape[1]
-    product = xp.multiply if inner == 1 else xp.matmul  # with one channel a group there is nothing to sum
+    if inner == 1:
+        product = xp.multiply  # with one channel a group there is nothing to sum
     y = xp.zeros((n, groups, o // groups, math.prod(out)), x.dtype)
     for matrix, window in zip(_by_tap(w, groups), taps(padded(x, padding), w.shape[2:], stride, dilation, out), strict=True):
         y += product(matrix, window.reshape(n, groups, inner, math.prod(out)))
@@ -56,11 +65,19 @@ def conv_forward(
 @in_float32
 def conv_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
     """The gradient of ``x``, of shape ``input_shape``, from the gradient ``g`` of the result: a transposed convolution."""
+    return input_grad_by(matmul, g, w, input_shape, stride, padding, dilation, groups)
+
+
+def input_grad_by(
+    product: Product, g: Any, w: Any, input_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int
+) -> Any:
+    """``conv_input_grad``; ``product`` multiplies matrices."""
     xp = module_of(g)
     n, out, inner = g.shape[0], g.shape[2:], w.shape[1]
     grad = g.reshape(n, groups, w.shape[0] // groups, math.prod(out))
     wide = xp.zeros((*input_shape[:2], *padded_size(input_shape[2:], padding)), g.dtype)
-    product = xp.multiply if w.shape[0] == groups else xp.matmul
+    if w.shape[0] == groups:
+        product = xp.multiply
     for matrix, window in zip(_by_tap(w, groups), taps(wide, w.shape[2:], stride, dilation, out), strict=True):
         window += product(matrix.swapaxes(-1, -2), grad).reshape(n, groups * inner, *out)
     return unpadded(wide, padding)
@@ -69,12 +86,19 @@ def conv_input_grad(g: Any, w: Any, input_shape: Size, stride: Size, padding: Pa
 @in_float32
 def conv_weight_grad(g: Any, x: Any, weight_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int) -> Any:
     """The gradient of ``w``, of shape ``weight_shape``, from the gradient ``g`` of the result and the input ``x``."""
+    return weight_grad_by(matmul, g, x, weight_shape, stride, padding, dilation, groups)
+
+
+def weight_grad_by(
+    product: Product, g: Any, x: Any, weight_shape: Size, stride: Size, padding: Pads, dilation: Size, groups: int
+) -> Any:
+    """``conv_weight_grad``; ``product`` multiplies matrices."""
     xp = module_of(g)
     n, out, kernel = g.shape[0], g.shape[2:], weight_shape[2:]
     o, inner = weight_shape[0] // groups, weight_shape[1]
     grad = g.reshape(n, groups, o, math.prod(out))
     parts = [
-        xp.matmul(grad, window.reshape(n, groups, inner, math.prod(out)).swapaxes(-1, -2)).sum(0)
+        product(grad, window.reshape(n, groups, inner, math.prod(out)).swapaxes(-1, -2)).sum(0)
         for window in taps(padded(x, padding), kernel, stride, dilation, out)
     ]
     return xp.ascontiguousarray(xp.stack(parts, -1).reshape(weight_shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from ...devices import module_of
 from .after import After, apply
 
 __all__ = ["linear", "matmul"]
+
+Product = Callable[[Any, Any], Any]
+"""What multiplies matrices as ``matmul``: a backend hands its own to the functions whose names end in ``_by``."""
 
 
 def matmul(a: Any, b: Any) -> Any:

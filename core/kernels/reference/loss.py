@@ -8,6 +8,7 @@ import numpy as np
 
 from ...devices import module_of
 from .half import widened
+from .linalg import Product, matmul
 from .softmax import log_softmax
 
 __all__ = [
@@ -162,6 +163,14 @@ def ctc_loss_backward(
     grad: Any, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int, loss: Any, alpha: Any
 ) -> Any:
     """Gradient of the log-probabilities from the gradient of each sample's loss (N,). An infinite loss gives 0."""
+    return ctc_loss_backward_by(matmul, grad, log_probs, targets, input_lengths, target_lengths, blank, loss, alpha)
+
+
+def ctc_loss_backward_by(
+    product: Product, grad: Any, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int, loss: Any,
+    alpha: Any,
+) -> Any:  # fmt: skip
+    """``ctc_loss_backward``; ``product`` multiplies matrices."""
     xp, lp = module_of(log_probs), widened(log_probs)
     labels, skip = _labels_of(xp, targets, blank)
     emitted = xp.take_along_axis(lp, xp.broadcast_to(labels, (lp.shape[0], *labels.shape)), 2)
@@ -181,7 +190,7 @@ def ctc_loss_backward(
         beta = xp.where((t == input_lengths - 1)[:, None], start, xp.where((t < input_lengths)[:, None], moved, -np.inf))
         occupied = xp.exp(alpha[t] + beta + shift[:, None]) * (-scale[:, None])
         # a position that cannot be reached has exp(-inf) = 0 here; one product a frame adds equal labels up in a fixed order
-        out[t] = xp.matmul(occupied[:, None, :], one_hot)[:, 0]
+        out[t] = product(occupied[:, None, :], one_hot)[:, 0]
     return xp.where(finite[None, :, None], out, 0).astype(log_probs.dtype, copy=False)
 
 

@@ -20,10 +20,10 @@ from ...reference.half import is_half, widened
 from ..lanes.pointers import floats, hold
 from ..lanes.simd import fma, load_at, splat, store_at
 from ..matrix.gemm import block, pack_part, packed_size
+from ..matrix.matmul import matmul
 from ..matrix.microkernel import COLUMNS
 from ..running.compiled import EXACT, any_layout, njit
 from ..running.parallel import parallel_for
-from ..running.threads import single_threaded_blas
 from .masks import ROW, add_mask, fill_dropout, fill_mask
 from .parts import (
     BYTES,
@@ -232,8 +232,7 @@ def attention(
         out, found = attention(*wide, start, dropout, statistics)
         return out.astype(q.dtype), found
     if not suits(q, k, v, mask):
-        single_threaded_blas()
-        return reference.attention(q, k, v, scale, allowed, mask, start, dropout, statistics)
+        return reference.attention_by(matmul, q, k, v, scale, allowed, mask, start, dropout, statistics)
     batch, heads, length, _ = q.shape
     out = np.empty((batch, length, heads, v.shape[3]), _f).transpose(0, 2, 1, 3)
     found = np.empty((2, batch, heads, length), _f) if statistics else None

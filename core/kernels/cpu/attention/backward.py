@@ -18,10 +18,10 @@ from ..lanes.pointers import floats, hold
 from ..lanes.simd import add, fma, load_at, multiply, splat, store_at, subtract
 from ..lanes.simd_math import exp, where_less
 from ..matrix.gemm import block, pack_part
+from ..matrix.matmul import matmul
 from ..matrix.microkernel import COLUMNS
 from ..running.compiled import EXACT, any_layout, njit
 from ..running.parallel import parallel_for
-from ..running.threads import single_threaded_blas
 from .attention import DROP, FOUR, MARKS, WRITTEN, drop_of, masks, shape_of, stretched, suits
 from .masks import ROW, add_mask, fill_dropout, fill_mask
 from .parts import (
@@ -204,8 +204,7 @@ def attention_backward(
         gq, gk, gv = attention_backward(*wide, statistics, scale, allowed, added, start, dropout)  # type: ignore[call-arg]
         return gq.astype(q.dtype), gk.astype(q.dtype), gv.astype(q.dtype)
     if not suits(q, k, v, mask, grad, out, statistics):
-        single_threaded_blas()
-        return reference.attention_backward(grad, q, k, v, out, statistics, scale, allowed, mask, start, dropout)
+        return reference.attention_backward_by(matmul, grad, q, k, v, scale, allowed, mask, start, dropout)
     gq, gk, gv = (np.empty((n, rows, h, c), _f).transpose(0, 2, 1, 3) for n, h, rows, c in (q.shape, k.shape, v.shape))
     found = np.ascontiguousarray(statistics)
     _backward(

@@ -18,8 +18,8 @@ from ...reference.after import After, apply
 from ...reference.half import in_float32
 from ...reference.windows import Pads, Size, output_size
 from ..matrix.after import suits
+from ..matrix.matmul import matmul
 from ..matrix.microkernel import COLUMNS
-from ..running.threads import single_threaded_blas
 from . import dense
 from .layout import channels_first, channels_last
 
@@ -107,15 +107,9 @@ def _winograd_pays(channels: Size, out: Size) -> bool:
     return COLUMNS % 16 == 0 and min(channels) > 3 and height * width >= max(16, 8 * tiles)
 
 
-def _by_reference(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """Its products are NumPy's: their bits, too, must not depend on the number of threads."""
-
-    @functools.wraps(kernel)
-    def call(*arguments: Any) -> Any:
-        single_threaded_blas()
-        return kernel(*arguments)
-
-    return call
+def _reference_forward(*arguments: Any) -> Any:
+    *common, _ = arguments  # no layout of the weight is kept
+    return reference.forward_by(matmul, *common)
 
 
 def _grouped_forward(*arguments: Any) -> Any:
@@ -136,7 +130,11 @@ def _grouped_weight_grad(*arguments: Any) -> Any:
     return grouped.weight_grad(*arguments)
 
 
-_REFERENCE = Way(*[_by_reference(k) for k in (reference.conv_forward, reference.conv_input_grad, reference.conv_weight_grad)])
+_REFERENCE = Way(
+    _reference_forward,
+    functools.partial(reference.input_grad_by, matmul),
+    functools.partial(reference.weight_grad_by, matmul),
+)
 _WAYS = {
     "dense": Way(dense.forward, dense.input_grad, dense.weight_grad),
     "winograd": Way(_winograd_forward, _winograd_input_grad, _winograd_weight_grad),

@@ -1,24 +1,12 @@
-"""How many threads kernels use, and NumPy's BLAS kept to one where a kernel calls it."""
+"""How many threads kernels use."""
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import math
 import os
-import re
 import sys
 
 from ....errors import ArgumentError
-
-_SETTERS = (
-    "scipy_openblas_set_num_threads64_",
-    "scipy_openblas_set_num_threads",
-    "openblas_set_num_threads64_",
-    "openblas_set_num_threads",
-    "MKL_Set_Num_Threads",
-    "bli_thread_set_num_threads",
-)
 
 _CONTAINER = "/sys/fs/cgroup/"
 _QUOTAS = (("cpu.max", "cpu.max"), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))  # versions 2 and 1
@@ -50,35 +38,3 @@ def _cores_of_container() -> int:
         if granted not in ("max", "-1"):
             return math.ceil(int(granted) / int(each))
     return sys.maxsize
-
-
-@functools.lru_cache(maxsize=1)
-def single_threaded_blas() -> str | None:
-    """Keep NumPy's BLAS to one thread from now on; gives the name of the setter found, or None.
-
-    Where no setter is found the environment's own setting stays, and equal bits then need the same thread count.
-    """
-    for path in _loaded_libraries():
-        try:
-            library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD if hasattr(os, "RTLD_NOLOAD") else 0)
-        except OSError:
-            continue  # listed by the system, but not a library that can be asked
-        for name in _SETTERS:
-            setter = getattr(library, name, None)
-            if setter is not None:
-                setter(1)
-                return name
-    return None
-
-
-def _loaded_libraries() -> list[str]:
-    """Shared libraries of this process that look like a BLAS."""
-    try:
-        with open("/proc/self/maps") as maps:
-            paths = {line.split(maxsplit=5)[5].strip() for line in maps if line.count(" ") >= 5 and "/" in line}
-    except OSError:
-        import numpy as np
-
-        folder = os.path.join(os.path.dirname(np.__file__), os.pardir, "numpy.libs")
-        paths = {os.path.join(folder, f) for f in os.listdir(folder)} if os.path.isdir(folder) else set()
-    return sorted(p for p in paths if re.search(r"blas|mkl_rt|blis", os.path.basename(p), re.IGNORECASE))
