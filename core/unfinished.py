@@ -1,9 +1,10 @@
 """Products and convolutions that wait for what comes after them.
 
 Inside a module's forward, with no graph recorded, ``linear`` and the convolutions give an ``Unfinished`` tensor: its array is
-computed when somebody reads it. A batch norm in evaluation mode, a residual and an activation that follow join it instead, and
-the kernel does them while the result is in the cache. The numbers are the same, bit for bit, and models are written as always;
-in half precision too, where each step rounds, but for what cuBLASLt and cuDNN do along with a product: they round once.
+computed when somebody reads it. A batch norm in evaluation mode or a factor for each feature, a residual and an activation that
+follow join it instead, and the kernel does them while the result is in the cache. The numbers are the same, bit for bit, and
+models are written as always; in half precision too, where each step rounds, but for what cuBLASLt and cuDNN do along with a
+product: they round once.
 
 Nothing waits longer than the outermost forward: ``finish_all`` runs when it ends, and before any write in place.
 """
@@ -63,6 +64,15 @@ class Unfinished(Tensor):
         if self._after is not _NOTHING:
             return None
         return self._then(After(scale, shift))
+
+    def with_factors(self, factors: Tensor) -> Unfinished | None:
+        """The result times a number for each place of its last dimension, (channels,); None where that does not fit."""
+        if self._after is not _NOTHING or self.channels != len(self._shape) - 1 or factors.shape != self._shape[-1:]:
+            return None
+        if factors.dtype != self.dtype or factors.device != self.device or (state.grad and factors.requires_grad):
+            return None
+        wide = factors.array.astype(np.float32) if self.dtype.itemsize == 2 else factors.array
+        return self._then(After(wide))
 
     def with_residual(self, other: Tensor) -> Unfinished | None:
         """The result plus ``other``; None where it does not fit, or an activation comes before."""

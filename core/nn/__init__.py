@@ -43,11 +43,12 @@ from .activation import (
     Threshold,
 )
 from .attention import MultiheadAttention
-from .blocks import MLP, Attention, LayerScale, TransformerBlock
+from .blocks import MLP, Attention, TransformerBlock
 from .container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, DropPath
 from .embedding import Embedding
+from .layer_scale import LayerScale
 from .linear import Bilinear, Linear
 from .loss import (
     BCELoss,

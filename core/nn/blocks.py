@@ -12,19 +12,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .. import create
 from ..errors import ArgumentError, ShapeError, did_you_mean
 from ..ops.attention import attend, join_heads, split_heads
 from ..tensor import Tensor
 from .activation import activation, gated
 from .dropout import Dropout, DropPath
 from .gated_step import take_step
+from .layer_scale import LayerScale
 from .linear import Linear
 from .module import Module
 from .norm import LayerNorm
-from .parameter import Parameter
 from .positions import KVCache, Position, placed
-from .residual import add_dropped, add_normed
+from .residual import add_damped, add_dropped, add_normed
 
 ATTENTION_NAMES = {
     **{role: role for role in ("q", "k", "v", "qkv", "q_norm", "k_norm", "attn_drop")},
@@ -279,18 +278,6 @@ class MLP(Module):
         return self.part(self, x)
 
 
-class LayerScale(Module):
-    """A learnt factor for each feature (Touvron et al., arXiv:2103.17239); ``name`` is what checkpoints call it."""
-
-    def __init__(self, dim: int, init_values: float = 1e-5, name: str = "gamma") -> None:
-        super().__init__()
-        self.name = name
-        self.register_parameter(name, Parameter(create.ones(dim) * init_values))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * getattr(self, self.name)
-
-
 class TransformerBlock(Module):
     """Attention and feed-forward network, each with a residual, a norm, and what regularises it.
 
@@ -363,15 +350,23 @@ class TransformerBlock(Module):
         for (n, compute), (following, _) in itertools.pairwise(stages):
             x, normed = self._added_normed(x, n, compute(normed), self._layer(f"norm{following}"))
         n, compute = stages[-1]
-        part = compute(normed)
-        return x + self._damped(n, part) if self._damps(n) else add_dropped(x, part, self._layer(f"drop{n}"))
+        return self._added(x, n, compute(normed))
 
     def _added_normed(self, x: Tensor, n: str, part: Tensor, norm: Module) -> tuple[Tensor, Tensor]:
         """``x`` plus a part's result, damped, and the norm of it."""
         if not self._damps(n):
             return add_normed(x, part, self._layer(f"drop{n}"), norm)
-        x = x + self._damped(n, part)
+        x = self._added(x, n, part)
         return x, norm(x)
+
+    def _added(self, x: Tensor, n: str, part: Tensor) -> Tensor:
+        """``x`` plus a part's result, damped."""
+        if not self._damps(n):
+            return add_dropped(x, part, self._layer(f"drop{n}"))
+        *before, last = self._damping(n)
+        for layer in before:
+            part = layer(part)
+        return add_damped(x, part, last)
 
     def _damps(self, n: str) -> bool:
         """Whether more than dropout damps the part's result."""
@@ -401,10 +396,14 @@ class TransformerBlock(Module):
         return self._through(x, [*stages, ("2", lambda t: self.mlp_part(self, t))])
 
     def _damped(self, n: str, x: Tensor) -> Tensor:
-        for role in (f"post_norm{n}", f"drop{n}", f"ls{n}", f"drop_path{n}"):
-            if role in self.layers_part:
-                x = self._layer(role)(x)
+        for layer in self._damping(n):
+            x = layer(x)
         return x
+
+    def _damping(self, n: str) -> list[Module]:
+        """The layers that a part's result goes through before it is added."""
+        roles = [role for role in (f"post_norm{n}", f"drop{n}", f"ls{n}", f"drop_path{n}") if role in self.layers_part]
+        return [self._layer(role) for role in roles]
 
 
 def _check_stream(x: Tensor, dim: int) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 from ..graph import state
 from ..ops.add_norm import add_layer_norm, add_rms_norm
 from ..ops.dropout import add_dropout
+from ..ops.scaled import add_scaled
 from ..tensor import Tensor
 from ..unfinished import Unfinished
 from .dropout import Dropout
+from .layer_scale import LayerScale
 from .module import Module
 from .norm import LayerNorm, RMSNorm
 
@@ -28,6 +30,27 @@ def add_dropped(stream: Tensor, part: Tensor, drop: Module) -> Tensor:
     if not plain or isinstance(stream.array, np.ndarray) or stream.shape != part.shape or stream.dtype != part.dtype:
         return stream + drop(part)
     return add_dropout(stream, part, drop.p)  # type: ignore[attr-defined]  # it is a Dropout
+
+
+def add_damped(stream: Tensor, part: Tensor, last: Module) -> Tensor:
+    """``stream + last(part)``: in one kernel on a GPU, where ``last`` is a plain ``LayerScale``, or a ``Dropout`` at work.
+
+    Example:
+        >>> import nyala
+        >>> add_damped(nyala.ones(2), nyala.ones(2), LayerScale(2, 0.5))
+        tensor([1.5000, 1.5000], grad_fn=<AddBackward>)
+    """
+    if type(last) is not LayerScale or not _as_written(last) or isinstance(stream.array, np.ndarray) or type(part) is Unfinished:
+        return add_dropped(stream, part, last)
+    scale = getattr(last, last.name)
+    if stream.shape != part.shape or stream.dtype != scale.dtype or not _widens(part.dtype, stream.dtype):
+        return stream + last(part)
+    return add_scaled(stream, part.to(stream.dtype), scale)
+
+
+def _widens(dtype: np.dtype[Any], to: np.dtype[Any]) -> bool:
+    """Whether numbers of a part are added to such a stream as they are, or as autocast has them: halves to float32."""
+    return dtype == to or (to == np.float32 and dtype.itemsize == 2)
 
 
 def add_normed(stream: Tensor, part: Tensor, drop: Module, norm: Module) -> tuple[Tensor, Tensor]:
@@ -59,7 +82,7 @@ def _in_one_kernel(stream: Tensor, part: Tensor, drop: Module, norm: Module) -> 
     if any(p is not None and p.dtype != stream.dtype for p in (layer.weight, getattr(layer, "bias", None))):
         return False
     single = stream.dtype == np.float32  # as autocast has streams, whose norms it computes in float32
-    return (part.dtype == stream.dtype and (single or state.autocast is None)) or (single and part.dtype.itemsize == 2)
+    return _widens(part.dtype, stream.dtype) and (single or state.autocast is None)
 
 
 def _as_written(layer: Module) -> bool:

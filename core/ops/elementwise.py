@@ -228,6 +228,8 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
 
 def mul(input: Any, other: Any) -> Tensor:
     """input * other, shapes broadcast."""
+    if type(input) is Unfinished and isinstance(other, Tensor) and (scaled := input.with_factors(other)) is not None:
+        return scaled
     return Mul().apply(*operands(input, other, "mul"))
 
 

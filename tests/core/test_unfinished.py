@@ -44,6 +44,12 @@ def _lively(norm: nn.Module) -> nn.Module:
     return norm
 
 
+def _factors(size: int) -> nn.LayerScale:
+    layer = nn.LayerScale(size)
+    layer.gamma.array[...] = _array(size, seed=11)
+    return layer
+
+
 CHAINS = {
     "linear": (lambda m, x: m.fc(x), {"fc": lambda: nn.Linear(12, 20)}, (5, 12)),
     "linear gelu": (lambda m, x: F.gelu(m.fc(x)), {"fc": lambda: nn.Linear(12, 20)}, (5, 12)),
@@ -55,6 +61,37 @@ CHAINS = {
     "residual of another shape": (lambda m, x: m.fc(x) + x[:1], {"fc": lambda: nn.Linear(12, 12)}, (3, 12)),
     "residual twice": (lambda m, x: m.fc(x) + x + x, {"fc": lambda: nn.Linear(12, 12)}, (3, 12)),
     "itself twice": (lambda m, x: (y := m.fc(x)) + y, {"fc": lambda: nn.Linear(12, 12)}, (3, 12)),
+    "factors": (lambda m, x: m.scale(m.fc(x)), {"fc": lambda: nn.Linear(12, 20), "scale": lambda: _factors(20)}, (30, 12)),
+    "factors residual": (
+        lambda m, x: x + m.scale(m.fc(x)),
+        {"fc": lambda: nn.Linear(12, 12), "scale": lambda: _factors(12)},
+        (3, 4, 12),
+    ),
+    "factors of a product of few rows": (
+        lambda m, x: F.relu(m.scale(m.fc(x)) + x),
+        {"fc": lambda: nn.Linear(512, 512), "scale": lambda: _factors(512)},
+        (2, 512),
+    ),
+    "factors twice": (
+        lambda m, x: m.scale(m.scale(m.fc(x))),
+        {"fc": lambda: nn.Linear(12, 20), "scale": lambda: _factors(20)},
+        (5, 12),
+    ),
+    "factors after an activation": (
+        lambda m, x: m.scale(F.relu(m.fc(x))),
+        {"fc": lambda: nn.Linear(12, 20), "scale": lambda: _factors(20)},
+        (5, 12),
+    ),
+    "factors of a convolution's last dimension": (
+        lambda m, x: m.scale(m.conv(x)),
+        {"conv": lambda: nn.Conv2d(4, 7, 3, padding=1), "scale": lambda: _factors(7)},
+        (2, 4, 9, 7),
+    ),
+    "one factor": (
+        lambda m, x: m.fc(x) * m.scale.gamma,
+        {"fc": lambda: nn.Linear(12, 20), "scale": lambda: _factors(1)},
+        (5, 12),
+    ),
     "norm of another dimension": (
         lambda m, x: F.relu(m.norm(m.fc(x))),
         {"fc": lambda: nn.Linear(12, 5), "norm": lambda: _lively(nn.BatchNorm1d(5)).eval()},
@@ -140,6 +177,18 @@ def test_what_waits_knows_its_shape_and_is_computed_once() -> None:
     with nyala.no_grad():
         Calls(look, fc=nn.Linear(3, 5))(_t(2, 3))
     assert seen == [(Unfinished, (2, 5), np.float32, 2, "cpu", 5, 2), (True, nyala.Tensor)]
+
+
+def test_a_layer_scale_joins_the_product_before_it() -> None:
+    kinds = []
+    layers = {"fc": nn.Linear(3, 5), "scale": _factors(5)}
+    model = Calls(lambda m, x: (kinds.append(type(y := m.scale(m.fc(x)))), y)[1], **layers)
+    with nyala.no_grad():
+        model(_t(2, 3))
+    for p in model.fc.parameters():
+        p.requires_grad_(False)
+    assert model(_t(2, 3)).requires_grad, "its factors are learnt"
+    assert kinds == [Unfinished, nyala.Tensor]
 
 
 def test_nothing_waits_outside_a_module_or_where_a_graph_is_recorded() -> None:
@@ -296,6 +345,12 @@ _STEPS = {
     "few rows": (lambda m, x, y: F.relu(m.a(x) + y), lambda: {"a": nn.Linear(24, 9)}, (3, 24), (3, 9)),
     "rows": (lambda m, x, y: F.gelu(m.a(x) + y), lambda: {"a": nn.Linear(24, 9)}, (20, 24), (20, 9)),
     "no residual": (lambda m, x, _: F.silu(m.a(x)), lambda: {"a": nn.Linear(24, 9)}, (20, 24), (1,)),
+    "factors": (
+        lambda m, x, y: y + m.scale(m.a(x)),
+        lambda: {"a": nn.Linear(24, 9), "scale": _factors(9)},
+        (20, 24),
+        (20, 9),
+    ),
     "norm": (
         lambda m, x, y: F.relu6(m.norm(m.a(x)) + y),
         lambda: {"a": nn.Conv2d(4, 5, 3, bias=False), "norm": _lively(nn.BatchNorm2d(5))},

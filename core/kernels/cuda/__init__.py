@@ -11,6 +11,8 @@ KERNELS: dict[str, str] = {
     "add_norm": ".add_norm:add_norm",
     "add_norm_backward": ".add_norm:add_norm_backward",
     "add_rows": ".index:add_rows",
+    "add_scaled": ".scaled:add_scaled",
+    "add_scaled_backward": ".scaled:add_scaled_backward",
     "append": ".positions:append",
     "attention": ".cudnn_attention:attention",
     "attention_backward": ".cudnn_attention:attention_backward",

@@ -24,7 +24,7 @@ template <class T> struct After {
   int activation;
   __device__ __forceinline__ Wide<T> operator()(Wide<T> v, int64 place, int column) const {
     if (bias) v += read(bias[column]);
-    if (scale) v = narrowed(v) * scale[column] + shift[column];
+    if (scale) v = shift ? narrowed(v) * scale[column] + shift[column] : rounded(narrowed(v) * scale[column]);
     if (residual) v = narrowed(v) + read(residual[place]);
     return activation == NONE ? v : activated(narrowed(v), activation);
   }

@@ -11,7 +11,7 @@ from typing import Any
 
 _FAMILIES = (
     "elementwise", "gates", "reduce", "linalg", "index", "random", "conv", "pool", "spatial", "softmax", "norm", "dropout",
-    "add_norm", "loss", "fft", "recurrent", "optim", "optim_scaled", "attention", "positions", "quantized", "decoding",
+    "add_norm", "scaled", "loss", "fft", "recurrent", "optim", "optim_scaled", "attention", "positions", "quantized", "decoding",
     "pictures", "filter_taps", "iir",
 )  # fmt: skip
 

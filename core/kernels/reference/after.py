@@ -14,9 +14,8 @@ class After(NamedTuple):
     """y -> activation(y * scale + shift + residual), after the bias has been added.
 
     Attributes:
-        scale: (channels,), or None for 1; given together with ``shift``. A batch norm in evaluation mode is such a pair,
-            float32 for results of half precision.
-        shift: (channels,), or None for 0.
+        scale: (channels,), or None for 1; float32 for results of half precision, as ``shift`` is.
+        shift: (channels,), or None for 0; there is none without a scale. A batch norm in evaluation mode is both.
         residual: of the result's shape, or None.
         activation: one of ``ACTIVATIONS``.
     """
@@ -34,7 +33,8 @@ def apply(y: Any, after: After | None, axis: int) -> Any:
     if after.scale is not None:
         shape = [1] * y.ndim
         shape[axis] = -1
-        y = narrowed(widened(y) * after.scale.reshape(shape) + after.shift.reshape(shape), y.dtype)
+        scaled = widened(y) * after.scale.reshape(shape)
+        y = narrowed(scaled if after.shift is None else scaled + after.shift.reshape(shape), y.dtype)
     if after.residual is not None:
         y = y + after.residual
     return _activated(y, after.activation)

@@ -37,11 +37,16 @@ def ends(bias: Any, after: After | None) -> tuple[Ends, tuple[Any, ...]]:
         bias = _flat(bias)
         return (_address(bias), 0, 0, 0, 0), (bias,)
     held, places = [], [0, 0, 0, 0]
-    for i, x in enumerate((bias, after.scale, after.shift, after.residual)):
+    for i, x in enumerate((bias, after.scale, _shift(after), after.residual)):
         if x is not None:
             held.append(_flat(x).reshape(-1))
             places[i] = _address(held[-1])
     return (*places, CODES[after.activation]), tuple(held)  # type: ignore[return-value]
+
+
+def _shift(after: After) -> Any:
+    """What is added to each channel; where only a scale is given it is -0.0, which changes no bit of a number."""
+    return np.full(after.scale.size, -0.0, np.float32) if after.shift is None and after.scale is not None else after.shift
 
 
 def _flat(x: Any) -> Any:
